@@ -1,0 +1,222 @@
+/**
+ * The run loop: pages from the source, judged by the frontier rule, committed through the session of one run.
+ *
+ * Each commit holds complete tie groups, the watermark and the run's counters together, so that the watermark never
+ * stands ahead of the rows. An error on a page ends the loop; what was committed stays.
+ */
+import { ExportError } from './errors.ts';
+import type { EventSource, Page, RejectedRow, RequestMeter, SourceRow } from './event.ts';
+import { type FrontierState, judgePage, startFrontier, type Verdict } from './frontier.ts';
+import { type IdentifiedEvent, identifyGroup } from './identity.ts';
+import { createPrefetcher } from './prefetch.ts';
+
+/** Everything one transaction stores. */
+export interface Batch {
+  events: IdentifiedEvent[];
+  rejected: RejectedRow[];
+  /** The run has now taken every row older than this. */
+  frontier: bigint;
+  /** Offset of the first row not taken, and the list's length: hints for the next run. */
+  skip: number;
+  totalCount: number;
+  /** When the page was asked for: what exists only since then is not in it. */
+  requestedAt: Date;
+  /** Rows between these ticks may have been deleted at the source before anyone read them. */
+  gap: { from: bigint; to: bigint } | undefined;
+  /** The run's counters so far; those of this batch's rows are added by the commit. */
+  counters: RunCounters;
+}
+
+/** What happened to a batch's rows. */
+export interface CommitResult {
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  /** Rejected rows that were not kept before. */
+  newlyRejected: RejectedRow[];
+  /** Ticks of the inserted events that are older than the watermark was when the run began. */
+  lateTicks: bigint[];
+}
+
+export interface RunCounters extends RequestMeter {
+  pages: number;
+  /** Rows taken: inserted + updated + unchanged + rejected. Rows that a page repeats are not counted. */
+  rowsRead: number;
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  rejected: number;
+  /** Inserted events that are older than the watermark was when the run began. */
+  late: number;
+}
+
+/** The store's side of one run, which holds the organization's lock. */
+export interface RunSession {
+  /** Ticks of the newest event committed when the run began. */
+  readonly watermark: bigint | undefined;
+  /** Stores all of the batch or nothing. Throws `fenced` when another worker took over. */
+  commit(batch: Batch): Promise<CommitResult>;
+}
+
+export interface ExportOptions {
+  /** Where to begin: every row older than `frontier` counts as taken; none means from the oldest row. */
+  frontier: bigint | undefined;
+  /** A guess of the frontier's offset. */
+  skip: number;
+  /** Rows at or after this are not wanted. */
+  until: bigint | undefined;
+  pageSize: number;
+  concurrency: number;
+  signal: AbortSignal;
+  /** Told of every page once its rows are committed. */
+  onPage?: (progress: PageProgress) => void;
+  /** Told of every row newly kept aside, once it is committed. */
+  onRejected?: (rejected: RejectedRow) => void;
+  /** Told of what a person should know. */
+  onWarning?: (warning: string) => void;
+}
+
+export interface PageProgress {
+  skip: number;
+  rows: number;
+  totalCount: number;
+  taken: number;
+  /** Offset of the first row not taken. */
+  reached: number;
+  frontier: bigint;
+  counters: RunCounters;
+  result: CommitResult;
+  requestMs: number;
+}
+
+export function newCounters(): RunCounters {
+  return {
+    pages: 0,
+    requests: 0,
+    retries: 0,
+    rowsRead: 0,
+    inserted: 0,
+    updated: 0,
+    unchanged: 0,
+    rejected: 0,
+    late: 0,
+  };
+}
+
+/**
+ * Reads from the frontier to the end of the list (or `until`) and commits every complete tie group once.
+ * `counters` are kept up to date throughout, so that they hold also when this throws.
+ */
+export async function exportEvents(
+  source: EventSource,
+  session: RunSession,
+  counters: RunCounters,
+  options: ExportOptions,
+): Promise<void> {
+  const { signal } = options;
+  let state = startFrontier(options);
+  let hasGap = false;
+  const prefetcher = createPrefetcher((request, dropped) => {
+    return source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters });
+  }, options.concurrency);
+  try {
+    for (let isDone = false; !isDone; ) {
+      throwIfInterrupted(signal);
+      const askedAt = Date.now();
+      const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
+      throwIfInterrupted(signal);
+      const requestMs = Date.now() - askedAt;
+      const verdict = judgePage(state, page);
+      ({ state, isDone } = verdict);
+      counters.pages += 1;
+      if (state.chain) prefetcher.drop();
+      else if (!isDone && verdict.groups.length > 0) prefetcher.prepare(state, page);
+
+      const gap: Batch['gap'] = hasGap ? undefined : gapBefore(verdict.head, session.watermark);
+      hasGap ||= gap !== undefined;
+      if (!isDone && verdict.groups.length === 0 && !gap) continue;
+      const batch = batchOf(verdict, page, gap, counters);
+      const result = await session.commit(batch);
+      count(counters, batch, result);
+      report(options, { page, state, batch, result, requestMs, counters, warning: verdict.warning });
+    }
+  } finally {
+    prefetcher.drop();
+  }
+}
+
+/** The retention guard: when even the oldest row is newer than the watermark, rows between may be gone unread. */
+function gapBefore(head: bigint | undefined, watermark: bigint | undefined): Batch['gap'] {
+  if (head === undefined || watermark === undefined || head <= watermark) return undefined;
+  return { from: watermark, to: head };
+}
+
+function batchOf(verdict: Verdict, page: Page, gap: Batch['gap'], counters: RunCounters): Batch {
+  const events: IdentifiedEvent[] = [];
+  const rejected: RejectedRow[] = [];
+  for (const group of verdict.groups) {
+    const eventsOfGroup = group.flatMap((row) => row.event ?? []);
+    if (eventsOfGroup.length > 0) events.push(...identifyGroup(eventsOfGroup));
+    rejected.push(...rejectedOf(group));
+  }
+  return {
+    events,
+    rejected,
+    frontier: verdict.state.frontier,
+    skip: verdict.state.skip,
+    totalCount: page.totalCount,
+    requestedAt: page.requestedAt,
+    gap,
+    counters,
+  };
+}
+
+function rejectedOf(group: SourceRow[]): RejectedRow[] {
+  return group.flatMap((row) => row.rejected ?? []);
+}
+
+function count(counters: RunCounters, batch: Batch, result: CommitResult): void {
+  counters.rowsRead += batch.events.length + batch.rejected.length;
+  counters.inserted += result.inserted;
+  counters.updated += result.updated;
+  counters.unchanged += result.unchanged;
+  counters.rejected += batch.rejected.length;
+  counters.late += result.lateTicks.length;
+}
+
+function report(
+  options: ExportOptions,
+  facts: {
+    page: Page;
+    state: FrontierState;
+    batch: Batch;
+    result: CommitResult;
+    requestMs: number;
+    counters: RunCounters;
+    warning: string | undefined;
+  },
+): void {
+  const { page, state, batch, result, requestMs, counters } = facts;
+  for (const rejected of result.newlyRejected) options.onRejected?.(rejected);
+  if (facts.warning) options.onWarning?.(facts.warning);
+  options.onPage?.({
+    skip: page.skip,
+    rows: page.rows.length,
+    totalCount: page.totalCount,
+    taken: batch.events.length + batch.rejected.length,
+    reached: state.skip,
+    frontier: state.frontier,
+    counters,
+    result,
+    requestMs,
+  });
+}
+
+function throwIfInterrupted(signal: AbortSignal): void {
+  if (signal.aborted) {
+    throw new ExportError(
+      'interrupted',
+      'Stopped by a signal. What was committed stays; the next run goes on there.',
+    );
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Requests made ahead. Each page is judged by the frontier rule when its turn comes, so nothing here can change the
+ * outcome: a page that does not fit is dropped and asked for again.
+ */
+import type { Page } from './event.ts';
+
+export interface PageRequest {
+  skip: number;
+  top: number;
+}
+
+export interface Prefetcher {
+  /** The page for `request`, or one that was asked for ahead, begins up to a few rows earlier and shows the same. */
+  fetch(request: PageRequest): Promise<Page>;
+  /** Starts the request that comes next, and the likely ones after it, given the last page's length and total. */
+  prepare(next: PageRequest, last: Page): void;
+  /** Drops what is under way. */
+  drop(): void;
+}
+
+interface Ahead extends PageRequest {
+  page: Promise<Page>;
+  controller: AbortController;
+}
+
+/** At most `concurrency` requests are under way at once. `fetchPage` must honour its signal. */
+export function createPrefetcher(
+  fetchPage: (request: PageRequest, signal: AbortSignal) => Promise<Page>,
+  concurrency: number,
+): Prefetcher {
+  let queue: Ahead[] = [];
+
+  const start = (request: PageRequest): Ahead => {
+    const controller = new AbortController();
+    const page = fetchPage(request, controller.signal);
+    // A dropped page may still fail; only the one that is asked for may throw.
+    page.catch(() => {});
+    return { ...request, page, controller };
+  };
+
+  const drop = () => {
+    for (const ahead of queue) ahead.controller.abort();
+    queue = [];
+  };
+
+  return {
+    async fetch(request) {
+      const ahead = queue.shift();
+      if (ahead && serves(ahead, request)) return ahead.page;
+      ahead?.controller.abort();
+      drop();
+      return start(request).page;
+    },
+
+    prepare(next, last) {
+      if (queue[0] && !serves(queue[0], next)) drop();
+      const stride = last.rows.length - overlapOf(last.rows.length);
+      let skip = queue.length > 0 ? queue.at(-1)!.skip + stride : next.skip;
+      while (queue.length < concurrency && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
+        queue.push(start({ skip, top: next.top }));
+        skip += stride;
+      }
+    },
+
+    drop,
+  };
+}
+
+/** Two rows prove a page; some more allow for a tie group across its end. */
+function overlapOf(pageLength: number): number {
+  return Math.max(2, Math.ceil(pageLength / 100));
+}
+
+function serves(ahead: PageRequest, request: PageRequest): boolean {
+  const early = request.skip - ahead.skip;
+  return ahead.top >= request.top && early >= 0 && early <= overlapOf(ahead.top);
+}
