@@ -1,0 +1,149 @@
+import { types } from 'node:util';
+import pino from 'pino';
+import { prettyFactory } from 'pino-pretty';
+import { createRedactor, type Redactor, redactJsonLine } from './redaction.ts';
+
+export type Logger = pino.Logger;
+
+export interface LogOptions {
+  level: pino.LevelWithSilent;
+  /** Values that no line may hold, in any usual encoding; see `secretsOf` in config.ts. */
+  secrets?: Iterable<string>;
+  /** In place of `secrets`, where others share it or add to it, for example a token just received. */
+  redactor?: Redactor;
+  /** Gets whole lines, one call each. Standard error when left out: standard output is for results. */
+  destination?: pino.DestinationStream;
+  /** Lines for people instead of JSON. By default so when writing to standard error and that is a terminal. */
+  pretty?: boolean;
+  /** Colours in pretty lines. On by default, unless NO_COLOR is set. */
+  colours?: boolean;
+}
+
+const mark = '[redacted]';
+const maxDepth = 8;
+const maxCauses = 10;
+const structure = ['level', 'time', 'pid', 'hostname'];
+const secretNames = [
+  'authorization',
+  'Authorization',
+  'headers',
+  'cookie',
+  'token',
+  'password',
+  'secret',
+  'client_secret',
+  'clientSecret',
+  'access_token',
+  'accessToken',
+  'refresh_token',
+  'refreshToken',
+];
+const secretName =
+  /^((proxy)?authorization|headers|(set)?cookie|pass(word|wd)?|(client)?secret|(access|refresh|id)?token|apikey)$/;
+
+/**
+ * A logger that writes each line synchronously, so that the last one is not lost at exit. Secrets are taken out by
+ * the names of fields at any depth, and by value from every finished line. Bigints are written as strings; errors as
+ * type, message, code, stack and the messages of their causes, never with the request they hold.
+ */
+export function createLog(options: LogOptions): Logger {
+  const { destination = pino.destination({ fd: 2, sync: true }) } = options;
+  const { pretty = options.destination === undefined && process.stderr.isTTY === true } = options;
+  const { colours = !process.env.NO_COLOR } = options;
+  const redactor = options.redactor ?? createRedactor(options.secrets);
+  const asPretty = prettyFactory({
+    colorize: colours,
+    ignore: 'pid,hostname',
+    translateTime: false,
+    singleLine: true,
+  });
+  const write = (line: string) => {
+    const safe = redactJsonLine(line.trimEnd(), redactor, structure);
+    destination.write(pretty ? asPretty(safe) : `${safe}\n`);
+  };
+  return pino(
+    {
+      level: options.level,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (fields) => toLoggable(fields) as Record<string, unknown>,
+      },
+      // What follows reaches the bindings of child loggers too, which pino does not pass through formatters.log.
+      serializers: { err: (error: unknown) => toLoggable(error) },
+      redact: {
+        paths: secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
+        censor: mark,
+      },
+    },
+    { write },
+  );
+}
+
+/** A copy that JSON can hold and that shows nothing by the name of a secret. */
+function toLoggable(value: unknown, within: readonly object[] = []): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value !== 'object' || value === null) return value;
+  if (isError(value)) return describeError(value);
+  if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
+  if (within.includes(value)) return '[circular]';
+  if (within.length >= maxDepth) return '[nested too deeply]';
+  const inside = [...within, value];
+  if (Array.isArray(value)) return value.map((item) => toLoggable(item, inside));
+  if ('toJSON' in value && typeof value.toJSON === 'function') return toLoggable(value.toJSON(), inside);
+  const entries = Object.entries(value).map(([name, item]) => [
+    name,
+    isSecret(name, item) ? mark : toLoggable(item, inside),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+function isSecret(name: string, value: unknown): boolean {
+  const isEmpty = value === undefined || value === null || typeof value === 'boolean';
+  return !isEmpty && secretName.test(name.replace(/[-_]/g, '').toLowerCase());
+}
+
+function describeError(error: Error): Record<string, unknown> {
+  const causes = causesOf(error);
+  return {
+    type: error.name,
+    message: error.message,
+    code: codeOf(error),
+    stack: error.stack,
+    ...(causes.length > 0 && { causes }),
+  };
+}
+
+/** One text for each error behind `error`, nearest first; what is no error gives only its text or its type. */
+function causesOf(error: Error): string[] {
+  const found: Error[] = [];
+  const texts: string[] = [];
+  const visit = (cause: unknown) => {
+    if (cause === undefined || texts.length >= maxCauses || found.includes(cause as Error)) return;
+    if (!isError(cause)) {
+      texts.push(typeof cause === 'object' ? 'a cause that is no error' : String(cause));
+      return;
+    }
+    const code = codeOf(cause);
+    texts.push(`${cause.name}: ${cause.message}${code === undefined ? '' : ` (${code})`}`);
+    follow(cause);
+  };
+  const follow = (from: Error) => {
+    found.push(from);
+    // Several addresses of one host that all fail come as an AggregateError with an empty message.
+    if ('errors' in from && Array.isArray(from.errors)) for (const part of from.errors) visit(part);
+    visit(from.cause);
+  };
+  follow(error);
+  return texts;
+}
+
+/** Also true of an error that another realm made, as Node's own are inside jest. */
+function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
+}
+
+function codeOf(error: Error): string | number | undefined {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' || typeof code === 'number' ? code : undefined;
+}
