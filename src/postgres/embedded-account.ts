@@ -1,0 +1,153 @@
+import { execFile, spawn } from 'node:child_process';
+import { chown, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { ExportError } from '../core/errors.ts';
+
+/** How a program of the server ended; `output` is its standard output and error as they came. */
+export type Outcome = { exitCode: number | null; output: string };
+
+/**
+ * The account PostgreSQL runs as. PostgreSQL refuses to run as root, so under root it is another one; otherwise it is
+ * the account of this process.
+ */
+export type ServerAccount = {
+  /** Runs a program as the account, out of reach of the terminal's Ctrl-C. Never throws for a failed program. */
+  run(file: string, args: string[], place?: Place): Promise<Outcome>;
+  /** Makes the account the owner of a path that this process created. */
+  own(path: string): Promise<void>;
+};
+
+/** Where a program runs: its working directory (default /) and PGDATA. */
+export type Place = { directory?: string; cluster?: string };
+
+type Identity = { uid: number; gid: number };
+
+const USER = 'postgres';
+
+/**
+ * Root's way through directories that the account cannot search (a clone in `mktemp -d`, or below /root): the server
+ * process keeps one capability, the weaker where it is allowed (containers rarely allow it).
+ * no_setuid_fixup lets access(2), which PostgreSQL asks about its own program, honour the capability too.
+ */
+const CAPABILITIES = ['dac_read_search', 'dac_override'];
+
+/**
+ * Chooses the account for the server whose files are in `directory`, and proves that it reaches both the directory and
+ * the program. `cluster` need not exist; where it does, its owner is the account.
+ * Throws `configuration` when no account can run the server here.
+ */
+export async function chooseAccount(
+  directory: string,
+  cluster: string,
+  postgres: string,
+): Promise<ServerAccount> {
+  const uid = process.getuid?.();
+  const owner = await stat(cluster).catch(() => undefined);
+  if (uid !== 0) {
+    if (uid !== undefined && owner && owner.uid !== uid) throw ownedByAnother(cluster, owner.uid, uid);
+    return { run: (file, args, place) => runProgram(file, args, place), own: async () => {} };
+  }
+  const identity = owner?.uid ? { uid: owner.uid, gid: owner.gid } : await findOrCreateUser();
+  return asUser(identity, directory, postgres);
+}
+
+async function asUser(identity: Identity, directory: string, postgres: string): Promise<ServerAccount> {
+  const own = (path: string) => chown(path, identity.uid, identity.gid);
+  const ways = [
+    (file: string, args: string[], place?: Place) => runProgram(file, args, place, identity),
+    ...CAPABILITIES.map((capability) => (file: string, args: string[], place?: Place) => {
+      return runProgram('setpriv', [...privileges(identity, capability), file, ...args], place);
+    }),
+  ];
+  let refusal = '';
+  for (const run of ways) {
+    const probe = await run('sh', ['-c', 'cd -- "$0" && exec "$1" --version', directory, postgres]);
+    if (probe.exitCode === 0) return { run, own };
+    refusal ||= probe.output.trim();
+  }
+  throw new ExportError(
+    'configuration',
+    `PostgreSQL does not run as root, and user id ${identity.uid}, which would run it, cannot reach ${directory} ` +
+      `or ${postgres}: ${refusal}. Move both out of directories closed to other users (EMBEDDED_POSTGRES_DIR moves ` +
+      'the data), install setpriv (util-linux), run this program as another user than root, or set DATABASE_URL.',
+  );
+}
+
+function privileges({ uid, gid }: Identity, capability: string): string[] {
+  return [
+    `--reuid=${uid}`,
+    `--regid=${gid}`,
+    '--clear-groups',
+    `--inh-caps=+${capability}`,
+    `--ambient-caps=+${capability}`,
+    '--securebits=+no_setuid_fixup',
+  ];
+}
+
+async function findOrCreateUser(): Promise<Identity> {
+  const present = await lookUpUser(USER);
+  if (present) return present;
+  // The second is busybox's adduser, as on Alpine.
+  const useradd = ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', USER];
+  const isCreated =
+    (await runProgram('useradd', useradd)).exitCode === 0 ||
+    (await runProgram('adduser', ['-S', '-D', '-H', USER])).exitCode === 0;
+  const user = (isCreated && (await lookUpUser(USER))) || (await lookUpUser('nobody'));
+  if (user) return user;
+  throw new ExportError(
+    'configuration',
+    `PostgreSQL does not run as root, and there is no user "${USER}" to run it, nor could one be created. ` +
+      `Create it ("useradd --system ${USER}"), run this program as another user than root, or set DATABASE_URL.`,
+  );
+}
+
+async function lookUpUser(name: string): Promise<Identity | undefined> {
+  const id = promisify(execFile);
+  try {
+    const [uid, gid] = await Promise.all([id('id', ['-u', name]), id('id', ['-g', name])]);
+    return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
+  } catch {
+    return undefined;
+  }
+}
+
+function ownedByAnother(cluster: string, owner: number, uid: number): ExportError {
+  return new ExportError(
+    'configuration',
+    `The database files in ${cluster} belong to user id ${owner}, and this is user id ${uid}. Run as their owner or ` +
+      'as root, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
+  );
+}
+
+function runProgram(
+  file: string,
+  args: string[],
+  place: Place = {},
+  identity: Partial<Identity> = {},
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const child = spawn(file, args, {
+      cwd: place.directory ?? '/',
+      // Nothing of the caller's PGPORT, PGDATA or LC_ALL may reach the server.
+      env: {
+        PATH: `${process.env.PATH ?? ''}:/usr/sbin:/usr/bin:/sbin:/bin`,
+        LC_ALL: 'C',
+        TZ: 'UTC',
+        PGDATA: place.cluster,
+      },
+      // A process group of its own: Ctrl-C goes to the terminal's.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...identity,
+    });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+    child.on('error', (error) => resolve({ exitCode: null, output: error.message }));
+    child.on('close', (exitCode) => resolve({ exitCode, output }));
+  });
+}

