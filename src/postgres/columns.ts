@@ -1,0 +1,64 @@
+/** How an event becomes the columns of `audit.events`. */
+import type { AuditEvent } from '../core/event.ts';
+import type { IdentifiedEvent } from '../core/identity.ts';
+import { formatMicroseconds } from '../core/ticks.ts';
+
+/** PostgreSQL's JSON parser recurses and fails the whole statement when its stack ends, at some thousand levels. */
+const DEEPEST_JSON = 1000;
+/** U+0000 and lone surrogates: what PostgreSQL text cannot hold. */
+const UNSTORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
+
+/** One array per parameter of the upsert, in its order. */
+export function columnsOf(events: readonly IdentifiedEvent[]): unknown[][] {
+  const columns: unknown[][] = Array.from({ length: 17 }, () => []);
+  for (const { event, eventId, ordinal } of events) {
+    const isExact = event.raw === null;
+    const text = (value: string | null) => (isExact || value === null ? value : storableText(value));
+    const row = [
+      formatMicroseconds(event.createdOnTicks),
+      eventId,
+      event.createdOnTicks.toString(),
+      event.createdOnRaw,
+      text(event.category),
+      text(event.action),
+      text(event.source),
+      text(event.userName),
+      text(event.email),
+      text(event.message),
+      text(event.detailsVersion),
+      text(event.auditLogDetails),
+      isParsable(event),
+      text(event.extra),
+      event.extra !== null && isExact,
+      event.raw,
+      ordinal,
+    ];
+    row.forEach((value, i) => {
+      columns[i]!.push(value);
+    });
+  }
+  return columns;
+}
+
+/** `text` with U+FFFD for each character that PostgreSQL cannot store. */
+export function storableText(text: string): string {
+  return text.replace(UNSTORABLE, '\uFFFD');
+}
+
+/** Whether PostgreSQL may try to read the details as JSON: it decides itself whether they are, up to a safe depth. */
+function isParsable({ auditLogDetails: details, raw }: AuditEvent): boolean {
+  if (details === null || (raw !== null && storableText(details) !== details)) return false;
+  return details.length <= DEEPEST_JSON || deepestNesting(details) <= DEEPEST_JSON;
+}
+
+/** How far brackets nest in JSON text, those within strings included: never less than the true depth. */
+function deepestNesting(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x5b || code === 0x7b) deepest = Math.max(deepest, ++depth);
+    else if (code === 0x5d || code === 0x7d) depth--;
+  }
+  return deepest;
+}

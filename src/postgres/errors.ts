@@ -1,0 +1,46 @@
+import { ExportError } from '../core/errors.ts';
+
+/** SQLSTATE classes and codes, see "PostgreSQL Error Codes" in its manual. */
+const AWAY = /^(08|57P0[1-5]|57014|53|25P03|40|55P03)/;
+const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
+const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT)/;
+
+/** The error a database call failed with, as the program's own. `doing` completes "PostgreSQL failed while …". */
+export function translateDatabaseError(error: unknown, doing: string): ExportError {
+  if (error instanceof ExportError) return error;
+  const cause = error instanceof Error ? error : new Error(String(error));
+  const code = 'code' in cause ? String(cause.code) : '';
+  const found = `PostgreSQL failed while ${doing}: ${describe(cause)}${code && ` (${code})`}.`;
+  if (CONFIGURATION.test(code)) {
+    return new ExportError('configuration', `${found} ${remedyOf(code)}`, { cause });
+  }
+  if (AWAY.test(code) || NETWORK.test(code) || isConnectionLoss(cause)) {
+    return new ExportError(
+      'database-away',
+      `${found} Nothing was half stored. Check that the database is up, reachable and has space; the next run goes on there.`,
+      { cause },
+    );
+  }
+  return new ExportError('database', `${found} Nothing was half stored.`, { cause });
+}
+
+function remedyOf(code: string): string {
+  if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';
+  if (code.startsWith('3D')) return 'Create that database, or name another one in DATABASE_URL.';
+  if (code === '42P01' || code.startsWith('3F')) return 'Run `uipath-audit-export migrate`.';
+  return 'Grant the user of DATABASE_URL what it lacks.';
+}
+
+/** An AggregateError (all addresses of a host refused) has no message of its own. */
+function describe(error: Error): string {
+  if (error instanceof AggregateError) return error.errors.map((part) => part.message).join(', ');
+  return error.message;
+}
+
+/** pg reports a connection that ends under a query, or does not come up in time, without a code. */
+function isConnectionLoss(error: Error): boolean {
+  return (
+    !('code' in error && error.code) &&
+    /connection|not queryable|timeout/i.test(`${error.name} ${error.message}`)
+  );
+}

@@ -1,0 +1,82 @@
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { runner } from 'node-pg-migrate';
+import { ExportError } from '../core/errors.ts';
+import { translateDatabaseError } from './errors.ts';
+import type { Client, Pool } from './pool.ts';
+
+const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
+/** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
+const OLDEST_SERVER = 160_000;
+
+export interface MigrationState {
+  applied: string[];
+  pending: string[];
+}
+
+/** Which migrations the database has, and which it lacks. Writes nothing. */
+export async function readMigrations(pool: Pool): Promise<MigrationState> {
+  return withClient(pool, 'reading the list of migrations', readState);
+}
+
+/**
+ * Applies what is pending, and gives their names. Several processes may start at once: one applies, the others wait.
+ * Needs no right to create anything when nothing is pending.
+ */
+export async function migrate(pool: Pool): Promise<string[]> {
+  return withClient(pool, 'applying migrations', async (client) => {
+    const { pending } = await readState(client);
+    if (pending.length === 0) return [];
+    const applied = await runner({
+      dbClient: client,
+      dir: DIRECTORY,
+      direction: 'up',
+      migrationsSchema: 'audit',
+      migrationsTable: 'migrations',
+      createMigrationsSchema: true,
+      advisoryLockMode: 'wait',
+      logger: { debug() {}, info() {}, warn() {}, error() {} },
+    });
+    return applied.map(({ name }) => name);
+  });
+}
+
+async function readState(client: Client): Promise<MigrationState> {
+  const { rows: facts } = await client.query<{ version: number; text: string; has_table: boolean }>(
+    `select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
+            to_regclass('audit.migrations') is not null as has_table`,
+  );
+  const { version, text, has_table: hasTable } = facts[0]!;
+  if (version < OLDEST_SERVER) {
+    throw new ExportError(
+      'configuration',
+      `PostgreSQL 16 or newer is needed; DATABASE_URL leads to ${text}.`,
+    );
+  }
+  const files = (await readdir(DIRECTORY)).filter((file) => file.endsWith('.sql')).sort();
+  const known = files.map((file) => file.slice(0, -'.sql'.length));
+  const applied = hasTable
+    ? (await client.query<{ name: string }>('select name from audit.migrations order by id')).rows
+    : [];
+  const names = applied.map(({ name }) => name);
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    throw new ExportError(
+      'configuration',
+      `The database was migrated by a newer version of this program: it has ${unknown.join(', ')}. Run that version.`,
+    );
+  }
+  return { applied: names, pending: known.filter((name) => !names.includes(name)) };
+}
+
+async function withClient<T>(pool: Pool, doing: string, work: (client: Client) => Promise<T>): Promise<T> {
+  let client: Client | undefined;
+  try {
+    client = await pool.connect();
+    return await work(client);
+  } catch (error) {
+    throw translateDatabaseError(error, doing);
+  } finally {
+    client?.release();
+  }
+}

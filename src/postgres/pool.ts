@@ -1,0 +1,34 @@
+import pg from 'pg';
+
+/** Seen in pg_stat_activity by whoever looks after the database. */
+export const APPLICATION_NAME = 'uipath-audit-export';
+
+export type Pool = pg.Pool;
+export type Client = pg.PoolClient;
+
+/** `onIdleError` hears of connections that break while nobody uses them; the pool replaces those by itself. */
+export function createPool(url: string, onIdleError: (error: Error) => void): Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    application_name: APPLICATION_NAME,
+    max: 4,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+  });
+  pool.on('error', onIdleError);
+  return pool;
+}
+
+/** Runs `work` in one transaction: all of it is stored, or nothing. */
+export async function withTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
+  await client.query('begin');
+  try {
+    const result = await work();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    // A broken connection cannot roll back, and need not: the server does.
+    await client.query('rollback').catch(() => {});
+    throw error;
+  }
+}

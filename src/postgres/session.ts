@@ -1,0 +1,245 @@
+/**
+ * The store's side of one run: the organization's lock, the fence, and one transaction a commit.
+ *
+ * The lock is a session advisory lock on the connection that also writes, so that losing the connection loses both.
+ * The server ends a connection that is silent for the lease, and the lock with it: a worker that is stopped or cut off
+ * frees the organization. The fence is the run's number in `audit.watermarks`: whoever takes the lock writes its own
+ * there, and every commit begins by checking it.
+ */
+import { createHash } from 'node:crypto';
+import { ExportError } from '../core/errors.ts';
+import type { RejectedRow } from '../core/event.ts';
+import type { Batch, CommitResult, RunCounters, RunSession } from '../core/export.ts';
+import { formatMicroseconds } from '../core/ticks.ts';
+import { columnsOf, storableText } from './columns.ts';
+import { translateDatabaseError } from './errors.ts';
+import { type Client, withTransaction } from './pool.ts';
+import {
+  END_RUN,
+  HOLD_FENCE,
+  INSERT_GAP,
+  MOVE_WATERMARK,
+  NOTE_SOURCE_TOTAL,
+  UPDATE_RUN,
+  UPSERT_EVENTS,
+  UPSERT_REJECTED,
+} from './sql.ts';
+
+export interface StoredWatermark {
+  ticks: bigint;
+  /** When the source was last read up to its end. */
+  readAt: Date;
+  /** Offset behind the newest committed event: a hint. */
+  skip: number;
+}
+
+export type Outcome = 'succeeded' | 'failed' | 'interrupted';
+
+export interface SessionFacts {
+  client: Client;
+  organization: string;
+  runId: string;
+  watermark: StoredWatermark | undefined;
+  /** Stops the heartbeat and gives the connection, and with it the lock, back. */
+  release: () => Promise<void>;
+}
+
+/** A run under way. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
+export class PostgresSession implements RunSession {
+  readonly runId: string;
+  readonly stored: StoredWatermark | undefined;
+  /** Whether the run's rows reach on from the watermark, so that its commits may move it. */
+  movesWatermark = true;
+
+  constructor(private readonly facts: SessionFacts) {
+    this.runId = facts.runId;
+    this.stored = facts.watermark;
+  }
+
+  get watermark(): bigint | undefined {
+    return this.stored?.ticks;
+  }
+
+  async commit(batch: Batch): Promise<CommitResult> {
+    return this.write(`storing ${batch.events.length} events`, async () => {
+      const result = await this.upsertEvents(batch);
+      const newlyRejected = await this.upsertRejected(batch.rejected);
+      await this.insertGap(batch.gap);
+      await this.moveWatermark(batch);
+      await this.updateRun(withResult(batch, result), batch);
+      return { ...result, newlyRejected };
+    });
+  }
+
+  /** Stores how the run ended, with its last counters. */
+  async finish(end: {
+    outcome: Outcome;
+    error: string | null;
+    warnings: string[];
+    counters: RunCounters;
+  }): Promise<void> {
+    await this.write('storing how the run ended', async () => {
+      await this.updateRun(end.counters, undefined);
+      const error = end.error === null ? null : storableText(end.error);
+      await this.facts.client.query(END_RUN, [this.runId, end.outcome, error, end.warnings]);
+    });
+  }
+
+  /** How many stored events lie between: the way back from an offset to an earlier one. `to` left out: to the newest. */
+  async countBetween(from: bigint, to: bigint | undefined): Promise<number> {
+    const { client, organization } = this.facts;
+    try {
+      const { rows } = await client.query<{ count: string }>(
+        `select count(*) from audit.events where organization = $1 and created_on >= $2 and created_on_ticks >= $3
+           and ($4::bigint is null or created_on_ticks < $4)`,
+        [organization, formatMicroseconds(from), from.toString(), to?.toString() ?? null],
+      );
+      return Number(rows[0]!.count);
+    } catch (error) {
+      throw translateDatabaseError(error, 'counting stored events');
+    }
+  }
+
+  /** Notes what range the run was asked for; before the first commit. */
+  async describeRange(range: { from: bigint | undefined; to: bigint | undefined }): Promise<void> {
+    const { from, to } = range;
+    await this.write('describing the run', () =>
+      this.facts.client.query(
+        'update audit.runs set from_ticks = $2, to_ticks = $3, from_at = $4, to_at = $5 where run_id = $1',
+        [
+          this.runId,
+          from?.toString(),
+          to?.toString(),
+          from && formatMicroseconds(from),
+          to && formatMicroseconds(to),
+        ],
+      ),
+    );
+  }
+
+  release(): Promise<void> {
+    return this.facts.release();
+  }
+
+  private async write<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    const { client, organization } = this.facts;
+    try {
+      return await withTransaction(client, async () => {
+        const { rowCount } = await client.query(HOLD_FENCE, [organization, this.runId]);
+        if (rowCount !== 1) throw fenced(organization, this.runId);
+        return work();
+      });
+    } catch (error) {
+      throw translateDatabaseError(error, doing);
+    }
+  }
+
+  private async upsertEvents(batch: Batch): Promise<Omit<CommitResult, 'newlyRejected'>> {
+    const { events } = batch;
+    if (events.length === 0) return { inserted: 0, updated: 0, unchanged: 0, lateTicks: [] };
+    const { rows } = await this.facts.client.query<{
+      inserted: string;
+      updated: string;
+      late_ticks: string[] | null;
+    }>(UPSERT_EVENTS, [
+      this.facts.organization,
+      this.runId,
+      this.watermark?.toString() ?? null,
+      ...columnsOf(events),
+    ]);
+    const inserted = Number(rows[0]!.inserted);
+    const updated = Number(rows[0]!.updated);
+    const lateTicks = (rows[0]!.late_ticks ?? []).map(BigInt);
+    return { inserted, updated, unchanged: events.length - inserted - updated, lateTicks };
+  }
+
+  private async upsertRejected(rejected: RejectedRow[]): Promise<RejectedRow[]> {
+    if (rejected.length === 0) return [];
+    const byHash = new Map(rejected.map((row) => [hashOf(row.text).toString('hex'), row]));
+    const kept = [...byHash.values()];
+    const { rows } = await this.facts.client.query<{ is_inserted: boolean; content_hash: Buffer }>(
+      UPSERT_REJECTED,
+      [
+        this.facts.organization,
+        this.runId,
+        kept.map(({ text }) => hashOf(text)),
+        kept.map(({ text }) => storableText(text)),
+        kept.map(({ text }) => (storableText(text) === text ? null : Buffer.from(text))),
+        kept.map(({ reason }) => storableText(reason)),
+      ],
+    );
+    return rows.filter((row) => row.is_inserted).map((row) => byHash.get(row.content_hash.toString('hex'))!);
+  }
+
+  private async insertGap(gap: Batch['gap']): Promise<void> {
+    if (!gap) return;
+    const { organization, client } = this.facts;
+    const { from, to } = gap;
+    const times = [formatMicroseconds(from), formatMicroseconds(to)];
+    await client.query(INSERT_GAP, [organization, this.runId, from.toString(), to.toString(), ...times]);
+  }
+
+  private async moveWatermark(batch: Batch): Promise<void> {
+    const { organization, client } = this.facts;
+    if (!this.movesWatermark) {
+      await client.query(NOTE_SOURCE_TOTAL, [organization, batch.totalCount]);
+      return;
+    }
+    const newest = batch.events.at(-1)?.event;
+    await client.query(MOVE_WATERMARK, [
+      organization,
+      newest?.createdOnTicks.toString() ?? null,
+      newest?.createdOnRaw ?? null,
+      newest ? formatMicroseconds(newest.createdOnTicks) : null,
+      batch.requestedAt,
+      batch.skip,
+      batch.totalCount,
+      batch.frontier.toString(),
+      batch.isEnd,
+    ]);
+  }
+
+  private async updateRun(counters: RunCounters, reached: Batch | undefined): Promise<void> {
+    await this.facts.client.query(UPDATE_RUN, [
+      this.runId,
+      counters.pages,
+      counters.requests,
+      counters.retries,
+      counters.rowsRead,
+      counters.inserted,
+      counters.updated,
+      counters.unchanged,
+      counters.rejected,
+      counters.late,
+      reached?.frontier.toString() ?? null,
+      reached?.skip ?? null,
+      reached?.totalCount ?? null,
+    ]);
+  }
+}
+
+/** The counters as they are once the batch is stored. */
+function withResult(batch: Batch, result: Omit<CommitResult, 'newlyRejected'>): RunCounters {
+  const { counters, events, rejected } = batch;
+  return {
+    ...counters,
+    rowsRead: counters.rowsRead + events.length + rejected.length,
+    inserted: counters.inserted + result.inserted,
+    updated: counters.updated + result.updated,
+    unchanged: counters.unchanged + result.unchanged,
+    rejected: counters.rejected + rejected.length,
+    late: counters.late + result.lateTicks.length,
+  };
+}
+
+function hashOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function fenced(organization: string, runId: string): ExportError {
+  return new ExportError(
+    'fenced',
+    `Run ${runId} may not write to ${organization} any more: another worker took over, because this one was silent for ` +
+      'too long. Nothing was half stored, and the other worker goes on.',
+  );
+}

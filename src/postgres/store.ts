@@ -1,0 +1,154 @@
+import { hostname } from 'node:os';
+import { ExportError } from '../core/errors.ts';
+import { translateDatabaseError } from './errors.ts';
+import { type Client, type Pool, withTransaction } from './pool.ts';
+import { PostgresSession, type StoredWatermark } from './session.ts';
+
+export type RunKind = 'run' | 'recheck' | 'backfill';
+
+/** A connection that says nothing for so long is ended by the server, and its lock with it. */
+const LEASE_MS = 60_000;
+const HEARTBEAT_MS = LEASE_MS / 4;
+/** A commit of one page takes milliseconds; so long means that the database is stuck. */
+const STATEMENT_TIMEOUT_MS = 120_000;
+
+/** Where a backfill that did not end stood. */
+export interface UnfinishedBackfill {
+  runId: string;
+  frontier: bigint;
+  skip: number;
+  startedAt: Date;
+}
+
+/**
+ * Takes the organization's lock and begins a run. Throws `locked` when another worker holds it.
+ * The caller must `release()` the session, whatever happens.
+ */
+export async function openSession(
+  pool: Pool,
+  options: { organization: string; kind: RunKind },
+): Promise<PostgresSession> {
+  const { organization, kind } = options;
+  let client: Client | undefined;
+  try {
+    client = await pool.connect();
+    await client.query(
+      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
+              set_config('statement_timeout', $2, false)`,
+      [String(LEASE_MS), String(STATEMENT_TIMEOUT_MS)],
+    );
+    await takeLock(client, organization);
+    const { runId, watermark } = await beginRun(client, organization, kind);
+    const release = keepAlive(client);
+    return new PostgresSession({ client, organization, runId, watermark, release });
+  } catch (error) {
+    // Destroyed, not returned: it may hold the lock or changed settings.
+    client?.release(true);
+    throw translateDatabaseError(error, `beginning a run for ${organization}`);
+  }
+}
+
+async function takeLock(client: Client, organization: string): Promise<void> {
+  const { rows } = await client.query<{ is_locked: boolean }>(
+    `select pg_try_advisory_lock(hashtextextended('uipath-audit-export ' || $1, 0)) as is_locked`,
+    [organization],
+  );
+  if (rows[0]!.is_locked) return;
+  const holder = await client.query<{ worker: string | null; started_at: Date }>(
+    `select worker, started_at from audit.runs where organization = $1 and outcome is null
+     order by started_at desc limit 1`,
+    [organization],
+  );
+  const { worker, started_at: startedAt } = holder.rows[0] ?? {};
+  const who = worker ? `${worker}, since ${startedAt?.toISOString()}` : 'its run is just beginning or ending';
+  throw new ExportError(
+    'locked',
+    `Another worker exports ${organization} (${who}). Wait for it, or stop it; if it is gone, its lock ends within ` +
+      `${LEASE_MS / 1000} s.`,
+  );
+}
+
+async function beginRun(client: Client, organization: string, kind: RunKind) {
+  return withTransaction(client, async () => {
+    await client.query(
+      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'the process ended without a word'
+       where organization = $1 and outcome is null`,
+      [organization],
+    );
+    const run = await client.query<{ run_id: string }>(
+      'insert into audit.runs (organization, kind, worker) values ($1, $2, $3) returning run_id',
+      [organization, kind, `${hostname()} process ${process.pid}`],
+    );
+    const runId = run.rows[0]!.run_id;
+    const { rows } = await client.query<{
+      created_on_ticks: string | null;
+      read_at: Date;
+      next_skip: string;
+    }>(
+      `insert into audit.watermarks (organization, run_id) values ($1, $2)
+       on conflict (organization) do update set run_id = excluded.run_id, updated_at = now()
+       returning created_on_ticks, read_at, next_skip`,
+      [organization, runId],
+    );
+    return { runId, watermark: toWatermark(rows[0]!) };
+  });
+}
+
+function toWatermark(row: {
+  created_on_ticks: string | null;
+  read_at: Date;
+  next_skip: string;
+}): StoredWatermark | undefined {
+  if (row.created_on_ticks === null) return undefined;
+  return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
+}
+
+/** Keeps the lease while the source is slow; gives back how to end it. */
+function keepAlive(client: Client): () => Promise<void> {
+  // A broken connection shows in the next commit; here it must not end the process.
+  const ignore = () => {};
+  client.on('error', ignore);
+  const timer = setInterval(() => client.query('select 1').catch(ignore), HEARTBEAT_MS);
+  timer.unref();
+  let isReleased = false;
+  return async () => {
+    if (isReleased) return;
+    isReleased = true;
+    clearInterval(timer);
+    // Ends the connection, so that the server frees the lock and the settings with it.
+    client.release(true);
+  };
+}
+
+/** The newest backfill of exactly this range, if it did not succeed but came some way. */
+export async function readUnfinishedBackfill(
+  pool: Pool,
+  organization: string,
+  range: { from: bigint | undefined; to: bigint | undefined },
+): Promise<UnfinishedBackfill | undefined> {
+  try {
+    const { rows } = await pool.query<{
+      run_id: string;
+      outcome: string | null;
+      frontier_ticks: string | null;
+      next_skip: string;
+      started_at: Date;
+    }>(
+      `select run_id, outcome, frontier_ticks, next_skip, started_at from audit.runs
+       where organization = $1 and kind = 'backfill' and from_ticks is not distinct from $2
+         and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
+       order by started_at desc, run_id desc limit 1`,
+      [organization, range.from?.toString() ?? null, range.to?.toString() ?? null],
+    );
+    const last = rows[0];
+    if (!last || last.outcome === 'succeeded' || last.frontier_ticks === null) return undefined;
+    return {
+      runId: last.run_id,
+      frontier: BigInt(last.frontier_ticks),
+      skip: Number(last.next_skip),
+      startedAt: last.started_at,
+    };
+  } catch (error) {
+    throw translateDatabaseError(error, 'looking for an unfinished backfill');
+  }
+}
