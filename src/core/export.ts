@@ -10,6 +10,9 @@ import { type FrontierState, judgePage, startFrontier, type Verdict } from './fr
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
 import { createPrefetcher } from './prefetch.ts';
 
+/** Locating needs few rows of each page. */
+const LOCATING_PAGE_SIZE = 20;
+
 /** Everything one transaction stores. */
 export interface Batch {
   events: IdentifiedEvent[];
@@ -19,6 +22,8 @@ export interface Batch {
   /** Offset of the first row not taken, and the list's length: hints for the next run. */
   skip: number;
   totalCount: number;
+  /** The list ends with this batch: nothing newer was there when the page was asked for. */
+  isEnd: boolean;
   /** When the page was asked for: what exists only since then is not in it. */
   requestedAt: Date;
   /** Rows between these ticks may have been deleted at the source before anyone read them. */
@@ -145,6 +150,25 @@ export async function exportEvents(
   }
 }
 
+/**
+ * The offset of the first row at or after `ticks`, and the list's length: how much there is to read. A hint, as every
+ * offset is.
+ */
+export async function locate(
+  source: EventSource,
+  ticks: bigint,
+  options: { meter: RequestMeter; signal: AbortSignal },
+): Promise<{ skip: number; totalCount: number }> {
+  let state = startFrontier({ frontier: ticks, until: ticks, pageSize: LOCATING_PAGE_SIZE });
+  for (;;) {
+    const page = await source.fetchPage({ skip: state.skip, top: state.top }, options);
+    const verdict = judgePage(state, page);
+    state = verdict.state;
+    if (verdict.isDone) return { skip: state.skip, totalCount: page.totalCount };
+    throwIfInterrupted(options.signal);
+  }
+}
+
 /** The retention guard: when even the oldest row is newer than the watermark, rows between may be gone unread. */
 function gapBefore(head: bigint | undefined, watermark: bigint | undefined): Batch['gap'] {
   if (head === undefined || watermark === undefined || head <= watermark) return undefined;
@@ -165,6 +189,7 @@ function batchOf(verdict: Verdict, page: Page, gap: Batch['gap'], counters: RunC
     frontier: verdict.state.frontier,
     skip: verdict.state.skip,
     totalCount: page.totalCount,
+    isEnd: verdict.isDone && verdict.state.until === undefined,
     requestedAt: page.requestedAt,
     gap,
     counters,

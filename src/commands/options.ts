@@ -1,0 +1,25 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { parseTicks } from '../core/ticks.ts';
+
+export interface CommonOptions {
+  envFile?: string;
+  json?: boolean;
+}
+
+/** What every command takes. */
+export function withEnvFile(command: Command): Command {
+  return command.option('--env-file <path>', 'read variables from this file instead of .env');
+}
+
+export function withJson(command: Command): Command {
+  return command.option('--json', 'print the result as JSON');
+}
+
+/** A point in time on the command line, as ticks: a date (midnight UTC) or an RFC 3339 time with its offset. */
+export function parseTime(text: string): bigint {
+  const ticks = parseTicks(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+  if (ticks === undefined) {
+    throw new InvalidArgumentError('Expected a date like 2026-01-31 or a time like 2026-01-31T08:00:00Z.');
+  }
+  return ticks;
+}

@@ -1,0 +1,140 @@
+/** One run from lock to history: what `start`, `run` and `backfill` have in common. */
+import type { App } from './app.ts';
+import { ExportError } from './core/errors.ts';
+import { exportEvents, newCounters, type PageProgress, type RunCounters } from './core/export.ts';
+import { nextFrontier, resumedFrontier } from './core/plan.ts';
+import { formatTicks } from './core/ticks.ts';
+import type { Outcome, PostgresSession } from './postgres/session.ts';
+import { openSession, type RunKind, readUnfinishedBackfill } from './postgres/store.ts';
+
+export interface RunRequest {
+  kind: RunKind;
+  signal: AbortSignal;
+  /** The half-open range of a backfill, in ticks; none means all. */
+  from?: bigint | undefined;
+  to?: bigint | undefined;
+  /** A backfill of the same range that did not end is begun anew, not gone on with. */
+  shouldRestart?: boolean;
+  onPage?: ((progress: PageProgress) => void) | undefined;
+}
+
+export interface RunSummary {
+  runId: string;
+  kind: RunKind;
+  outcome: Outcome;
+  counters: RunCounters;
+  warnings: string[];
+  durationMs: number;
+}
+
+interface Start {
+  frontier: bigint | undefined;
+  skip: number;
+}
+
+/**
+ * Runs once and stores how it ended. Throws what ended it, or `locked` when another worker has the organization; what was
+ * committed by then stays.
+ */
+export async function runExport(app: App, request: RunRequest): Promise<RunSummary> {
+  const { organization } = app.config.source;
+  const startedAt = Date.now();
+  // Read before this run has a row of its own.
+  const range = { from: request.from, to: request.to };
+  const unfinished =
+    request.kind === 'backfill' && !request.shouldRestart
+      ? await readUnfinishedBackfill(app.pool, organization, range)
+      : undefined;
+  const session = await openSession(app.pool, { organization, kind: request.kind });
+  const log = app.log.child({ organization, run: session.runId });
+  const counters = newCounters();
+  const warnings: string[] = [];
+  const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
+    await session.finish({ outcome, error, warnings, counters });
+    const durationMs = Date.now() - startedAt;
+    log.info(
+      { kind: request.kind, outcome, ...counters, warnings: warnings.length, durationMs },
+      `${request.kind} ${outcome}`,
+    );
+    return { runId: session.runId, kind: request.kind, outcome, counters, warnings, durationMs };
+  };
+
+  try {
+    await session.describeRange(range);
+    const start = await planStart(app, session, request, unfinished);
+    if (unfinished)
+      log.info({ from: formatTicks(start.frontier!) }, `going on with backfill ${unfinished.runId}`);
+    session.movesWatermark = reachesOn(session, request, start);
+    await exportEvents(app.source, session, counters, {
+      ...start,
+      until: request.to,
+      pageSize: app.config.export.pageSize,
+      concurrency: app.config.export.concurrency,
+      signal: request.signal,
+      onPage(progress) {
+        log.debug(describePage(progress), 'page stored');
+        request.onPage?.(progress);
+      },
+      onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
+      onWarning(warning) {
+        log.warn(warning);
+        if (!warnings.includes(warning)) warnings.push(warning);
+      },
+    });
+    return await end('succeeded', null);
+  } catch (error) {
+    const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';
+    const message = error instanceof Error ? error.message : String(error);
+    // The reason is thrown on; that the history could not be written must not hide it.
+    await end(outcome, app.redactor(message)).catch((err) => log.debug({ err }, 'run history not written'));
+    throw error;
+  } finally {
+    await session.release();
+  }
+}
+
+async function planStart(
+  app: App,
+  session: PostgresSession,
+  request: RunRequest,
+  unfinished: { frontier: bigint; skip: number } | undefined,
+): Promise<Start> {
+  const { lookbackMs, recheck } = app.config.export;
+  if (request.kind === 'backfill') {
+    if (!unfinished) return { frontier: request.from, skip: 0 };
+    const frontier = resumedFrontier(unfinished.frontier, { from: request.from, lookbackMs });
+    const stored = await session.countBetween(frontier, unfinished.frontier);
+    return { frontier, skip: unfinished.skip - stored - 1 };
+  }
+  const watermark = session.stored;
+  if (!watermark) return { frontier: undefined, skip: 0 };
+  const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
+  const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
+  const stored = await session.countBetween(frontier, undefined);
+  return { frontier, skip: watermark.skip - stored - 1 };
+}
+
+/** A backfill of a range may only move the watermark when nothing between the two stays unread. */
+function reachesOn(session: PostgresSession, request: RunRequest, start: Start): boolean {
+  if (request.from === undefined) return true;
+  return (
+    session.watermark !== undefined && start.frontier !== undefined && start.frontier <= session.watermark
+  );
+}
+
+function describePage({ skip, rows, totalCount, taken, frontier, result, requestMs }: PageProgress) {
+  const { inserted, updated, unchanged, lateTicks } = result;
+  const at = formatTicks(frontier);
+  return {
+    skip,
+    rows,
+    totalCount,
+    taken,
+    inserted,
+    updated,
+    unchanged,
+    late: lateTicks.length,
+    frontier: at,
+    requestMs,
+  };
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+/** The process edge: arguments, signals → AbortSignal, errors → exit code. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import type { CommandContext } from './app.ts';
+import { backfillCommand } from './commands/backfill.ts';
+import { migrateCommand } from './commands/migrate.ts';
+import { runCommand } from './commands/run.ts';
+import { simulateCommand } from './commands/simulate.ts';
+import { type ErrorCode, ExportError } from './core/errors.ts';
+import { createRedactor } from './redaction.ts';
+
+/** A command that was told to stop has this long for it. */
+const STOP_WITHIN_MS = 9_500;
+
+const EXIT_CODES: Record<ErrorCode, number> = {
+  configuration: 2,
+  'source-away': 75,
+  'source-invalid': 1,
+  'database-away': 75,
+  database: 1,
+  locked: 75,
+  fenced: 75,
+  interrupted: 75,
+};
+const USAGE = 2;
+const FAILED = 1;
+const STOPPED_AT_ONCE = 130;
+
+const exitCode = await main(process.argv);
+process.exitCode = exitCode;
+// Whatever a library still holds open must not keep a finished command alive.
+process.exit();
+
+async function main(argv: string[]): Promise<number> {
+  try {
+    await createProgram({ environment: process.env, signal: listenForSignals(), out: writeLine }).parseAsync(
+      argv,
+    );
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+    // No configuration is known here, so this takes out only what looks like a secret; messages hold none to begin with.
+    const redact = createRedactor();
+    if (error instanceof ExportError) {
+      process.stderr.write(`${redact(`error: ${error.message}`)}\n`);
+      return EXIT_CODES[error.code];
+    }
+    process.stderr.write(`${redact(`error: ${error instanceof Error ? error.stack : String(error)}`)}\n`);
+    return FAILED;
+  }
+}
+
+function createProgram(context: CommandContext): Command {
+  const { version, description } = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  );
+  const program = new Command('uipath-audit-export').description(description).version(version);
+  const commands = [runCommand, backfillCommand, migrateCommand, simulateCommand];
+  for (const create of commands) program.addCommand(create(context));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().showHelpAfterError('(--help shows what there is)');
+  }
+  return program;
+}
+
+/** The first SIGTERM or SIGINT aborts, so that the page in hand is finished or rolled back; the second ends at once. */
+function listenForSignals(): AbortSignal {
+  const controller = new AbortController();
+  const stop = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(STOPPED_AT_ONCE);
+    process.stderr.write(`${name}: stopping; once more stops at once\n`);
+    controller.abort();
+    setTimeout(() => {
+      process.stderr.write('error: stopping took too long; what was committed stays\n');
+      process.exit(EXIT_CODES.interrupted);
+    }, STOP_WITHIN_MS).unref();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  return controller.signal;
+}
+
+function writeLine(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
