@@ -1,0 +1,160 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FaultPlan, FaultRule } from './faults.ts';
+import type { History } from './history.ts';
+import { parseListQuery, renderListing } from './listing.ts';
+import type { Misbehaviour } from './misbehaviour.ts';
+import type { Random } from './random.ts';
+import type { RequestLog, SeenRequest } from './requests.ts';
+import {
+  type Answer,
+  errorAnswer,
+  faultAnswer,
+  jsonAnswer,
+  PORTAL_ANSWER,
+  sendAnswer,
+  spoilAnswer,
+} from './respond.ts';
+import { createRouter } from './routes.ts';
+import type { TokenBook } from './tokens.ts';
+
+export interface HandlerParts {
+  history: History;
+  log: RequestLog;
+  tokens: TokenBook;
+  random: Random;
+  settings: { organization: string; partitionGlobalId: string; lateWithinMs: number };
+  /** As it is now: both change while the server runs. */
+  behaviour: () => Misbehaviour;
+  faults: () => FaultPlan;
+}
+
+/** Answers one request; never rejects. */
+export function createHandler(
+  parts: HandlerParts,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const { log, tokens, random, settings } = parts;
+  const routeOf = createRouter(settings.organization, settings.partitionGlobalId);
+  const nextCap = createCap(parts.behaviour);
+  return async (request, response) => {
+    const [path = '/', search = ''] = (request.url ?? '/').split(/\?(.*)/s);
+    const kind = routeOf(path);
+    const seen: SeenRequest = {
+      kind,
+      at: new Date(),
+      method: request.method ?? '',
+      path,
+      query: new URLSearchParams(search),
+      headers: request.headers,
+      status: 0,
+      rows: 0,
+    };
+    log.add(seen);
+    try {
+      const form = await readBody(request);
+      const rule = kind === 'portal' ? undefined : parts.faults().next(kind);
+      await wait(parts.behaviour().latencyMs, random);
+      if (rule) seen.fault = rule.fault;
+      if (rule) log.counts.faults++;
+      if (rule?.fault === 'revoke') tokens.revokeAll();
+      const replacement = rule && faultAnswer(rule);
+      const answer = replacement ?? (await answerOf(parts, seen, form, nextCap, rule));
+      const isSpoilt = rule && !replacement && rule.fault !== 'empty' && rule.fault !== 'null-results';
+      seen.status = rule?.fault === 'reset' || rule?.fault === 'silence' ? 0 : answer.status;
+      log.counts.rows += seen.rows;
+      if (isSpoilt) spoilAnswer(response, answer, rule);
+      else await sendAnswer(request, response, answer, kind === 'list' && parts.behaviour().gzip);
+    } catch {
+      // The client went away in the middle of its own request.
+      response.destroy();
+    }
+  };
+}
+
+async function answerOf(
+  parts: HandlerParts,
+  seen: SeenRequest,
+  form: URLSearchParams,
+  nextCap: () => number,
+  rule: FaultRule | undefined,
+): Promise<Answer> {
+  if (seen.kind === 'portal') return PORTAL_ANSWER;
+  return seen.kind === 'token' ? answerToken(parts, seen, form) : answerList(parts, seen, nextCap, rule);
+}
+
+function answerToken(
+  { tokens, behaviour }: HandlerParts,
+  { method, headers }: SeenRequest,
+  form: URLSearchParams,
+): Answer {
+  if (method !== 'POST') return errorAnswer(405, 'The token endpoint takes POST only');
+  if (!headers['content-type']?.startsWith('application/x-www-form-urlencoded')) {
+    return jsonAnswer(400, { error: 'invalid_request' });
+  }
+  const { tokenLifeSeconds, expiresIn = tokenLifeSeconds, expiresInAsText } = behaviour();
+  const issued = tokens.issue(form, tokenLifeSeconds);
+  if ('error' in issued) return jsonAnswer(400, issued);
+  return jsonAnswer(200, {
+    access_token: issued.token,
+    expires_in: expiresInAsText ? String(expiresIn) : expiresIn,
+    token_type: 'Bearer',
+    scope: issued.scope,
+  });
+}
+
+function answerList(
+  parts: HandlerParts,
+  seen: SeenRequest,
+  nextCap: () => number,
+  rule: FaultRule | undefined,
+): Answer {
+  const { history, tokens, random, settings } = parts;
+  const behaviour = parts.behaviour();
+  const query = parseListQuery(seen.query);
+  if (typeof query !== 'string') Object.assign(seen, { skip: query.skip, top: query.top });
+  if (seen.method !== 'GET') return errorAnswer(405, 'The audit log takes GET only');
+  const verdict = tokens.judge(seen.headers.authorization);
+  if (verdict === 401) {
+    return {
+      ...errorAnswer(401, 'The access token is missing, unknown or expired'),
+      headers: { 'WWW-Authenticate': 'Bearer' },
+    };
+  }
+  if (verdict === 403) return errorAnswer(403, 'The access token lacks the scope PM.Audit or PM.Audit.Read');
+  if (!seen.headers['content-type']?.startsWith('application/json')) {
+    return errorAnswer(400, 'The header Content-Type: application/json is missing');
+  }
+  if (typeof query === 'string') return errorAnswer(400, query);
+  const results = rule?.fault === 'null-results' ? 'null' : rule?.fault === 'empty' ? 'empty' : undefined;
+  const { body, rows } = renderListing(history.list, query, {
+    limit: Math.min(query.top ?? behaviour.defaultTop, nextCap()),
+    totalCount: behaviour.totalCount(history.list.length),
+    behaviour,
+    random,
+    ...(results ? { results } : {}),
+  });
+  seen.rows = rows;
+  history.move(behaviour.moves, settings.lateWithinMs);
+  return { status: 200, body };
+}
+
+function createCap(behaviour: () => Misbehaviour): () => number {
+  let request = 0;
+  return () => {
+    const { cap } = behaviour();
+    return typeof cap === 'number' ? cap : (cap[request++ % cap.length] ?? Number.POSITIVE_INFINITY);
+  };
+}
+
+async function readBody(request: IncomingMessage): Promise<URLSearchParams> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return new URLSearchParams(Buffer.concat(chunks).toString());
+}
+
+async function wait(latencyMs: number | [number, number], random: Random): Promise<void> {
+  const milliseconds =
+    typeof latencyMs === 'number' ? latencyMs : latencyMs[0] + random() * (latencyMs[1] - latencyMs[0]);
+  // Not awaiting a timer at zero keeps a request within one turn of the event loop.
+  if (milliseconds > 0) await delay(milliseconds);
+}

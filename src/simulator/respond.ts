@@ -1,0 +1,144 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { promisify } from 'node:util';
+import { constants, createGzip, gzip } from 'node:zlib';
+import { PORTAL_PAGE, renderErrorBody } from './error-bodies.ts';
+import type { FaultRule } from './faults.ts';
+
+const gzipAsync = promisify(gzip);
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+export interface Answer {
+  status: number;
+  body: Buffer;
+  contentType?: string;
+  headers?: Record<string, string>;
+}
+
+/** An error with one of UiPath's bodies. */
+export function errorAnswer(status: number, message: string): Answer {
+  const { contentType, text } = renderErrorBody('message', status, message);
+  return { status, contentType, body: Buffer.from(text) };
+}
+
+export function jsonAnswer(status: number, value: unknown): Answer {
+  return { status, body: Buffer.from(JSON.stringify(value)) };
+}
+
+/** What a path that is not known answers. */
+export const PORTAL_ANSWER: Answer = {
+  status: 200,
+  contentType: 'text/html',
+  body: Buffer.from(PORTAL_PAGE),
+};
+
+/** Sends the answer whole, compressed where both sides want that. */
+export async function sendAnswer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+  mayCompress: boolean,
+): Promise<void> {
+  const isCompressed = mayCompress && /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
+  const body = isCompressed ? await gzipAsync(answer.body, { level: 1 }) : answer.body;
+  response.writeHead(answer.status, {
+    'Content-Type': answer.contentType ?? JSON_TYPE,
+    'Content-Length': body.length,
+    ...(isCompressed ? { 'Content-Encoding': 'gzip' } : {}),
+    ...answer.headers,
+  });
+  response.end(body);
+}
+
+/** The answer of a rule that replaces the right answer by a whole one, or `undefined` for a rule that spoils how it is sent. */
+export function faultAnswer(rule: FaultRule): Answer | undefined {
+  if (rule.fault === 'html') return PORTAL_ANSWER;
+  if (rule.fault === 'redirect') {
+    return { status: 302, body: Buffer.alloc(0), headers: { Location: rule.location ?? '/portal_/' } };
+  }
+  const status = rule.fault === 'revoke' ? 401 : rule.fault;
+  if (typeof status !== 'number') return undefined;
+  const { contentType, text } = renderErrorBody(rule.body ?? 'message', status);
+  const headers: Record<string, string> =
+    status === 401 ? { 'WWW-Authenticate': 'Bearer error="invalid_token"' } : {};
+  if (rule.retryAfter !== undefined) {
+    const until = new Date(Date.now() + rule.retryAfter * 1000);
+    headers['Retry-After'] = rule.asDate ? until.toUTCString() : String(rule.retryAfter);
+  }
+  return { status, contentType, body: Buffer.from(text), headers };
+}
+
+/** Sends the right answer in the wrong way the rule names. */
+export function spoilAnswer(response: ServerResponse, answer: Answer, rule: FaultRule): void {
+  const half = answer.body.subarray(0, Math.floor(answer.body.length / 2));
+  const headers = { 'Content-Type': answer.contentType ?? JSON_TYPE };
+  switch (rule.fault) {
+    case 'half-length':
+      response.writeHead(answer.status, { ...headers, 'Content-Length': answer.body.length });
+      response.write(half, () => response.destroy());
+      return;
+    case 'half-chunked':
+      response.writeHead(answer.status, headers);
+      response.write(half, () => response.destroy());
+      return;
+    case 'half-clean':
+      response.writeHead(answer.status, { ...headers, 'Content-Length': half.length });
+      response.end(half);
+      return;
+    case 'drip':
+      drip(response, answer, rule.bytesPerSecond ?? 1);
+      return;
+    case 'huge':
+    case 'bomb':
+      sendHuge(response, answer, rule);
+      return;
+    case 'silence':
+      return;
+    default:
+      response.socket?.resetAndDestroy();
+  }
+}
+
+function drip(
+  response: ServerResponse,
+  { status, body, contentType = JSON_TYPE }: Answer,
+  bytesPerSecond: number,
+): void {
+  response.writeHead(status, { 'Content-Type': contentType, 'Content-Length': body.length });
+  const step = Math.max(1, Math.floor(bytesPerSecond / 20));
+  let sent = 0;
+  const timer = setInterval(
+    () => {
+      response.write(body.subarray(sent, sent + step));
+      sent += step;
+      if (sent >= body.length) response.end();
+    },
+    (1000 * step) / bytesPerSecond,
+  );
+  response.once('close', () => clearInterval(timer));
+}
+
+/** The right answer behind `bytes` blanks, which JSON allows before a value. */
+function sendHuge(response: ServerResponse, answer: Answer, rule: FaultRule): void {
+  const isBomb = rule.fault === 'bomb';
+  response.writeHead(answer.status, {
+    'Content-Type': answer.contentType ?? JSON_TYPE,
+    ...(isBomb ? { 'Content-Encoding': 'gzip' } : {}),
+  });
+  const sink = isBomb ? createGzip({ level: constants.Z_BEST_SPEED }) : response;
+  if (sink !== response) sink.pipe(response);
+  const blanks = Buffer.alloc(1_048_576, ' ');
+  let left = rule.bytes ?? 128 * 1_048_576;
+  const write = (): void => {
+    while (left > 0) {
+      if (response.destroyed) return;
+      const chunk = blanks.subarray(0, Math.min(left, blanks.length));
+      left -= chunk.length;
+      if (!sink.write(chunk)) {
+        sink.once('drain', write);
+        return;
+      }
+    }
+    sink.end(answer.body);
+  };
+  write();
+}

@@ -1,0 +1,192 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { FaultPlan } from './faults.ts';
+import type { RowInput } from './fixed.ts';
+import { createHandler } from './handler.ts';
+import { History } from './history.ts';
+import { GOOD_BEHAVIOUR, type Misbehaviour } from './misbehaviour.ts';
+import { createRandom } from './random.ts';
+import { type RequestCounts, RequestLog, type SeenRequest } from './requests.ts';
+import type { SimulatedRow } from './rows.ts';
+import { TokenBook } from './tokens.ts';
+
+export interface SimulatorOptions extends Partial<Misbehaviour> {
+  /** Default: any free port. */
+  port?: number;
+  /** Everything made or drawn follows from it; default 1. */
+  seed?: number;
+  /** Typical rows in the list at the start; default 0. */
+  events?: number;
+  /** Rows given by hand, put into the list at the start. */
+  rows?: readonly RowInput[];
+  /** When the first typical row happened; default 2023-01-01. */
+  startAt?: Date;
+  /** Mean time between two typical rows; default 30 s. */
+  spacingMs?: number;
+  /** How the typical rows write `createdOn`; default `full`, the documented form. */
+  createdOnForm?: 'full' | 'mixed';
+  /** About how long a policy's details are; default 6,000. */
+  policyBytes?: number;
+  /** How far behind the newest row late rows made by the simulator come at most; default 10 min. */
+  lateWithinMs?: number;
+  /** Default `acme`. */
+  organization?: string;
+  partitionGlobalId?: string;
+  clientId?: string;
+  clientSecret?: string;
+  /** What the client may ask for. */
+  scopes?: readonly string[];
+  /** A token that is always good. */
+  accessToken?: string;
+  /** Rendered rows kept in memory; default 128 MiB. A list that does not fit is rendered again when it is read again. */
+  cacheBytes?: number;
+  /** Render the rows at the start, as far as they fit into the memory above, and not when they are first read. */
+  prerender?: boolean;
+}
+
+const DEFAULTS = {
+  port: 0,
+  seed: 1,
+  events: 0,
+  rows: [] as readonly RowInput[],
+  startAt: new Date('2023-01-01T00:00:00Z'),
+  spacingMs: 30_000,
+  createdOnForm: 'full' as const,
+  policyBytes: 6_000,
+  lateWithinMs: 600_000,
+  organization: 'acme',
+  partitionGlobalId: 'b7006b1c-11c3-4a80-802e-fee0ebf9c360',
+  clientId: 'simulated-client',
+  clientSecret: 'simulated-secret',
+  scopes: ['PM.Audit', 'PM.Audit.Read', 'OR.Users.Read'] as readonly string[],
+  cacheBytes: 128 * 1_048_576,
+  prerender: false,
+};
+
+/** A UiPath organization that listens on 127.0.0.1. */
+export interface Simulator {
+  /** `http://127.0.0.1:PORT`, without a `/` at the end: the value for `UIPATH_BASE_URL`. */
+  readonly url: string;
+  readonly organization: string;
+  readonly partitionGlobalId: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  /** How many rows the list shows now. */
+  readonly length: number;
+  /** The truth: every row shown now, oldest first, ties in the order they were added, messages in English. */
+  readonly rows: SimulatedRow[];
+  /** The same one by one, for lists too long to hold as text, in the language asked for. */
+  iterateRows(language?: string): Iterable<SimulatedRow>;
+  /** Every row that was deleted, in the order of the deletions. */
+  readonly removed: SimulatedRow[];
+  /** Adds typical rows after the newest typical one, or given rows each at the place of its `createdOn`. */
+  append(rows: number | readonly RowInput[]): void;
+  /** Adds typical rows somewhat older than the newest one, or given rows each at the place of its `createdOn`. */
+  insertLate(rows: number | readonly RowInput[]): void;
+  /** Deletes the oldest rows. */
+  deleteHead(count: number): void;
+  /** Deletes rows; the oldest has index 0. */
+  deleteAt(index: number, count: number): void;
+  /**
+   * Changes how the server behaves from now on; what is not named stays, and
+   * `undefined` brings back the good behaviour. New `faults` start counting at zero.
+   */
+  set(behaviour: Partial<Misbehaviour>): void;
+  /** Makes every token that was issued worthless. */
+  revokeTokens(): void;
+  /** The newest requests (at most 20,000), oldest first. */
+  readonly requests: readonly SeenRequest[];
+  readonly counts: Readonly<RequestCounts>;
+  clearRequests(): void;
+  /** Stops listening and breaks every connection. */
+  close(): Promise<void>;
+}
+
+/** Starts a simulated organization. */
+export async function createSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const settings = { ...DEFAULTS, ...withoutUndefined(options) };
+  const history = new History(settings);
+  history.append(settings.rows);
+  if (settings.prerender) history.list.prerender('en');
+  const log = new RequestLog();
+  const tokens = new TokenBook(settings);
+  const random = createRandom(settings.seed, 11);
+  let behaviour = changeBehaviour(GOOD_BEHAVIOUR, options);
+  let faults = new FaultPlan(behaviour.faults, random);
+  const handle = createHandler({
+    ...{ history, log, tokens, random, settings },
+    behaviour: () => behaviour,
+    faults: () => faults,
+  });
+  const server = createServer((request, response) => void handle(request, response));
+  const port = await listen(server, settings.port);
+  return {
+    ...describeHistory(history, settings.lateWithinMs),
+    url: `http://127.0.0.1:${port}`,
+    organization: settings.organization,
+    partitionGlobalId: settings.partitionGlobalId,
+    clientId: settings.clientId,
+    clientSecret: settings.clientSecret,
+    get length() {
+      return history.list.length;
+    },
+    get rows() {
+      return [...history.rows('en')];
+    },
+    get removed() {
+      return [...history.removedRows('en')];
+    },
+    set: (changes) => {
+      behaviour = changeBehaviour(behaviour, changes);
+      if ('faults' in changes) faults = new FaultPlan(behaviour.faults, random);
+    },
+    revokeTokens: () => tokens.revokeAll(),
+    get requests() {
+      return log.entries;
+    },
+    get counts() {
+      return log.counts;
+    },
+    clearRequests: () => log.clear(),
+    close: () => close(server),
+  };
+}
+
+function describeHistory(
+  history: History,
+  lateWithinMs: number,
+): Pick<Simulator, 'iterateRows' | 'append' | 'insertLate' | 'deleteHead' | 'deleteAt'> {
+  return {
+    iterateRows: (language = 'en') => history.rows(language),
+    append: (rows) => history.append(rows),
+    insertLate: (rows) => history.insertLate(rows, lateWithinMs),
+    deleteHead: (count) => history.delete(0, count),
+    deleteAt: (index, count) => history.delete(index, count),
+  };
+}
+
+async function listen(server: Server, port: number): Promise<number> {
+  server.keepAliveTimeout = 65_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+}
+
+function withoutUndefined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}
+
+function changeBehaviour(before: Misbehaviour, changes: Partial<Misbehaviour>): Misbehaviour {
+  const known = Object.entries(GOOD_BEHAVIOUR).flatMap(([name, good]) =>
+    name in changes ? [[name, changes[name as keyof Misbehaviour] ?? good]] : [],
+  );
+  return { ...before, ...Object.fromEntries(known) };
+}

@@ -1,0 +1,196 @@
+import { DEPLOY_BURST, type EventKind, makeEvent, variantsOf } from './events.ts';
+import { below, createRandom, type Random } from './random.ts';
+import type { Block, Piece, RenderedBlock } from './rows.ts';
+
+/** Not a divisor of any usual page size, so that pages and blocks do not share their borders. */
+const BLOCK_LENGTH = 1024;
+/** A row is at most this many rows' time ahead of its index. */
+export const LONGEST_BURST = 35;
+const TICKS_PER_MILLISECOND = 10_000;
+const CREATED_ON_MEMBER = '{"createdOn":"';
+
+type Burst = 'single' | 'deploy' | 'twins' | 'import';
+
+/** What happens in an organization, by weight. A burst is several rows with one `createdOn`. */
+const MIX: { weight: number; kind: EventKind; burst: Burst }[] = [
+  { weight: 800, kind: 'login', burst: 'single' },
+  { weight: 12, kind: 'login', burst: 'twins' },
+  { weight: 45, kind: 'userCreate', burst: 'single' },
+  { weight: 2, kind: 'userCreate', burst: 'import' },
+  { weight: 12, kind: 'userDelete', burst: 'single' },
+  { weight: 50, kind: 'groupUpdate', burst: 'single' },
+  { weight: 30, kind: 'robotAccountCreate', burst: 'single' },
+  { weight: 20, kind: 'externalClientUpdate', burst: 'single' },
+  { weight: 6, kind: 'authenticationSettingUpdate', burst: 'single' },
+  { weight: 5, kind: 'licenseRenew', burst: 'single' },
+  { weight: 2, kind: 'policyCreate', burst: 'single' },
+  { weight: 2, kind: 'policyEdit', burst: 'single' },
+  { weight: 14, kind: 'policyDeploy', burst: 'deploy' },
+];
+const TOTAL_WEIGHT = MIX.reduce((sum, { weight }) => sum + weight, 0);
+
+export interface StreamOptions {
+  seed: number;
+  /** When the first row happens. */
+  startAt: Date;
+  /** Mean time between two rows. */
+  spacingMs: number;
+  policyBytes: number;
+  /** `full` is the documented form; `mixed` also writes `Z`, other offsets and fewer digits where zeros end the fraction. */
+  createdOnForm: 'full' | 'mixed';
+}
+
+/** An endless sequence of typical rows, each a pure function of the options and its index, rendered a block at a time. */
+export class EventStream {
+  #blocks = new Map<number, Block>();
+  #tails = new Map<string, Map<EventKind, Buffer[]>>();
+
+  constructor(private readonly options: StreamOptions) {}
+
+  /** The rows `[from, to)` as pieces. */
+  *pieces(from: number, to: number): Generator<Piece> {
+    for (let index = from; index < to; ) {
+      const number = Math.floor(index / BLOCK_LENGTH);
+      const end = Math.min(to, (number + 1) * BLOCK_LENGTH);
+      yield {
+        block: this.#block(number),
+        from: index - number * BLOCK_LENGTH,
+        to: end - number * BLOCK_LENGTH,
+      };
+      index = end;
+    }
+  }
+
+  /** Whether the block is the one that holds row `index`. */
+  holds(block: Block | undefined, index: number): boolean {
+    return block !== undefined && this.#blocks.get(Math.floor(index / BLOCK_LENGTH)) === block;
+  }
+
+  /** When row `index` happens, in milliseconds since 1970, give or take `LONGEST_BURST` rows. */
+  timeOf(index: number): number {
+    return this.options.startAt.getTime() + Math.floor(index * this.options.spacingMs);
+  }
+
+  /** One typical row at a time of the caller's choice, whatever the stream's own time. */
+  rowAt(random: Random, createdOn: string): (language: string) => string {
+    const { kind } = drawAction(random);
+    const variant = below(random, variantsOf(kind));
+    return (language) =>
+      `${CREATED_ON_MEMBER}${createdOn}${this.#tail(kind, variant, language).toString()}`.slice(0, -1);
+  }
+
+  #block(number: number): Block {
+    const known = this.#blocks.get(number);
+    if (known) return known;
+    const block = { length: BLOCK_LENGTH, render: (language: string) => this.#render(number, language) };
+    this.#blocks.set(number, block);
+    return block;
+  }
+
+  #render(number: number, language: string): RenderedBlock {
+    const random = createRandom(this.options.seed, number);
+    const startMs = this.timeOf(number * BLOCK_LENGTH);
+    const span = (this.timeOf((number + 1) * BLOCK_LENGTH) - startMs) * TICKS_PER_MILLISECOND;
+    const groups = this.#drawGroups(random);
+    const parts: { head: string; tail: Buffer }[] = [];
+    const ticks = new BigInt64Array(BLOCK_LENGTH);
+    const starts = new Uint32Array(BLOCK_LENGTH + 1);
+    groups.forEach(({ kind, variants }) => {
+      const offset = Math.floor(((parts.length + random() * variants.length) / BLOCK_LENGTH) * span);
+      const milliseconds = startMs + Math.floor(offset / TICKS_PER_MILLISECOND);
+      const rest = offset % TICKS_PER_MILLISECOND;
+      const groupTicks = BigInt(milliseconds) * 10_000n + BigInt(rest);
+      const form = this.options.createdOnForm === 'full' ? 0 : below(random, FORMS.length);
+      const head = CREATED_ON_MEMBER + FORMS[form]!(milliseconds, rest);
+      for (const variant of variants) {
+        const tail = this.#tail(kind, variant, language);
+        const row = parts.push({ head, tail });
+        ticks[row - 1] = groupTicks;
+        starts[row] = starts[row - 1]! + head.length + tail.length;
+      }
+    });
+    const bytes = Buffer.allocUnsafe(starts[BLOCK_LENGTH]!);
+    parts.forEach(({ head, tail }, row) => {
+      bytes.write(head, starts[row]!, 'latin1');
+      bytes.set(tail, starts[row]! + head.length);
+    });
+    return { bytes, starts, ticks };
+  }
+
+  #drawGroups(random: Random): { kind: EventKind; variants: number[] }[] {
+    const groups: { kind: EventKind; variants: number[] }[] = [];
+    for (let left = BLOCK_LENGTH; left > 0; ) {
+      const { kind, burst } = drawAction(random);
+      const variants = drawVariants(random, kind, burst).slice(0, left);
+      groups.push({ kind, variants });
+      left -= variants.length;
+    }
+    return groups;
+  }
+
+  /** All of the row's text after the value of `createdOn`, and a comma: rows of one variant differ only in their time. */
+  #tail(kind: EventKind, variant: number, language: string): Buffer {
+    const known = this.#tails.get(language)?.get(kind)?.[variant];
+    if (known) return known;
+    const { seed, policyBytes } = this.options;
+    const text = JSON.stringify(makeEvent(kind, { seed, variant, language, policyBytes, createdOn: '' }));
+    const tail = Buffer.from(`${text.slice(CREATED_ON_MEMBER.length)},`);
+    const kinds = this.#tails.get(language) ?? new Map<EventKind, Buffer[]>();
+    const tails = kinds.get(kind) ?? [];
+    this.#tails.set(language, kinds.set(kind, tails));
+    tails[variant] = tail;
+    return tail;
+  }
+}
+
+function drawAction(random: Random): { kind: EventKind; burst: Burst } {
+  let left = random() * TOTAL_WEIGHT;
+  for (const action of MIX) {
+    left -= action.weight;
+    if (left < 0) return action;
+  }
+  return MIX[0]!;
+}
+
+function drawVariants(random: Random, kind: EventKind, burst: Burst): number[] {
+  const variants = variantsOf(kind);
+  const first = below(random, variants);
+  if (burst === 'twins') return [first, first];
+  if (burst === 'import')
+    return Array.from({ length: 5 + below(random, LONGEST_BURST - 5) }, (_, i) => (first + i) % variants);
+  if (burst === 'deploy')
+    return Array.from({ length: DEPLOY_BURST }, (_, i) => first - (first % DEPLOY_BURST) + i);
+  return [first];
+}
+
+type Form = (milliseconds: number, rest: number) => string;
+
+const TWO_DIGITS = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, '0'));
+const MILLISECONDS_PER_DAY = 86_400_000;
+const dayCache = { number: Number.NaN, text: '' };
+
+/**
+ * `2021-10-14T13:10:15.1964174+00:00`: milliseconds since 1970 and the 100 ns beyond them.
+ * By hand, because `toISOString` took half of the time of rendering a page.
+ */
+export const formatCreatedOn: Form = (milliseconds, rest) => {
+  const day = Math.floor(milliseconds / MILLISECONDS_PER_DAY);
+  if (day !== dayCache.number) {
+    dayCache.number = day;
+    dayCache.text = new Date(day * MILLISECONDS_PER_DAY).toISOString().slice(0, 11);
+  }
+  const time = milliseconds - day * MILLISECONDS_PER_DAY;
+  const hour = TWO_DIGITS[Math.floor(time / 3_600_000)]!;
+  const minute = TWO_DIGITS[Math.floor(time / 60_000) % 60]!;
+  const second = TWO_DIGITS[Math.floor(time / 1000) % 60]!;
+  const fraction = String(10_000_000 + (time % 1000) * 10_000 + rest).slice(1);
+  return `${dayCache.text}${hour}:${minute}:${second}.${fraction}+00:00`;
+};
+
+const FORMS: Form[] = [
+  formatCreatedOn,
+  (milliseconds, rest) => formatCreatedOn(milliseconds, rest).replace('+00:00', 'Z'),
+  (milliseconds, rest) => formatCreatedOn(milliseconds, rest).replace(/\.?0*\+00:00$/, '+00:00'),
+  (milliseconds, rest) => formatCreatedOn(milliseconds + 19_800_000, rest).replace('+00:00', '+05:30'),
+  (milliseconds, rest) => formatCreatedOn(milliseconds - 28_800_000, rest).replace('+00:00', '-08:00'),
+];
