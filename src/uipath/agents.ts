@@ -1,0 +1,51 @@
+import http from 'node:http';
+import https from 'node:https';
+import { HttpsProxyAgent } from 'https-proxy-agent';
+import { ExportError } from '../core/errors.ts';
+
+/** Sockets that are kept open between requests, for axios. */
+export interface Agents {
+  httpAgent: http.Agent;
+  httpsAgent: http.Agent;
+  close(): void;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Agents for requests to `url`, through the proxy of `HTTPS_PROXY` unless `NO_PROXY` names the host. */
+export function createAgents(url: string, environment: Environment): Agents {
+  const proxy = findProxy(url, environment);
+  const httpAgent = new http.Agent({ keepAlive: true });
+  const httpsAgent = proxy
+    ? new HttpsProxyAgent(proxy, { keepAlive: true })
+    : new https.Agent({ keepAlive: true });
+  return {
+    httpAgent,
+    httpsAgent,
+    close() {
+      httpAgent.destroy();
+      httpsAgent.destroy();
+    },
+  };
+}
+
+/**
+ * The proxy for an `https` URL, as curl finds it: `https_proxy` or `HTTPS_PROXY`, but for hosts that `no_proxy` or `NO_PROXY`
+ * lists (`*`, a host, a domain with or without its leading dot, each with or without a port). `http` URLs use none.
+ * Throws `configuration` when it is no URL; the message does not quote it, because it may hold a password.
+ */
+export function findProxy(url: string, environment: Environment): string | undefined {
+  const { protocol, hostname, port } = new URL(url);
+  const proxy = environment.https_proxy || environment.HTTPS_PROXY;
+  if (protocol !== 'https:' || !proxy) return undefined;
+  const excluded = (environment.no_proxy || environment.NO_PROXY || '').toLowerCase().split(/[\s,]+/);
+  const isExcluded = excluded.some((entry) => {
+    const [, name = '', entryPort] = /^\*?\.?(.*?)(?::(\d+))?$/.exec(entry) ?? [];
+    if (entryPort !== undefined && entryPort !== (port || '443')) return false;
+    return entry === '*' || (name !== '' && (hostname === name || hostname.endsWith(`.${name}`)));
+  });
+  if (isExcluded) return undefined;
+  const proxyUrl = proxy.includes('://') ? proxy : `http://${proxy}`;
+  if (URL.canParse(proxyUrl)) return proxyUrl;
+  throw new ExportError('configuration', 'HTTPS_PROXY is not a URL such as http://proxy.example.org:3128.');
+}

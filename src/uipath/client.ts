@@ -1,0 +1,166 @@
+import { ExportError } from '../core/errors.ts';
+import type { EventSource, Page, RequestMeter } from '../core/event.ts';
+import { createAgents } from './agents.ts';
+import { type Asked, checkAnswer, describeAnswer } from './answers.ts';
+import { type Answer, FailedTry, OversizedBody, send, showUrl } from './http.ts';
+import { parsePage } from './parse-page.ts';
+import { type RetryOptions, withRetries } from './retries.ts';
+import { type Credentials, createTokenSource, type Token, type TokenSource } from './token.ts';
+
+export interface UipathOptions extends RetryOptions {
+  /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
+  auditUrl: string;
+  credentials: Credentials;
+  /** The language the source composes `message` in. */
+  language: string;
+  /** Sent as `api-version`. */
+  apiVersion?: string | undefined;
+  /** For one request, to its last byte. */
+  timeoutMs: number;
+  /** The largest answer that is read, unpacked; 64 MiB when not given. */
+  maxResponseBytes?: number | undefined;
+  /** Where HTTPS_PROXY and NO_PROXY are looked up; `process.env` when not given. */
+  environment?: Readonly<Record<string, string | undefined>>;
+  /** Is told each new token before it is used, so that a log can learn to hide it. */
+  onToken?: ((value: string) => void) | undefined;
+}
+
+/** UiPath's "Get Audit Logs", and what a check of the set-up needs beside it. */
+export interface UipathSource extends EventSource {
+  /** Fetches a token, or gives the one still good. Throws like `fetchPage`. */
+  fetchToken(options: { signal: AbortSignal }): Promise<Token>;
+  /** Closes idle connections and ends a token request under way. */
+  close(): void;
+}
+
+const MEBIBYTE = 1024 * 1024;
+
+/**
+ * Reads the list by HTTP. Each request is tried `retryLimit` times; a 401 costs one new token, a second one is an error.
+ * A page too large for `maxResponseBytes` is asked for again with half the rows: `fetchPage` may give fewer than asked for.
+ */
+export function createUipathSource(options: UipathOptions): UipathSource {
+  const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE } = options;
+  const environment = options.environment ?? process.env;
+  const agents = createAgents(auditUrl, environment);
+  const tokenUrl = credentials.accessToken === undefined ? credentials.tokenUrl : auditUrl;
+  const tokenAgents = createAgents(tokenUrl, environment);
+  const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents };
+  const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
+  const now = options.now ?? Date.now;
+
+  return {
+    async fetchPage({ skip, top }, { signal, meter }) {
+      for (let rows = top; ; rows = Math.floor(rows / 2)) {
+        const request = { url: listUrl(options, skip, rows), signal, meter };
+        try {
+          const page = await fetchWhole(request);
+          return { ...page, skip, top };
+        } catch (error) {
+          if (!(error instanceof OversizedBody)) throw error;
+          if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
+          const fields = { url: showUrl(request.url), rows, maxResponseBytes };
+          log.warn(fields, 'page larger than the limit, asking for half the rows');
+          meter.retries++;
+        }
+      }
+    },
+    fetchToken: ({ signal }) => tokens.fetchToken(signal),
+    close() {
+      tokens.close();
+      tokenAgents.close();
+      agents.close();
+    },
+  };
+
+  async function fetchWhole(request: ListRequest): Promise<Omit<Page, 'skip' | 'top'>> {
+    const { signal, meter } = request;
+    const url = showUrl(request.url);
+    let isRenewed = false;
+    const tryOnce = async () => {
+      for (;;) {
+        const token = await tokens.fetchToken(signal);
+        const requestedAt = new Date(now());
+        meter.requests++;
+        const outgoing = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
+        const answer = await send(outgoing, { ...sending, signal });
+        if (answer.status !== 401) return readPage(answer, requestedAt);
+        if (!tokens.isRenewable || isRenewed) throw unauthorized(answer, url, tokens);
+        isRenewed = true;
+        tokens.invalidate(token.value);
+        meter.retries++;
+        log.warn({ reason: 'HTTP 401', status: 401, url }, 'token refused, asking for a new one');
+      }
+    };
+    const readPage = (answer: Answer, requestedAt: Date) => {
+      checkListAnswer(answer, { url, variables: LIST_VARIABLES, secrets: tokens.secrets() });
+      const page = parsePage(answer.body);
+      if (page.unreadable !== undefined) throw new FailedTry({ kind: 'truncated' }, page.unreadable);
+      const milliseconds = now() - requestedAt.getTime();
+      log.debug({ url, rows: page.rows.length, bytes: answer.body.length, milliseconds }, 'page fetched');
+      return { rows: page.rows, totalCount: page.totalCount, requestedAt };
+    };
+    const onRetry = () => {
+      meter.retries++;
+    };
+    return await withRetries(tryOnce, { url, signal, onRetry }, options);
+  }
+}
+
+interface ListRequest {
+  url: string;
+  signal: AbortSignal;
+  meter: RequestMeter;
+}
+
+const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PATH';
+
+/** The documented query. A query of the template's own is kept. */
+function listUrl({ auditUrl, language, apiVersion }: UipathOptions, skip: number, top: number): string {
+  const url = new URL(auditUrl);
+  url.searchParams.set('language', language);
+  url.searchParams.set('top', String(top));
+  url.searchParams.set('skip', String(skip));
+  url.searchParams.set('sortBy', 'createdOn');
+  url.searchParams.set('sortOrder', 'asc');
+  if (apiVersion !== undefined) url.searchParams.set('api-version', apiVersion);
+  return url.href;
+}
+
+function listHeaders(token: string): Record<string, string> {
+  // Documented for this GET although it has no body.
+  return {
+    Authorization: `Bearer ${token}`,
+    'Content-Type': 'application/json',
+    Accept: 'application/json',
+  };
+}
+
+function checkListAnswer(answer: Answer, asked: Asked): void {
+  if (answer.status === 403) {
+    throw new ExportError(
+      'configuration',
+      `${asked.url} answered ${describeAnswer(answer, asked.secrets)}. The token lacks the scope PM.Audit or PM.Audit.Read: ` +
+        'give it to the external application and name it in UIPATH_SCOPE.',
+    );
+  }
+  checkAnswer(answer, asked);
+}
+
+function unauthorized(answer: Answer, url: string, tokens: TokenSource): ExportError {
+  const found = describeAnswer(answer, tokens.secrets());
+  const remedy = tokens.isRenewable
+    ? 'A new token was refused as well: check that UIPATH_TOKEN_URL belongs to the same organization as the audit URL, ' +
+      'and UIPATH_CLIENT_ID and UIPATH_SCOPE'
+    : 'UIPATH_ACCESS_TOKEN has expired or belongs to another organization: replace it, or use UIPATH_CLIENT_ID and ' +
+      'UIPATH_CLIENT_SECRET';
+  return new ExportError('configuration', `${url} answered ${found}. ${remedy}.`);
+}
+
+function oversized(url: string, maxResponseBytes: number): ExportError {
+  return new ExportError(
+    'configuration',
+    `${url} answered with more than ${maxResponseBytes} bytes for a single row, the largest answer that is read. ` +
+      'Raise the limit if the source is to be trusted with it.',
+  );
+}
