@@ -35,6 +35,13 @@ export interface App extends DatabaseApp {
   source: UipathSource;
 }
 
+interface AppOptions {
+  /** Read in place of `.env`. */
+  envFile?: string | undefined;
+  /** `context.environment` is all there is: no file is read. */
+  isSelfContained?: boolean;
+}
+
 interface AppFor {
   source: App;
   database: DatabaseApp;
@@ -43,7 +50,7 @@ interface AppFor {
 /** Opens what `needs` names, does `work`, and closes everything again, whatever happens. */
 export async function withApp<N extends Needs, T>(
   context: CommandContext,
-  options: { envFile?: string | undefined; needs: N },
+  options: AppOptions & { needs: N },
   work: (app: AppFor[N]) => Promise<T>,
 ): Promise<T> {
   const closers: (() => Promise<void> | void)[] = [];
@@ -57,13 +64,13 @@ export async function withApp<N extends Needs, T>(
 
 async function openApp(
   context: CommandContext,
-  options: { envFile?: string | undefined; needs: Needs },
+  options: AppOptions & { needs: Needs },
   closers: (() => Promise<void> | void)[],
 ): Promise<DatabaseApp | App> {
-  const environment = loadEnvironment(
-    options.envFile === undefined ? {} : { envFile: options.envFile },
-    context.environment,
-  );
+  const envFile = options.envFile === undefined ? {} : { envFile: options.envFile };
+  const environment = options.isSelfContained
+    ? context.environment
+    : loadEnvironment(envFile, context.environment);
   const { config, warnings } = parseConfig(environment, options.needs);
   const redactor = createRedactor(secretsOf(config));
   const log = createLog({ level: config.logLevel, redactor });

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { CommandContext } from './app.ts';
 import { backfillCommand } from './commands/backfill.ts';
+import { demoCommand } from './commands/demo.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { runCommand } from './commands/run.ts';
 import { simulateCommand } from './commands/simulate.ts';
@@ -56,7 +57,7 @@ function createProgram(context: CommandContext): Command {
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   );
   const program = new Command('uipath-audit-export').description(description).version(version);
-  const commands = [runCommand, backfillCommand, migrateCommand, simulateCommand];
+  const commands = [runCommand, backfillCommand, migrateCommand, demoCommand, simulateCommand];
   for (const create of commands) program.addCommand(create(context));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().showHelpAfterError('(--help shows what there is)');

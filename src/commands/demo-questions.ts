@@ -1,0 +1,92 @@
+import Table from 'cli-table3';
+import type { Pool } from '../postgres/pool.ts';
+
+/** What people ask of an audit log. Shown with their answers by the demo; the README names the same. */
+const QUESTIONS: { question: string; sql: string }[] = [
+  {
+    question: 'How much is there, and how fresh is it?',
+    sql: `select count(*) as events, min(created_on) as oldest, max(created_on) as newest,
+       now() - max(created_on) as age
+from bi.events`,
+  },
+  {
+    question: 'What happened in the last seven days?',
+    sql: `select category, action, count(*) as events, count(distinct user_name) as users
+from bi.events
+where created_on >= now() - interval '7 days'
+group by category, action
+order by events desc
+limit 6`,
+  },
+  {
+    question: 'Who logged in outside office hours (UTC) most often?',
+    sql: `select user_name, count(*) as logins, max(created_on) as last_login
+from bi.events
+where category = 'User' and action = 'Login'
+  and (extract(hour from created_on) not between 7 and 18 or extract(isodow from created_on) > 5)
+group by user_name
+order by logins desc
+limit 5`,
+  },
+  {
+    question: 'Who changed groups, robot accounts, applications or policies last?',
+    sql: `select created_on, user_name, category, action, message
+from bi.events
+where action <> 'Login'
+order by created_on desc
+limit 5`,
+  },
+  {
+    question: 'Can I trust this copy?',
+    sql: `select organization, last_run_outcome, last_success_age, source_events, gaps, rejected_events
+from bi.export_health`,
+  },
+];
+
+/** Prints each question with its SQL and what the database answers. */
+export async function answerQuestions(pool: Pool, out: (line: string) => void): Promise<void> {
+  for (const { question, sql } of QUESTIONS) {
+    const { rows, fields } = await pool.query<Record<string, unknown>>(sql);
+    const table = new Table({
+      head: fields.map(({ name }) => name),
+      style: { head: [], border: [], compact: true },
+      wordWrap: false,
+    });
+    for (const row of rows) table.push(fields.map(({ name }) => show(row[name])));
+    out(`${question}\n\n${indent(sql)}\n\n${indent(table.toString())}\n`);
+  }
+}
+
+function show(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (value instanceof Date) return value.toISOString().replace('T', ' ').slice(0, 19);
+  // pg gives an interval as an object that knows how to print itself.
+  if (typeof value === 'object' && 'toPostgres' in value) return showInterval(value as Interval);
+  return String(value).slice(0, 60);
+}
+
+interface Interval {
+  days?: number;
+  hours?: number;
+  minutes?: number;
+  seconds?: number;
+}
+
+function showInterval({ days = 0, hours = 0, minutes = 0, seconds = 0 }: Interval): string {
+  const parts = [
+    [days, 'd'],
+    [hours, 'h'],
+    [minutes, 'min'],
+    [seconds, 's'],
+  ] as const;
+  return (
+    parts
+      .filter(([value]) => value !== 0)
+      .map(([value, unit]) => `${value} ${unit}`)
+      .join(' ') || '0 s'
+  );
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, '  ');
+}

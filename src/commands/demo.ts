@@ -1,0 +1,143 @@
+import { Command } from 'commander';
+import { type App, type CommandContext, withApp } from '../app.ts';
+import { runExport } from '../export-run.ts';
+import { createSimulator, type Simulator } from '../simulator/simulator.ts';
+import { backfill } from './backfill.ts';
+import { answerQuestions } from './demo-questions.ts';
+import { describeSummary } from './run.ts';
+
+interface DemoOptions {
+  events: number;
+  directory: string;
+  keep?: boolean;
+}
+
+const EVENTS = 60_000;
+const SPACING_MS = 30_000;
+const NEW_EVENTS = 400;
+const LATE_EVENTS = 25;
+/** The backfilled events end so long ago that those which appear during the tour do not lie in the future. */
+const ROOM_FOR_NEW_EVENTS = 900;
+/** Small pages, so that the list moves several times under one incremental export. */
+const INCREMENTAL_PAGE_SIZE = 100;
+
+export function demoCommand(context: CommandContext): Command {
+  return new Command('demo')
+    .description('a tour with nothing configured: simulated UiPath, real PostgreSQL, backfill, export, SQL')
+    .option('--events <count>', 'events at the simulated source', Number, EVENTS)
+    .option('--directory <path>', 'where the demo keeps its database', './data/demo')
+    .option('--keep', 'keep the database up at the end, until Ctrl-C, to look around in it')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  uipath-audit-export demo
+  uipath-audit-export demo --keep`,
+    )
+    .action(async (options: DemoOptions) => {
+      const startAt = new Date(Date.now() - (options.events + ROOM_FOR_NEW_EVENTS) * SPACING_MS);
+      const simulator = await createSimulator({
+        events: options.events,
+        spacingMs: SPACING_MS,
+        startAt,
+        gzip: true,
+      });
+      try {
+        await tour(context, simulator, options);
+      } finally {
+        await simulator.close();
+      }
+    });
+}
+
+async function tour(context: CommandContext, simulator: Simulator, options: DemoOptions): Promise<void> {
+  const { out, signal } = context;
+  out(
+    heading(1, `A simulated UiPath organization with ${count(simulator.length)} events, at ${simulator.url}`),
+  );
+  out(heading(2, 'Backfill: the whole audit log into a real PostgreSQL of our own'));
+  await withDemoApp(context, simulator, options, {}, async (app) => {
+    // Each tour begins with an empty database; the directory is the demo's alone.
+    await app.pool.query('drop schema if exists audit, bi cascade');
+    await backfill(app, context, { restart: true });
+  });
+
+  out(
+    heading(3, `Incremental export: ${NEW_EVENTS} new and ${LATE_EVENTS} late events, while the list moves`),
+  );
+  out('Between any two requests the source adds events, also late ones, and deletes its oldest.');
+  // Late first: they appear behind the newest event that was exported.
+  simulator.insertLate(LATE_EVENTS);
+  simulator.append(NEW_EVENTS);
+  simulator.set({
+    moves: { append: 3, insertLate: 0.5, deleteHead: 40, deleteMiddle: 0 },
+    shuffleTies: true,
+  });
+  const smallPages = { EXPORT_PAGE_SIZE: String(INCREMENTAL_PAGE_SIZE) };
+  await withDemoApp(context, simulator, options, smallPages, async (app) => {
+    out(describeSummary(await runExport(app, { kind: 'run', signal })));
+    simulator.set({ moves: { append: 0, insertLate: 0, deleteHead: 0, deleteMiddle: 0 } });
+    out(describeSummary(await runExport(app, { kind: 'run', signal })));
+    await compareCounts(app, simulator, out);
+    out(heading(4, 'Five questions to the audit log, in SQL'));
+    await answerQuestions(app.pool, out);
+    out(heading(5, 'Look around yourself'));
+    await explainConnecting(app, context, options);
+  });
+}
+
+/** Opens the demo's own database and the simulator, whatever the environment or a `.env` says. */
+function withDemoApp<T>(
+  context: CommandContext,
+  simulator: Simulator,
+  options: DemoOptions,
+  variables: Record<string, string>,
+  work: (app: App) => Promise<T>,
+): Promise<T> {
+  const environment = {
+    UIPATH_BASE_URL: simulator.url,
+    UIPATH_ORGANIZATION: simulator.organization,
+    UIPATH_CLIENT_ID: simulator.clientId,
+    UIPATH_CLIENT_SECRET: simulator.clientSecret,
+    EMBEDDED_POSTGRES_DIR: options.directory,
+    LOG_LEVEL: process.stderr.isTTY ? 'warn' : 'info',
+    ...variables,
+  };
+  return withApp({ ...context, environment }, { needs: 'source', isSelfContained: true }, work);
+}
+
+async function compareCounts(app: App, simulator: Simulator, out: (line: string) => void): Promise<void> {
+  const { rows } = await app.pool.query<{ count: string }>('select count(*) from audit.events');
+  const stored = Number(rows[0]!.count);
+  const gone = simulator.removed.length;
+  out(
+    `The source shows ${count(simulator.length)} events and has deleted ${count(gone)}, ${count(simulator.length + gone)} ` +
+      `together; stored are ${count(stored)}: ${stored === simulator.length + gone ? 'nothing lost, nothing doubled' : 'NOT THE SAME'}.`,
+  );
+}
+
+async function explainConnecting(app: App, context: CommandContext, options: DemoOptions): Promise<void> {
+  const { out, signal } = context;
+  const { host, port, user, password, database } = app.pool.options;
+  const url =
+    app.pool.options.connectionString ?? `postgres://${user}:${password}@${host}:${port}/${database}`;
+  if (!options.keep) {
+    out(
+      'The demo stops its database now. To look around in it with psql or a BI tool:\n\n  npm run demo -- --keep\n',
+    );
+    return;
+  }
+  out(`The database is up until Ctrl-C:\n\n  psql '${url}'\n\nTry: select * from bi.events limit 10;`);
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+function heading(step: number, text: string): string {
+  return `\n${step}. ${text}\n`;
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en');
+}
