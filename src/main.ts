@@ -8,6 +8,7 @@ import { demoCommand } from './commands/demo.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { runCommand } from './commands/run.ts';
 import { simulateCommand } from './commands/simulate.ts';
+import { startCommand } from './commands/start.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
 
@@ -57,7 +58,7 @@ function createProgram(context: CommandContext): Command {
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   );
   const program = new Command('uipath-audit-export').description(description).version(version);
-  const commands = [runCommand, backfillCommand, migrateCommand, demoCommand, simulateCommand];
+  const commands = [startCommand, runCommand, backfillCommand, migrateCommand, demoCommand, simulateCommand];
   for (const create of commands) program.addCommand(create(context));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().showHelpAfterError('(--help shows what there is)');

@@ -60,7 +60,9 @@ function createBar(): progress.SingleBar {
         const filled = progress.Format.BarFormat(part, options);
         const counts = `${params.value.toLocaleString('en')} of ${params.total.toLocaleString('en')} events`;
         const left =
-          params.value >= params.total ? 'done' : `${progress.Format.TimeFormat(payload.left, options, 1)} left`;
+          params.value >= params.total
+            ? 'done'
+            : `${progress.Format.TimeFormat(payload.left, options, 1)} left`;
         return `Backfill ${filled} ${Math.floor(part * 100)}%  ${counts}  ${payload.rate}/s  ${left}`;
       },
       stream: process.stderr,

@@ -110,8 +110,8 @@ export class PostgresSession implements RunSession {
           this.runId,
           from?.toString(),
           to?.toString(),
-          from && formatMicroseconds(from),
-          to && formatMicroseconds(to),
+          from === undefined ? null : formatMicroseconds(from),
+          to === undefined ? null : formatMicroseconds(to),
         ],
       ),
     );

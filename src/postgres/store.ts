@@ -8,7 +8,7 @@ export type RunKind = 'run' | 'recheck' | 'backfill';
 
 /** A connection that says nothing for so long is ended by the server, and its lock with it. */
 const LEASE_MS = 60_000;
-const HEARTBEAT_MS = LEASE_MS / 4;
+const HEARTBEATS_PER_LEASE = 4;
 /** A commit of one page takes milliseconds; so long means that the database is stuck. */
 const STATEMENT_TIMEOUT_MS = 120_000;
 
@@ -26,20 +26,20 @@ export interface UnfinishedBackfill {
  */
 export async function openSession(
   pool: Pool,
-  options: { organization: string; kind: RunKind },
+  options: { organization: string; kind: RunKind; leaseMs?: number },
 ): Promise<PostgresSession> {
-  const { organization, kind } = options;
+  const { organization, kind, leaseMs = LEASE_MS } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
     await client.query(
       `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
               set_config('statement_timeout', $2, false)`,
-      [String(LEASE_MS), String(STATEMENT_TIMEOUT_MS)],
+      [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
     );
-    await takeLock(client, organization);
+    await takeLock(client, organization, leaseMs);
     const { runId, watermark } = await beginRun(client, organization, kind);
-    const release = keepAlive(client);
+    const release = keepAlive(client, leaseMs);
     return new PostgresSession({ client, organization, runId, watermark, release });
   } catch (error) {
     // Destroyed, not returned: it may hold the lock or changed settings.
@@ -48,7 +48,7 @@ export async function openSession(
   }
 }
 
-async function takeLock(client: Client, organization: string): Promise<void> {
+async function takeLock(client: Client, organization: string, leaseMs: number): Promise<void> {
   const { rows } = await client.query<{ is_locked: boolean }>(
     `select pg_try_advisory_lock(hashtextextended('uipath-audit-export ' || $1, 0)) as is_locked`,
     [organization],
@@ -64,7 +64,7 @@ async function takeLock(client: Client, organization: string): Promise<void> {
   throw new ExportError(
     'locked',
     `Another worker exports ${organization} (${who}). Wait for it, or stop it; if it is gone, its lock ends within ` +
-      `${LEASE_MS / 1000} s.`,
+      `${leaseMs / 1000} s.`,
   );
 }
 
@@ -104,11 +104,11 @@ function toWatermark(row: {
 }
 
 /** Keeps the lease while the source is slow; gives back how to end it. */
-function keepAlive(client: Client): () => Promise<void> {
+function keepAlive(client: Client, leaseMs: number): () => Promise<void> {
   // A broken connection shows in the next commit; here it must not end the process.
   const ignore = () => {};
   client.on('error', ignore);
-  const timer = setInterval(() => client.query('select 1').catch(ignore), HEARTBEAT_MS);
+  const timer = setInterval(() => client.query('select 1').catch(ignore), leaseMs / HEARTBEATS_PER_LEASE);
   timer.unref();
   let isReleased = false;
   return async () => {

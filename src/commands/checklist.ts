@@ -1,0 +1,77 @@
+import { type ErrorCode, ExportError } from '../core/errors.ts';
+
+/** What a check that did not fail found. A `warning` lets later checks go on. */
+export interface Finding {
+  outcome: 'ok' | 'warning';
+  found: string;
+}
+
+export type Check = { name: string } & (
+  | Finding
+  | { outcome: 'skipped'; found: string }
+  | { outcome: 'failed'; found: string; code: ErrorCode }
+);
+
+/** A list of checks under way: each is told of as soon as it is over, and one that failed ends only those that need it. */
+export interface Checklist {
+  readonly checks: readonly Check[];
+  /** `needs` names earlier checks. Throws `interrupted`, and whatever is no `ExportError`. */
+  try(name: string, needs: readonly string[], work: () => Promise<Finding>): Promise<void>;
+  /** For a check that failed before it could be tried. */
+  fail(name: string, error: ExportError): void;
+}
+
+export function createChecklist(onCheck: (check: Check) => void): Checklist {
+  const checks: Check[] = [];
+  const add = (check: Check) => {
+    checks.push(check);
+    onCheck(check);
+  };
+  const fail = (name: string, { code, message: found }: ExportError) =>
+    add({ name, outcome: 'failed', found, code });
+  return {
+    checks,
+    fail,
+    async try(name, needs, work) {
+      const lacking = needs.filter((need) => !passed(checks, need));
+      if (lacking.length > 0) {
+        add({ name, outcome: 'skipped', found: `not tried: needs ${lacking.join(' and ')}` });
+        return;
+      }
+      try {
+        add({ name, ...(await work()) });
+      } catch (error) {
+        if (!(error instanceof ExportError) || error.code === 'interrupted') throw error;
+        fail(name, error);
+      }
+    },
+  };
+}
+
+export function ok(found: string): Finding {
+  return { outcome: 'ok', found };
+}
+
+export function warning(found: string): Finding {
+  return { outcome: 'warning', found };
+}
+
+/**
+ * The failure that decides the exit code: first what only a person can mend in the configuration, then what is broken,
+ * then what may pass by itself.
+ */
+export function gravestFailure(checks: readonly Check[]): (Check & { outcome: 'failed' }) | undefined {
+  const failed = checks.filter((check) => check.outcome === 'failed');
+  return failed.sort((a, b) => gravity(b.code) - gravity(a.code))[0];
+}
+
+function gravity(code: ErrorCode): number {
+  if (code === 'configuration') return 2;
+  return code === 'source-invalid' || code === 'database' ? 1 : 0;
+}
+
+function passed(checks: readonly Check[], name: string): boolean {
+  return checks.some(
+    (check) => check.name === name && (check.outcome === 'ok' || check.outcome === 'warning'),
+  );
+}

@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
+import { type App, type CommandContext, withApp } from '../app.ts';
+import { ExportError } from '../core/errors.ts';
+import { migrate } from '../postgres/migrate.ts';
+import { readStatus } from '../postgres/status.ts';
+import { createSchedule, type Schedule, type ScheduleEntry } from '../schedule.ts';
+import { createHealth, type Health } from '../status/health.ts';
+import { createMetrics } from '../status/metrics.ts';
+import { createStatusServer } from '../status/server.ts';
+import { createWorker, type Worker } from '../worker.ts';
+import { type CommonOptions, withEnvFile } from './options.ts';
+
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 60_000;
+
+export function startCommand(context: CommandContext): Command {
+  const command = new Command('start')
+    .description('migrate, export once, then on the schedule; serves health, metrics and a status page')
+    .addHelpText(
+      'after',
+      `
+Runs until SIGTERM or SIGINT, which finish or roll back the page in hand. A source or database that is away is waited for.
+
+Examples:
+  uipath-audit-export start
+  EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 uipath-audit-export start`,
+    );
+  return withEnvFile(command).action(async (options: CommonOptions) => {
+    await withApp(context, { envFile: options.envFile, needs: 'source' }, (app) =>
+      start(app, context.signal),
+    );
+  });
+}
+
+async function start(app: App, signal: AbortSignal): Promise<void> {
+  const { config, log } = app;
+  const health = createHealth();
+  const metrics = createMetrics();
+  let schedule: Schedule | undefined;
+  const server = config.status
+    ? await createStatusServer({
+        ...config.status,
+        health,
+        metrics,
+        log,
+        readStatus: () => readStatus(app.pool, config.source.organization),
+        nextRunAt: () => schedule?.nextRunAt(),
+      })
+    : undefined;
+  if (server) log.info(`status page, /healthz, /readyz and /metrics at ${server.url}`);
+  try {
+    await prepareDatabase(app, health, signal);
+    const worker = createWorker(app, { health, metrics }, signal);
+    schedule = createSchedule(entriesOf(app, worker), { timezone: config.export.timezone, log });
+    log.info(
+      { schedule: config.export.schedule, timezone: config.export.timezone },
+      'scheduled; exporting once now',
+    );
+    worker.trigger('run');
+    await aborted(signal);
+    await schedule.stop();
+    await worker.settled();
+    log.info('stopped');
+  } finally {
+    await server?.close();
+  }
+}
+
+function entriesOf({ config }: App, worker: Worker): ScheduleEntry[] {
+  const { schedule, recheck } = config.export;
+  const entries: ScheduleEntry[] = [{ expression: schedule, run: () => worker.trigger('run') }];
+  if (recheck) entries.push({ expression: recheck.schedule, run: () => worker.trigger('recheck') });
+  return entries;
+}
+
+/** Migrates, waiting for a database that is away. Throws what waiting cannot mend. */
+async function prepareDatabase(app: App, health: Health, signal: AbortSignal): Promise<void> {
+  for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
+    try {
+      const applied = await migrate(app.pool);
+      if (applied.length > 0) app.log.info({ applied }, 'tables created or updated');
+      health.databaseReady();
+      return;
+    } catch (error) {
+      if (!(error instanceof ExportError) || error.code !== 'database-away') throw error;
+      health.databaseAway(error);
+      app.log.warn({ waitMs }, `waiting for the database: ${error.message}`);
+      await sleep(waitMs, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,54 @@
+/** How results look in a terminal. */
+import Table from 'cli-table3';
+import colours from 'picocolors';
+
+export type Colours = ReturnType<typeof colours.createColors>;
+
+/** Colours where standard output is a terminal that has them, and NO_COLOR does not forbid them; else plain text. */
+export function coloursFor(environment: Readonly<Record<string, string | undefined>>): Colours {
+  const { NO_COLOR: forbidden, TERM: terminal } = environment;
+  return colours.createColors(process.stdout.isTTY === true && !forbidden && terminal !== 'dumb');
+}
+
+/** Rows in aligned columns, without borders; lines as they are to be written. A column is aligned by its heading. */
+export function alignColumns(
+  head: readonly { title: string; isNumber?: boolean }[],
+  rows: readonly (readonly string[])[],
+  colours: Colours,
+): string[] {
+  const table = new Table({
+    head: head.map(({ title }) => colours.dim(title)),
+    colAligns: head.map(({ isNumber }) => (isNumber ? 'right' : 'left')),
+    chars: NO_BORDERS,
+    // Its own colours do not know of NO_COLOR.
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2, compact: true },
+  });
+  table.push(...rows.map((row) => [...row]));
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd());
+}
+
+/** Text from outside without what a terminal would obey; line breaks stay. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n]/gu, '\uFFFD');
+}
+
+const NO_BORDERS = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '',
+};

@@ -1,0 +1,22 @@
+/** Text that is HTML already, from `html` or from this program's own constants: never from outside. */
+export interface Html {
+  readonly markup: string;
+}
+
+type Part = Html | string | number | null | undefined | false | readonly Part[];
+
+/** A template whose values are escaped, unless they came from `html` themselves. Nothing stands for null and false. */
+export function html(strings: TemplateStringsArray, ...values: Part[]): Html {
+  const markup = strings.reduce((text, part, i) => text + render(values[i - 1]) + part);
+  return { markup };
+}
+
+function render(part: Part): string {
+  if (part === null || part === undefined || part === false) return '';
+  if (typeof part === 'string' || typeof part === 'number') return escapeText(String(part));
+  return 'markup' in part ? part.markup : part.map(render).join('');
+}
+
+function escapeText(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}

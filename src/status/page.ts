@@ -1,0 +1,133 @@
+import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/status.ts';
+import type { HealthState } from './health.ts';
+import { type Html, html } from './html.ts';
+import { STYLE } from './page-style.ts';
+import { judgeDatabase, judgeOrganization, type Verdict } from './verdict.ts';
+import { count, describeDuration, describeInstant, describeWhen, formatNumber } from './words.ts';
+
+export interface PageContent {
+  health: HealthState;
+  /** None when the database did not answer; `problem` says why then. */
+  report: StatusReport | undefined;
+  problem: string | undefined;
+  nextRunAt: Date | undefined;
+  now: Date;
+}
+
+const REFRESH_S = 30;
+
+/** The status page: one HTML document that loads nothing else. All that comes from outside is escaped. */
+export function renderPage(content: PageContent): string {
+  const { report, problem, now } = content;
+  const database = report ? judgeDatabase(report) : databaseAway(problem);
+  const worst = report?.organizations.map((status) => judgeOrganization(status, report.readAt)).at(0);
+  const { markup } = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="${REFRESH_S}">
+<title>${(database ?? worst)?.headline ?? 'Status'} – UiPath audit export</title>
+<link rel="icon" href="data:,">
+<style>${{ markup: STYLE }}</style>
+</head>
+<body>
+<header><h1>UiPath audit export</h1></header>
+<main>
+${database && renderVerdict(database)}
+${report?.organizations.map((status) => renderOrganization(status, report.readAt))}
+${renderProcess(content)}
+</main>
+<footer><p>As of ${renderTime(report?.readAt ?? now)}; this page renews itself every ${REFRESH_S} s.
+<a href="/metrics">Metrics</a>, <a href="/readyz">readiness</a>, <a href="/healthz">health</a>.</p></footer>
+</body>
+</html>
+`;
+  return markup;
+}
+
+function databaseAway(problem: string | undefined): Verdict {
+  const reasons = problem === undefined ? [] : [problem];
+  return { level: 'bad', headline: 'Not known: the database does not answer', reasons };
+}
+
+function renderVerdict({ level, headline, reasons }: Verdict): Html {
+  return html`<section class="verdict ${level}" aria-label="State">
+<p>${headline}</p>
+${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${reason}</li>`)}</ul>`}
+</section>`;
+}
+
+function renderOrganization(status: OrganizationStatus, now: Date): Html {
+  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount } = status;
+  return html`<h2>${status.organization}</h2>
+${renderVerdict(judgeOrganization(status, now))}
+<dl>
+${renderFact('Newest event', newestEventAt ? describeWhen(newestEventAt, now) : 'none yet', newestEventAt && renderTime(newestEventAt))}
+${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs), 'age of the newest event; grows when nothing happens')}
+${renderFact('Last success', lastSuccessAt ? describeWhen(lastSuccessAt, now) : 'none yet', lastSuccessAt && renderTime(lastSuccessAt))}
+${renderFact('Events stored', formatNumber(status.stored), 'also those the source has deleted since')}
+${renderFact('Events at the source', sourceTotal === null ? 'not known' : formatNumber(sourceTotal), 'as it last said')}
+${renderFact('Rejected rows', formatNumber(status.rejected), 'kept word for word in audit.rejected_events')}
+${renderFact('Gaps', formatNumber(gapCount), 'spans perhaps deleted before they were read')}
+</dl>
+${renderRuns(status, now)}
+${gapCount > 0 && renderGaps(status)}`;
+}
+
+function renderProcess({ health, nextRunAt, now }: PageContent): Html {
+  const { running, lastRun, startedAt } = health;
+  const last = lastRun && `${lastRun.kind} ${lastRun.outcome}`;
+  return html`<h3>This process</h3>
+<dl>
+${renderFact('Next run', nextRunAt ? describeWhen(nextRunAt, now) : 'not scheduled yet', nextRunAt && renderTime(nextRunAt))}
+${renderFact('Now', running ? `${running.kind} under way` : 'waiting', running && html`since ${renderTime(running.startedAt)}`)}
+${renderFact('Its last run', last ?? 'none yet', lastRun?.outcome === 'locked' ? 'another worker exports; this one stands by' : lastRun?.error)}
+${renderFact('Up', describeDuration(now.getTime() - startedAt.getTime()), html`since ${renderTime(startedAt)}`)}
+</dl>`;
+}
+
+function renderFact(name: string, value: string, note: Html | string | null | undefined): Html {
+  return html`<div><dt>${name}</dt><dd>${value}${note && html`<small>${note}</small>`}</dd></div>`;
+}
+
+function renderTime(at: Date): Html {
+  return html`<time datetime="${at.toISOString()}">${describeInstant(at)}</time>`;
+}
+
+const COLUMNS = ['New', 'Updated', 'Unchanged', 'Rejected', 'Late', 'Pages', 'Requests', 'Retries'];
+const OUTCOME_LEVELS = { succeeded: 'good', failed: 'bad', interrupted: 'attention', abandoned: 'bad' };
+
+function renderRuns({ organization, runs }: OrganizationStatus, now: Date): Html {
+  return html`<h3>Last runs</h3>
+<div class="scroll" role="region" aria-label="Last runs of ${organization}" tabindex="0"><table>
+<thead><tr><th scope="col">Run</th><th scope="col">Kind</th><th scope="col">Started</th><th scope="col">Took</th>
+<th scope="col">Outcome</th>${COLUMNS.map((name) => html`<th scope="col" class="number">${name}</th>`)}</tr></thead>
+<tbody>${runs.map((run) => renderRun(run, now))}</tbody>
+</table></div>`;
+}
+
+function renderRun({ counters, ...run }: RunRecord, now: Date): Html {
+  const { inserted, updated, unchanged, rejected, late, pages, requests, retries } = counters;
+  const numbers = [inserted, updated, unchanged, rejected, late, pages, requests, retries];
+  const level = run.outcome === null ? '' : OUTCOME_LEVELS[run.outcome];
+  const took = (run.endedAt ?? now).getTime() - run.startedAt.getTime();
+  const notes = [run.error, ...run.warnings].filter((note) => note !== null);
+  return html`<tr><td>${run.runId}</td><td>${run.kind}</td>
+<td><time datetime="${run.startedAt.toISOString()}">${describeWhen(run.startedAt, now)}</time></td>
+<td>${describeDuration(took)}</td><td class="${level}">${run.outcome ?? 'under way'}</td>
+${numbers.map((number) => html`<td class="number">${formatNumber(number)}</td>`)}</tr>
+${notes.map((note) => html`<tr class="note"><td></td><td colspan="${4 + COLUMNS.length}">${note}</td></tr>`)}`;
+}
+
+function renderGaps({ organization, gaps, gapCount }: OrganizationStatus): Html {
+  const more = gapCount > gaps.length && html`<p>The newest of ${count(gapCount, 'gap')}.</p>`;
+  return html`<h3>Gaps</h3>
+<div class="scroll" role="region" aria-label="Gaps of ${organization}" tabindex="0"><table>
+<thead><tr><th scope="col">From</th><th scope="col">To</th><th scope="col">Noticed</th><th scope="col">By run</th></tr></thead>
+<tbody>${gaps.map(
+    (gap) => html`<tr><td>${renderTime(gap.from)}</td><td>${renderTime(gap.to)}</td>
+<td>${renderTime(gap.noticedAt)}</td><td>${gap.runId}</td></tr>`,
+  )}</tbody>
+</table></div>${more}`;
+}

@@ -1,0 +1,123 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ExportError } from '../core/errors.ts';
+import type { Logger } from '../log.ts';
+import type { StatusReport } from '../postgres/status.ts';
+import type { Health } from './health.ts';
+import type { Metrics } from './metrics.ts';
+import { type Answer, createRoutes } from './routes.ts';
+
+export interface StatusServerOptions {
+  host: string;
+  /** 0 takes any free one. */
+  port: number;
+  health: Health;
+  metrics: Metrics;
+  readStatus: () => Promise<StatusReport>;
+  log: Logger;
+  nextRunAt: () => Date | undefined;
+  /** For a client to send its request, and between two pieces it takes of the answer; 10 s when not given. */
+  clientTimeoutMs?: number;
+  /** How long a status once read is good for all who ask; 5 s when not given. */
+  statusAgeMs?: number;
+}
+
+export interface StatusServer {
+  /** `http://HOST:PORT`, without a `/` at the end. */
+  url: string;
+  /** Answers what was asked already, for a second at most. May be called twice. */
+  close(): Promise<void>;
+}
+
+const MAX_HEADER_BYTES = 8_192;
+const MAX_CONNECTIONS = 200;
+const CLOSE_GRACE_MS = 1_000;
+
+/**
+ * Serves `/`, `/healthz`, `/readyz` and `/metrics` to GET and HEAD, and shows nothing of any event but times and numbers.
+ * Throws `configuration` when it cannot listen there.
+ */
+export async function createStatusServer(options: StatusServerOptions): Promise<StatusServer> {
+  const { host, port, clientTimeoutMs = 10_000 } = options;
+  const server = createServer(
+    {
+      headersTimeout: clientTimeoutMs,
+      requestTimeout: clientTimeoutMs,
+      keepAliveTimeout: clientTimeoutMs,
+      connectionsCheckingInterval: Math.min(1_000, clientTimeoutMs),
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    createListener(options),
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  // Ends whoever neither sends nor takes; the time-outs above are for those who send slowly.
+  server.setTimeout(clientTimeoutMs * 2);
+  await listen(server, host, port);
+  server.on('error', (err) => options.log.warn({ err }, 'the status server had an error'));
+  const address = server.address() as AddressInfo;
+  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, close: closer(server) };
+}
+
+function createListener(options: StatusServerOptions): RequestListener {
+  const routes = createRoutes(options);
+  return async (request, response) => {
+    let answer: Answer;
+    try {
+      answer = await routes(request.method ?? '', request.url ?? '');
+    } catch (err) {
+      options.log.error({ err, url: request.url }, 'the status server could not answer');
+      answer = { status: 500, type: 'text/plain; charset=utf-8', body: 'Internal error; see the log.\n' };
+    }
+    const body = Buffer.from(answer.body);
+    response.writeHead(answer.status, {
+      ...SECURITY_HEADERS,
+      'Content-Type': answer.type,
+      'Content-Length': body.length,
+      ...answer.headers,
+    });
+    // For HEAD, Node leaves the body out by itself.
+    response.end(body);
+  };
+}
+
+const SECURITY_HEADERS = {
+  'Content-Security-Policy':
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+};
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: NodeJS.ErrnoException) => {
+      const remedy =
+        cause.code === 'EADDRINUSE' || cause.code === 'EACCES'
+          ? 'Choose another STATUS_PORT (0: any free one; off: serve nothing), or stop what listens there.'
+          : 'Check STATUS_HOST and STATUS_PORT.';
+      const message = `Cannot serve the status page on ${host}:${port} (${cause.message}). ${remedy}`;
+      reject(new ExportError('configuration', message, { cause }));
+    };
+    server.once('error', fail);
+    server.listen(port, host, () => {
+      server.off('error', fail);
+      resolve();
+    });
+  });
+}
+
+function closer(server: Server): () => Promise<void> {
+  let closed: Promise<void> | undefined;
+  return () => {
+    closed ??= new Promise((resolve) => {
+      const timer = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+      server.close(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    return closed;
+  };
+}

@@ -1,0 +1,40 @@
+/** Times and numbers as a person says them; the status page and the commands share them. */
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** A length of time in its largest fitting unit: `0.4 s`, `40 s`, `3 minutes`, `5 hours`, `12 days`. */
+export function describeDuration(milliseconds: number): string {
+  const ms = Math.max(0, milliseconds);
+  return ms < 9_950 ? `${(ms / SECOND).toFixed(1)} s` : inWholeUnits(ms);
+}
+
+/** `3 minutes ago`, `in 40 s` or `just now`. */
+export function describeWhen(at: Date, now: Date): string {
+  const ms = now.getTime() - at.getTime();
+  if (Math.abs(ms) < 2 * SECOND) return 'just now';
+  return ms > 0 ? `${inWholeUnits(ms)} ago` : `in ${inWholeUnits(-ms)}`;
+}
+
+/** `2026-01-31 08:00:00 UTC` */
+export function describeInstant(at: Date): string {
+  return `${at.toISOString().replace('T', ' ').split('.')[0]} UTC`;
+}
+
+/** `1 run`, `2,000 runs`. */
+export function count(number: number, noun: string): string {
+  return `${formatNumber(number)} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+export function formatNumber(number: number): string {
+  return number.toLocaleString('en');
+}
+
+function inWholeUnits(ms: number): string {
+  if (ms < 2 * MINUTE) return `${Math.round(ms / SECOND)} s`;
+  if (ms < 2 * HOUR) return count(Math.round(ms / MINUTE), 'minute');
+  if (ms < 2 * DAY) return count(Math.round(ms / HOUR), 'hour');
+  return count(Math.round(ms / DAY), 'day');
+}

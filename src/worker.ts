@@ -1,0 +1,87 @@
+/**
+ * The runs of `start`, one after another: what the schedule asks for while a run goes on is remembered once, not many
+ * times, and a run that failed for a passing reason is tried again before the schedule asks for it.
+ */
+import type { App } from './app.ts';
+import { ExportError } from './core/errors.ts';
+import { runExport } from './export-run.ts';
+import type { RunKind } from './postgres/store.ts';
+import type { Health } from './status/health.ts';
+import type { Metrics } from './status/metrics.ts';
+
+const FIRST_RETRY_MS = 30_000;
+const LONGEST_RETRY_MS = 15 * 60_000;
+
+export interface Worker {
+  /** Runs `kind` as soon as the run under way, if any, has ended. */
+  trigger(kind: RunKind): void;
+  /** Resolves once no run is under way; call it after the signal was aborted. */
+  settled(): Promise<void>;
+}
+
+export function createWorker(
+  app: App,
+  watchers: { health: Health; metrics: Metrics },
+  signal: AbortSignal,
+): Worker {
+  const { health, metrics } = watchers;
+  const wanted = new Set<RunKind>();
+  let running: Promise<void> | undefined;
+  let failures = 0;
+  let retryTimer: NodeJS.Timeout | undefined;
+
+  const trigger = (kind: RunKind) => {
+    if (signal.aborted) return;
+    wanted.add(kind);
+    running ??= drain().finally(() => {
+      running = undefined;
+    });
+  };
+
+  const drain = async () => {
+    for (const kind of wanted) {
+      wanted.delete(kind);
+      clearTimeout(retryTimer);
+      await runOnce(kind);
+    }
+  };
+
+  const runOnce = async (kind: RunKind) => {
+    if (signal.aborted) return;
+    health.runStarted(kind);
+    try {
+      const onPage = metrics.observePage.bind(metrics);
+      const summary = await runExport(app, { kind, signal, onPage });
+      failures = 0;
+      health.runEnded(summary);
+      metrics.observeRun(summary);
+    } catch (error) {
+      noteFailure(kind, error);
+    }
+  };
+
+  const noteFailure = (kind: RunKind, error: unknown) => {
+    const code = error instanceof ExportError ? error.code : undefined;
+    if (code === 'interrupted') return;
+    health.runFailed(kind, error);
+    metrics.observeFailure(kind, error);
+    const message = error instanceof Error ? error.message : String(error);
+    if (code === 'locked') {
+      app.log.info(`standing by: ${message}`);
+      return;
+    }
+    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures++);
+    const retryInSeconds = delayMs / 1000;
+    app.log.error({ err: error, kind, code, retryInSeconds }, `${kind} failed: ${message}`);
+    retryTimer = setTimeout(() => trigger(kind), delayMs);
+    retryTimer.unref();
+  };
+
+  return {
+    trigger,
+    async settled() {
+      clearTimeout(retryTimer);
+      await running;
+    },
+  };
+}
