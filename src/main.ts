@@ -4,11 +4,13 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { CommandContext } from './app.ts';
 import { backfillCommand } from './commands/backfill.ts';
+import { checkCommand } from './commands/check.ts';
 import { demoCommand } from './commands/demo.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { runCommand } from './commands/run.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { startCommand } from './commands/start.ts';
+import { statusCommand } from './commands/status.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
 
@@ -58,7 +60,16 @@ function createProgram(context: CommandContext): Command {
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   );
   const program = new Command('uipath-audit-export').description(description).version(version);
-  const commands = [startCommand, runCommand, backfillCommand, migrateCommand, demoCommand, simulateCommand];
+  const commands = [
+    startCommand,
+    runCommand,
+    backfillCommand,
+    statusCommand,
+    checkCommand,
+    migrateCommand,
+    demoCommand,
+    simulateCommand,
+  ];
   for (const create of commands) program.addCommand(create(context));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().showHelpAfterError('(--help shows what there is)');

@@ -4,52 +4,55 @@ import { readMigrations } from '../postgres/migrate.ts';
 import { readServer, tryWriting } from '../postgres/trial.ts';
 import { type Checklist, ok } from './checklist.ts';
 
-/** Tries the database: that it answers, has the tables or may be given them, and can be written to. Changes nothing. */
+/**
+ * Tries the database: that it answers, has the tables or may be given them, and can be written to. Leaves nothing behind in
+ * it. Without a `context` its variables are not in order, and its checks are noted as not tried.
+ */
 export async function checkDatabase(
   checklist: Checklist,
-  context: CommandContext,
-  options: { envFile: string | undefined },
+  context: CommandContext | undefined,
+  envFile: string | undefined,
 ): Promise<void> {
+  if (!context) return tryDatabase(checklist, ['configuration'], undefined);
   let isOpen = false;
   try {
-    await withApp(context, { ...options, needs: 'database' }, async (app) => {
+    await withApp(context, { envFile, needs: 'database' }, async (app) => {
       isOpen = true;
-      await tryDatabase(checklist, app);
+      await tryDatabase(checklist, [], app);
     });
   } catch (error) {
-    // The embedded server did not start; anything later is no finding but a fault.
+    // Before that, the embedded server did not start, which is a finding.
     if (isOpen || !(error instanceof ExportError) || error.code === 'interrupted') throw error;
-    checklist.fail('database', error);
-    await tryDatabase(checklist);
+    await tryDatabase(checklist, [], undefined, error);
   }
 }
 
-/** Without an `app`, the checks that need the database are noted as not tried. */
-export async function tryDatabase(checklist: Checklist, app?: DatabaseApp): Promise<void> {
-  const { pool, config } = app ?? {};
-  if (pool && config) {
-    await checklist.try('database', [], async () => {
-      const { version, database, user } = await readServer(pool);
-      // Also refuses a server that is too old.
-      await readMigrations(pool);
-      const where = config.database.kind === 'url' ? '' : `, embedded in ${config.database.directory}`;
-      return ok(`PostgreSQL ${version}${where}: database ${database} as user ${user}`);
-    });
-  }
+async function tryDatabase(
+  checklist: Checklist,
+  needs: string[],
+  app: DatabaseApp | undefined,
+  failure?: ExportError,
+): Promise<void> {
+  const pool = app?.pool;
+  await checklist.try('database', needs, async () => {
+    if (failure) throw failure;
+    const { version, database, user } = await readServer(pool!);
+    // Refuses a server that is too old.
+    await readMigrations(pool!);
+    const { database: from } = app!.config;
+    const where = from.kind === 'url' ? '' : `, embedded in ${from.directory}`;
+    return ok(`PostgreSQL ${version}${where}: database ${database} as user ${user}`);
+  });
   await checklist.try('migrations', ['database'], async () => {
     const { applied, pending } = await readMigrations(pool!);
-    if (pending.length === 0) return ok(`all ${applied.length} are applied`);
-    return ok(
-      `${pending.length} of ${applied.length + pending.length} to apply, which start, run and backfill do`,
-    );
+    const all = applied.length + pending.length;
+    if (pending.length === 0) return ok(`all ${all} are applied`);
+    return ok(`${pending.length} of ${all} are pending; run, backfill and start apply them by themselves`);
   });
-  await checklist.try('writing', ['database', 'migrations'], async () => {
+  await checklist.try('writing', ['migrations'], async () => {
     const { pending } = await readMigrations(pool!);
-    await tryWriting(pool!, { hasTables: pending.length === 0 });
-    return ok(
-      pending.length === 0
-        ? 'a row was stored and taken back; no right is missing'
-        : 'a table was created and taken back',
-    );
+    const hasTables = pending.length === 0;
+    await tryWriting(pool!, { hasTables });
+    return ok(`${hasTables ? 'a row' : 'a table'} was written and taken back`);
   });
 }

@@ -1,8 +1,9 @@
-import type { Config } from '../config.ts';
+import type { Environment, SourceConfig } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
 import type { Page } from '../core/event.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
+import type { Redactor } from '../redaction.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../status/words.ts';
 import { createUipathSource, type UipathSource } from '../uipath/client.ts';
 import { type Checklist, type Finding, ok, warning } from './checklist.ts';
@@ -12,9 +13,10 @@ const FEW_ROWS = 5;
 const TRIES = 2;
 
 export interface SourceToCheck {
-  config: Config['source'];
-  environment: Readonly<Record<string, string | undefined>>;
+  config: SourceConfig;
+  environment: Environment;
   log: Logger;
+  redactor: Redactor;
   signal: AbortSignal;
 }
 
@@ -38,10 +40,12 @@ export async function checkSource(checklist: Checklist, given: SourceToCheck | u
   }
 }
 
-function openSource({ config, environment, log }: SourceToCheck, language = config.language): UipathSource {
+function openSource(given: SourceToCheck, language = given.config.language): UipathSource {
+  const { config, environment, log, redactor } = given;
   const { organization: _organization, baseUrl: _baseUrl, ...settings } = config;
   const retryLimit = Math.min(config.retryLimit, TRIES);
-  return createUipathSource({ ...settings, language, retryLimit, log, environment });
+  const onToken = (token: string) => redactor.add(token);
+  return createUipathSource({ ...settings, language, retryLimit, log, environment, onToken });
 }
 
 function fetchFew(source: UipathSource, skip: number, signal: AbortSignal): Promise<Page> {
@@ -59,34 +63,33 @@ async function tryToken(source: UipathSource, { config, signal }: SourceToCheck)
 
 /** The first rows must ascend, and so must the way from them to the last ones. */
 async function tryOrder(first: Page, fetch: (skip: number) => Promise<Page>): Promise<Finding> {
-  if (first.totalCount === 0 && first.rows.length === 0)
-    return warning('the list is empty, so nothing shows its order');
-  const last = first.totalCount > FEW_ROWS ? await fetch(first.totalCount - FEW_ROWS) : first;
-  const ticks = [...ticksOf(first), ...ticksOf(last)];
-  const oldest = ticks[0];
+  const { totalCount } = first;
+  // Beyond the first page, or a row would be compared with itself.
+  const isLonger = totalCount > first.rows.length && first.rows.length > 0;
+  const last = isLonger && (await fetch(Math.max(first.rows.length, totalCount - FEW_ROWS)));
+  const ticks = [first, ...(last ? [last] : [])].flatMap(ticksOf);
+  const [oldest] = ticks;
   const newest = ticks.at(-1);
   if (oldest === undefined || newest === undefined) {
-    return warning('no row has a createdOn that can be read, so nothing shows the order');
+    return warning('no event was seen, so nothing shows the order');
   }
   if (ticks.some((at, i) => i > 0 && at < ticks[i - 1]!)) {
     throw new ExportError(
       'source-invalid',
-      'The source ignored sortOrder=asc: a row is older than the one before it. The export rests on that order; check ' +
-        'UIPATH_AUDIT_PATH and UIPATH_API_VERSION, or ask UiPath.',
+      'The source ignored sortOrder=asc: it gave an older event after a newer one. The export rests on that order; ' +
+        'check UIPATH_AUDIT_PATH and UIPATH_API_VERSION.',
     );
   }
   const [from, to] = [dateOfTicks(oldest), dateOfTicks(newest)];
-  const ascends = oldest === newest ? 'one time only' : 'ascends';
-  return ok(
-    `${ascends}: oldest event ${describeInstant(from)}, newest ${describeInstant(to)} (${describeWhen(to, new Date())})`,
-  );
+  const when = describeWhen(to, new Date());
+  return ok(`oldest first: from ${describeInstant(from)} to ${describeInstant(to)} (${when})`);
 }
 
 function ticksOf({ rows }: Page): bigint[] {
   return rows.flatMap(({ ticks }) => ticks ?? []);
 }
 
-/** Shows whether messages come, and, where another language than English is asked for, whether they differ from it. */
+/** Whether messages come, and, where another language than English is asked for, whether they differ from the English. */
 async function tryLanguage(
   first: Page,
   given: SourceToCheck,
@@ -94,20 +97,28 @@ async function tryLanguage(
 ): Promise<Finding> {
   const { language } = given.config;
   const messages = messagesOf(first);
-  if (messages.length === 0) return warning('the first rows have no message, so nothing shows the language');
+  if (messages.size === 0) return warning('the first events have no message, so nothing shows the language');
   if (language === 'en') return ok('messages come in en');
-  const english = openSource(given, 'en');
+  const source = openSource(given, 'en');
   try {
-    const inEnglish = messagesOf(await fetch(0, english));
-    if (messages.some((message, i) => message !== inEnglish[i])) return ok(`messages come in ${language}`);
+    const english = messagesOf(await fetch(0, source));
+    const isOther = [...messages].some(
+      ([event, message]) => english.has(event) && english.get(event) !== message,
+    );
+    if (isOther) return ok(`messages come in ${language}`);
   } finally {
-    english.close();
+    source.close();
   }
-  return warning(
-    `messages in ${language} are the English ones: the source may not know that UIPATH_LANGUAGE`,
-  );
+  return warning(`the messages are the English ones: the source may have none in ${language}`);
 }
 
-function messagesOf({ rows }: Page): string[] {
-  return rows.flatMap(({ event }) => event?.message || []);
+/** By event, since the list may have moved between two pages. */
+function messagesOf({ rows }: Page): Map<string, string> {
+  return new Map(
+    rows.flatMap(({ event }) => {
+      if (!event?.message) return [];
+      const { createdOnRaw, category, action, auditLogDetails, message } = event;
+      return [[JSON.stringify([createdOnRaw, category, action, auditLogDetails]), message]];
+    }),
+  );
 }

@@ -17,8 +17,6 @@ export interface Checklist {
   readonly checks: readonly Check[];
   /** `needs` names earlier checks. Throws `interrupted`, and whatever is no `ExportError`. */
   try(name: string, needs: readonly string[], work: () => Promise<Finding>): Promise<void>;
-  /** For a check that failed before it could be tried. */
-  fail(name: string, error: ExportError): void;
 }
 
 export function createChecklist(onCheck: (check: Check) => void): Checklist {
@@ -27,11 +25,8 @@ export function createChecklist(onCheck: (check: Check) => void): Checklist {
     checks.push(check);
     onCheck(check);
   };
-  const fail = (name: string, { code, message: found }: ExportError) =>
-    add({ name, outcome: 'failed', found, code });
   return {
     checks,
-    fail,
     async try(name, needs, work) {
       const lacking = needs.filter((need) => !passed(checks, need));
       if (lacking.length > 0) {
@@ -42,7 +37,7 @@ export function createChecklist(onCheck: (check: Check) => void): Checklist {
         add({ name, ...(await work()) });
       } catch (error) {
         if (!(error instanceof ExportError) || error.code === 'interrupted') throw error;
-        fail(name, error);
+        add({ name, outcome: 'failed', found: error.message, code: error.code });
       }
     },
   };

@@ -9,7 +9,7 @@ import {
 import { judgeDatabase, judgeOrganization, type Verdict } from '../status/verdict.ts';
 import { count, describeDuration, describeInstant, describeWhen, formatNumber } from '../status/words.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
-import { alignColumns, type Colours, coloursFor, printable } from './terminal.ts';
+import { alignColumns, type Colours, coloursFor, hang, printable } from './terminal.ts';
 
 export function statusCommand(context: CommandContext): Command {
   const command = new Command('status')
@@ -57,7 +57,7 @@ const LEVELS = {
 function describeVerdict(subject: string, { level, headline, reasons }: Verdict, colours: Colours): string[] {
   const { mark, colour } = LEVELS[level];
   const first = `${colours[colour](mark)} ${colours.bold(printable(subject))}  ${colours[colour](headline)}`;
-  return [first, ...reasons.flatMap((reason) => indent(printable(reason)))];
+  return [first, ...reasons.flatMap((reason) => hang('  ', 2, printable(reason)))];
 }
 
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
@@ -111,8 +111,8 @@ function describeRuns(runs: readonly RunRecord[], now: Date, colours: Colours): 
     ];
   });
   const notes = runs.flatMap((run) => [
-    ...(run.error === null ? [] : indent(colours.red(printable(`Run ${run.runId}: ${run.error}`)))),
-    ...run.warnings.flatMap((warning) => indent(printable(`Run ${run.runId} warned: ${warning}`))),
+    ...(run.error === null ? [] : hangNote(run, colours.red('✗'), run.error)),
+    ...run.warnings.flatMap((warning) => hangNote(run, colours.yellow('!'), warning)),
   ]);
   return [
     `  ${colours.bold(`Last ${count(runs.length, 'run')}`)}`,
@@ -127,8 +127,8 @@ function describeOutcome(outcome: RunRecord['outcome'], colours: Colours): strin
   return outcome === 'interrupted' ? colours.yellow(outcome) : colours.red(outcome);
 }
 
-function indent(text: string): string[] {
-  return text.split('\n').map((line) => `  ${line}`);
+function hangNote({ runId }: RunRecord, mark: string, note: string): string[] {
+  return hang(`  ${mark} Run ${runId}: `, `  ✗ Run ${runId}: `.length, printable(note));
 }
 
 function bigintsAsText(_name: string, value: unknown): unknown {

@@ -30,6 +30,30 @@ export function alignColumns(
     .map((line) => line.trimEnd());
 }
 
+/**
+ * `text` behind `prefix`, in lines: what follows the first stands below its beginning. Broken at words where standard output
+ * is a terminal; elsewhere a line stays a line, for those who search it. `prefixWidth` is what a terminal shows of `prefix`.
+ */
+export function hang(prefix: string, prefixWidth: number, text: string): string[] {
+  const width = process.stdout.isTTY ? Math.max(40, process.stdout.columns - prefixWidth) : Infinity;
+  return text
+    .split('\n')
+    .flatMap((line) => wrap(line, width))
+    .map((line, i) => (i === 0 ? prefix : ' '.repeat(prefixWidth)) + line);
+}
+
+function wrap(line: string, width: number): string[] {
+  const indent = /^ */.exec(line)![0];
+  const lines: string[] = [];
+  for (const word of line.trim().split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(indent + word);
+  }
+  return lines;
+}
+
 /** Text from outside without what a terminal would obey; line breaks stay. */
 export function printable(text: string): string {
   return text.replace(/[^\P{Cc}\n]/gu, '\uFFFD');

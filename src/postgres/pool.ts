@@ -16,6 +16,8 @@ export function createPool(url: string, onIdleError: (error: Error) => void): Po
     keepAlive: true,
   });
   pool.on('error', onIdleError);
+  // The pool listens only while nobody uses a connection. One that breaks in use fails its query and must not end the process.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 

@@ -103,11 +103,10 @@ function toWatermark(row: {
   return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
 }
 
-/** Keeps the lease while the source is slow; gives back how to end it. */
+/** Keeps the lease while the source is slow; gives back how to end it, and the lock with it. */
 function keepAlive(client: Client, leaseMs: number): () => Promise<void> {
-  // A broken connection shows in the next commit; here it must not end the process.
+  // A broken connection shows in the next commit.
   const ignore = () => {};
-  client.on('error', ignore);
   const timer = setInterval(() => client.query('select 1').catch(ignore), leaseMs / HEARTBEATS_PER_LEASE);
   timer.unref();
   let isReleased = false;
@@ -115,7 +114,9 @@ function keepAlive(client: Client, leaseMs: number): () => Promise<void> {
     if (isReleased) return;
     isReleased = true;
     clearInterval(timer);
-    // Ends the connection, so that the server frees the lock and the settings with it.
+    // Said and answered, because the server notices the end of a connection only some time after.
+    await client.query('select pg_advisory_unlock_all()').catch(ignore);
+    // Ended, and not given back with its settings.
     client.release(true);
   };
 }
