@@ -30,7 +30,7 @@ export function describeSummary({ runId, counters, warnings, durationMs }: RunSu
     unchanged > 0 && `${unchanged} unchanged`,
     rejected > 0 && `${rejected} kept aside in audit.rejected_events`,
   ].filter((part) => part !== false);
-  const cost = `${requests} requests${retries > 0 ? ` (${retries} retries)` : ''}, ${(durationMs / 1000).toFixed(1)} s`;
+  const cost = `${requests} request${requests === 1 ? '' : 's'}${retries > 0 ? ` (${retries} retried)` : ''}, ${(durationMs / 1000).toFixed(1)} s`;
   const warned = warnings.map((warning) => `\n  warning: ${warning}`).join('');
   return `Run ${runId}: ${inserted} new events${rest.map((part) => `, ${part}`).join('')}; ${rowsRead} read in ${cost}.${warned}`;
 }

@@ -1,0 +1,53 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { runProgram, startProgram } from '../support/program.ts';
+
+async function withDirectory(work: (directory: string) => Promise<void>): Promise<void> {
+  const directory = await mkdtemp(path.join(tmpdir(), 'audit-demo-'));
+  try {
+    await work(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** PostgreSQL keeps this file as long as it runs. */
+function isServerRunning(directory: string): boolean {
+  return existsSync(path.join(directory, 'cluster', 'postmaster.pid'));
+}
+
+describe('demo, as a process', () => {
+  test('needs nothing configured, shows five answers with their SQL, and leaves nothing running', async () => {
+    await withDirectory(async (directory) => {
+      const { code, stdout, stderr } = await runProgram(
+        ['demo', '--events', '3000', '--directory', directory],
+        {
+          // What a user has set for production must not reach the demo.
+          DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
+          UIPATH_ORGANIZATION: 'production',
+        },
+      );
+      expect([code, stderr.includes('error')]).toEqual([0, false]);
+      expect(stdout).toContain('Run 1: 3000 new events');
+      expect(stdout).toMatch(/25 of them late/);
+      expect(stdout).toContain('nothing lost, nothing doubled');
+      expect(stdout.match(/^ {2}select /gm)).toHaveLength(5);
+      expect(stdout.match(/┌/g)).toHaveLength(5);
+      expect(isServerRunning(directory)).toBe(false);
+    });
+  });
+
+  test('Ctrl-C in the middle leaves nothing running either', async () => {
+    await withDirectory(async (directory) => {
+      const program = startProgram(['demo', '--events', '200000', '--directory', directory], {});
+      await program.logged(/Started PostgreSQL/);
+      expect(isServerRunning(directory)).toBe(true);
+      program.kill('SIGINT');
+      expect((await program.ended).code).toBe(75);
+      expect(isServerRunning(directory)).toBe(false);
+    });
+  });
+});

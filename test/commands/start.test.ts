@@ -1,0 +1,136 @@
+import net from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { environmentFor, type Program, startProgram } from '../support/program.ts';
+
+let database: TestDatabase;
+let pool: pg.Pool;
+let simulator: Simulator;
+let environment: Record<string, string>;
+let program: Program | undefined;
+let organizations = 0;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = new pg.Pool({ connectionString: database.url });
+});
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+beforeEach(async () => {
+  simulator = await createSimulator({ organization: `start${organizations++}`, events: 120 });
+  environment = { ...environmentFor(simulator, database.url), EXPORT_SCHEDULE: '* * * * * *' };
+});
+afterEach(async () => {
+  program?.kill('SIGKILL');
+  await program?.ended;
+  await simulator.close();
+});
+
+async function addressOf(started: Program): Promise<string> {
+  await started.logged(/status page.* at http/);
+  return /status page.* at (http:\/\/[\d.]+:\d+)/.exec(started.stderr())![1]!;
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = Date.now() + 20_000;
+  while (!(await condition())) {
+    if (Date.now() > giveUpAt) throw new Error(`gave up waiting; the program logged:\n${program?.stderr()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function countStored(): Promise<number> {
+  const { rows } = await pool.query(
+    'select count(*)::int as count from audit.events where organization = $1',
+    [simulator.organization],
+  );
+  return rows[0].count;
+}
+
+describe('start, as a process', () => {
+  test('exports once at start, then on the schedule, and SIGTERM ends it with exit 0', async () => {
+    program = startProgram(['start'], environment);
+    await program.logged(/run succeeded/);
+    expect(await countStored()).toBe(120);
+    simulator.append(5);
+    await until(async () => (await countStored()) === 125);
+    const { rows } = await pool.query(
+      `select count(*)::int as overlaps from audit.runs a join audit.runs b on a.organization = b.organization
+       and a.run_id < b.run_id and b.started_at < a.ended_at where a.organization = $1`,
+      [simulator.organization],
+    );
+    expect(rows).toEqual([{ overlaps: 0 }]);
+    const askedAt = Date.now();
+    program.kill('SIGTERM');
+    expect((await program.ended).code).toBe(0);
+    expect(Date.now() - askedAt).toBeLessThan(10_000);
+  });
+
+  test('while the source is away it stays up, says not ready and why, and catches up without help', async () => {
+    simulator.set({ faults: [{ fault: 503 }] });
+    program = startProgram(['start'], environment);
+    const address = await addressOf(program);
+    await program.logged(/run failed/);
+    expect((await fetch(`${address}/healthz`)).status).toBe(200);
+    const away = await fetch(`${address}/readyz`);
+    expect([away.status, await away.text()]).toEqual([503, expect.stringContaining('503')]);
+    simulator.set({ faults: [] });
+    await until(async () => (await fetch(`${address}/readyz`)).status === 200);
+    expect(await countStored()).toBe(120);
+  });
+
+  test('a database that is away at start is waited for', async () => {
+    const { hostname, port: realPort } = new URL(database.url);
+    const front = net.createServer((socket) => {
+      const back = net.connect(Number(realPort), hostname);
+      socket.pipe(back).pipe(socket);
+      for (const end of [socket, back]) end.on('error', () => socket.destroy() && back.destroy());
+    });
+    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+    const { port } = front.address() as net.AddressInfo;
+    await new Promise((resolve) => front.close(resolve));
+    const url = new URL(database.url);
+    url.hostname = '127.0.0.1';
+    url.port = String(port);
+
+    program = startProgram(['start'], { ...environment, DATABASE_URL: url.href });
+    const address = await addressOf(program);
+    await program.logged(/waiting for the database/);
+    expect((await fetch(`${address}/healthz`)).status).toBe(200);
+    expect((await fetch(`${address}/readyz`)).status).toBe(503);
+    await new Promise<void>((resolve) => front.listen(port, '127.0.0.1', resolve));
+    try {
+      await until(async () => (await fetch(`${address}/readyz`)).status === 200);
+      await program.logged(/run succeeded/);
+      expect(await countStored()).toBe(120);
+    } finally {
+      program.kill('SIGTERM');
+      await program.ended;
+      await new Promise((resolve) => front.close(resolve));
+    }
+  });
+
+  test('a second worker on one organization stands by, and takes over when the first is gone', async () => {
+    simulator.set({ latencyMs: 300 });
+    const first = startProgram(['start'], {
+      ...environment,
+      EXPORT_PAGE_SIZE: '10',
+      EXPORT_CONCURRENCY: '1',
+    });
+    try {
+      await first.logged(/exporting once now/);
+      await until(async () => (await countStored()) > 0);
+      program = startProgram(['start'], environment);
+      await program.logged(/standing by/);
+    } finally {
+      first.kill('SIGKILL');
+      await first.ended;
+    }
+    await program.logged(/run succeeded/);
+    expect(await countStored()).toBe(120);
+  });
+});

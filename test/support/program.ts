@@ -1,0 +1,79 @@
+/** The real program as a process of its own: `dist/main.js`, which jest's globalSetup builds. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Simulator } from '../../src/simulator/simulator.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+export interface Ended {
+  /** Exit code, or the signal that ended the process. */
+  code: number | NodeJS.Signals;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Program {
+  ended: Promise<Ended>;
+  kill(signal: NodeJS.Signals): void;
+  stderr(): string;
+  /** Resolves once standard error matches; rejects when the process ends first. */
+  logged(pattern: RegExp): Promise<void>;
+}
+
+/** Starts the program with `environment` and nothing else of ours; PATH is kept. */
+export function startProgram(args: string[], environment: Record<string, string>): Program {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    // No .env of a developer may reach the tests.
+    cwd: '/',
+    env: { PATH: process.env.PATH, ...environment },
+  });
+  let stdout = '';
+  let stderr = '';
+  const watchers = new Set<() => void>();
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text;
+    for (const watch of watchers) watch();
+  });
+  const ended = new Promise<Ended>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code: code ?? signal!, stdout, stderr }));
+  });
+  return {
+    ended,
+    kill: (signal) => child.kill(signal),
+    stderr: () => stderr,
+    logged(pattern) {
+      return new Promise((resolve, reject) => {
+        const watch = () => {
+          if (!pattern.test(stderr)) return;
+          watchers.delete(watch);
+          resolve();
+        };
+        watchers.add(watch);
+        watch();
+        ended.then(() => reject(new Error(`ended without logging ${pattern}:\n${stderr}`)));
+      });
+    },
+  };
+}
+
+export function runProgram(args: string[], environment: Record<string, string>): Promise<Ended> {
+  return startProgram(args, environment).ended;
+}
+
+/** The variables that point the program at a simulator and a database; quick to give up. */
+export function environmentFor(simulator: Simulator, databaseUrl: string): Record<string, string> {
+  return {
+    UIPATH_BASE_URL: simulator.url,
+    UIPATH_ORGANIZATION: simulator.organization,
+    UIPATH_CLIENT_ID: simulator.clientId,
+    UIPATH_CLIENT_SECRET: simulator.clientSecret,
+    DATABASE_URL: databaseUrl,
+    RETRY_LIMIT: '2',
+    RETRY_MAX_DELAY: '10ms',
+    STATUS_PORT: '0',
+    EXPORT_RECHECK_SCHEDULE: 'off',
+  };
+}
