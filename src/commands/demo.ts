@@ -70,7 +70,7 @@ async function tour(context: CommandContext, simulator: Simulator, options: Demo
   simulator.insertLate(LATE_EVENTS);
   simulator.append(NEW_EVENTS);
   simulator.set({
-    moves: { append: 3, insertLate: 0.5, deleteHead: 5, deleteMiddle: 0 },
+    moves: { append: 1, insertLate: 0.2, deleteHead: 2, deleteMiddle: 0 },
     shuffleTies: true,
   });
   const smallPages = { EXPORT_PAGE_SIZE: String(INCREMENTAL_PAGE_SIZE) };

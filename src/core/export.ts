@@ -135,7 +135,7 @@ export async function exportEvents(
       ({ state, isDone } = verdict);
       counters.pages += 1;
       if (state.chain) prefetcher.drop();
-      else if (!isDone && verdict.groups.length > 0) prefetcher.prepare(state, page);
+      else if (!isDone && verdict.groups.length > 0) prefetcher.prepare(state, page, state.margin);
 
       const gap: Batch['gap'] = hasGap ? undefined : gapBefore(verdict.head, session.watermark);
       hasGap ||= gap !== undefined;

@@ -13,6 +13,7 @@
 import { ExportError } from './errors.ts';
 import type { Page, SourceRow } from './event.ts';
 import { type Chain, continueChain, startChain } from './frontier-chain.ts';
+import { stepBack, stepForward } from './frontier-locate.ts';
 import { formatTicks, MIN_TICKS } from './ticks.ts';
 
 /** Older than any row: the frontier of a first run. */
@@ -37,6 +38,11 @@ export interface FrontierState {
   readonly beyond: number | undefined;
   /** How far the next step in one direction goes; doubles until rows are taken. */
   readonly stride: number;
+  /**
+   * How many rows before the first row not taken the next request begins: 1 for a list that stands still. Doubles with
+   * each page that was not trusted and shrinks by one with each that was, so that it follows how fast the list moves.
+   */
+  readonly margin: number;
   readonly chain: Chain | undefined;
   /** Broken chains, and requests without result, since the frontier last moved. */
   readonly brokenChains: number;
@@ -70,6 +76,7 @@ export function startFrontier(options: {
     pageSize,
     skip: frontier === BEFORE_ALL ? 0 : Math.max(0, skip),
     top: pageSize,
+    margin: 1,
     ...NOT_LOCATING,
   };
 }
@@ -158,9 +165,11 @@ function nextRequest(state: FrontierState, page: Page, judged: Judged): Frontier
     return next.skip > page.skip ? next : enlarge(state, page, judged);
   }
   const proof = rows.slice(0, complete).findLastIndex((row) => row.ticks !== undefined);
-  const skip = proof === -1 ? 0 : page.skip + page.rows.length - (rows.length - proof);
-  if (skip <= page.skip) return enlarge(state, page, judged);
-  return { ...state, skip, top: state.pageSize, chain: undefined };
+  const proven = proof === -1 ? 0 : page.skip + page.rows.length - (rows.length - proof);
+  if (proven <= page.skip) return enlarge(state, page, judged);
+  const skip = Math.max(page.skip + 1, proven + 1 - state.margin);
+  const margin = Math.max(1, state.margin - 1);
+  return { ...state, skip, top: state.pageSize, margin, chain: undefined };
 }
 
 /** The page holds too little of its last tie group: ask for more rows, or else page through the group. */
@@ -183,31 +192,6 @@ function extendChain(state: FrontierState, page: Page, { rows, places, complete 
   const group = ticks < state.frontier ? [] : rows.slice(complete);
   const chain = startChain(ticks, group, page);
   return { ...state, skip: chain.skip, chain };
-}
-
-/** The frontier lies before `from`: towards the last offset known to lie before it, else ever further back. */
-function stepBack(state: FrontierState, from: number, page: Page): FrontierState {
-  const before = state.before !== undefined && state.before < from ? state.before : undefined;
-  const located = { ...state, chain: undefined, before, beyond: from };
-  if (before !== undefined) return { ...located, skip: between(before, from, page.rows.length) };
-  const stride = Math.max(state.stride, state.pageSize);
-  return { ...located, skip: Math.max(0, from - stride), stride: stride * 2 };
-}
-
-/** The frontier lies behind this page: towards the offset known to be too far, else ever further on. */
-function stepForward(state: FrontierState, page: Page): FrontierState {
-  const proof = page.rows.findLastIndex((row) => row.ticks !== undefined);
-  const before = page.skip + Math.max(0, proof);
-  const beyond = state.beyond !== undefined && state.beyond > before ? state.beyond : undefined;
-  const located = { ...state, chain: undefined, before, beyond };
-  if (beyond !== undefined) return { ...located, skip: between(before, beyond, page.rows.length) };
-  const skip = Math.max(before, Math.min(before + state.stride, page.totalCount - 1));
-  return { ...located, skip, stride: state.stride === 0 ? state.pageSize : state.stride * 2 };
-}
-
-/** The middle, or `before` itself once a page from there shows both ends. */
-function between(before: number, beyond: number, pageLength: number): number {
-  return beyond - before < pageLength ? before : before + Math.floor((beyond - before) / 2);
 }
 
 function placesOf(rows: readonly SourceRow[], start = BEFORE_ALL): bigint[] {

@@ -12,8 +12,11 @@ export interface PageRequest {
 export interface Prefetcher {
   /** The page for `request`, or one that was asked for ahead, begins up to a few rows earlier and shows the same. */
   fetch(request: PageRequest): Promise<Page>;
-  /** Starts the request that comes next, and the likely ones after it, given the last page's length and total. */
-  prepare(next: PageRequest, last: Page): void;
+  /**
+   * Starts the request that comes next, and the likely ones after it, given the last page's length and total.
+   * `margin` is how many rows before the first row not taken a request begins.
+   */
+  prepare(next: PageRequest, last: Page, margin?: number): void;
   /** Drops what is under way. */
   drop(): void;
 }
@@ -52,9 +55,9 @@ export function createPrefetcher(
       return start(request).page;
     },
 
-    prepare(next, last) {
+    prepare(next, last, margin = 1) {
       if (queue[0] && !serves(queue[0], next)) drop();
-      const stride = last.rows.length - overlapOf(last.rows.length);
+      const stride = last.rows.length - overlapOf(last.rows.length) - (margin - 1);
       let skip = queue.length > 0 ? queue.at(-1)!.skip + stride : next.skip;
       while (queue.length < concurrency && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
         queue.push(start({ skip, top: next.top }));
@@ -73,5 +76,5 @@ function overlapOf(pageLength: number): number {
 
 function serves(ahead: PageRequest, request: PageRequest): boolean {
   const early = request.skip - ahead.skip;
-  return ahead.top >= request.top && early >= 0 && early <= overlapOf(ahead.top);
+  return ahead.top >= request.top && early >= 0 && early <= ahead.top / 2;
 }
