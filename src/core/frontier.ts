@@ -138,8 +138,8 @@ function takeRows(state: FrontierState, page: Page, chain: Chain | undefined): V
     const skip = page.skip + page.rows.length - (rows.length - takeEnd);
     return { ...verdict, isDone: true, state: { ...state, ...NOT_LOCATING, frontier, skip } };
   }
-  const next = nextRequest(state, page, { rows, places, complete, chain });
   const hasMoved = groups.length > 0 || last > state.frontier;
+  const next = nextRequest(state, page, { rows, places, complete, chain, hasMoved });
   const moved = {
     ...next,
     ...(hasMoved && { before: undefined, beyond: undefined, stride: 0, brokenChains: 0 }),
@@ -154,10 +154,12 @@ interface Judged {
   /** Index of the first row of the last tie group. */
   complete: number;
   chain: Chain | undefined;
+  /** The page brought the frontier further. */
+  hasMoved: boolean;
 }
 
 function nextRequest(state: FrontierState, page: Page, judged: Judged): FrontierState {
-  const { rows, places, complete, chain } = judged;
+  const { rows, places, complete, chain, hasMoved } = judged;
   const last = places.at(-1)!;
   if (chain && last === chain.ticks) return extendChain(state, page, judged);
   if (last < state.frontier) {
@@ -169,7 +171,8 @@ function nextRequest(state: FrontierState, page: Page, judged: Judged): Frontier
   if (proven <= page.skip) return enlarge(state, page, judged);
   const skip = Math.max(page.skip + 1, proven + 1 - state.margin);
   const margin = Math.max(1, state.margin - 1);
-  return { ...state, skip, top: state.pageSize, margin, chain: undefined };
+  const top = hasMoved ? state.pageSize : state.top;
+  return { ...state, skip, top, margin, chain: undefined };
 }
 
 /** The page holds too little of its last tie group: ask for more rows, or else page through the group. */

@@ -218,6 +218,14 @@ describe('the frontier rule, over a source that changes between any two requests
     );
   });
 
+  test('a larger top once asked for is kept until it brings the frontier further', async () => {
+    const gaps = [0, 0, 1, ...Array<number>(32).fill(0), 1, 1];
+    const contents = gaps.map((_, i) => i);
+    const shuffled = { cap: 20, mostTies: 1000, isShuffling: true, history: [], seed: 0 };
+    const source = new ModelSource({ gaps, contents, unreadableAfter: [0], ...shuffled });
+    await read(source, new ModelStore(), { pageSize: 2, concurrency: 1 });
+  });
+
   test('finding a point in n rows costs O(log n) requests', async () => {
     for (const n of [1_000, 10_000]) {
       for (const part of [0.001, 0.37, 0.999]) {
