@@ -191,7 +191,10 @@ describe('the frontier rule, over a source that changes between any two requests
       fc.asyncProperty(moving, reading, largeGroup, async (options, how, { ties, cap }) => {
         const gaps = [...options.gaps, 1, ...Array<number>(ties).fill(0), 2];
         const contents = gaps.map((_, i) => i);
-        const history = options.history.filter(({ kind }) => kind !== 'cap').slice(0, 3);
+        const history = options.history
+          .filter(({ kind }) => kind !== 'cap')
+          .slice(0, 3)
+          .map((change, i) => ({ ...change, content: 1000 + i * 10, ties: 1 }));
         const steady = { cap, mostTies: 1000, isShuffling: false };
         const source = new ModelSource({ ...options, gaps, contents, history, ...steady });
         const store = new ModelStore();
