@@ -47,7 +47,8 @@ async function tryDatabase(
     const { applied, pending } = await readMigrations(pool!);
     const all = applied.length + pending.length;
     if (pending.length === 0) return ok(`all ${all} are applied`);
-    return ok(`${pending.length} of ${all} are pending; run, backfill and start apply them by themselves`);
+    const found = applied.length === 0 ? 'no tables yet' : `${pending.length} of ${all} pending`;
+    return ok(`${found}; run, backfill and start take care of that by themselves`);
   });
   await checklist.try('writing', ['migrations'], async () => {
     const { pending } = await readMigrations(pool!);

@@ -6,10 +6,11 @@ import {
   readStatus,
   type StatusReport,
 } from '../postgres/status.ts';
+import { nameRuns, noteRuns } from '../status/run-notes.ts';
 import { judgeDatabase, judgeOrganization, type Verdict } from '../status/verdict.ts';
 import { count, describeDuration, describeInstant, describeWhen, formatNumber } from '../status/words.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
-import { alignColumns, type Colours, coloursFor, hang, printable } from './terminal.ts';
+import { alignColumns, type Colours, coloursFor, hang, printable, quietly } from './terminal.ts';
 
 export function statusCommand(context: CommandContext): Command {
   const command = new Command('status')
@@ -24,7 +25,8 @@ Examples:
   uipath-audit-export status --json | jq '.organizations[].lagMs'`,
     );
   return withJson(withEnvFile(command)).action(async (options: CommonOptions) => {
-    await withApp(context, { envFile: options.envFile, needs: 'database' }, async ({ pool }) => {
+    const { envFile } = options;
+    await withApp(quietly(context, envFile, 'warn'), { envFile, needs: 'database' }, async ({ pool }) => {
       const report = await readStatus(pool);
       if (options.json) context.out(JSON.stringify(report, bigintsAsText));
       else for (const line of describeStatus(report, coloursFor(context.environment))) context.out(line);
@@ -41,7 +43,7 @@ export function describeStatus(report: StatusReport, colours: Colours): string[]
     const verdict = judgeOrganization(status, report.readAt);
     lines.push(...describeVerdict(status.organization, verdict, colours), '');
     lines.push(...describeFacts(status, report.readAt, colours), '');
-    lines.push(...describeRuns(status.runs, report.readAt, colours), '');
+    lines.push(...describeRuns(status.runs, verdict, report.readAt, colours), '');
   }
   if (!database)
     lines.push(colours.dim(`Migrations: ${report.migrations.applied.length} applied, none pending.`), '');
@@ -97,7 +99,12 @@ const COLUMNS = [
   })),
 ];
 
-function describeRuns(runs: readonly RunRecord[], now: Date, colours: Colours): string[] {
+function describeRuns(
+  runs: readonly RunRecord[],
+  { reasons }: Verdict,
+  now: Date,
+  colours: Colours,
+): string[] {
   const rows = runs.map((run) => {
     const { inserted, updated, unchanged, rejected, late, pages, requests, retries } = run.counters;
     const numbers = [inserted, updated, unchanged, rejected, late, pages, requests, retries];
@@ -110,10 +117,11 @@ function describeRuns(runs: readonly RunRecord[], now: Date, colours: Colours): 
       ...numbers.map(formatNumber),
     ];
   });
-  const notes = runs.flatMap((run) => [
-    ...(run.error === null ? [] : hangNote(run, colours.red('✗'), run.error)),
-    ...run.warnings.flatMap((warning) => hangNote(run, colours.yellow('!'), warning)),
-  ]);
+  const notes = noteRuns(runs, reasons).flatMap((note) => {
+    const mark = note.isError ? colours.red('✗') : colours.yellow('!');
+    const name = nameRuns(note);
+    return hang(`  ${mark} ${name}: `, name.length + 6, printable(note.text));
+  });
   return [
     `  ${colours.bold(`Last ${count(runs.length, 'run')}`)}`,
     ...alignColumns(COLUMNS, rows, colours),
@@ -125,10 +133,6 @@ function describeOutcome(outcome: RunRecord['outcome'], colours: Colours): strin
   if (outcome === null) return 'under way';
   if (outcome === 'succeeded') return colours.green(outcome);
   return outcome === 'interrupted' ? colours.yellow(outcome) : colours.red(outcome);
-}
-
-function hangNote({ runId }: RunRecord, mark: string, note: string): string[] {
-  return hang(`  ${mark} Run ${runId}: `, `  ✗ Run ${runId}: `.length, printable(note));
 }
 
 function bigintsAsText(_name: string, value: unknown): unknown {

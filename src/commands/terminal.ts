@@ -1,6 +1,21 @@
 /** How results look in a terminal. */
 import Table from 'cli-table3';
 import colours from 'picocolors';
+import type { CommandContext } from '../app.ts';
+import { loadEnvironment } from '../config.ts';
+
+/**
+ * The context with the log at `level` unless one is set: what was asked for should not stand between lines about a database
+ * that starts and stops. Throws `configuration` for a file that cannot be read.
+ */
+export function quietly(
+  context: CommandContext,
+  envFile: string | undefined,
+  level: 'warn' | 'error',
+): CommandContext {
+  const environment = loadEnvironment(envFile === undefined ? {} : { envFile }, context.environment);
+  return { ...context, environment: { ...environment, LOG_LEVEL: environment.LOG_LEVEL || level } };
+}
 
 export type Colours = ReturnType<typeof colours.createColors>;
 

@@ -1,14 +1,15 @@
+import { types } from 'node:util';
 import { ExportError } from '../core/errors.ts';
 
 /** SQLSTATE classes and codes, see "PostgreSQL Error Codes" in its manual. */
-const AWAY = /^(08|57P0[1-5]|57014|53|25P03|40|55P03)/;
+const AWAY = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
 const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
 const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT)/;
 
 /** The error a database call failed with, as the program's own. `doing` completes "PostgreSQL failed while …". */
 export function translateDatabaseError(error: unknown, doing: string): ExportError {
   if (error instanceof ExportError) return error;
-  const cause = error instanceof Error ? error : new Error(String(error));
+  const cause = isError(error) ? error : new Error(String(error));
   const code = 'code' in cause ? String(cause.code) : '';
   const found = `PostgreSQL failed while ${doing}: ${describe(cause)}${code && ` (${code})`}.`;
   if (CONFIGURATION.test(code)) {
@@ -33,8 +34,15 @@ function remedyOf(code: string): string {
 
 /** An AggregateError (all addresses of a host refused) has no message of its own. */
 function describe(error: Error): string {
-  if (error instanceof AggregateError) return error.errors.map((part) => part.message).join(', ');
+  if ('errors' in error && Array.isArray(error.errors)) {
+    return error.errors.map((part) => part.message).join(', ');
+  }
   return error.message;
+}
+
+/** Also true of an error that another realm made, as Node's own are inside jest. */
+function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
 }
 
 /** pg reports a connection that ends under a query, or does not come up in time, without a code. */

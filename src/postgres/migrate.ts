@@ -71,12 +71,16 @@ async function readState(client: Client): Promise<MigrationState> {
 
 async function withClient<T>(pool: Pool, doing: string, work: (client: Client) => Promise<T>): Promise<T> {
   let client: Client | undefined;
+  let hasFailed = true;
   try {
     client = await pool.connect();
-    return await work(client);
+    const result = await work(client);
+    hasFailed = false;
+    return result;
   } catch (error) {
     throw translateDatabaseError(error, doing);
   } finally {
-    client?.release();
+    // A migration that fails leaves its connection in an aborted transaction, with the lock: it is ended.
+    client?.release(hasFailed);
   }
 }

@@ -92,24 +92,27 @@ async function readReport(
     `select now() as read_at, to_regclass('audit.watermarks') is not null as has_tables`,
   );
   const { read_at: readAt, has_tables: hasTables } = rows[0]!;
-  const organizations = hasTables ? await readOrganizations(client, organization) : [];
+  const organizations = hasTables ? await readOrganizations(client, organization, readAt) : [];
   return { readAt, migrations, organizations };
 }
 
-async function readOrganizations(client: Client, wanted: string | undefined): Promise<OrganizationStatus[]> {
+async function readOrganizations(
+  client: Client,
+  wanted: string | undefined,
+  readAt: Date,
+): Promise<OrganizationStatus[]> {
   const { rows } = await client.query<OrganizationRow>(ORGANIZATIONS, [wanted ?? null]);
   const organizations: OrganizationStatus[] = [];
   for (const row of rows) {
     const runs = await client.query<RunRow>(RUNS, [row.organization, LAST_RUNS]);
     const gaps = await client.query<Gap>(GAPS, [row.organization, NEWEST_GAPS]);
-    organizations.push({ ...toOrganization(row), gaps: gaps.rows, runs: runs.rows.map(toRun) });
+    organizations.push({ ...toOrganization(row, readAt), gaps: gaps.rows, runs: runs.rows.map(toRun) });
   }
   return organizations;
 }
 
 const ORGANIZATIONS = `
   select organization, created_on_ticks, created_on_raw, created_on, source_total,
-    greatest(0, extract(epoch from now() - created_on) * 1000)::float8 as lag_ms,
     (select max(ended_at) from audit.runs r
      where r.organization = w.organization and outcome = 'succeeded') as last_success_at,
     (select count(*) from audit.events e where e.organization = w.organization) as stored,
@@ -134,20 +137,19 @@ interface OrganizationRow {
   created_on_raw: string | null;
   created_on: Date | null;
   source_total: string | null;
-  lag_ms: number | null;
   last_success_at: Date | null;
   stored: string;
   rejected: string;
   gap_count: string;
 }
 
-function toOrganization(row: OrganizationRow): Omit<OrganizationStatus, 'gaps' | 'runs'> {
+function toOrganization(row: OrganizationRow, readAt: Date): Omit<OrganizationStatus, 'gaps' | 'runs'> {
   const { created_on_ticks: ticks, created_on_raw: raw } = row;
   return {
     organization: row.organization,
     watermark: ticks === null || raw === null ? null : { ticks: BigInt(ticks), raw },
     newestEventAt: row.created_on,
-    lagMs: row.lag_ms === null ? null : Math.round(row.lag_ms),
+    lagMs: row.created_on && Math.max(0, readAt.getTime() - row.created_on.getTime()),
     lastSuccessAt: row.last_success_at,
     sourceTotal: row.source_total === null ? null : Number(row.source_total),
     stored: Number(row.stored),

@@ -28,8 +28,9 @@ a { color: inherit; }
 .verdict.attention { color: var(--attention); background: var(--attention-tint); }
 .verdict.bad { color: var(--bad); background: var(--bad-tint); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1px; margin: 1rem 0 0;
-  background: var(--line); border: 1px solid var(--line); border-radius: .375rem; overflow: hidden; }
-dl div { background: var(--card); padding: .625rem .875rem; }
+  background: var(--card); border: 1px solid var(--line); border-radius: .375rem; overflow: hidden; }
+dl div { box-shadow: 0 0 0 1px var(--line); padding: .625rem .875rem; }
+@media (max-width: 40rem) { dl { grid-template-columns: repeat(2, 1fr); } }
 dt { color: var(--soft); font-size: .875rem; }
 dd { margin: 0; font-size: 1.125rem; font-variant-numeric: tabular-nums; }
 dd small { display: block; color: var(--soft); font-size: .8125rem; }
@@ -38,8 +39,7 @@ table { width: 100%; border-collapse: collapse; font-size: .875rem; font-variant
 th, td { padding: .4375rem .75rem; text-align: left; white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; }
 tbody tr { border-top: 1px solid var(--line); }
-tbody tr.note { border-top: 0; }
-tr.note td { padding-top: 0; white-space: normal; overflow-wrap: anywhere; color: var(--soft); }
+.notes { margin: .75rem 0 0; padding: 0; list-style: none; font-size: .875rem; overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; }
 td.good { color: var(--good); } td.attention { color: var(--attention); } td.bad { color: var(--bad); }
 `;

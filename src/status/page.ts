@@ -2,6 +2,7 @@ import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/st
 import type { HealthState } from './health.ts';
 import { type Html, html } from './html.ts';
 import { STYLE } from './page-style.ts';
+import { nameRuns, noteRuns } from './run-notes.ts';
 import { judgeDatabase, judgeOrganization, type Verdict } from './verdict.ts';
 import { count, describeDuration, describeInstant, describeWhen, formatNumber } from './words.ts';
 
@@ -18,16 +19,19 @@ const REFRESH_S = 30;
 
 /** The status page: one HTML document that loads nothing else. All that comes from outside is escaped. */
 export function renderPage(content: PageContent): string {
-  const { report, problem, now } = content;
+  const { report, problem, nextRunAt, now } = content;
+  const judged = report?.organizations.map((status) => ({
+    status,
+    verdict: judgeOrganization(status, report.readAt, { isScheduled: nextRunAt !== undefined }),
+  }));
   const database = report ? judgeDatabase(report) : databaseAway(problem);
-  const worst = report?.organizations.map((status) => judgeOrganization(status, report.readAt)).at(0);
   const { markup } = html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="refresh" content="${REFRESH_S}">
-<title>${(database ?? worst)?.headline ?? 'Status'} – UiPath audit export</title>
+<title>${(database ?? judged?.[0]?.verdict)?.headline ?? 'Status'} – UiPath audit export</title>
 <link rel="icon" href="data:,">
 <style>${{ markup: STYLE }}</style>
 </head>
@@ -35,7 +39,7 @@ export function renderPage(content: PageContent): string {
 <header><h1>UiPath audit export</h1></header>
 <main>
 ${database && renderVerdict(database)}
-${report?.organizations.map((status) => renderOrganization(status, report.readAt))}
+${judged?.map(({ status, verdict }) => renderOrganization(status, verdict, report!.readAt))}
 ${renderProcess(content)}
 </main>
 <footer><p>As of ${renderTime(report?.readAt ?? now)}; this page renews itself every ${REFRESH_S} s.
@@ -58,10 +62,10 @@ ${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${reason}</l
 </section>`;
 }
 
-function renderOrganization(status: OrganizationStatus, now: Date): Html {
+function renderOrganization(status: OrganizationStatus, verdict: Verdict, now: Date): Html {
   const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount } = status;
   return html`<h2>${status.organization}</h2>
-${renderVerdict(judgeOrganization(status, now))}
+${renderVerdict(verdict)}
 <dl>
 ${renderFact('Newest event', newestEventAt ? describeWhen(newestEventAt, now) : 'none yet', newestEventAt && renderTime(newestEventAt))}
 ${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs), 'age of the newest event; grows when nothing happens')}
@@ -71,7 +75,7 @@ ${renderFact('Events at the source', sourceTotal === null ? 'not known' : format
 ${renderFact('Rejected rows', formatNumber(status.rejected), 'kept word for word in audit.rejected_events')}
 ${renderFact('Gaps', formatNumber(gapCount), 'spans perhaps deleted before they were read')}
 </dl>
-${renderRuns(status, now)}
+${renderRuns(status, verdict, now)}
 ${gapCount > 0 && renderGaps(status)}`;
 }
 
@@ -98,13 +102,15 @@ function renderTime(at: Date): Html {
 const COLUMNS = ['New', 'Updated', 'Unchanged', 'Rejected', 'Late', 'Pages', 'Requests', 'Retries'];
 const OUTCOME_LEVELS = { succeeded: 'good', failed: 'bad', interrupted: 'attention', abandoned: 'bad' };
 
-function renderRuns({ organization, runs }: OrganizationStatus, now: Date): Html {
+function renderRuns({ organization, runs }: OrganizationStatus, { reasons }: Verdict, now: Date): Html {
+  const notes = noteRuns(runs, reasons);
   return html`<h3>Last runs</h3>
 <div class="scroll" role="region" aria-label="Last runs of ${organization}" tabindex="0"><table>
 <thead><tr><th scope="col">Run</th><th scope="col">Kind</th><th scope="col">Started</th><th scope="col">Took</th>
 <th scope="col">Outcome</th>${COLUMNS.map((name) => html`<th scope="col" class="number">${name}</th>`)}</tr></thead>
 <tbody>${runs.map((run) => renderRun(run, now))}</tbody>
-</table></div>`;
+</table></div>
+${notes.length > 0 && html`<ul class="notes">${notes.map((note) => html`<li><b>${nameRuns(note)}</b> ${note.text}</li>`)}</ul>`}`;
 }
 
 function renderRun({ counters, ...run }: RunRecord, now: Date): Html {
@@ -112,12 +118,10 @@ function renderRun({ counters, ...run }: RunRecord, now: Date): Html {
   const numbers = [inserted, updated, unchanged, rejected, late, pages, requests, retries];
   const level = run.outcome === null ? '' : OUTCOME_LEVELS[run.outcome];
   const took = (run.endedAt ?? now).getTime() - run.startedAt.getTime();
-  const notes = [run.error, ...run.warnings].filter((note) => note !== null);
   return html`<tr><td>${run.runId}</td><td>${run.kind}</td>
 <td><time datetime="${run.startedAt.toISOString()}">${describeWhen(run.startedAt, now)}</time></td>
 <td>${describeDuration(took)}</td><td class="${level}">${run.outcome ?? 'under way'}</td>
-${numbers.map((number) => html`<td class="number">${formatNumber(number)}</td>`)}</tr>
-${notes.map((note) => html`<tr class="note"><td></td><td colspan="${4 + COLUMNS.length}">${note}</td></tr>`)}`;
+${numbers.map((number) => html`<td class="number">${formatNumber(number)}</td>`)}</tr>`;
 }
 
 function renderGaps({ organization, gaps, gapCount }: OrganizationStatus): Html {

@@ -30,7 +30,9 @@ export interface StatusServer {
 }
 
 const MAX_HEADER_BYTES = 8_192;
-const MAX_CONNECTIONS = 200;
+const MAX_CONNECTIONS = 100;
+/** Requests sent without waiting for an answer are all answered, and the answers kept until they are taken. */
+const MAX_REQUESTS_A_CONNECTION = 50;
 const CLOSE_GRACE_MS = 1_000;
 
 /**
@@ -50,7 +52,8 @@ export async function createStatusServer(options: StatusServerOptions): Promise<
     createListener(options),
   );
   server.maxConnections = MAX_CONNECTIONS;
-  // Ends whoever neither sends nor takes; the time-outs above are for those who send slowly.
+  server.maxRequestsPerSocket = MAX_REQUESTS_A_CONNECTION;
+  // Ends whoever does not take its answer; the time-outs above are for those who send slowly.
   server.setTimeout(clientTimeoutMs * 2);
   await listen(server, host, port);
   server.on('error', (err) => options.log.warn({ err }, 'the status server had an error'));

@@ -16,8 +16,8 @@ export interface Verdict {
 
 /** An older success than this, in the runs' usual spacing, means that runs are missing. */
 const MISSED_RUNS = 3;
-const LEAST_STALE_MS = 15 * 60_000;
-/** Where the spacing is not known yet: no sensible schedule is rarer. */
+const LEAST_STALE_MS = 3_600_000;
+/** Where too few runs tell of a spacing: no sensible schedule is rarer. */
 const UNKNOWN_STALE_MS = 25 * 3_600_000;
 
 /** About the database as a whole; `undefined` when only the organizations have something to say. */
@@ -41,11 +41,16 @@ export function judgeDatabase({ migrations, organizations }: StatusReport): Verd
   };
 }
 
-/** `now` by the clock that wrote the report. */
-export function judgeOrganization(status: OrganizationStatus, now: Date): Verdict {
+/** `now` by the clock that wrote the report. `isScheduled`: a worker is known to be up and to run when it is time. */
+export function judgeOrganization(
+  status: OrganizationStatus,
+  now: Date,
+  { isScheduled = false }: { isScheduled?: boolean } = {},
+): Verdict {
   const running = status.runs.find((run) => run.outcome === null);
   const last = status.runs.find((run) => run.outcome !== null);
-  const verdict = judgeRuns(status, last, running, now);
+  const isOverdue = (!isScheduled || running !== undefined) && isStale(status, now);
+  const verdict = judgeRuns(status, { last, running, isOverdue }, now);
   const reasons = [...verdict.reasons, ...notesOn(status, now)];
   if (running) {
     const worker = running.worker === null ? '' : ` on ${running.worker}`;
@@ -61,8 +66,7 @@ export function missingAtLeast({ sourceTotal, stored, rejected }: OrganizationSt
 
 function judgeRuns(
   status: OrganizationStatus,
-  last: RunRecord | undefined,
-  running: RunRecord | undefined,
+  { last, running, isOverdue }: { last?: RunRecord; running?: RunRecord; isOverdue: boolean },
   now: Date,
 ): Verdict {
   const { lastSuccessAt } = status;
@@ -76,7 +80,7 @@ function judgeRuns(
   if (failure) {
     return { level: 'bad', headline: 'Not current: the last run did not succeed', reasons: [failure, since] };
   }
-  if (now.getTime() - lastSuccessAt.getTime() > staleAfterMs(status.runs)) {
+  if (isOverdue) {
     const headline = `Not current: the last success was ${describeWhen(lastSuccessAt, now)}`;
     const reason =
       'Runs came more often before. Is `uipath-audit-export start`, or what calls run, still up?';
@@ -118,12 +122,16 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   return notes;
 }
 
-/** From the median time between two starts, since the schedule is not in the database. */
+function isStale({ lastSuccessAt, runs }: OrganizationStatus, now: Date): boolean {
+  return lastSuccessAt !== null && now.getTime() - lastSuccessAt.getTime() > staleAfterMs(runs);
+}
+
+/** From the second longest time between two starts, since the schedule is not in the database: the longest may be an outage. */
 function staleAfterMs(runs: readonly RunRecord[]): number {
   const spacings = runs
     .slice(1)
     .map((run, i) => runs[i]!.startedAt.getTime() - run.startedAt.getTime())
-    .sort((a, b) => a - b);
-  const median = spacings[Math.floor(spacings.length / 2)];
-  return median === undefined ? UNKNOWN_STALE_MS : Math.max(LEAST_STALE_MS, MISSED_RUNS * median);
+    .sort((a, b) => b - a);
+  if (spacings.length < 3) return UNKNOWN_STALE_MS;
+  return Math.max(LEAST_STALE_MS, MISSED_RUNS * spacings[1]!);
 }

@@ -5,9 +5,10 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** A length of time in its largest fitting unit: `0.4 s`, `40 s`, `3 minutes`, `5 hours`, `12 days`. */
+/** A length of time in its largest fitting unit: `12 ms`, `4.0 s`, `40 s`, `3 minutes`, `5 hours`, `12 days`. */
 export function describeDuration(milliseconds: number): string {
   const ms = Math.max(0, milliseconds);
+  if (ms < 950) return `${Math.round(ms)} ms`;
   return ms < 9_950 ? `${(ms / SECOND).toFixed(1)} s` : inWholeUnits(ms);
 }
 

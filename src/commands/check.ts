@@ -1,0 +1,108 @@
+import { Command } from 'commander';
+import type { CommandContext } from '../app.ts';
+import { type Config, type Environment, parseConfig, secretsOf } from '../config.ts';
+import { ExportError } from '../core/errors.ts';
+import { createLog } from '../log.ts';
+import { createRedactor } from '../redaction.ts';
+import { checkDatabase } from './check-database.ts';
+import { checkSource, type SourceToCheck } from './check-source.ts';
+import { type Check, type Checklist, createChecklist, gravestFailure, ok, warning } from './checklist.ts';
+import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { type Colours, coloursFor, hang, printable, quietly } from './terminal.ts';
+
+const NAME_WIDTH = 'configuration'.length;
+
+export function checkCommand(context: CommandContext): Command {
+  const command = new Command('check')
+    .description('try configuration, database, token, scope, path and sort order, one line each')
+    .addHelpText(
+      'after',
+      `
+Changes nothing, except that with no DATABASE_URL the PostgreSQL of its own is created where it is missing.
+
+Examples:
+  uipath-audit-export check
+  uipath-audit-export check --env-file /etc/audit-export.env --json`,
+    );
+  return withJson(withEnvFile(command)).action((options: CommonOptions) => runCheck(context, options));
+}
+
+/** Throws the gravest failure's code once everything was tried and told. */
+async function runCheck(context: CommandContext, options: CommonOptions): Promise<void> {
+  const colours = coloursFor(context.environment);
+  const checklist = createChecklist((check) => {
+    if (!options.json) for (const line of describeCheck(check, colours)) context.out(line);
+  });
+  await tryEverything(checklist, context, options);
+  const { checks } = checklist;
+  const gravest = gravestFailure(checks);
+  const next = nextSteps(checks);
+  if (options.json) context.out(JSON.stringify({ ok: gravest === undefined, checks, next }));
+  else for (const line of ['', ...next]) context.out(line);
+  if (!gravest) return;
+  const failed = checks.filter(({ outcome }) => outcome === 'failed');
+  throw new ExportError(
+    gravest.code,
+    `${failed.length} of ${checks.length} checks failed: ${failed.map(({ name }) => name).join(', ')}.`,
+  );
+}
+
+async function tryEverything(
+  checklist: Checklist,
+  context: CommandContext,
+  { envFile }: CommonOptions,
+): Promise<void> {
+  let quiet: CommandContext | undefined;
+  let config: Config | undefined;
+  await checklist.try('configuration', [], async () => {
+    quiet = quietly(context, envFile, 'error');
+    const parsed = parseConfig(quiet.environment, 'source');
+    config = parsed.config;
+    const found = `organization ${config.source.organization}, list ${config.source.auditUrl}`;
+    return parsed.warnings.length === 0 ? ok(found) : warning([found, ...parsed.warnings].join('\n'));
+  });
+  const canOpen = quiet && isDatabaseInOrder(quiet.environment);
+  await checkDatabase(checklist, canOpen ? quiet : undefined, envFile);
+  await checkSource(checklist, config && describeSource(config, quiet!));
+}
+
+/** What the database needs may be in order although the variables of the source are not. */
+function isDatabaseInOrder(environment: Environment): boolean {
+  try {
+    parseConfig(environment, 'database');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function describeSource(config: Config, { environment, signal }: CommandContext): SourceToCheck {
+  const redactor = createRedactor(secretsOf(config));
+  const log = createLog({ level: config.logLevel, redactor });
+  return { config: config.source, environment, log, redactor, signal };
+}
+
+const OUTCOMES = {
+  ok: { mark: '✓', colour: 'green' },
+  warning: { mark: '!', colour: 'yellow' },
+  failed: { mark: '✗', colour: 'red' },
+  skipped: { mark: '-', colour: 'dim' },
+} as const;
+
+function describeCheck({ name, outcome, found }: Check, colours: Colours): string[] {
+  const { mark, colour } = OUTCOMES[outcome];
+  const padded = name.padEnd(NAME_WIDTH);
+  return hang(`${colours[colour](mark)} ${padded} `, NAME_WIDTH + 3, printable(found));
+}
+
+function nextSteps(checks: readonly Check[]): string[] {
+  const failed = checks.filter(({ outcome }) => outcome === 'failed');
+  if (failed.length > 0) {
+    return [`Mend ${failed[0]!.name} first; each line above says how. Then: uipath-audit-export check`];
+  }
+  return [
+    'Everything is in place. Next:',
+    '  uipath-audit-export run     exports once: everything the first time, then what is new',
+    '  uipath-audit-export start   exports on a schedule and serves a status page',
+  ];
+}

@@ -1,0 +1,174 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { createPool } from '../../src/postgres/pool.ts';
+import { readStatus } from '../../src/postgres/status.ts';
+import { openSession } from '../../src/postgres/store.ts';
+import { type Bench, createBench } from '../support/bench.ts';
+import { createTestDatabase } from '../support/database.ts';
+
+let bench: Bench;
+
+beforeAll(async () => {
+  bench = await createBench();
+});
+
+afterAll(() => bench.close());
+
+async function statusOf(organization: string) {
+  const report = await readStatus(bench.pool, organization);
+  expect(report.organizations).toHaveLength(1);
+  return report.organizations[0]!;
+}
+
+/** An event an hour and `seconds` after midnight. */
+function eventAt(
+  seconds: number,
+  createdOn = new Date(Date.UTC(2024, 0, 1, 1, 0, seconds)).toISOString(),
+): string {
+  return JSON.stringify({ createdOn, category: 'User', action: 'Login', message: `at ${seconds}` });
+}
+
+test('a database without tables has every migration pending and no organization', async () => {
+  const database = await createTestDatabase();
+  const pool = createPool(database.url, () => {});
+  try {
+    const { migrations, organizations } = await readStatus(pool);
+    expect(migrations.applied).toEqual([]);
+    expect(migrations.pending[0]).toBe('0001_audit_tables');
+    expect(organizations).toEqual([]);
+  } finally {
+    await pool.end();
+    await database.drop();
+  }
+});
+
+describe('an organization', () => {
+  test('is shown with its newest event, totals, and each run with all its counters', async () => {
+    const rows = [eventAt(1), eventAt(2), eventAt(2), '{"createdOn":"yesterday"}', eventAt(5)];
+    const { organization, simulator, run } = await bench.open({ rows });
+    const before = Date.now();
+    await run();
+    simulator.insertLate([eventAt(4)]);
+    await run();
+    const status = await statusOf(organization);
+    const newestEventAt = new Date('2024-01-01T01:00:05Z');
+    expect(status).toMatchObject({
+      organization,
+      watermark: { ticks: BigInt(newestEventAt.getTime()) * 10_000n, raw: '2024-01-01T01:00:05.000Z' },
+      newestEventAt,
+      sourceTotal: 6,
+      stored: 5,
+      rejected: 1,
+      gapCount: 0,
+      gaps: [],
+    });
+    expect(Math.abs(status.lagMs! - (Date.now() - newestEventAt.getTime()))).toBeLessThan(60_000);
+    expect(Math.abs(status.lastSuccessAt!.getTime() - before)).toBeLessThan(60_000);
+    const [second, first] = status.runs;
+    expect(status.runs).toHaveLength(2);
+    expect(first).toMatchObject({ kind: 'run', outcome: 'succeeded', error: null, warnings: [] });
+    expect(first?.counters).toEqual({
+      ...{ pages: 1, requests: 1, retries: 0, rowsRead: 5 },
+      ...{ inserted: 4, updated: 0, unchanged: 0, rejected: 1, late: 0 },
+    });
+    expect(second?.counters).toMatchObject({ inserted: 1, late: 1, unchanged: 4, rejected: 1 });
+    expect(second!.startedAt.getTime()).toBeGreaterThanOrEqual(first!.endedAt!.getTime());
+  });
+
+  test('whose run failed shows why, and keeps its last success', async () => {
+    const { organization, simulator, run } = await bench.open({ rows: [eventAt(1)] });
+    await run();
+    const { lastSuccessAt } = await statusOf(organization);
+    simulator.set({ faults: [{ fault: 403, body: 'problem' }] });
+    await expect(run()).rejects.toThrow();
+    const status = await statusOf(organization);
+    expect(status.runs[0]).toMatchObject({ outcome: 'failed', error: expect.stringContaining('HTTP 403') });
+    expect(status.lastSuccessAt).toEqual(lastSuccessAt);
+  });
+
+  test('whose first run is under way has that run, and nothing else yet', async () => {
+    const organization = 'just-begun';
+    const session = await openSession(bench.pool, { organization, kind: 'run' });
+    try {
+      const status = await statusOf(organization);
+      expect(status.runs).toMatchObject([{ runId: session.runId, outcome: null, endedAt: null }]);
+      expect(status).toMatchObject({
+        watermark: null,
+        newestEventAt: null,
+        lagMs: null,
+        lastSuccessAt: null,
+      });
+      expect(status).toMatchObject({ sourceTotal: null, stored: 0 });
+    } finally {
+      await session.release();
+    }
+  });
+
+  test('with a gap shows the span', async () => {
+    const { organization, simulator, run } = await bench.open({ rows: [eventAt(1)] });
+    const { runId: _first } = await run();
+    simulator.deleteHead(1);
+    simulator.append([eventAt(30)]);
+    const { runId } = await run();
+    const { gaps, gapCount } = await statusOf(organization);
+    expect(gapCount).toBe(1);
+    expect(gaps).toEqual([
+      {
+        from: new Date('2024-01-01T01:00:01Z'),
+        to: new Date('2024-01-01T01:00:30Z'),
+        noticedAt: expect.any(Date),
+        runId,
+      },
+    ]);
+  });
+
+  test('with an event dated in the future has no negative lag', async () => {
+    const { organization, run } = await bench.open({
+      rows: [eventAt(1), eventAt(2, '2999-01-01T00:00:00Z')],
+    });
+    await run();
+    expect(await statusOf(organization)).toMatchObject({ lagMs: 0, newestEventAt: new Date('2999-01-01') });
+  });
+
+  test('shows its ten newest runs, newest first', async () => {
+    await bench.query(
+      `insert into audit.runs (organization, kind, started_at, ended_at, outcome, requests)
+       select 'busy', 'run', now() - n * interval '1 minute', now(), 'succeeded', n from generate_series(1, 12) as n`,
+    );
+    await bench.query(`insert into audit.watermarks (organization) values ('busy')`);
+    const { runs } = await statusOf('busy');
+    expect(runs.map(({ counters }) => counters.requests)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+});
+
+test('without an organization named, each is shown, by name, with its own numbers', async () => {
+  const one = await bench.open({ rows: [eventAt(1)] });
+  const other = await bench.open({ rows: [eventAt(1), eventAt(2)] });
+  await one.run();
+  await other.run();
+  const { organizations } = await readStatus(bench.pool);
+  const names = organizations.map(({ organization }) => organization);
+  expect(names).toEqual([...names].sort());
+  const stored = (name: string) => organizations.find(({ organization }) => organization === name)?.stored;
+  expect([stored(one.organization), stored(other.organization)]).toEqual([1, 2]);
+  expect((await readStatus(bench.pool, 'nobody')).organizations).toEqual([]);
+});
+
+test('a database that is away is reported as such', async () => {
+  const pool = createPool('postgres://nobody@127.0.0.1:1/x', () => {});
+  await expect(readStatus(pool)).rejects.toMatchObject({ code: 'database-away' });
+  await pool.end();
+});
+
+test('reading leaves the connection able to write', async () => {
+  const pool = new pg.Pool({ connectionString: bench.database.url, max: 1 });
+  try {
+    await readStatus(pool);
+    const { rows } = await pool.query(
+      `select current_setting('transaction_read_only') as read_only, current_setting('statement_timeout') as timeout`,
+    );
+    expect(rows).toEqual([{ read_only: 'off', timeout: '0' }]);
+  } finally {
+    await pool.end();
+  }
+});

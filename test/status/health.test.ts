@@ -1,0 +1,81 @@
+import { describe, expect, test } from '@jest/globals';
+import { ExportError } from '../../src/core/errors.ts';
+import { newCounters } from '../../src/core/export.ts';
+import type { RunSummary } from '../../src/export-run.ts';
+import { createHealth, unreadyReasons } from '../../src/status/health.ts';
+
+const summary: RunSummary = {
+  runId: '1',
+  kind: 'run',
+  outcome: 'succeeded',
+  counters: newCounters(),
+  warnings: [],
+  durationMs: 5,
+};
+
+function healthOfReadyProcess() {
+  const health = createHealth();
+  health.databaseReady();
+  return health;
+}
+
+describe('a process is ready', () => {
+  test('not before its database is', () => {
+    const health = createHealth();
+    expect(unreadyReasons(health.read())).toEqual(['database: the database has not been reached yet']);
+    health.databaseReady();
+    expect(unreadyReasons(health.read())).toEqual([]);
+  });
+
+  test('no longer when a run failed, until one succeeds', () => {
+    const health = healthOfReadyProcess();
+    health.runStarted('run');
+    health.runFailed('run', new ExportError('source-away', 'Asked in vain.'));
+    expect(unreadyReasons(health.read())).toEqual(['last run: Asked in vain.']);
+    health.runStarted('run');
+    expect(unreadyReasons(health.read())).toHaveLength(1);
+    health.runEnded(summary);
+    expect(unreadyReasons(health.read())).toEqual([]);
+  });
+
+  test.each(['locked', 'interrupted'] as const)('although its run was %s', (code) => {
+    const health = healthOfReadyProcess();
+    health.runFailed('run', new ExportError(code, 'Another worker exports acme.'));
+    expect(unreadyReasons(health.read())).toEqual([]);
+    expect(health.read().lastRun).toMatchObject({ outcome: code });
+  });
+
+  test('no longer when its database went away, and says since when', () => {
+    let now = new Date(0);
+    const health = createHealth(() => now);
+    health.databaseReady();
+    now = new Date(1_000);
+    health.databaseAway(new ExportError('database-away', 'Refused.'));
+    now = new Date(2_000);
+    health.databaseAway(new ExportError('database-away', 'Refused again.'));
+    const since = new Date(1_000);
+    expect(health.read().database).toEqual({ isReady: false, since, reason: 'Refused again.' });
+  });
+});
+
+test('the run under way is known from its start to its end', () => {
+  const health = createHealth();
+  health.runStarted('recheck');
+  expect(health.read().running?.kind).toBe('recheck');
+  health.runFailed('recheck', new Error('x'));
+  expect(health.read().running).toBeNull();
+});
+
+test('an error that is not the program’s own is not quoted, and no message shows a password', () => {
+  const health = createHealth();
+  health.runFailed('run', new TypeError('row of Alice is undefined'));
+  expect(JSON.stringify(health.read())).not.toContain('Alice');
+  health.databaseAway(new ExportError('database', 'no answer from postgres://u:hunter22@db/x'));
+  expect(JSON.stringify(health.read())).not.toContain('hunter22');
+});
+
+test('what is read cannot change the health', () => {
+  const health = healthOfReadyProcess();
+  health.read().database.isReady = false;
+  expect(health.read().database.isReady).toBe(true);
+});

@@ -1,0 +1,54 @@
+import { newCounters } from '../../src/core/export.ts';
+import type { OrganizationStatus, RunRecord, StatusReport } from '../../src/postgres/status.ts';
+
+export const NOW = new Date('2026-03-01T12:00:00Z');
+
+export function minutesAgo(minutes: number): Date {
+  return new Date(NOW.getTime() - minutes * 60_000);
+}
+
+/** A run that ended well two seconds after its start; five minutes ago, where nothing else is said. */
+export function runRecord(given: Partial<RunRecord> = {}): RunRecord {
+  const startedAt = given.startedAt ?? minutesAgo(5);
+  return {
+    runId: '7',
+    kind: 'run',
+    startedAt,
+    endedAt: new Date(startedAt.getTime() + 2_000),
+    outcome: 'succeeded',
+    error: null,
+    warnings: [],
+    counters: newCounters(),
+    from: null,
+    to: null,
+    worker: 'host process 1',
+    ...given,
+  };
+}
+
+/** A healthy organization. */
+export function organizationStatus(given: Partial<OrganizationStatus> = {}): OrganizationStatus {
+  return {
+    organization: 'acme',
+    watermark: { ticks: 17_723_664_000_000_001n, raw: '2026-03-01T11:50:00.0000001+00:00' },
+    newestEventAt: minutesAgo(10),
+    lagMs: 600_000,
+    lastSuccessAt: minutesAgo(5),
+    sourceTotal: 5_000,
+    stored: 5_000,
+    rejected: 0,
+    gapCount: 0,
+    gaps: [],
+    runs: [runRecord()],
+    ...given,
+  };
+}
+
+export function statusReport(given: Partial<StatusReport> = {}): StatusReport {
+  return {
+    readAt: NOW,
+    migrations: { applied: ['0001_audit_tables'], pending: [] },
+    organizations: [organizationStatus()],
+    ...given,
+  };
+}

@@ -1,0 +1,141 @@
+/** The whole export over real HTTP and a real PostgreSQL: one database a test file, one organization a test. */
+import pg from 'pg';
+import type { App } from '../../src/app.ts';
+import { parseConfig, secretsOf } from '../../src/config.ts';
+import { type RunRequest, type RunSummary, runExport } from '../../src/export-run.ts';
+import { createLog } from '../../src/log.ts';
+import { migrate } from '../../src/postgres/migrate.ts';
+import { createPool, type Pool } from '../../src/postgres/pool.ts';
+import { createRedactor } from '../../src/redaction.ts';
+import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
+import { createUipathSource } from '../../src/uipath/client.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+
+export type Row = Record<string, unknown>;
+
+export interface Bench {
+  database: TestDatabase;
+  /** The worker's own pool. */
+  pool: Pool;
+  /** A pool of the tests' own, so that looking does not change what is looked at. */
+  sql: pg.Pool;
+  /** The rows of a query; bigints and times come as text. */
+  query(text: string, values?: unknown[]): Promise<Row[]>;
+  /** An organization with its simulator; closed by `close`. */
+  open(simulator?: SimulatorOptions, environment?: Record<string, string>): Promise<Scene>;
+  close(): Promise<void>;
+}
+
+export interface Scene {
+  organization: string;
+  simulator: Simulator;
+  app: App;
+  /** Every line logged, parsed. */
+  lines: Row[];
+  run(request?: Partial<RunRequest>): Promise<RunSummary>;
+  /** Requests for pages that the server saw while `work` ran. */
+  countRequests(work: () => Promise<unknown>): Promise<number>;
+  /** The rows of a query; `$1` is the organization. */
+  query(text: string, ...values: unknown[]): Promise<Row[]>;
+  watermark(): Promise<Row | undefined>;
+  /** Newest first. */
+  runs(): Promise<Row[]>;
+  /** Ends the connection of the run under way, as an administrator or a failing server would. */
+  endSession(): Promise<void>;
+  /** Closes simulator and source; the bench does so at its end too. */
+  close(): Promise<void>;
+}
+
+export async function createBench(): Promise<Bench> {
+  const database = await createTestDatabase();
+  const pool = createPool(database.url, () => {});
+  const sql = new pg.Pool({ connectionString: database.url, types: { getTypeParser: asText } });
+  sql.on('error', () => {});
+  const closers: (() => Promise<void> | void)[] = [() => database.drop(), () => sql.end(), () => pool.end()];
+  await migrate(pool);
+  const query = async (text: string, values: unknown[] = []) => (await sql.query(text, values)).rows;
+  let opened = 0;
+  return {
+    database,
+    pool,
+    sql,
+    query,
+    async open(simulatorOptions = {}, environment = {}) {
+      const organization = `org-${++opened}`;
+      const simulator = await createSimulator({ organization, ...simulatorOptions });
+      const { app, lines } = createApp(simulator, { url: database.url, pool, environment });
+      const close = async () => {
+        app.source.close();
+        await simulator.close();
+      };
+      closers.push(close);
+      return { ...createScene({ simulator, app, lines, query }), close };
+    },
+    async close() {
+      for (const close of closers.reverse()) await close();
+    },
+  };
+}
+
+/** The app that `withApp` would open, but for waits before a retry, which take no time, and the log, which is kept. */
+export function createApp(
+  simulator: Simulator,
+  given: { url: string; pool: Pool; environment?: Record<string, string> },
+): { app: App; lines: Row[] } {
+  const { config } = parseConfig(
+    {
+      UIPATH_BASE_URL: simulator.url,
+      UIPATH_ORGANIZATION: simulator.organization,
+      UIPATH_CLIENT_ID: simulator.clientId,
+      UIPATH_CLIENT_SECRET: simulator.clientSecret,
+      DATABASE_URL: given.url,
+      EXPORT_PAGE_SIZE: '100',
+      EXPORT_CONCURRENCY: '2',
+      RETRY_LIMIT: '4',
+      ...given.environment,
+    },
+    'source',
+  );
+  const lines: Row[] = [];
+  const redactor = createRedactor(secretsOf(config));
+  const destination = { write: (line: string) => lines.push(JSON.parse(line)) };
+  const log = createLog({ level: 'debug', redactor, destination });
+  const { organization: _organization, baseUrl: _baseUrl, ...settings } = config.source;
+  const source = createUipathSource({ ...settings, log, environment: {}, sleep: async () => {} });
+  return { app: { config, log, redactor, pool: given.pool, source }, lines };
+}
+
+function createScene(
+  parts: Pick<Scene, 'simulator' | 'app' | 'lines'> & Pick<Bench, 'query'>,
+): Omit<Scene, 'close'> {
+  const { simulator, app } = parts;
+  const { organization } = simulator;
+  const query = (text: string, ...values: unknown[]) => parts.query(text, [organization, ...values]);
+  return {
+    ...parts,
+    organization,
+    query,
+    run: (request) => runExport(app, { kind: 'run', signal: new AbortController().signal, ...request }),
+    async countRequests(work) {
+      const before = simulator.counts.list;
+      await work();
+      return simulator.counts.list - before;
+    },
+    watermark: async () =>
+      (await query('select * from audit.watermarks where organization = $1 and created_on is not null'))[0],
+    runs: () => query('select * from audit.runs where organization = $1 order by run_id desc'),
+    async endSession() {
+      await query(
+        `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
+           and (classid::bigint << 32) | objid::bigint = hashtextextended('uipath-audit-export ' || $1, 0)`,
+      );
+    },
+  };
+}
+
+/** Numbers of 32 bits, booleans, JSON and arrays as pg gives them; the rest as PostgreSQL writes it, to the last digit. */
+function asText(oid: number, format?: string): (text: string) => unknown {
+  const exact = [20, 114, 1114, 1184, 1700, 3802];
+  if (exact.includes(oid)) return (text) => text;
+  return pg.types.getTypeParser(oid, format as 'text');
+}
