@@ -98,7 +98,7 @@ comment on column audit.runs.rows_updated is 'Events stored before whose user_na
 comment on column audit.runs.rows_unchanged is 'Events stored before, and left as they were.';
 comment on column audit.runs.rows_rejected is 'Rows kept in audit.rejected_events, those kept before included.';
 comment on column audit.runs.rows_late is 'Inserted rows older than the watermark was when the run began.';
-comment on column audit.runs.from_ticks is 'Rows older than this were not asked for; null: from the oldest.';
+comment on column audit.runs.from_ticks is 'Rows older than this were not asked for; null: from the oldest. For a run: the lookback before the watermark.';
 comment on column audit.runs.to_ticks is 'Rows at or after this were not asked for; null: to the newest.';
 comment on column audit.runs.from_at is 'from_ticks as a time.';
 comment on column audit.runs.to_at is 'to_ticks as a time.';
@@ -123,7 +123,7 @@ comment on column audit.watermarks.organization is 'UIPATH_ORGANIZATION of the w
 comment on column audit.watermarks.created_on_ticks is 'Ticks of the newest committed event; null before the first.';
 comment on column audit.watermarks.created_on_raw is 'createdOn of that event as sent.';
 comment on column audit.watermarks.created_on is 'created_on_ticks as a time.';
-comment on column audit.watermarks.read_at is 'When the source was last read up to its end: caps the watermark where an event is dated in the future.';
+comment on column audit.watermarks.read_at is 'When the run began that last read beyond the watermark: what came late since then is still to be found, and an event dated in the future says nothing about what follows.';
 comment on column audit.watermarks.next_skip is 'Offset behind the newest committed event. A hint: a wrong one costs requests, never rows.';
 comment on column audit.watermarks.source_total is 'totalCount as the source last gave it.';
 comment on column audit.watermarks.run_id is 'The run that may write: a worker with another run was overtaken and is refused.';
@@ -137,13 +137,13 @@ create table audit.gaps (
   to_at timestamptz not null,
   noticed_at timestamptz not null default now(),
   run_id bigint not null,
-  primary key (organization, from_ticks, to_ticks)
+  primary key (organization, from_ticks)
 );
 comment on table audit.gaps is 'Spans of time that the source may have deleted before they were read.';
 comment on column audit.gaps.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.gaps.from_ticks is 'from_at in units of 100 ns since 1970: the exact instant.';
 comment on column audit.gaps.to_ticks is 'to_at in units of 100 ns since 1970: the exact instant.';
-comment on column audit.gaps.from_at is 'The watermark: the newest event stored before the gap.';
+comment on column audit.gaps.from_at is 'Up to here everything was read.';
 comment on column audit.gaps.to_at is 'The oldest event the source still had.';
 comment on column audit.gaps.noticed_at is 'When a run found that the two do not meet.';
 comment on column audit.gaps.run_id is 'That run in audit.runs.';

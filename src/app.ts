@@ -58,7 +58,14 @@ export async function withApp<N extends Needs, T>(
     const app = await openApp(context, options, closers);
     return await work(app as AppFor[N]);
   } finally {
-    for (const close of closers.reverse()) await close();
+    for (const close of closers.reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        // Nothing must keep the rest from being closed, nor hide what the work came to.
+        process.stderr.write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
+      }
+    }
   }
 }
 

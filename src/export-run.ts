@@ -5,7 +5,12 @@ import { exportEvents, newCounters, type PageProgress, type RunCounters } from '
 import { nextFrontier, resumedFrontier } from './core/plan.ts';
 import { formatTicks } from './core/ticks.ts';
 import type { Outcome, PostgresSession } from './postgres/session.ts';
-import { openSession, type RunKind, readUnfinishedBackfill } from './postgres/store.ts';
+import {
+  openSession,
+  type RunKind,
+  readUnfinishedBackfill,
+  type UnfinishedBackfill,
+} from './postgres/store.ts';
 
 export interface RunRequest {
   kind: RunKind;
@@ -33,6 +38,8 @@ const GUESS_MARGIN = 10;
 interface Start {
   frontier: bigint | undefined;
   skip: number;
+  /** The run, with the one it goes on with, reads all that the next one would, so that its commits may move the watermark. */
+  reachesOn: boolean;
 }
 
 /**
@@ -63,11 +70,14 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
   };
 
   try {
-    await session.describeRange(range);
     const start = await planStart(app, session, request, unfinished);
+    // A backfill is found again by what was asked for, wherever it began.
+    await session.describeRange(
+      request.kind === 'backfill' ? range : { from: start.frontier, to: undefined },
+    );
     if (unfinished)
       log.info({ from: formatTicks(start.frontier!) }, `going on with backfill ${unfinished.runId}`);
-    session.movesWatermark = reachesOn(session, request, start);
+    session.movesWatermark = start.reachesOn;
     await exportEvents(app.source, session, counters, {
       ...start,
       until: request.to,
@@ -100,29 +110,23 @@ async function planStart(
   app: App,
   session: PostgresSession,
   request: RunRequest,
-  unfinished: { frontier: bigint; skip: number } | undefined,
+  unfinished: UnfinishedBackfill | undefined,
 ): Promise<Start> {
   const { lookbackMs, recheck } = app.config.export;
+  const watermark = session.stored;
+  const next = watermark && nextFrontier(watermark, { now: new Date(), lookbackMs });
   if (request.kind === 'backfill') {
-    if (!unfinished) return { frontier: request.from, skip: 0 };
+    const reachesOn = request.from === undefined || (next !== undefined && request.from <= next);
+    if (!unfinished) return { frontier: request.from, skip: 0, reachesOn };
     const frontier = resumedFrontier(unfinished.frontier, { from: request.from, lookbackMs });
     const stored = await session.countBetween(frontier, unfinished.frontier);
-    return { frontier, skip: unfinished.skip - stored - GUESS_MARGIN };
+    return { frontier, skip: unfinished.skip - stored - GUESS_MARGIN, reachesOn };
   }
-  const watermark = session.stored;
-  if (!watermark) return { frontier: undefined, skip: 0 };
+  if (!watermark || next === undefined) return { frontier: undefined, skip: 0, reachesOn: true };
   const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
   const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
   const stored = await session.countBetween(frontier, undefined);
-  return { frontier, skip: watermark.skip - stored - GUESS_MARGIN };
-}
-
-/** A backfill of a range may only move the watermark when nothing between the two stays unread. */
-function reachesOn(session: PostgresSession, request: RunRequest, start: Start): boolean {
-  if (request.from === undefined) return true;
-  return (
-    session.watermark !== undefined && start.frontier !== undefined && start.frontier <= session.watermark
-  );
+  return { frontier, skip: watermark.skip - stored - GUESS_MARGIN, reachesOn: true };
 }
 
 function describePage({ skip, rows, totalCount, taken, frontier, result, requestMs }: PageProgress) {

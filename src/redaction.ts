@@ -1,6 +1,8 @@
 const mark = '[redacted]';
 /** Below this length a value guards nothing, and replacing it would shred every text. */
 const minSecretLength = 4;
+/** A token, the one before, and what a test may add. */
+const mostPassing = 4;
 
 /** What looks like a secret wherever it comes from; the token of a client is not known in advance. */
 const suspects: readonly [RegExp, string][] = [
@@ -15,7 +17,10 @@ const suspects: readonly [RegExp, string][] = [
 /** Takes secrets out of text. Meant for everything that leaves the process: log lines, stored errors, answers. */
 export interface Redactor {
   (text: string): string;
-  /** From here on this value is taken out too, for example a token just received. */
+  /**
+   * From here on this value is taken out too, for example a token just received. Only the newest few such values are
+   * kept: a token is renewed for as long as the program runs.
+   */
   add(secret: string): void;
 }
 
@@ -24,22 +29,26 @@ export interface Redactor {
  * base64, and whatever looks like a bearer token or a password in a URL.
  */
 export function createRedactor(secrets: Iterable<string> = []): Redactor {
-  const forms = new Set<string>();
-  let pattern: RegExp | undefined;
+  const lasting = [...secrets].flatMap(formsOf);
+  let passing: string[][] = [];
+  let pattern = compile(lasting);
   const redact = (text: string) => {
     let redacted = pattern === undefined ? text : text.replace(pattern, mark);
     for (const [suspect, replacement] of suspects) redacted = redacted.replace(suspect, replacement);
     return redacted;
   };
   const add = (secret: string) => {
-    if (secret.length < minSecretLength) return;
-    for (const form of formsOf(secret)) forms.add(form);
-    // Longest first, or a short form would leave the rest of a longer one standing.
-    const alternatives = [...forms].sort((a, b) => b.length - a.length).map(escapePattern);
-    pattern = new RegExp(alternatives.join('|'), 'g');
+    passing = [...passing, formsOf(secret)].slice(-mostPassing);
+    pattern = compile([...lasting, ...passing.flat()]);
   };
-  for (const secret of secrets) add(secret);
   return Object.assign(redact, { add });
+}
+
+function compile(forms: readonly string[]): RegExp | undefined {
+  if (forms.length === 0) return undefined;
+  // Longest first, or a short form would leave the rest of a longer one standing.
+  const alternatives = [...new Set(forms)].sort((a, b) => b.length - a.length).map(escapePattern);
+  return new RegExp(alternatives.join('|'), 'g');
 }
 
 /** Redacts the names and values of a line of JSON so that it stays JSON, and other text as it is. */
@@ -68,6 +77,7 @@ function redactValue(value: unknown, redact: Redactor): unknown {
 }
 
 function formsOf(secret: string): string[] {
+  if (secret.length < minSecretLength) return [];
   const escaped = JSON.stringify(secret).slice(1, -1);
   const escapedTwice = JSON.stringify(escaped).slice(1, -1);
   // encodeURIComponent throws on half a surrogate pair; Buffer and URLSearchParams write the same stand-in.

@@ -27,8 +27,8 @@ export function createWorker(
   const { health, metrics } = watchers;
   const wanted = new Set<RunKind>();
   let running: Promise<void> | undefined;
-  let failures = 0;
-  let retryTimer: NodeJS.Timeout | undefined;
+  const failures = new Map<RunKind, number>();
+  const retryTimers = new Map<RunKind, NodeJS.Timeout>();
 
   const trigger = (kind: RunKind) => {
     if (signal.aborted) return;
@@ -41,7 +41,7 @@ export function createWorker(
   const drain = async () => {
     for (const kind of wanted) {
       wanted.delete(kind);
-      clearTimeout(retryTimer);
+      clearTimeout(retryTimers.get(kind));
       await runOnce(kind);
     }
   };
@@ -52,7 +52,7 @@ export function createWorker(
     try {
       const onPage = metrics.observePage.bind(metrics);
       const summary = await runExport(app, { kind, signal, onPage });
-      failures = 0;
+      failures.delete(kind);
       health.runEnded(summary);
       metrics.observeRun(summary);
     } catch (error) {
@@ -66,22 +66,27 @@ export function createWorker(
     health.runFailed(kind, error);
     metrics.observeFailure(kind, error);
     const message = error instanceof Error ? error.message : String(error);
-    if (code === 'locked') {
-      app.log.info(`standing by: ${message}`);
-      return;
-    }
-    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures++);
+    const failed = failures.get(kind) ?? 0;
+    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failed);
+    failures.set(kind, failed + 1);
     const retryInSeconds = delayMs / 1000;
-    app.log.error({ err: error, kind, code, retryInSeconds }, `${kind} failed: ${message}`);
-    retryTimer = setTimeout(() => trigger(kind), delayMs);
-    retryTimer.unref();
+    if (code === 'locked') app.log.info({ kind, retryInSeconds }, `standing by: ${message}`);
+    else app.log.error({ ...describe(error), kind, code, retryInSeconds }, `${kind} failed: ${message}`);
+    const timer = setTimeout(() => trigger(kind), delayMs);
+    timer.unref();
+    retryTimers.set(kind, timer);
   };
 
   return {
     trigger,
     async settled() {
-      clearTimeout(retryTimer);
+      for (const timer of retryTimers.values()) clearTimeout(timer);
       await running;
     },
   };
+}
+
+/** A stack helps only where nobody foresaw the error. */
+function describe(error: unknown): object {
+  return error instanceof ExportError ? {} : { err: error };
 }

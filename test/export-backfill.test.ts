@@ -32,6 +32,8 @@ async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest
   await expect(backfill).rejects.toMatchObject({ code: 'interrupted' });
 }
 
+const HOUR = 36_000_000_000n;
+
 describe('a backfill', () => {
   test('of an empty database stores everything, and the next run goes on from there', async () => {
     const scene = await openList(1000);
@@ -117,14 +119,17 @@ describe('a backfill of a range', () => {
     });
   });
 
-  test('that begins at the watermark moves it on, one that leaves a hole does not', async () => {
+  test('that begins no later than the next run would moves the watermark on, one that begins later does not', async () => {
     const scene = await openList(1000);
     await scene.run();
     const newest = scene.simulator.rows.at(-1)!.ticks!;
     scene.simulator.append(1000);
-    await scene.run({ kind: 'backfill', from: newest + 36_000_000_000n });
-    expect((await scene.watermark())!.created_on_ticks).toBe(newest.toString());
-    await scene.run({ kind: 'backfill', from: newest });
+    // Late events may lie up to the lookback of one hour before the watermark.
+    for (const from of [newest + HOUR, newest]) {
+      await scene.run({ kind: 'backfill', from });
+      expect((await scene.watermark())!.created_on_ticks).toBe(newest.toString());
+    }
+    await scene.run({ kind: 'backfill', from: newest - HOUR });
     expect((await scene.watermark())!.created_on_ticks).toBe(scene.simulator.rows.at(-1)!.ticks!.toString());
     await expectStored(scene, scene.simulator.rows);
   });
@@ -148,6 +153,8 @@ describe('a backfill that was cut short', () => {
     expect(counters.inserted).toBe(2000 - taken);
     expect(counters.unchanged).toBeLessThan(60);
     await expectStored(scene, scene.simulator.rows);
+    expect((await scene.watermark())!.created_on_ticks).toBe(scene.simulator.rows.at(-1)!.ticks!.toString());
+    expect(await scene.countRequests(() => scene.run())).toBe(1);
   });
 
   test('goes on also after the source failed, and after its process ended without a word', async () => {
@@ -189,6 +196,14 @@ describe('a backfill that was cut short', () => {
     const { counters } = await scene.run({ kind: 'backfill', ...range });
     expect(counters.rowsRead).toBeLessThan(240 - reached + 60);
     await expectStored(scene, within(scene.simulator.rows, range.from, range.to));
+  });
+
+  test('does not spare a range that begins earlier its own beginning', async () => {
+    const scene = await openList(2000);
+    await cutShort(scene, 1, { from: NOON, to: ONE });
+    const eleven = NOON - (ONE - NOON);
+    await scene.run({ kind: 'backfill', from: eleven, to: ONE });
+    await expectStored(scene, within(scene.simulator.rows, eleven, ONE));
   });
 
   test('goes on although its hint is wrong, because rows were deleted or came late meanwhile', async () => {

@@ -17,6 +17,8 @@ const oddDetails: Record<string, string> = {
   'a number of 200,000 digits': `{"a":${'9'.repeat(200_000)}}`,
   '200,000 numbers': `[${'1,'.repeat(200_000)}1]`,
   'a backslash at the end': '"\\',
+  'JSON but for a NUL': '{"a":"x\0y"}',
+  'JSON with a lone surrogate': '{"a":"\ud800"}',
 };
 
 /** Called events by the simulator; the parser keeps them word for word all the same, which loses nothing either. */
@@ -131,6 +133,8 @@ describe('the parsed copy of the details', () => {
     'details: an unclosed string of brackets',
     'details: a number of 200,000 digits',
     'details: a backslash at the end',
+    'details: JSON but for a NUL',
+    'details: JSON with a lone surrogate',
   ])('is null for %s', (name) => {
     expect(stored(name).details).toBeNull();
   });

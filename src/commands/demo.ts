@@ -4,6 +4,7 @@ import { runExport } from '../export-run.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
 import { backfill } from './backfill.ts';
 import { answerQuestions } from './demo-questions.ts';
+import { parseCount } from './options.ts';
 import { describeSummary } from './run.ts';
 
 interface DemoOptions {
@@ -24,7 +25,7 @@ const INCREMENTAL_PAGE_SIZE = 100;
 export function demoCommand(context: CommandContext): Command {
   return new Command('demo')
     .description('a tour with nothing configured: simulated UiPath, real PostgreSQL, backfill, export, SQL')
-    .option('--events <count>', 'events at the simulated source', Number, EVENTS)
+    .option('--events <count>', 'events at the simulated source', parseCount, EVENTS)
     .option('--directory <path>', 'where the demo keeps its database', './data/demo')
     .option('--keep', 'keep the database up at the end, until Ctrl-C, to look around in it')
     .addHelpText(

@@ -23,3 +23,9 @@ export function parseTime(text: string): bigint {
   }
   return ticks;
 }
+
+/** A whole number on the command line, 1 or more. */
+export function parseCount(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Expected a whole number, 1 or more.');
+  return Number(text);
+}

@@ -5,10 +5,11 @@
  * stands ahead of the rows. An error on a page ends the loop; what was committed stays.
  */
 import { ExportError } from './errors.ts';
-import type { EventSource, Page, RejectedRow, RequestMeter, SourceRow } from './event.ts';
+import type { EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
 import { type FrontierState, judgePage, startFrontier, type Verdict } from './frontier.ts';
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
 import { createPrefetcher } from './prefetch.ts';
+import { formatTicks } from './ticks.ts';
 
 /** Locating needs few rows of each page. */
 const LOCATING_PAGE_SIZE = 20;
@@ -24,8 +25,8 @@ export interface Batch {
   totalCount: number;
   /** The list ends with this batch: nothing newer was there when the page was asked for. */
   isEnd: boolean;
-  /** When the page was asked for: what exists only since then is not in it. */
-  requestedAt: Date;
+  /** When the run asked for its first page: what came late since then may lie behind what it has read. */
+  beganAt: Date;
   /** Rows between these ticks may have been deleted at the source before anyone read them. */
   gap: { from: bigint; to: bigint } | undefined;
   /** The run's counters so far; those of this batch's rows are added by the commit. */
@@ -57,8 +58,8 @@ export interface RunCounters extends RequestMeter {
 
 /** The store's side of one run, which holds the organization's lock. */
 export interface RunSession {
-  /** Ticks of the newest event committed when the run began. */
-  readonly watermark: bigint | undefined;
+  /** Up to where the source was known when the run began; none before the first. */
+  readonly known: bigint | undefined;
   /** Stores all of the batch or nothing. Throws `fenced` when another worker took over. */
   commit(batch: Batch): Promise<CommitResult>;
 }
@@ -120,7 +121,8 @@ export async function exportEvents(
 ): Promise<void> {
   const { signal } = options;
   let state = startFrontier(options);
-  let hasGap = false;
+  let known = session.known;
+  let beganAt: Date | undefined;
   const prefetcher = createPrefetcher((request, dropped) => {
     return source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters });
   }, options.concurrency);
@@ -137,12 +139,16 @@ export async function exportEvents(
       if (state.chain) prefetcher.drop();
       else if (!isDone && verdict.groups.length > 0) prefetcher.prepare(state, page, state.margin);
 
-      const gap: Batch['gap'] = hasGap ? undefined : gapBefore(verdict.head, session.watermark);
-      hasGap ||= gap !== undefined;
+      beganAt ??= page.requestedAt;
+      const gap = gapBefore(verdict.head, known);
+      // Everything older is taken now, whatever was known before.
+      if (verdict.groups.length > 0 && (known === undefined || state.frontier > known))
+        known = state.frontier;
       if (!isDone && verdict.groups.length === 0 && !gap) continue;
-      const batch = batchOf(verdict, page, gap, counters);
+      const batch = batchOf(verdict, page, { gap, beganAt, counters });
       const result = await session.commit(batch);
       count(counters, batch, result);
+      if (gap) options.onWarning?.(describeGap(gap));
       report(options, { page, state, batch, result, requestMs, counters, warning: verdict.warning });
     }
   } finally {
@@ -169,19 +175,26 @@ export async function locate(
   }
 }
 
-/** The retention guard: when even the oldest row is newer than the watermark, rows between may be gone unread. */
-function gapBefore(head: bigint | undefined, watermark: bigint | undefined): Batch['gap'] {
-  if (head === undefined || watermark === undefined || head <= watermark) return undefined;
-  return { from: watermark, to: head };
+/** The retention guard: when even the oldest row is newer than what is known, rows between may be gone unread. */
+function gapBefore(head: bigint | undefined, known: bigint | undefined): Batch['gap'] {
+  if (head === undefined || known === undefined || head <= known) return undefined;
+  return { from: known, to: head };
 }
 
-function batchOf(verdict: Verdict, page: Page, gap: Batch['gap'], counters: RunCounters): Batch {
+function describeGap({ from, to }: NonNullable<Batch['gap']>): string {
+  return (
+    `The oldest event at the source is of ${formatTicks(to)}, and events were read up to ${formatTicks(from)} only: those ` +
+    'between may have been deleted before they were read. The span is in audit.gaps.'
+  );
+}
+
+function batchOf(verdict: Verdict, page: Page, rest: Pick<Batch, 'gap' | 'beganAt' | 'counters'>): Batch {
   const events: IdentifiedEvent[] = [];
   const rejected: RejectedRow[] = [];
   for (const group of verdict.groups) {
     const eventsOfGroup = group.flatMap((row) => row.event ?? []);
-    if (eventsOfGroup.length > 0) events.push(...identifyGroup(eventsOfGroup));
-    rejected.push(...rejectedOf(group));
+    for (const event of identifyGroup(eventsOfGroup)) events.push(event);
+    for (const row of group) if (row.rejected) rejected.push(row.rejected);
   }
   return {
     events,
@@ -190,14 +203,8 @@ function batchOf(verdict: Verdict, page: Page, gap: Batch['gap'], counters: RunC
     skip: verdict.state.skip,
     totalCount: page.totalCount,
     isEnd: verdict.isDone && verdict.state.until === undefined,
-    requestedAt: page.requestedAt,
-    gap,
-    counters,
+    ...rest,
   };
-}
-
-function rejectedOf(group: SourceRow[]): RejectedRow[] {
-  return group.flatMap((row) => row.rejected ?? []);
 }
 
 function count(counters: RunCounters, batch: Batch, result: CommitResult): void {

@@ -22,6 +22,8 @@ export interface Chain {
   /** The rows that the last page ended with, as text, and the offset of the first of them. */
   readonly anchor: readonly string[];
   readonly skip: number;
+  /** Length of the list then. */
+  readonly totalCount: number;
   readonly warning: string;
 }
 
@@ -30,7 +32,8 @@ export function startChain(ticks: bigint, rows: readonly SourceRow[], page: Page
   const overlap = Math.min(LARGEST_OVERLAP, Math.floor(page.rows.length / 2));
   const anchor = page.rows.slice(-overlap).map(textOf);
   const warning = `More events share createdOn ${formatTicks(ticks)} than one page holds; they were read page by page`;
-  return { ticks, rows, anchor, skip: page.skip + page.rows.length - overlap, warning };
+  const { totalCount } = page;
+  return { ticks, rows, anchor, skip: page.skip + page.rows.length - overlap, totalCount, warning };
 }
 
 /**
@@ -40,7 +43,9 @@ export function startChain(ticks: bigint, rows: readonly SourceRow[], page: Page
 export function continueChain(chain: Chain, page: Page, brokenChains: number): Chain | undefined {
   const overlap = chain.anchor.length;
   if (page.skip !== chain.skip) return undefined;
-  if (chain.anchor.every((text, i) => page.rows[i] && textOf(page.rows[i]) === text)) {
+  // Rows that are alike look the same after the list moved by one; then only its length can tell.
+  const canTellMoves = new Set(chain.anchor).size === overlap || page.totalCount === chain.totalCount;
+  if (canTellMoves && chain.anchor.every((text, i) => page.rows[i] && textOf(page.rows[i]) === text)) {
     return {
       ...chain,
       rows: chain.rows.length > 0 ? [...chain.rows, ...page.rows.slice(overlap)] : page.rows,

@@ -2,19 +2,22 @@
 import { MIN_TICKS, ticksOfDate, ticksOfMilliseconds } from './ticks.ts';
 
 /**
- * The frontier of a run that goes on from a watermark: `lookbackMs` before it, to find what arrived late.
- *
- * The watermark counts no later than the moment it was read, nor than now: an event dated in the future was stored, but
- * says nothing about what came after it was read.
+ * Up to where the source is known: the newest committed event, but no later than the moment it was read. An event dated in
+ * the future was stored, and says nothing about what came after it was read.
  */
+export function knownUntil(watermark: { ticks: bigint; readAt: Date }): bigint {
+  const readAt = ticksOfDate(watermark.readAt);
+  return watermark.ticks < readAt ? watermark.ticks : readAt;
+}
+
+/** The frontier of a run that goes on from a watermark: `lookbackMs` before what is known, to find what arrived late. */
 export function nextFrontier(
   watermark: { ticks: bigint; readAt: Date },
   options: { now: Date; lookbackMs: number },
 ): bigint {
-  const readAt = ticksOfDate(watermark.readAt);
+  const known = knownUntil(watermark);
   const now = ticksOfDate(options.now);
-  const known = [watermark.ticks, readAt, now].reduce((a, b) => (a < b ? a : b));
-  return atLeastMin(known - ticksOfMilliseconds(options.lookbackMs));
+  return atLeastMin((known < now ? known : now) - ticksOfMilliseconds(options.lookbackMs));
 }
 
 /** The frontier of a backfill that goes on: what arrived late since then is read too, but nothing before `from`. */

@@ -32,7 +32,7 @@ export function columnsOf(events: readonly IdentifiedEvent[]): unknown[][] {
       text(event.detailsVersion),
       text(event.auditLogDetails),
       isParsable(event),
-      text(event.extra),
+      event.raw !== null && (event.extra?.length ?? 0) > LARGEST_JSON ? null : text(event.extra),
       event.extra !== null && isExact,
       event.raw,
       ordinal,

@@ -2,9 +2,12 @@ import { types } from 'node:util';
 import { ExportError } from '../core/errors.ts';
 
 /** SQLSTATE classes and codes, see "PostgreSQL Error Codes" in its manual. */
+const READ_ONLY = '25006';
 const AWAY = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
 const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
-const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT)/;
+const NETWORK =
+  /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ENOENT)/;
+const CERTIFICATE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS)/;
 
 /** The error a database call failed with, as the program's own. `doing` completes "PostgreSQL failed while …". */
 export function translateDatabaseError(error: unknown, doing: string): ExportError {
@@ -12,20 +15,34 @@ export function translateDatabaseError(error: unknown, doing: string): ExportErr
   const cause = isError(error) ? error : new Error(String(error));
   const code = 'code' in cause ? String(cause.code) : '';
   const found = `PostgreSQL failed while ${doing}: ${describe(cause)}${code && ` (${code})`}.`;
-  if (CONFIGURATION.test(code)) {
-    return new ExportError('configuration', `${found} ${remedyOf(code)}`, { cause });
-  }
+  const remedy = remedyOf(code, cause);
+  if (remedy) return new ExportError('configuration', `${found} ${remedy}`, { cause });
+  // Every write is one transaction.
+  const state = doing.startsWith('storing') ? ' Nothing was half stored.' : '';
   if (AWAY.test(code) || NETWORK.test(code) || isConnectionLoss(cause)) {
+    const advice =
+      code === READ_ONLY
+        ? 'It is a standby, or default_transaction_read_only is on.'
+        : 'Check that the database is up, reachable and has space.';
     return new ExportError(
       'database-away',
-      `${found} Nothing was half stored. Check that the database is up, reachable and has space; the next run goes on there.`,
+      `${found}${state} ${advice} The next run goes on where this one stopped.`,
       { cause },
     );
   }
-  return new ExportError('database', `${found} Nothing was half stored.`, { cause });
+  return new ExportError('database', `${found}${state}`, { cause });
 }
 
-function remedyOf(code: string): string {
+/** What a person has to mend; `undefined` where waiting may help. */
+function remedyOf(code: string, cause: Error): string | undefined {
+  if (CERTIFICATE.test(code)) {
+    return 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS, or set sslmode in DATABASE_URL.';
+  }
+  // pg gives these two no code.
+  if (/does not support SSL/.test(cause.message))
+    return 'Set sslmode=disable in DATABASE_URL, or TLS up at the server.';
+  if (/^SASL/.test(cause.message)) return 'Check user and password in DATABASE_URL.';
+  if (!CONFIGURATION.test(code)) return undefined;
   if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';
   if (code.startsWith('3D')) return 'Create that database, or name another one in DATABASE_URL.';
   if (code === '42P01' || code.startsWith('3F')) return 'Run `uipath-audit-export migrate`.';

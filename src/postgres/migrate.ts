@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
 import { ExportError } from '../core/errors.ts';
 import { translateDatabaseError } from './errors.ts';
-import type { Client, Pool } from './pool.ts';
+import { type Client, createPatientClient, type Pool } from './pool.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 /** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
@@ -24,9 +24,12 @@ export async function readMigrations(pool: Pool): Promise<MigrationState> {
  * Needs no right to create anything when nothing is pending.
  */
 export async function migrate(pool: Pool): Promise<string[]> {
-  return withClient(pool, 'applying migrations', async (client) => {
-    const { pending } = await readState(client);
-    if (pending.length === 0) return [];
+  const { pending } = await readMigrations(pool);
+  if (pending.length === 0) return [];
+  // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
+  const client = createPatientClient(pool);
+  try {
+    await client.connect();
     const applied = await runner({
       dbClient: client,
       dir: DIRECTORY,
@@ -38,7 +41,11 @@ export async function migrate(pool: Pool): Promise<string[]> {
       logger: { debug() {}, info() {}, warn() {}, error() {} },
     });
     return applied.map(({ name }) => name);
-  });
+  } catch (error) {
+    throw translateDatabaseError(error, 'applying migrations');
+  } finally {
+    await client.end().catch(() => {});
+  }
 }
 
 async function readState(client: Client): Promise<MigrationState> {

@@ -3,6 +3,9 @@ import pg from 'pg';
 /** Seen in pg_stat_activity by whoever looks after the database. */
 export const APPLICATION_NAME = 'uipath-audit-export';
 
+/** For the answer to one query: a server that says nothing for so long is away, whatever TCP thinks of it. */
+export const QUERY_TIMEOUT_MS = 130_000;
+
 export type Pool = pg.Pool;
 export type Client = pg.PoolClient;
 
@@ -13,12 +16,25 @@ export function createPool(url: string, onIdleError: (error: Error) => void): Po
     application_name: APPLICATION_NAME,
     max: 4,
     connectionTimeoutMillis: 10_000,
+    query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
   });
   pool.on('error', onIdleError);
   // The pool listens only while nobody uses a connection. One that breaks in use fails its query and must not end the process.
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
+}
+
+/** A connection like the pool's, not yet open, whose queries may take as long as they need. */
+export function createPatientClient({ options }: Pool): pg.Client {
+  const client = new pg.Client({
+    connectionString: options.connectionString,
+    application_name: APPLICATION_NAME,
+  });
+  // A connection that breaks fails the query under way; without a listener it would end the process as well.
+  client.on('error', () => {});
+  return client;
 }
 
 /** Runs `work` in one transaction: all of it is stored, or nothing. */

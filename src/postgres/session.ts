@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
 import type { Batch, CommitResult, RunCounters, RunSession } from '../core/export.ts';
+import { knownUntil } from '../core/plan.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf, storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
@@ -27,7 +28,7 @@ import {
 
 export interface StoredWatermark {
   ticks: bigint;
-  /** When the source was last read up to its end. */
+  /** When the run began that last read beyond the watermark. */
   readAt: Date;
   /** Offset behind the newest committed event: a hint. */
   skip: number;
@@ -40,6 +41,8 @@ export interface SessionFacts {
   organization: string;
   runId: string;
   watermark: StoredWatermark | undefined;
+  /** Set while a statement is under way: the heartbeat need not be sent, and must not come between. */
+  lease: { isBusy: boolean };
   /** Stops the heartbeat and gives the connection, and with it the lock, back. */
   release: () => Promise<void>;
 }
@@ -56,8 +59,8 @@ export class PostgresSession implements RunSession {
     this.stored = facts.watermark;
   }
 
-  get watermark(): bigint | undefined {
-    return this.stored?.ticks;
+  get known(): bigint | undefined {
+    return this.stored && knownUntil(this.stored);
   }
 
   async commit(batch: Batch): Promise<CommitResult> {
@@ -122,7 +125,8 @@ export class PostgresSession implements RunSession {
   }
 
   private async write<T>(doing: string, work: () => Promise<T>): Promise<T> {
-    const { client, organization } = this.facts;
+    const { client, organization, lease } = this.facts;
+    lease.isBusy = true;
     try {
       return await withTransaction(client, async () => {
         const { rowCount } = await client.query(HOLD_FENCE, [organization, this.runId]);
@@ -131,6 +135,8 @@ export class PostgresSession implements RunSession {
       });
     } catch (error) {
       throw translateDatabaseError(error, doing);
+    } finally {
+      lease.isBusy = false;
     }
   }
 
@@ -144,7 +150,7 @@ export class PostgresSession implements RunSession {
     }>(UPSERT_EVENTS, [
       this.facts.organization,
       this.runId,
-      this.watermark?.toString() ?? null,
+      this.known?.toString() ?? null,
       ...columnsOf(events),
     ]);
     const inserted = Number(rows[0]!.inserted);
@@ -191,7 +197,7 @@ export class PostgresSession implements RunSession {
       newest?.createdOnTicks.toString() ?? null,
       newest?.createdOnRaw ?? null,
       newest ? formatMicroseconds(newest.createdOnTicks) : null,
-      batch.requestedAt,
+      batch.beganAt,
       batch.skip,
       batch.totalCount,
       batch.frontier.toString(),

@@ -6,7 +6,8 @@ export const HOLD_FENCE = `
 
 /**
  * Stores events once. Rows that are stored already and differ in what may change are rewritten; the others are not
- * touched, so that a re-read leaves no dead tuples. $1 organization, $2 run, $3 watermark ticks, then columnsOf().
+ * touched, so that a re-read leaves no dead tuples. $1 organization, $2 run, $3 ticks before which
+ * a new event came late, then columnsOf().
  */
 export const UPSERT_EVENTS = `
   with incoming as (
@@ -44,10 +45,10 @@ export const UPSERT_EVENTS = `
     array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $3) as late_ticks
   from written`;
 
-/** $1 organization, $2 run, then hashes, texts, bytes, reasons. Gives the hashes that are new. */
+/** $1 organization, $2 run, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
 export const UPSERT_REJECTED = `
   insert into audit.rejected_events as kept (organization, run_id, content_hash, source_text, source_bytes, reason)
-  select distinct on (content_hash) $1, $2::bigint, content_hash, source_text, source_bytes, reason
+  select $1, $2::bigint, content_hash, source_text, source_bytes, reason
   from unnest($3::bytea[], $4::text[], $5::bytea[], $6::text[]) as t (content_hash, source_text, source_bytes, reason)
   on conflict (organization, content_hash) do update set last_seen_at = now()
   returning xmax = 0 as is_inserted, content_hash`;
@@ -55,7 +56,8 @@ export const UPSERT_REJECTED = `
 export const INSERT_GAP = `
   insert into audit.gaps (organization, run_id, from_ticks, to_ticks, from_at, to_at)
   values ($1, $2, $3, $4, $5, $6)
-  on conflict do nothing`;
+  on conflict (organization, from_ticks) do update set to_ticks = excluded.to_ticks, to_at = excluded.to_at
+  where gaps.to_ticks < excluded.to_ticks`;
 
 /**
  * Moves the watermark forward only. `read_at` and `next_skip` belong to it, so they change only once the run has read

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../core/errors.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, type Pool, withTransaction } from './pool.ts';
+import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
 import { PostgresSession, type StoredWatermark } from './session.ts';
 
 export type RunKind = 'run' | 'recheck' | 'backfill';
@@ -10,7 +10,7 @@ export type RunKind = 'run' | 'recheck' | 'backfill';
 const LEASE_MS = 60_000;
 const HEARTBEATS_PER_LEASE = 4;
 /** A commit of one page takes milliseconds; so long means that the database is stuck. */
-const STATEMENT_TIMEOUT_MS = 120_000;
+const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 /** Where a backfill that did not end stood. */
 export interface UnfinishedBackfill {
@@ -39,8 +39,9 @@ export async function openSession(
     );
     await takeLock(client, organization, leaseMs);
     const { runId, watermark } = await beginRun(client, organization, kind);
-    const release = keepAlive(client, leaseMs);
-    return new PostgresSession({ client, organization, runId, watermark, release });
+    const lease = { isBusy: false };
+    const release = keepAlive(client, leaseMs, lease);
+    return new PostgresSession({ client, organization, runId, watermark, lease, release });
   } catch (error) {
     // Destroyed, not returned: it may hold the lock or changed settings.
     client?.release(true);
@@ -104,10 +105,13 @@ function toWatermark(row: {
 }
 
 /** Keeps the lease while the source is slow; gives back how to end it, and the lock with it. */
-function keepAlive(client: Client, leaseMs: number): () => Promise<void> {
+function keepAlive(client: Client, leaseMs: number, lease: { isBusy: boolean }): () => Promise<void> {
   // A broken connection shows in the next commit.
   const ignore = () => {};
-  const timer = setInterval(() => client.query('select 1').catch(ignore), leaseMs / HEARTBEATS_PER_LEASE);
+  const beat = () => {
+    if (!lease.isBusy) client.query('select 1').catch(ignore);
+  };
+  const timer = setInterval(beat, leaseMs / HEARTBEATS_PER_LEASE);
   timer.unref();
   let isReleased = false;
   return async () => {

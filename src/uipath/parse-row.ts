@@ -19,6 +19,9 @@ const KNOWN_FIELDS: readonly string[] = ['createdOn', ...NULLABLE_FIELDS];
 /** JSON.stringify overflows the stack on deeper objects, and so does PostgreSQL's jsonb. */
 const MAX_DEPTH = 1000;
 
+/** A jsonb of very many members is more than PostgreSQL takes memory for; such a row is kept in `raw` as well. */
+const MOST_EXTRA = 1000;
+
 type JsonObject = Record<string, unknown>;
 
 /**
@@ -77,7 +80,8 @@ function buildEvent(row: JsonObject, ticks: bigint, text: string, members: numbe
   const isExact =
     members === keys.length &&
     values.every((value) => typeof value !== 'string' || isStorable(value)) &&
-    (unknownKeys.length === 0 || hasStorableExtra(row, unknownKeys, text));
+    (unknownKeys.length === 0 ||
+      (unknownKeys.length <= MOST_EXTRA && hasStorableExtra(row, unknownKeys, text)));
   return {
     createdOnTicks: ticks,
     createdOnRaw: fields.createdOn!,

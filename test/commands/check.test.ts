@@ -90,7 +90,7 @@ describe('with everything in order', () => {
   test('an unknown variable is a warning', async () => {
     const ended = await check({ UIPATH_CLIENTID: 'x' });
     expect(ended.code).toBe(0);
-    expect(read(ended).marks.configuration).toBe('!');
+    expect(read(ended).marks).toEqual(marksOf('!✓✓✓✓✓✓✓'));
     expect(ended.stdout).toContain('The nearest known variable is UIPATH_CLIENT_ID.');
   });
 
@@ -211,6 +211,11 @@ describe('a failure', () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
     expect([ended.code, ended.stderr]).toEqual([1, 'error: 2 of 8 checks failed: database, order.\n']);
+    const graver = await check({
+      DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x',
+      UIPATH_CLIENT_SECRET: 'not-the-right-one',
+    });
+    expect(graver.code).toBe(2);
   });
 });
 

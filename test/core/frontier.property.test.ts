@@ -154,7 +154,7 @@ describe('the frontier rule, over a source that changes between any two requests
           store.commitsLeft = commitsLeft;
           const frontier = store.newest === undefined ? undefined : store.newest - BigInt(lookback);
           const from = frontier === undefined ? {} : { frontier, skip: store.skip };
-          store.watermark = store.newest;
+          store.known = store.newest;
           await read(source, store, { ...how, ...from }).catch((error) => {
             expect(error.message).toBe('killed');
           });

@@ -83,7 +83,7 @@ export class ModelSource implements EventSource {
     if (change || this.isShuffling) this.listed = undefined;
     this.listed ??= this.list();
     const rows = this.listed.slice(request.skip, request.skip + Math.min(request.top, this.cap));
-    return { ...request, rows, totalCount: this.listed.length, requestedAt: new Date(0) };
+    return { ...request, rows, totalCount: this.listed.length, requestedAt: new Date(this.requests) };
   }
 
   private apply(change: Change): void {
@@ -147,7 +147,7 @@ export class ModelSource implements EventSource {
 export class ModelStore implements RunSession {
   readonly events = new Map<string, AuditEvent>();
   readonly rejected = new Set<string>();
-  watermark: bigint | undefined;
+  known: bigint | undefined;
   newest: bigint | undefined;
   skip = 0;
   gaps: { from: bigint; to: bigint }[] = [];

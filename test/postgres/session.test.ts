@@ -304,8 +304,8 @@ describe('the watermark', () => {
     ],
   ])('%s', async (_, events, rest, wanted) => {
     await (await begin()).commit(batchOf([eventAt(ELEVEN)]));
-    const requestedAt = new Date('2026-01-01T13:00:00Z');
-    await (await begin()).commit(batchOf(events, { skip: 50, requestedAt, ...rest }));
+    const beganAt = new Date('2026-01-01T13:00:00Z');
+    await (await begin()).commit(batchOf(events, { skip: 50, beganAt, ...rest }));
     expect(await watermark()).toMatchObject({
       ...wanted,
       created_on_ticks: ticksAt(wanted.created_on_raw as string).toString(),

@@ -211,7 +211,7 @@ describe('clients', () => {
   );
 
   test('that ask many times without waiting are answered 50 times', async () => {
-    const { url } = await serve();
+    const { url } = await serve({ clientTimeoutMs: 200 });
     const received = await send(url, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(60));
     expect(received.match(/HTTP\/1\.1 200 /g)).toHaveLength(50);
   });

@@ -40,7 +40,7 @@ export function batchOf(events: readonly AuditEvent[], rest: Partial<Batch> = {}
     skip: events.length,
     totalCount: events.length,
     isEnd: true,
-    requestedAt: new Date('2026-01-01T12:00:00Z'),
+    beganAt: new Date('2026-01-01T12:00:00Z'),
     gap: undefined,
     counters: newCounters(),
     ...rest,

@@ -1,0 +1,132 @@
+import { describe, expect, test } from '@jest/globals';
+import type { AuditEvent, EventSource } from '../../src/core/event.ts';
+import { type Batch, exportEvents, newCounters } from '../../src/core/export.ts';
+import { type Change, type ModelOptions, ModelSource, ModelStore } from './model.ts';
+
+const STEADY: ModelOptions = {
+  gaps: [],
+  contents: [0],
+  unreadableAfter: [],
+  history: [],
+  isShuffling: false,
+  cap: 1000,
+  mostTies: 1_000_000,
+  seed: 1,
+};
+
+const EVENT: AuditEvent = {
+  createdOnTicks: 0n,
+  createdOnRaw: '',
+  category: null,
+  action: null,
+  source: null,
+  userName: null,
+  email: null,
+  message: null,
+  detailsVersion: null,
+  auditLogDetails: null,
+  extra: null,
+  raw: null,
+};
+
+function rows(count: number): number[] {
+  return Array<number>(count).fill(1);
+}
+
+async function read(
+  source: EventSource,
+  store: ModelStore,
+  options: { frontier?: bigint; skip?: number; pageSize?: number } = {},
+): Promise<{ batches: Batch[]; warnings: string[] }> {
+  const batches: Batch[] = [];
+  const warnings: string[] = [];
+  store.afterCommit = (batch) => batches.push(batch);
+  await exportEvents(source, store, newCounters(), {
+    frontier: options.frontier,
+    skip: options.skip ?? 0,
+    until: undefined,
+    pageSize: options.pageSize ?? 10,
+    concurrency: 1,
+    signal: new AbortController().signal,
+    onWarning: (warning) => warnings.push(warning),
+  });
+  return { batches, warnings };
+}
+
+/** Lets the source answer `requests` times before `change`. */
+function after(requests: number, change: Change): Change[] {
+  return [...Array<Change>(requests).fill({ kind: 'none' }), change];
+}
+
+describe('the retention guard', () => {
+  test('notes what was deleted ahead of a first run, from where it had read to', async () => {
+    const history = after(1, { kind: 'deleteHead', count: 50 });
+    const source = new ModelSource({ ...STEADY, gaps: rows(100), history });
+    const store = new ModelStore();
+    const { warnings } = await read(source, store);
+    // The first page gave the rows up to 1009; 1010 was seen and left for the next.
+    expect(store.gaps).toEqual([{ from: 1010n, to: 1051n }]);
+    expect(warnings).toEqual([expect.stringContaining('may have been deleted before they were read')]);
+    expect(store.events.size).toBe(9 + 50);
+  });
+
+  test('is silent when what was deleted had been read already', async () => {
+    const source = new ModelSource({ ...STEADY, gaps: rows(100) });
+    const store = new ModelStore();
+    await read(source, store);
+    store.known = 1020n;
+    const history = after(3, { kind: 'deleteHead', count: 33 });
+    const moving = new ModelSource({ ...STEADY, gaps: rows(100), history });
+    await read(moving, store, { frontier: 1010n, skip: 8 });
+    expect(store.gaps).toEqual([]);
+  });
+
+  test('begins where the run had read to, not at the watermark it began with', async () => {
+    const store = new ModelStore();
+    store.known = 1005n;
+    const history = after(3, { kind: 'deleteHead', count: 80 });
+    const source = new ModelSource({ ...STEADY, gaps: rows(100), history });
+    await read(source, store, { frontier: 1000n });
+    expect(store.gaps).toHaveLength(1);
+    expect(store.gaps[0]).toMatchObject({ to: 1081n });
+    expect(store.gaps[0]!.from).toBeGreaterThan(1020n);
+  });
+});
+
+describe('a run', () => {
+  test('says with every batch when its first page was asked for', async () => {
+    const { batches } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), new ModelStore());
+    expect(batches.length).toBeGreaterThan(5);
+    expect(new Set(batches.map(({ beganAt }) => beganAt.getTime()))).toEqual(new Set([1]));
+  });
+
+  test('takes a tie group of 150,000 rows', async () => {
+    const row = (ticks: bigint) => ({ ticks, event: { ...EVENT, createdOnTicks: ticks } });
+    const rows = [row(1n), ...Array.from({ length: 150_000 }, () => row(2n)), row(3n)];
+    const source = {
+      fetchPage: async (request: { skip: number; top: number }) => ({
+        ...request,
+        rows: rows.slice(request.skip, request.skip + request.top),
+        totalCount: rows.length,
+        requestedAt: new Date(0),
+      }),
+    };
+    const { batches } = await read(source, new ModelStore(), { pageSize: 20_000 });
+    expect(batches.reduce((sum, { events }) => sum + events.length, 0)).toBe(150_002);
+  });
+
+  test('is not deceived by rows that are all alike when the list moves under a large tie group', async () => {
+    for (const change of [
+      { kind: 'deleteHead', count: 1 },
+      { kind: 'late', at: 0, content: 5 },
+    ] satisfies Change[]) {
+      const gaps = [1, 5, ...Array<number>(59).fill(0), 1];
+      const history = after(6, change);
+      const source = new ModelSource({ ...STEADY, gaps, cap: 20, history });
+      const store = new ModelStore();
+      await read(source, store);
+      const stored = [...store.events.values()].filter(({ createdOnTicks }) => createdOnTicks === 1006n);
+      expect([change.kind, stored.length]).toEqual([change.kind, 60]);
+    }
+  });
+});
