@@ -30,5 +30,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["node", "dist/healthcheck.js"]
 # Node itself is process 1 and handles the signals; nothing stands between.
-ENTRYPOINT ["node", "dist/main.js"]
+# The -- keeps Node from reading --env-file itself.
+ENTRYPOINT ["node", "--", "dist/main.js"]
 CMD ["start"]

@@ -42,7 +42,7 @@ create view bi.export_health as
 select
   w.organization,
   w.created_on as newest_event_at,
-  now() - w.created_on as newest_event_age,
+  greatest(now() - w.created_on, interval '0') as newest_event_age,
   last_run.started_at as last_run_at,
   last_run.outcome as last_run_outcome,
   last_run.error as last_run_error,

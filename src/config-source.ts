@@ -21,6 +21,7 @@ export interface SourceConfig {
   apiVersion: string | undefined;
   /** Of one request. */
   timeoutMs: number;
+  maxResponseBytes: number;
   /** Tries of one request, the first included. */
   retryLimit: number;
   retryMaxDelayMs: number;
@@ -48,6 +49,7 @@ export function parseSource(
     language: complete.UIPATH_LANGUAGE,
     apiVersion: complete.UIPATH_API_VERSION,
     timeoutMs: complete.HTTP_TIMEOUT,
+    maxResponseBytes: complete.HTTP_MAX_RESPONSE_MIB * 1024 * 1024,
     retryLimit: complete.RETRY_LIMIT,
     retryMaxDelayMs: complete.RETRY_MAX_DELAY,
   };

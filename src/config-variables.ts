@@ -119,6 +119,13 @@ export const variables = {
     default: '30s',
     description: 'How long one request may take.',
   },
+  HTTP_MAX_RESPONSE_MIB: {
+    group: source,
+    kind: integer(1, 1024),
+    default: '64',
+    description:
+      'The largest answer that is read, unpacked, in MiB. Of a larger page half the rows are asked for.',
+  },
   RETRY_LIMIT: {
     group: source,
     kind: integer(1, 100),

@@ -62,14 +62,15 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
     await session.finish({ outcome, error, warnings, counters });
     const durationMs = Date.now() - startedAt;
-    log.info(
-      { kind: request.kind, outcome, ...counters, warnings: warnings.length, durationMs },
-      `${request.kind} ${outcome}`,
-    );
+    const facts = { kind: request.kind, outcome, ...counters, warnings: warnings.length, durationMs };
+    log.info(error === null ? facts : { ...facts, error }, `${request.kind} ${outcome}`);
     return { runId: session.runId, kind: request.kind, outcome, counters, warnings, durationMs };
   };
 
   try {
+    for (const other of await session.readLookalikes()) {
+      log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
+    }
     const start = await planStart(app, session, request, unfinished);
     // A backfill is found again by what was asked for, wherever it began.
     await session.describeRange(

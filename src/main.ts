@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 /** The process edge: arguments, signals → AbortSignal, errors → exit code. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
@@ -31,6 +31,12 @@ const USAGE = 2;
 const FAILED = 1;
 const STOPPED_AT_ONCE = 130;
 
+// A reader that went away, as `| head -1`, must not end the work; a full disk must not look like success.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') process.exit(FAILED);
+  });
+}
 const exitCode = await main(process.argv);
 process.exitCode = exitCode;
 // Whatever a library still holds open must not keep a finished command alive.

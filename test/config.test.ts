@@ -65,6 +65,7 @@ describe('a configuration', () => {
           },
           language: 'en',
           apiVersion: undefined,
+          maxResponseBytes: 64 * 1024 * 1024,
           timeoutMs: 30_000,
           retryLimit: 8,
           retryMaxDelayMs: 120_000,

@@ -24,6 +24,7 @@ export function backfillCommand(context: CommandContext): Command {
       'after',
       `
 Rows that are stored already are compared, not doubled. The watermark never moves back.
+A date alone is its midnight in UTC; a time needs its offset, or Z.
 
 Examples:
   uipath-audit-export backfill

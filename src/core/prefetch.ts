@@ -32,6 +32,8 @@ export function createPrefetcher(
   concurrency: number,
 ): Prefetcher {
   let queue: Ahead[] = [];
+  // Halved when pages were asked for in vain, one more for each that served: a list that moves must not cost the source much.
+  let depth = concurrency;
 
   const start = (request: PageRequest): Ahead => {
     const controller = new AbortController();
@@ -49,17 +51,24 @@ export function createPrefetcher(
   return {
     async fetch(request) {
       const ahead = queue.shift();
-      if (ahead && serves(ahead, request)) return ahead.page;
+      if (ahead && serves(ahead, request)) {
+        depth = Math.min(concurrency, depth + 1);
+        return ahead.page;
+      }
+      if (ahead) depth = Math.max(1, Math.floor(depth / 2));
       ahead?.controller.abort();
       drop();
       return start(request).page;
     },
 
     prepare(next, last, margin = 1) {
-      if (queue[0] && !serves(queue[0], next)) drop();
+      if (queue[0] && !serves(queue[0], next)) {
+        depth = Math.max(1, Math.floor(depth / 2));
+        drop();
+      }
       const stride = last.rows.length - overlapOf(last.rows.length) - (margin - 1);
       let skip = queue.length > 0 ? queue.at(-1)!.skip + stride : next.skip;
-      while (queue.length < concurrency && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
+      while (queue.length < depth && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
         queue.push(start({ skip, top: next.top }));
         skip += stride;
       }

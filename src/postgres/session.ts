@@ -103,6 +103,20 @@ export class PostgresSession implements RunSession {
     }
   }
 
+  /** Organizations whose names differ from this one by case alone. */
+  async readLookalikes(): Promise<string[]> {
+    const { client, organization } = this.facts;
+    try {
+      const { rows } = await client.query<{ organization: string }>(
+        'select organization from audit.watermarks where lower(organization) = lower($1) and organization <> $1',
+        [organization],
+      );
+      return rows.map((row) => row.organization);
+    } catch (error) {
+      throw translateDatabaseError(error, 'looking for organizations of the same name');
+    }
+  }
+
   /** Notes what range the run was asked for; before the first commit. */
   async describeRange(range: { from: bigint | undefined; to: bigint | undefined }): Promise<void> {
     const { from, to } = range;

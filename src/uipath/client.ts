@@ -161,6 +161,6 @@ function oversized(url: string, maxResponseBytes: number): ExportError {
   return new ExportError(
     'configuration',
     `${url} answered with more than ${maxResponseBytes} bytes for a single row, the largest answer that is read. ` +
-      'Raise the limit if the source is to be trusted with it.',
+      'Raise HTTP_MAX_RESPONSE_MIB if the source is to be trusted with it.',
   );
 }

@@ -142,7 +142,11 @@ function readToken(answer: Answer, url: string, secrets: string[]): { token: Tok
     const shown = found.includes(code!) ? found : `${found} [${code}]`;
     throw new ExportError('configuration', `No token: ${url} answered ${shown}. ${remedy}.`);
   }
-  checkAnswer(answer, { url, variables: `UIPATH_TOKEN_URL. ${TOKEN_URL_HINT}`, secrets });
+  checkAnswer(answer, {
+    url,
+    variables: `UIPATH_ORGANIZATION and UIPATH_TOKEN_URL. ${TOKEN_URL_HINT}`,
+    secrets,
+  });
   let body: Record<string, unknown> | null;
   try {
     body = JSON.parse(answer.body.toString().replace(/^\uFEFF/, ''));

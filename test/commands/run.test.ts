@@ -103,6 +103,21 @@ describe('run, as a process', () => {
     expect([option.code, option.stderr]).toEqual([2, expect.stringContaining('Did you mean --json?')]);
   });
 
+  test('exit 2 when --env-file names no file', async () => {
+    const { code, stderr } = await runProgram(['run', '--env-file', '/nowhere/.env'], environment);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('Cannot read /nowhere/.env')]);
+  });
+
+  test('warns when the same organization is stored in other letters', async () => {
+    await runProgram(['run'], environment);
+    const other = simulator.organization.toUpperCase();
+    const { code, stderr } = await runProgram(['run'], { ...environment, UIPATH_ORGANIZATION: other });
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining(`${simulator.organization} is stored as well`),
+    ]);
+  });
+
   test('exit 2 and the URL when a portal page answers in place of the API', async () => {
     const { code, stderr } = await runProgram(['run'], { ...environment, UIPATH_AUDIT_PATH: '/nowhere' });
     expect([code, stderr]).toEqual([2, expect.stringContaining(`${simulator.url}/nowhere`)]);

@@ -102,8 +102,18 @@ describe('requests made ahead', () => {
       [99, true],
       [197, true],
       [500, false],
-      [598, false],
     ]);
+  });
+
+  test('are fewer after they were asked for in vain, and more again with each that serves', async () => {
+    const { prefetcher, asked } = openList(100_000, 8);
+    prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
+    expect(asked.length).toBe(1 + 8);
+    const page = await prefetcher.fetch({ skip: 5000, top: 100 });
+    prefetcher.prepare({ skip: 5099, top: 100 }, page);
+    expect(asked.length).toBe(1 + 8 + 1 + 4);
+    prefetcher.prepare({ skip: 5197, top: 100 }, await prefetcher.fetch({ skip: 5099, top: 100 }));
+    expect(asked.length).toBe(1 + 8 + 1 + 4 + 2);
   });
 
   test('do not go beyond the end of the list', async () => {

@@ -22,7 +22,7 @@ export interface Program {
 
 /** Starts the program with `environment` and nothing else of ours; PATH is kept. */
 export function startProgram(args: string[], environment: Record<string, string>): Program {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, ['--', MAIN, ...args], {
     // No .env of a developer may reach the tests.
     cwd: '/',
     env: { PATH: process.env.PATH, ...environment },

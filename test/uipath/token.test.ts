@@ -109,7 +109,7 @@ describe('a token that is refused', () => {
     ],
     [
       { message: 'Tenant gone', traceId: 't1' },
-      /HTTP 400 "Tenant gone" \(trace id t1\)\. Check UIPATH_TOKEN_URL/,
+      /HTTP 400 "Tenant gone" \(trace id t1\)\. Check UIPATH_ORGANIZATION and UIPATH_TOKEN_URL/,
     ],
   ])('%j says what to check', async (body, message) => {
     const { fetchToken, server } = await openTokenServer((_request, response) =>
