@@ -6,6 +6,7 @@ import { backfill } from './backfill.ts';
 import { answerQuestions } from './demo-questions.ts';
 import { parseCount } from './options.ts';
 import { describeSummary } from './run.ts';
+import { aborted } from './signal.ts';
 
 interface DemoOptions {
   events: number;
@@ -129,10 +130,7 @@ async function explainConnecting(app: App, context: CommandContext, options: Dem
     return;
   }
   out(`The database is up until Ctrl-C:\n\n  psql '${url}'\n\nTry: select * from bi.events limit 10;`);
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(signal);
 }
 
 function heading(step: number, text: string): string {

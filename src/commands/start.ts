@@ -10,6 +10,7 @@ import { createMetrics } from '../status/metrics.ts';
 import { createStatusServer } from '../status/server.ts';
 import { createWorker, type Worker } from '../worker.ts';
 import { type CommonOptions, withEnvFile } from './options.ts';
+import { aborted } from './signal.ts';
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 60_000;
@@ -89,11 +90,4 @@ async function prepareDatabase(app: App, health: Health, signal: AbortSignal): P
       await sleep(waitMs, undefined, { signal }).catch(() => {});
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -147,7 +147,7 @@ export async function exportEvents(
       if (!isDone && verdict.groups.length === 0 && !gap) continue;
       const batch = batchOf(verdict, page, { gap, beganAt, counters });
       const result = await session.commit(batch);
-      count(counters, batch, result);
+      Object.assign(counters, addBatch(counters, batch, result));
       if (gap) options.onWarning?.(describeGap(gap));
       report(options, { page, state, batch, result, requestMs, counters, warning: verdict.warning });
     }
@@ -207,13 +207,21 @@ function batchOf(verdict: Verdict, page: Page, rest: Pick<Batch, 'gap' | 'beganA
   };
 }
 
-function count(counters: RunCounters, batch: Batch, result: CommitResult): void {
-  counters.rowsRead += batch.events.length + batch.rejected.length;
-  counters.inserted += result.inserted;
-  counters.updated += result.updated;
-  counters.unchanged += result.unchanged;
-  counters.rejected += batch.rejected.length;
-  counters.late += result.lateTicks.length;
+/** The counters once `batch` is stored. */
+export function addBatch(
+  counters: RunCounters,
+  { events, rejected }: Pick<Batch, 'events' | 'rejected'>,
+  { inserted, updated, unchanged, lateTicks }: Omit<CommitResult, 'newlyRejected'>,
+): RunCounters {
+  return {
+    ...counters,
+    rowsRead: counters.rowsRead + events.length + rejected.length,
+    inserted: counters.inserted + inserted,
+    updated: counters.updated + updated,
+    unchanged: counters.unchanged + unchanged,
+    rejected: counters.rejected + rejected.length,
+    late: counters.late + lateTicks.length,
+  };
 }
 
 function report(

@@ -9,7 +9,13 @@
 import { createHash } from 'node:crypto';
 import { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
-import type { Batch, CommitResult, RunCounters, RunSession } from '../core/export.ts';
+import {
+  addBatch,
+  type Batch,
+  type CommitResult,
+  type RunCounters,
+  type RunSession,
+} from '../core/export.ts';
 import { knownUntil } from '../core/plan.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf, storableText } from './columns.ts';
@@ -69,7 +75,7 @@ export class PostgresSession implements RunSession {
       const newlyRejected = await this.upsertRejected(batch.rejected);
       await this.insertGap(batch.gap);
       await this.moveWatermark(batch);
-      await this.updateRun(withResult(batch, result), batch);
+      await this.updateRun(addBatch(batch.counters, batch, result), batch);
       return { ...result, newlyRejected };
     });
   }
@@ -236,20 +242,6 @@ export class PostgresSession implements RunSession {
       reached?.totalCount ?? null,
     ]);
   }
-}
-
-/** The counters as they are once the batch is stored. */
-function withResult(batch: Batch, result: Omit<CommitResult, 'newlyRejected'>): RunCounters {
-  const { counters, events, rejected } = batch;
-  return {
-    ...counters,
-    rowsRead: counters.rowsRead + events.length + rejected.length,
-    inserted: counters.inserted + result.inserted,
-    updated: counters.updated + result.updated,
-    unchanged: counters.unchanged + result.unchanged,
-    rejected: counters.rejected + rejected.length,
-    late: counters.late + result.lateTicks.length,
-  };
 }
 
 function hashOf(text: string): Buffer {

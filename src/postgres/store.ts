@@ -17,7 +17,6 @@ export interface UnfinishedBackfill {
   runId: string;
   frontier: bigint;
   skip: number;
-  startedAt: Date;
 }
 
 /**
@@ -137,9 +136,8 @@ export async function readUnfinishedBackfill(
       outcome: string | null;
       frontier_ticks: string | null;
       next_skip: string;
-      started_at: Date;
     }>(
-      `select run_id, outcome, frontier_ticks, next_skip, started_at from audit.runs
+      `select run_id, outcome, frontier_ticks, next_skip from audit.runs
        where organization = $1 and kind = 'backfill' and from_ticks is not distinct from $2
          and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
        order by started_at desc, run_id desc limit 1`,
@@ -151,7 +149,6 @@ export async function readUnfinishedBackfill(
       runId: last.run_id,
       frontier: BigInt(last.frontier_ticks),
       skip: Number(last.next_skip),
-      startedAt: last.started_at,
     };
   } catch (error) {
     throw translateDatabaseError(error, 'looking for an unfinished backfill');
