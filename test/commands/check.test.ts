@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { type Ended, environmentFor, runProgram } from './support.ts';
+import { type Ended, environmentFor, runProgram } from '../support/program.ts';
 
 const NAMES = ['configuration', 'database', 'migrations', 'writing', 'token', 'list', 'order', 'language'];
 

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { coloursFor } from '../../src/commands/terminal.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { environmentFor, runProgram } from './support.ts';
+import { environmentFor, runProgram } from '../support/program.ts';
 
 let database: TestDatabase;
 let simulator: Simulator;

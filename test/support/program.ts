@@ -1,5 +1,8 @@
 /** The real program as a process of its own: `dist/main.js`, which jest's globalSetup builds. */
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 
@@ -20,12 +23,14 @@ export interface Program {
   logged(pattern: RegExp): Promise<void>;
 }
 
-/** Starts the program with `environment` and nothing else of ours; PATH is kept. */
-export function startProgram(args: string[], environment: Record<string, string>): Program {
+/** Starts the program in an empty directory, with `environment` and nothing else of ours; PATH is kept. */
+export function startProgram(args: readonly string[], environment: Record<string, string>): Program {
+  const directory = mkdtempSync(join(tmpdir(), 'audit-program-'));
+  // Without the dashes Node 20 itself reads what --env-file names, and ends with 9 where it cannot.
   const child = spawn(process.execPath, ['--', MAIN, ...args], {
-    // No .env of a developer may reach the tests.
-    cwd: '/',
-    env: { PATH: process.env.PATH, ...environment },
+    cwd: directory,
+    env: { PATH: process.env.PATH, HOME: directory, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
   let stderr = '';
@@ -38,7 +43,10 @@ export function startProgram(args: string[], environment: Record<string, string>
     for (const watch of watchers) watch();
   });
   const ended = new Promise<Ended>((resolve) => {
-    child.on('close', (code, signal) => resolve({ code: code ?? signal!, stdout, stderr }));
+    child.on('close', (code, signal) => {
+      rmSync(directory, { recursive: true, force: true });
+      resolve({ code: code ?? signal!, stdout, stderr });
+    });
   });
   return {
     ended,
@@ -59,7 +67,7 @@ export function startProgram(args: string[], environment: Record<string, string>
   };
 }
 
-export function runProgram(args: string[], environment: Record<string, string>): Promise<Ended> {
+export function runProgram(args: readonly string[], environment: Record<string, string>): Promise<Ended> {
   return startProgram(args, environment).ended;
 }
 
