@@ -111,6 +111,8 @@ export function judgePage(state: FrontierState, page: Page): Verdict {
 function judgeEmptyPage(state: FrontierState, page: Page): Verdict {
   if (page.totalCount === 0) return { ...nothing(state, state), isDone: true };
   if (page.skip === 0) throw contradiction(state, page);
+  // More is said to be there than was given: a passing fault is more likely than a list that moved so far.
+  if (page.skip < page.totalCount && state.fruitless < 3) return nothing(state, state);
   return nothing(state, stepBack(state, Math.min(page.skip, page.totalCount), page));
 }
 

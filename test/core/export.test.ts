@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { AuditEvent, EventSource } from '../../src/core/event.ts';
 import { type Batch, exportEvents, newCounters } from '../../src/core/export.ts';
+import { type FrontierState, judgePage, startFrontier } from '../../src/core/frontier.ts';
 import { type Change, type ModelOptions, ModelSource, ModelStore } from './model.ts';
 
 const STEADY: ModelOptions = {
@@ -128,5 +129,28 @@ describe('a run', () => {
       const stored = [...store.events.values()].filter(({ createdOnTicks }) => createdOnTicks === 1006n);
       expect([change.kind, stored.length]).toEqual([change.kind, 60]);
     }
+  });
+});
+
+describe('an empty answer', () => {
+  const ask = (state: FrontierState, totalCount: number) => {
+    const { skip, top } = state;
+    return judgePage(state, { skip, top, rows: [], totalCount, requestedAt: new Date(0) }).state;
+  };
+
+  test('is asked for again a few times where more is said to be there, then the reader steps back', () => {
+    const skips: number[] = [];
+    let state = startFrontier({ frontier: 5n, skip: 500, pageSize: 100 });
+    for (let i = 0; i < 5; i++) {
+      state = ask(state, 1000);
+      skips.push(state.skip);
+    }
+    expect(skips.slice(0, 3)).toEqual([500, 500, 500]);
+    expect(skips[3]).toBeLessThan(500);
+    expect(skips[4]).toBeLessThan(skips[3]!);
+  });
+
+  test('beyond the end makes the reader step back at once', () => {
+    expect(ask(startFrontier({ frontier: 5n, skip: 500, pageSize: 100 }), 300).skip).toBeLessThan(300);
   });
 });
