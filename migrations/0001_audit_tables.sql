@@ -97,7 +97,7 @@ comment on column audit.runs.rows_inserted is 'Events that were not stored befor
 comment on column audit.runs.rows_updated is 'Events stored before whose user_name, email, message or extra had changed.';
 comment on column audit.runs.rows_unchanged is 'Events stored before, and left as they were.';
 comment on column audit.runs.rows_rejected is 'Rows kept in audit.rejected_events, those kept before included.';
-comment on column audit.runs.rows_late is 'Inserted rows older than the watermark was when the run began.';
+comment on column audit.runs.rows_late is 'Inserted rows older than what was known when the run began: the watermark, or the last reading where an event is dated in the future.';
 comment on column audit.runs.from_ticks is 'Rows older than this were not asked for; null: from the oldest. For a run: the lookback before the watermark.';
 comment on column audit.runs.to_ticks is 'Rows at or after this were not asked for; null: to the newest.';
 comment on column audit.runs.from_at is 'from_ticks as a time.';

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
-import { locate, newCounters } from '../core/export.ts';
+import { newCounters } from '../core/export.ts';
+import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
 import { type CommonOptions, parseTime, withEnvFile, withJson } from './options.ts';

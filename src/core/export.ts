@@ -11,9 +11,6 @@ import { type IdentifiedEvent, identifyGroup } from './identity.ts';
 import { createPrefetcher } from './prefetch.ts';
 import { formatTicks } from './ticks.ts';
 
-/** Locating needs few rows of each page. */
-const LOCATING_PAGE_SIZE = 20;
-
 /** Everything one transaction stores. */
 export interface Batch {
   events: IdentifiedEvent[];
@@ -40,7 +37,7 @@ export interface CommitResult {
   unchanged: number;
   /** Rejected rows that were not kept before. */
   newlyRejected: RejectedRow[];
-  /** Ticks of the inserted events that are older than the watermark was when the run began. */
+  /** Ticks of the inserted events that are older than what was known when the run began. */
   lateTicks: bigint[];
 }
 
@@ -52,7 +49,7 @@ export interface RunCounters extends RequestMeter {
   updated: number;
   unchanged: number;
   rejected: number;
-  /** Inserted events that are older than the watermark was when the run began. */
+  /** Inserted events that are older than what was known when the run began. */
   late: number;
 }
 
@@ -156,25 +153,6 @@ export async function exportEvents(
   }
 }
 
-/**
- * The offset of the first row at or after `ticks`, and the list's length: how much there is to read. A hint, as every
- * offset is.
- */
-export async function locate(
-  source: EventSource,
-  ticks: bigint,
-  options: { meter: RequestMeter; signal: AbortSignal },
-): Promise<{ skip: number; totalCount: number }> {
-  let state = startFrontier({ frontier: ticks, until: ticks, pageSize: LOCATING_PAGE_SIZE });
-  for (;;) {
-    const page = await source.fetchPage({ skip: state.skip, top: state.top }, options);
-    const verdict = judgePage(state, page);
-    state = verdict.state;
-    if (verdict.isDone) return { skip: state.skip, totalCount: page.totalCount };
-    throwIfInterrupted(options.signal);
-  }
-}
-
 /** The retention guard: when even the oldest row is newer than what is known, rows between may be gone unread. */
 function gapBefore(head: bigint | undefined, known: bigint | undefined): Batch['gap'] {
   if (head === undefined || known === undefined || head <= known) return undefined;
@@ -252,7 +230,8 @@ function report(
   });
 }
 
-function throwIfInterrupted(signal: AbortSignal): void {
+/** Throws `interrupted` once the signal is aborted. */
+export function throwIfInterrupted(signal: AbortSignal): void {
   if (signal.aborted) {
     throw new ExportError(
       'interrupted',
