@@ -195,6 +195,21 @@ export const variables = {
     default: '48h',
     description: 'How far that recheck reaches back.',
   },
+  EXPORT_LEASE: {
+    group: 'export',
+    kind: duration('1s', '1h'),
+    default: '60s',
+    description:
+      'How long a worker may be silent before the database takes its lock away, so that another one can go on.',
+  },
+  EXPORT_STALL_TIMEOUT: {
+    group: 'export',
+    kind: duration('1s', '24d'),
+    default: '30m',
+    description:
+      'How long a run may come no further before it is ended, so that the next one can begin. More than the ' +
+      'longest retries take.',
+  },
   STATUS_HOST: {
     group: 'status',
     kind: text('a host name or address to listen on, such as 127.0.0.1 or 0.0.0.0', /^[\w.:-]+$/),

@@ -26,6 +26,8 @@ export interface DatabaseConfig {
     concurrency: number;
     lookbackMs: number;
     recheck: { schedule: string; windowMs: number } | undefined;
+    leaseMs: number;
+    stallTimeoutMs: number;
   };
   /** Port 0 is any free port; `undefined` serves nothing. */
   status: { host: string; port: number } | undefined;
@@ -105,6 +107,8 @@ function describeRest(values: Values): DatabaseConfig {
         recheckSchedule === undefined
           ? undefined
           : { schedule: recheckSchedule, windowMs: values.EXPORT_RECHECK_WINDOW },
+      leaseMs: values.EXPORT_LEASE,
+      stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
     status: port === undefined ? undefined : { host: values.STATUS_HOST, port },
     logLevel: values.LOG_LEVEL,

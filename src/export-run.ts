@@ -11,6 +11,7 @@ import {
   readUnfinishedBackfill,
   type UnfinishedBackfill,
 } from './postgres/store.ts';
+import { endingStalls } from './stall.ts';
 
 export interface RunRequest {
   kind: RunKind;
@@ -55,7 +56,11 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, organization, range)
       : undefined;
-  const session = await openSession(app.pool, { organization, kind: request.kind });
+  const session = await openSession(app.pool, {
+    organization,
+    kind: request.kind,
+    leaseMs: app.config.export.leaseMs,
+  });
   const log = app.log.child({ organization, run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
@@ -79,22 +84,26 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     if (unfinished)
       log.info({ from: formatTicks(start.frontier!) }, `going on with backfill ${unfinished.runId}`);
     session.movesWatermark = start.reachesOn;
-    await exportEvents(app.source, session, counters, {
-      ...start,
-      until: request.to,
-      pageSize: app.config.export.pageSize,
-      concurrency: app.config.export.concurrency,
-      signal: request.signal,
-      onPage(progress) {
-        log.debug(describePage(progress), 'page stored');
-        request.onPage?.(progress);
-      },
-      onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
-      onWarning(warning) {
-        log.warn(warning);
-        if (!warnings.includes(warning)) warnings.push(warning);
-      },
-    });
+    const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
+    await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+      exportEvents(app.source, session, counters, {
+        ...start,
+        until: request.to,
+        pageSize,
+        concurrency,
+        signal,
+        onPage(progress) {
+          moved();
+          log.debug(describePage(progress), 'page stored');
+          request.onPage?.(progress);
+        },
+        onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
+        onWarning(warning) {
+          log.warn(warning);
+          if (!warnings.includes(warning)) warnings.push(warning);
+        },
+      }),
+    );
     return await end('succeeded', null);
   } catch (error) {
     const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';

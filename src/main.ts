@@ -24,6 +24,7 @@ const EXIT_CODES: Record<ErrorCode, number> = {
   'database-away': 75,
   database: 1,
   locked: 75,
+  stalled: 75,
   fenced: 75,
   interrupted: 75,
 };

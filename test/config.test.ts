@@ -78,6 +78,8 @@ describe('a configuration', () => {
           concurrency: 4,
           lookbackMs: 3_600_000,
           recheck: { schedule: '17 3 * * *', windowMs: 172_800_000 },
+          leaseMs: 60_000,
+          stallTimeoutMs: 1_800_000,
         },
         status: { host: '127.0.0.1', port: 8080 },
         logLevel: 'info',

@@ -12,6 +12,8 @@ export type ErrorCode =
   | 'database'
   /** Another worker exports this organization. */
   | 'locked'
+  /** The run came no further for too long and was ended. Worth another try later. */
+  | 'stalled'
   /** This worker lost its lock to another one and must not write any more. */
   | 'fenced'
   /** A signal asked the program to stop. */

@@ -147,6 +147,23 @@ describe('run, as a process', () => {
     expect(await lastRun()).toMatchObject({ outcome: 'failed', error: expect.stringContaining('503') });
   });
 
+  test('exit 75 when the run came no further for EXPORT_STALL_TIMEOUT; what was committed stays', async () => {
+    simulator.set({ faults: [{ fault: 'silence', after: 1 }] });
+    const { code, stderr } = await runProgram(['run'], {
+      ...environment,
+      EXPORT_PAGE_SIZE: '100',
+      EXPORT_CONCURRENCY: '1',
+      EXPORT_STALL_TIMEOUT: '1s',
+      HTTP_TIMEOUT: '60s',
+    });
+    expect([code, stderr]).toEqual([75, expect.stringContaining('EXPORT_STALL_TIMEOUT')]);
+    expect(await lastRun()).toMatchObject({
+      outcome: 'failed',
+      error: expect.stringContaining('came no further'),
+    });
+    expect(await countStored()).toBe(99);
+  });
+
   test('exit 75 when the database is away', async () => {
     const { code, stderr } = await runProgram(['run'], {
       ...environment,
