@@ -4,10 +4,10 @@ create function audit.content_digest(
   event_id uuid, created_on_raw text, user_name text, email text, message text, extra jsonb, raw text
 ) returns bytea
 language sql stable parallel safe
-return sha256(convert_to(
-  json_build_array(event_id::text, created_on_raw, user_name, email, message, extra::text, raw)::text, 'UTF8'
-));
-comment on function audit.content_digest is 'SHA-256 over the JSON array [event_id, created_on_raw, user_name, email, message, extra as text, raw], each a string or null, separated by ", ". event_id stands for the columns it is made of; the others follow from these.';
+return substring(sha256(convert_to(
+  array_to_json(array[event_id::text, created_on_raw, user_name, email, message, extra::text, raw])::text, 'UTF8'
+)) from 1 for 16);
+comment on function audit.content_digest is 'First 128 bits of SHA-256 over the JSON array [event_id,created_on_raw,user_name,email,message,extra as text,raw], each a string or null, without spaces. event_id stands for the columns it is made of; the others follow from these.';
 
 create table audit.ledger (
   organization text not null,
@@ -34,9 +34,9 @@ comment on column audit.ledger.from_at is 'created_on of the oldest row inserted
 comment on column audit.ledger.to_at is 'created_on of the newest row inserted.';
 comment on column audit.ledger.rows_inserted is 'How many rows came with it.';
 comment on column audit.ledger.rows_changed is 'How many rows of earlier batches it changed: audit.ledger_changes.';
-comment on column audit.ledger.inserted is '48 bytes for each row inserted, in order of event_id: event_id, then audit.content_digest of the row as inserted.';
+comment on column audit.ledger.inserted is '32 bytes for each row inserted: event_id, then audit.content_digest of the row as inserted.';
 comment on column audit.ledger.previous_digest is 'digest of the batch before; null for the first.';
-comment on column audit.ledger.digest is 'SHA-256 over the JSON array, of strings, separated by ", ": organization, batch, run_id, committed_at, from_at, to_at (as 2026-01-31T08:00:00.000000Z), SHA-256 of inserted, SHA-256 of the changes (80 bytes each, in order of event_id: event_id, old_digest, new_digest), previous_digest. Bytes in hex; null stays null.';
+comment on column audit.ledger.digest is 'SHA-256 over the JSON array, of strings without spaces between them: organization, batch, run_id, committed_at, from_at, to_at (as 2026-01-31T08:00:00.000000Z), SHA-256 of inserted, SHA-256 of the changes (48 bytes each, in order of event_id: event_id, old_digest, new_digest), previous_digest. Bytes in hex; null stays null.';
 
 create table audit.ledger_changes (
   organization text not null,
@@ -86,18 +86,18 @@ begin
           e.event_id, e.created_on_raw, e.user_name, e.email, e.message, e.extra, e.raw) as leaf
       ), entry as (
         select min(created_on) as from_at, max(created_on) as to_at, count(*) as rows_inserted,
-          string_agg(leaf, ''::bytea order by event_id) as inserted
+          string_agg(leaf, ''::bytea) as inserted
         from moved
       )
       insert into audit.ledger
       select org, next_batch, null, now(), from_at, to_at, rows_inserted, 0, inserted, last_digest,
-        sha256(convert_to(json_build_array(
+        sha256(convert_to(array_to_json(array[
           org, next_batch::text, null,
           to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
           to_char(from_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
           to_char(to_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
           encode(sha256(inserted), 'hex'), encode(sha256(''::bytea), 'hex'), encode(last_digest, 'hex')
-        )::text, 'UTF8'))
+        ])::text, 'UTF8'))
       from entry where rows_inserted > 0
       returning digest, to_at into last_digest, last_at;
       exit when not found;

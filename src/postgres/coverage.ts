@@ -1,7 +1,8 @@
 /** Ranges of time that are known to be complete. */
 import type { CoveredRange } from '../core/export.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
-import type { Client } from './pool.ts';
+import { translateDatabaseError } from './errors.ts';
+import { type Client, type Pool, type Queryable, withTransaction } from './pool.ts';
 
 /** A range that was read, and found or made complete. */
 export interface ProvenRange extends CoveredRange {
@@ -41,21 +42,42 @@ const EXTEND_COVERAGE = `
 
 /** To be called with the organization's row of `audit.watermarks` held, because ranges that touch become one. */
 export async function extendCoverage(
-  client: Client,
+  client: Queryable,
   organization: string,
   runId: string | null,
   range: ProvenRange,
 ): Promise<void> {
   const { from, to, isFromHead, isToEnd, readAt } = range;
-  await client.query(EXTEND_COVERAGE, [
-    organization,
-    runId,
-    from.toString(),
-    to.toString(),
-    formatMicroseconds(from),
-    formatMicroseconds(to),
-    readAt,
-    isFromHead,
-    isToEnd,
-  ]);
+  await client.query({
+    name: 'extend-coverage',
+    text: EXTEND_COVERAGE,
+    values: [
+      organization,
+      runId,
+      from.toString(),
+      to.toString(),
+      formatMicroseconds(from),
+      formatMicroseconds(to),
+      readAt,
+      isFromHead,
+      isToEnd,
+    ],
+  });
+}
+
+/** Notes that a range was read again and found complete, beside whatever run is under way. */
+export async function noteProof(pool: Pool, organization: string, range: ProvenRange): Promise<void> {
+  let client: Client | undefined;
+  try {
+    const held = await pool.connect();
+    client = held;
+    await withTransaction(held, async () => {
+      await held.query('select from audit.watermarks where organization = $1 for update', [organization]);
+      await extendCoverage(held, organization, null, range);
+    });
+  } catch (error) {
+    throw translateDatabaseError(error, 'noting that the range is complete');
+  } finally {
+    client?.release();
+  }
 }

@@ -28,6 +28,7 @@ import {
   HOLD_FENCE,
   MOVE_WATERMARK,
   NOTE_SOURCE_TOTAL,
+  RESTORE_EVENTS,
   UPDATE_RUN,
   UPSERT_EVENTS,
   UPSERT_REJECTED,
@@ -47,6 +48,13 @@ export type Outcome = 'succeeded' | 'failed' | 'interrupted';
 export interface LedgerHead {
   batch: string;
   digest: string;
+}
+
+/** What the source has and the table has not. */
+export interface Restoration {
+  missing: readonly IdentifiedEvent[];
+  changed: readonly IdentifiedEvent[];
+  rejected: RejectedRow[];
 }
 
 export interface SessionFacts {
@@ -86,6 +94,19 @@ export class PostgresSession implements RunSession {
       await this.moveWatermark(batch);
       await this.updateRun(addBatch(batch.counters, batch, result), batch);
       return { ...result, newlyRejected };
+    });
+  }
+
+  /** For `verify --repair`: stores what is missing, and makes rows again what the source has. */
+  async restore({ missing, changed, rejected }: Restoration): Promise<{ inserted: number; updated: number }> {
+    return this.write('storing what the source has', async () => {
+      const added = await this.storeEvents(UPSERT_EVENTS, missing);
+      const restored = await this.storeEvents(RESTORE_EVENTS, changed);
+      await this.upsertRejected(rejected);
+      return {
+        inserted: added.inserted + restored.inserted,
+        updated: added.updated + restored.updated,
+      };
     });
   }
 
@@ -158,7 +179,11 @@ export class PostgresSession implements RunSession {
     lease.isBusy = true;
     try {
       return await withTransaction(client, async () => {
-        const { rowCount } = await client.query(HOLD_FENCE, [organization, this.runId]);
+        const { rowCount } = await client.query({
+          name: 'hold-fence',
+          text: HOLD_FENCE,
+          values: [organization, this.runId],
+        });
         if (rowCount !== 1) throw fenced(organization, this.runId);
         return work();
       });
@@ -170,7 +195,7 @@ export class PostgresSession implements RunSession {
   }
 
   private async storeEvents(
-    statement: string,
+    statement: { name: string; text: string },
     events: readonly IdentifiedEvent[],
   ): Promise<Omit<CommitResult, 'newlyRejected'>> {
     if (events.length === 0) return { inserted: 0, updated: 0, unchanged: 0, lateTicks: [] };
@@ -180,12 +205,10 @@ export class PostgresSession implements RunSession {
       late_ticks: string[] | null;
       batch: string | null;
       digest: string | null;
-    }>(statement, [
-      this.facts.organization,
-      this.runId,
-      this.known?.toString() ?? null,
-      ...columnsOf(events),
-    ]);
+    }>({
+      ...statement,
+      values: [this.facts.organization, this.runId, this.known?.toString() ?? null, ...columnsOf(events)],
+    });
     const { batch, digest, ...stored } = rows[0]!;
     if (batch !== null && digest !== null) this.newestEntry = { batch, digest };
     const inserted = Number(stored.inserted);
@@ -225,39 +248,48 @@ export class PostgresSession implements RunSession {
       return;
     }
     const newest = batch.events.at(-1)?.event;
-    await client.query(MOVE_WATERMARK, [
-      organization,
-      newest?.createdOnTicks.toString() ?? null,
-      newest?.createdOnRaw ?? null,
-      newest ? formatMicroseconds(newest.createdOnTicks) : null,
-      batch.beganAt,
-      batch.skip,
-      batch.totalCount,
-      batch.frontier.toString(),
-      batch.isEnd,
-    ]);
+    await client.query({
+      name: 'move-watermark',
+      text: MOVE_WATERMARK,
+      values: [
+        organization,
+        newest?.createdOnTicks.toString() ?? null,
+        newest?.createdOnRaw ?? null,
+        newest ? formatMicroseconds(newest.createdOnTicks) : null,
+        batch.beganAt,
+        batch.skip,
+        batch.totalCount,
+        batch.frontier.toString(),
+        batch.isEnd,
+      ],
+    });
   }
 
   private async updateRun(counters: RunCounters, reached: Batch | undefined): Promise<void> {
-    await this.facts.client.query(UPDATE_RUN, [
-      this.runId,
-      counters.pages,
-      counters.requests,
-      counters.retries,
-      counters.rowsRead,
-      counters.inserted,
-      counters.updated,
-      counters.unchanged,
-      counters.rejected,
-      counters.late,
-      reached?.frontier.toString() ?? null,
-      reached?.skip ?? null,
-      reached?.totalCount ?? null,
-    ]);
+    await this.facts.client.query({
+      name: 'update-run',
+      text: UPDATE_RUN,
+      values: [
+        this.runId,
+        counters.pages,
+        counters.requests,
+        counters.retries,
+        counters.rowsRead,
+        counters.inserted,
+        counters.updated,
+        counters.unchanged,
+        counters.rejected,
+        counters.late,
+        reached?.frontier.toString() ?? null,
+        reached?.skip ?? null,
+        reached?.totalCount ?? null,
+      ],
+    });
   }
 }
 
-function hashOf(text: string): Buffer {
+/** The key of a rejected row. */
+export function hashOf(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 

@@ -1,4 +1,4 @@
-/** The statements of one run's commits. */
+/** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
 
 /** Refuses a worker that was overtaken: only the run that the watermark row names may write. $1 organization, $2 run. */
 export const HOLD_FENCE = `
@@ -18,7 +18,7 @@ const FIXED = [
 ];
 
 /** One statement's time, as the canonical text of a ledger entry has it. */
-const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+export const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 const contentDigestOf = (row: string) =>
   `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
 
@@ -27,7 +27,9 @@ const contentDigestOf = (row: string) =>
  * in `comparedColumns` are rewritten; the others are not touched, so that a re-read leaves no dead tuples.
  * $1 organization, $2 run, $3 ticks before which a new event came late, then columnsOf().
  */
-const storeEvents = (comparedColumns: readonly string[]) => `
+const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
+  name,
+  text: `
   with incoming as (
     select * from unnest(
       $4::timestamptz[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
@@ -74,7 +76,7 @@ const storeEvents = (comparedColumns: readonly string[]) => `
   ), entry as (
     select
       (select string_agg(uuid_send(event_id) || old_digest || new_digest, ''::bytea order by event_id) from changed) as changes,
-      coalesce(string_agg(uuid_send(event_id) || digest, ''::bytea order by event_id) filter (where is_inserted), '') as inserted,
+      coalesce(string_agg(uuid_send(event_id) || digest, ''::bytea) filter (where is_inserted), '') as inserted,
       count(*) filter (where is_inserted) as rows_inserted,
       count(*) filter (where not is_inserted) as rows_changed,
       min(created_on) filter (where is_inserted) as from_at,
@@ -86,19 +88,20 @@ const storeEvents = (comparedColumns: readonly string[]) => `
       organization, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
     )
     select $1, head.batch + 1, $2, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
-      sha256(convert_to(json_build_array(
+      sha256(convert_to(array_to_json(array[
         $1::text, (head.batch + 1)::text, $2::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
         encode(sha256(inserted), 'hex'), encode(sha256(coalesce(changes, '')), 'hex'), encode(head.digest, 'hex')
-      )::text, 'UTF8'))
+      ])::text, 'UTF8'))
     from entry, head where rows_inserted + rows_changed > 0
     returning batch, digest
   )
   select rows_inserted as inserted, rows_changed as updated, late_ticks, appended.batch, encode(appended.digest, 'hex') as digest
-  from entry left join appended on true`;
+  from entry left join appended on true`,
+});
 
-export const UPSERT_EVENTS = storeEvents(CHANGEABLE);
+export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
 /** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
-export const RESTORE_EVENTS = storeEvents([...FIXED, ...CHANGEABLE]);
+export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
 /** $1 organization, $2 run, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
 export const UPSERT_REJECTED = `

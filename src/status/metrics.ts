@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { PageProgress, RunCounters } from '../core/export.ts';
 import { dateOfTicks } from '../core/ticks.ts';
-import type { RunSummary } from '../export-run.ts';
 import type { StatusReport } from '../postgres/status.ts';
+import type { RunSummary } from '../run.ts';
 import { outcomeOf } from './health.ts';
 
 const PREFIX = 'uipath_audit_export_';
