@@ -66,11 +66,12 @@ function createReader(client: Queryable) {
       });
     },
 
-    /** Of these events, those that are stored with a later batch than `entry`, within its time. */
+    /** Of these events, those that a later entry than `entry` stored again. */
     async findStoredLater(entry: LedgerEntry, eventIds: readonly string[]): Promise<Set<string>> {
       const { rows } = await client.query<{ event_id: string }>(
-        `select event_id from audit.events
-         where organization = $1 and created_on between $2 and $3 and event_id = any($4::uuid[]) and batch > $5`,
+        `select event_id from audit.events e join audit.ledger l using (organization, batch)
+         where organization = $1 and created_on between $2 and $3 and event_id = any($4::uuid[]) and batch > $5
+           and position(uuid_send(event_id) in inserted) > 0`,
         [entry.organization, entry.fromAt, entry.toAt, eventIds, entry.batch.toString()],
       );
       return new Set(rows.map(({ event_id: id }) => id));
