@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { closest } from 'fastest-levenshtein';
-import type { Findings } from './config-findings.ts';
+import { type Findings, quote } from './config-findings.ts';
 import { knownNames, type VariableName, variableNames, variableOf } from './config-variables.ts';
 import { ExportError } from './core/errors.ts';
 
@@ -61,8 +61,9 @@ export function warnOfUnknown(env: Environment, findings: Findings): void {
     const upper = name.toUpperCase();
     const isOurs = prefixes.some((prefix) => upper.startsWith(prefix));
     if (!isOurs || knownNames.includes(name) || foreign.test(upper)) continue;
+    const shown = /^\w{1,100}$/.test(name) ? name : quote(name);
     findings.warnings.push(
-      `${name} is not known and has no effect. The nearest known variable is ${closest(upper, knownNames)}.`,
+      `${shown} is not known and has no effect. The nearest known variable is ${closest(upper, knownNames)}.`,
     );
   }
 }
@@ -83,9 +84,7 @@ function readPlain(env: Environment, name: VariableName, findings: Findings): st
 
 function readSecretFile(name: string, path: string, findings: Findings): string | null {
   // What does not look like a path may be the secret itself, put into the wrong variable.
-  const shown = /^(~|\.{0,2}[/\\]|[a-z]:[/\\])/i.test(path)
-    ? JSON.stringify(path)
-    : 'a text that is not shown';
+  const shown = /^(~|\.{0,2}[/\\]|[a-z]:[/\\])/i.test(path) ? quote(path, 500) : 'a text that is not shown';
   const fail = (found: string) => {
     findings.problems.push(
       `${name}: expected the path of a file that holds the value, found ${shown}, ${found}. ` +

@@ -166,7 +166,7 @@ function fillIn(
 
 function listFew(texts: readonly string[]): string {
   const [few, rest] = [texts.slice(0, MOST_LISTED), texts.length - MOST_LISTED];
-  return few.map(quote).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+  return few.map((text) => quote(text)).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
 }
 
 function encoded(segment: string | undefined): string | undefined {

@@ -146,7 +146,7 @@ function expectOrderly(env: Environment, needs: Needs, { isMarked = true } = {})
     if (!(error instanceof ExportError) || error.code !== 'configuration') throw error;
     if (isMarked) expect(error.message).not.toContain(MARK);
     // A person reads it.
-    expect(error.message.length).toBeLessThan(300_000);
+    expect(error.message.length).toBeLessThan(20_000);
   }
 }
 
