@@ -14,8 +14,8 @@ export interface ScheduleEntry {
 }
 
 /**
- * Calls each entry's `run` by its cron expression in `timezone`. A tick that could not be kept, because the process or the
- * machine slept, is made up for by one call.
+ * Calls each entry's `run` by its cron expression in `timezone`. Ticks that could not be kept, because the process or the
+ * machine slept, are made up for by one call.
  */
 export function createSchedule(
   entries: ScheduleEntry[],
@@ -23,8 +23,9 @@ export function createSchedule(
 ): Schedule {
   const { timezone, log } = options;
   const tasks = entries.map(({ expression, run }) => {
-    const task = cron.schedule(expression, run, { timezone, noOverlap: true, logger: silentOr(log) });
-    task.on('execution:missed', run);
+    const runOnce = once(run);
+    const task = cron.schedule(expression, runOnce, { timezone, noOverlap: true, logger: silentOr(log) });
+    task.on('execution:missed', runOnce);
     return task;
   });
   return {
@@ -35,6 +36,19 @@ export function createSchedule(
     async stop() {
       for (const task of tasks) await task.destroy();
     },
+  };
+}
+
+/** node-cron tells of every missed tick, and of the one that is due now, in one go: of these calls only one gets through. */
+function once(run: () => void): () => void {
+  let isCalled = false;
+  return () => {
+    if (isCalled) return;
+    isCalled = true;
+    setImmediate(() => {
+      isCalled = false;
+      run();
+    });
   };
 }
 
