@@ -9,9 +9,10 @@ import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import { createRedactor } from '../../src/redaction.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { createUipathSource } from '../../src/uipath/client.ts';
+import type { Row } from './compare.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
-export type Row = Record<string, unknown>;
+export type { Row } from './compare.ts';
 
 export interface Bench {
   database: TestDatabase;

@@ -1,0 +1,167 @@
+/** Plays one fault from an empty database to the verdict. */
+import pg from 'pg';
+import { createRandom } from '../../src/simulator/random.ts';
+import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
+import type { Cluster } from './cluster.ts';
+import { Missed, Round } from './round.ts';
+import { drawScenario, type Wishes } from './scenario.ts';
+import { judge, type Verdict } from './verdict.ts';
+import type { Workshop } from './workshop.ts';
+
+export interface Fault extends Wishes {
+  name: string;
+  /** What is done, in a sentence. */
+  does: string;
+  /** Needs the small file system. */
+  needsDisk?: boolean;
+  /** Begins without tables. */
+  isWithoutTables?: boolean;
+  /** Does it, and waits for the first commit afterwards. Throws `Missed` where the worker was too quick for it. */
+  play: (round: Round) => Promise<void>;
+}
+
+export interface Played extends Verdict {
+  fault: string;
+  /** The same round again: `--seed SEED --round NUMBER.ATTEMPT`. */
+  id: string;
+  isMissed: boolean;
+  recoveryMs: number | undefined;
+  durationMs: number;
+  notes: string[];
+  /** Of the programs, when something is wrong. */
+  logs: string[];
+}
+
+/** The end of a run that has nothing against it, on a slow machine. */
+const QUIET_MS = 40_000;
+/** `run` says so many times at most that it was locked out, or the database is just coming up. */
+const MOST_TRIES = 5;
+const TEMPORARY = 75;
+
+export async function playRound(
+  workshop: Workshop,
+  fault: Fault,
+  place: { seed: number; number: number; attempt: number },
+): Promise<Played> {
+  const { seed, number, attempt } = place;
+  const startedAt = performance.now();
+  const random = createRandom(seed, number, attempt);
+  const name = `torture_${number}_${attempt}`;
+  const scenario = drawScenario(random, name.replaceAll('_', '-'), fault);
+  const { cluster } = fault.needsDisk ? await workshop.disk() : workshop;
+  const url = await cluster.createDatabase(name, { isEmpty: fault.isWithoutTables === true });
+  const simulator = await createSimulator(scenario.simulator);
+  const pool = new pg.Pool({ connectionString: url, max: 3, connectionTimeoutMillis: 2_000 });
+  pool.on('error', () => {});
+  const round = new Round({ random, scenario, simulator, cluster, workshop, pool, url });
+  try {
+    const { isMissed, verdict } = await playAndJudge(round, fault);
+    const isWrong =
+      verdict.lost.length + verdict.doubled.length + verdict.altered.length + verdict.broken.length;
+    return {
+      ...verdict,
+      fault: fault.name,
+      id: `${number}.${attempt}`,
+      isMissed,
+      recoveryMs: isMissed ? undefined : round.recoveryMs,
+      notes: isMissed ? [] : round.notes,
+      durationMs: performance.now() - startedAt,
+      logs: isWrong ? round.programs.map((program) => program.stderr()) : [],
+    };
+  } finally {
+    await tidy(round, { pool, simulator, cluster, name });
+  }
+}
+
+async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boolean; verdict: Verdict }> {
+  let isMissed = false;
+  try {
+    await readEarlier(round);
+    await fault.play(round);
+  } catch (error) {
+    isMissed = error instanceof Missed;
+    if (!isMissed) round.broken.push((error as Error).message);
+  }
+  if (isMissed) return { isMissed, verdict: { rows: 0, lost: [], doubled: [], altered: [], broken: [] } };
+  await settle(round).catch((error) => round.broken.push((error as Error).message));
+  const verdict = await judge(round.pool, round.simulator);
+  return { isMissed, verdict: { ...verdict, broken: [...round.broken, ...verdict.broken] } };
+}
+
+/** In some rounds an earlier run has read a part of the list; since then rows came late, and many more at the end. */
+async function readEarlier(round: Round): Promise<void> {
+  const { scenario, simulator } = round;
+  if (scenario.appended === 0) return;
+  const { code, stderr } = await round.start('run').ended;
+  if (code !== 0) throw new Error(`the earlier run ended with ${code}:\n${stderr}`);
+  simulator.insertLate(round.draw(1, 20));
+  simulator.append(scenario.appended);
+}
+
+/** The list stands still, the source behaves, the database is up: one more run must bring the table to the truth. */
+async function settle(round: Round): Promise<void> {
+  const { simulator, cluster, programs } = round;
+  round.stopMoving();
+  simulator.set({ faults: [], cap: Number.POSITIVE_INFINITY, moves: {}, shuffleTies: false, latencyMs: 0 });
+  await cluster.ensureStarted();
+  const alive = programs.filter((program) => !program.hasEnded());
+  const services = round.scenario.command === 'start' ? alive : [];
+  if (services.length === 0) {
+    for (const program of alive) await within(QUIET_MS, program.ended, 'a worker to end');
+    await runUntilDone(round);
+    return;
+  }
+  const { rows } = await round.pool.query<{ now: Date }>('select clock_timestamp() as now');
+  const hasRun = () => hasSucceededSince(round, rows[0]!.now);
+  await round.until(hasRun, { withinMs: QUIET_MS, what: 'a run of the schedule after the fault' });
+  for (const program of services) {
+    program.kill('SIGTERM');
+    const { code } = await within(QUIET_MS, program.ended, 'start to end after SIGTERM');
+    round.demand(code === 0, `start ended with ${code} after SIGTERM`);
+  }
+}
+
+async function runUntilDone(round: Round): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const { code, stderr } = await within(QUIET_MS, round.start('run').ended, 'the last run');
+    if (code === 0) return;
+    if (code !== TEMPORARY || tries === MOST_TRIES)
+      throw new Error(`the last run ended with ${code}:\n${stderr}`);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+async function hasSucceededSince(round: Round, since: Date): Promise<boolean> {
+  const rows = await round.query(
+    `select from audit.runs where organization = $1 and started_at > $2 and outcome = 'succeeded'`,
+    [round.simulator.organization, since],
+  );
+  return rows.length > 0;
+}
+
+async function within<T>(milliseconds: number, promise: Promise<T>, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`waited ${milliseconds} ms for ${what} in vain`)),
+      milliseconds,
+    );
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function tidy(
+  round: Round,
+  parts: { pool: pg.Pool; simulator: Simulator; cluster: Cluster; name: string },
+): Promise<void> {
+  round.stopMoving();
+  for (const program of round.programs) {
+    program.kill('SIGKILL');
+    // A stopped process takes the signal, but only a running one is waited for.
+    await program.ended;
+  }
+  await parts.simulator.close();
+  await parts.pool.end();
+  await parts.cluster.ensureStarted();
+  await parts.cluster.dropDatabase(parts.name);
+}
