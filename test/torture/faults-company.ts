@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { Program } from '../support/program.ts';
 import { ROOT } from '../support/root.ts';
 import type { Fault } from './play.ts';
-import { Missed, type Round } from './round.ts';
+import { Missed } from './round.ts';
 
 const TEMPORARY = 75;
 const HOUR_MS = 3_600_000;
@@ -79,8 +79,6 @@ const clockSetBack: Fault = {
     const worker = await round.startReading(environment);
     await round.openRun();
     worker.kill('SIGUSR2');
-    await round.endFault();
-    await round.recover(environment);
   },
 };
 
@@ -93,20 +91,13 @@ const clockBehindNext: Fault = {
     const environment = clockBehind({ waits: false });
     const worker = await round.startReading(environment);
     const run = await round.openRun();
-    await killOrNot(round, worker, run.run_id);
+    if (round.chance(0.5)) return;
+    worker.kill('SIGKILL');
+    await worker.ended;
+    if ((await round.runs())[0]?.outcome !== null) throw new Missed('the run ended before the kill');
+    await round.endFault({ runId: run.run_id });
     await round.recover(environment);
   },
 };
-
-async function killOrNot(round: Round, worker: Program, runId: string): Promise<void> {
-  if (round.chance(0.5)) {
-    await round.endFault();
-    return;
-  }
-  worker.kill('SIGKILL');
-  await worker.ended;
-  if ((await round.runs())[0]?.outcome !== null) throw new Missed('the run ended before the kill');
-  await round.endFault({ runId });
-}
 
 export const COMPANY_FAULTS: Fault[] = [twoWorkers, migrations, clockSetBack, clockBehindNext];

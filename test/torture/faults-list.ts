@@ -21,8 +21,6 @@ function changing(name: string, does: string, change: (round: Round) => void, wi
         await sleep(round.draw(5, 40));
         change(round);
       }
-      await round.endFault();
-      await round.recover();
     },
   };
 }
@@ -39,8 +37,6 @@ const tiesShuffled: Fault = {
   async play(round) {
     await round.startReading();
     await round.openRun();
-    await round.endFault();
-    await round.recover();
   },
 };
 
@@ -52,8 +48,6 @@ const topCapped: Fault = {
   async play(round) {
     await round.startReading();
     await round.openRun();
-    await round.endFault();
-    await round.recover();
   },
 };
 

@@ -7,6 +7,8 @@ import { Missed, type Round, type RunRow } from './round.ts';
 const TEMPORARY = 75;
 const STOPPED_AT_ONCE = 130;
 const STOP_WITHIN_MS = 10_000;
+/** SQLSTATE */
+const LOCK_NOT_AVAILABLE = '55P03';
 
 /** Kills the process and starts the next one at once, as a supervisor does. */
 async function kill(round: Round, worker: Program): Promise<void> {
@@ -123,9 +125,8 @@ const fenced: Fault = {
     'the fence alone must refuse the next commit',
   async play(round) {
     const first = await round.startReading();
-    first.kill('SIGSTOP');
     const run = await round.openRun();
-    await takeOverByHand(round, run);
+    await overtakeByHand(round, first, run);
     await expectOvertaken(round, first, run);
     round.demand(/may not write/.test(first.stderr()), 'the worker was refused, and not by the fence');
     await round.endFault({ runId: run.run_id });
@@ -133,28 +134,41 @@ const fenced: Fault = {
   },
 };
 
-async function takeOverByHand(round: Round, run: RunRow): Promise<void> {
-  const { organization } = round.simulator;
-  // A worker that was stopped inside a transaction holds the row until its lease ends.
-  await round
+/** Stops the worker between two transactions: inside one it holds the row until its lease ends. */
+async function overtakeByHand(round: Round, worker: Program, run: RunRow): Promise<void> {
+  for (;;) {
+    worker.kill('SIGSTOP');
+    if (await takeWatermark(round, run)) return;
+    worker.kill('SIGCONT');
+    await sleep(round.draw(1, 20));
+    await round.openRun();
+  }
+}
+
+/** What a worker that takes over writes, lock aside. False where the row is locked. */
+async function takeWatermark(round: Round, { run_id: runId }: RunRow): Promise<boolean> {
+  return round
     .query(
       `with fence as (select from audit.watermarks where organization = $1 for update nowait),
         ended as (
-          update audit.runs set outcome = 'abandoned', ended_at = clock_timestamp(), error = 'overtaken'
+          update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'overtaken'
           where run_id = $2 and exists (select from fence)
         ),
         other as (
-          insert into audit.runs (organization, kind, worker, started_at, ended_at, outcome, error)
-          select $1, 'run', 'by hand', clock_timestamp(), clock_timestamp(), 'failed', 'written by hand' from fence
+          insert into audit.runs (organization, kind, worker, ended_at, outcome, error)
+          select $1, 'run', 'by hand', now(), 'failed', 'written by hand' from fence
           returning run_id
         )
       update audit.watermarks set run_id = (select run_id from other) where organization = $1`,
-      [organization, run.run_id],
+      [round.simulator.organization, runId],
     )
-    .catch((error: { code?: string }) => {
-      if (error.code === '55P03') throw new Missed('the worker was stopped inside a transaction');
-      throw error;
-    });
+    .then(
+      () => true,
+      (error: { code?: string }) => {
+        if (error.code === LOCK_NOT_AVAILABLE) return false;
+        throw error;
+      },
+    );
 }
 
 export const PROCESS_FAULTS: Fault[] = [killed, killedAgain, terminated, stopped, fenced];
