@@ -14,7 +14,7 @@ function changing(name: string, does: string, change: (round: Round) => void, wi
     async play(round) {
       await round.startReading();
       // Near the end a change hits what has just been read.
-      if (round.chance(0.4)) await round.reachPages(0.8 + 0.15 * round.draw(0, 100) * 0.01);
+      if (round.chance(0.5)) await round.reachPages(0.8 + 0.15 * round.draw(0, 100) * 0.01);
       change(round);
       await round.openRun();
       for (let times = round.draw(1, 10); times > 0; times--) {
@@ -77,8 +77,11 @@ export const LIST_FAULTS: Fault[] = [
   changing('rows appended', 'bursts of up to 60 rows are appended while pages are read', (round) =>
     round.append(round.draw(1, MOST_OF_A_BURST)),
   ),
-  changing('rows late', 'up to 20 rows at a time are inserted up to 20 minutes behind the newest', (round) =>
-    round.simulator.insertLate(round.draw(1, 20)),
+  changing(
+    'rows late',
+    'up to 20 rows at a time are inserted up to 20 minutes behind the newest',
+    (round) => round.simulator.insertLate(round.draw(1, 20)),
+    { isLate: true },
   ),
   changing('rows deleted at the head', 'up to 300 rows at a time disappear at the head', (round) =>
     round.simulator.deleteHead(round.draw(1, 300)),

@@ -105,15 +105,15 @@ const stopped: Fault = {
     first.kill('SIGSTOP');
     const run = await round.openRun();
     await round.endFault({ at, runId: run.run_id });
-    await takeOver(round);
+    await takeOver(round, first);
     await expectOvertaken(round, first, run);
   },
 };
 
 /** Starts second workers, since `run` ends where the lock is held, until one has committed. */
-async function takeOver(round: Round): Promise<void> {
+async function takeOver(round: Round, stopped: Program): Promise<void> {
   const starting = setInterval(() => {
-    if (round.programs.slice(1).every((program) => program.hasEnded())) round.start();
+    if (round.programs.every((program) => program === stopped || program.hasEnded())) round.start();
   }, 20);
   await round.recover().finally(() => clearInterval(starting));
 }

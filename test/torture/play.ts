@@ -5,7 +5,7 @@ import { createSimulator, type Simulator } from '../../src/simulator/simulator.t
 import type { Cluster } from './cluster.ts';
 import { Missed, Round } from './round.ts';
 import { drawScenario, type Wishes } from './scenario.ts';
-import { judge, type Verdict } from './verdict.ts';
+import { judge, type Target, type Verdict } from './verdict.ts';
 import type { Workshop } from './workshop.ts';
 
 export interface Fault extends Wishes {
@@ -73,36 +73,48 @@ export async function playRound(
   }
 }
 
+/** A round that was missed is judged like any other: a worker that ended too soon may have ended wrongly. */
 async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boolean; verdict: Verdict }> {
+  const { simulator, pool, broken } = round;
+  const fail = (error: unknown) => broken.push((error as Error).message);
   let isMissed = false;
+  let target: Target | undefined;
+  round.watchWatermark();
   try {
-    await readEarlier(round);
+    const runId = await readEarlier(round);
+    target = { row: simulator.rows.at(-1)!, runId };
     await fault.play(round);
   } catch (error) {
     isMissed = error instanceof Missed;
-    if (!isMissed) round.broken.push((error as Error).message);
+    if (!isMissed) fail(error);
   }
-  if (isMissed) return { isMissed, verdict: { rows: 0, lost: [], doubled: [], altered: [], broken: [] } };
-  await settle(round).catch((error) => round.broken.push((error as Error).message));
-  const verdict = await judge(round.pool, round.simulator);
-  return { isMissed, verdict: { ...verdict, broken: [...round.broken, ...verdict.broken] } };
+  await settle(round).catch(fail);
+  await round.stopWatching();
+  const verdict = await judge(pool, simulator, target);
+  const all = [...broken, ...verdict.broken];
+  const isRight = all.length + verdict.lost.length + verdict.doubled.length + verdict.altered.length === 0;
+  return { isMissed: isMissed && isRight, verdict: { ...verdict, broken: all } };
 }
 
-/** In some rounds an earlier run has read a part of the list; since then rows came late, and many more at the end. */
-async function readEarlier(round: Round): Promise<void> {
+/** In some rounds an earlier run has read a part of the list; since then rows came late, and many more at the end. Gives its number. */
+async function readEarlier(round: Round): Promise<string> {
   const { scenario, simulator } = round;
-  if (scenario.appended === 0) return;
+  if (scenario.appended === 0) return '0';
   const { code, stderr } = await round.start('run').ended;
   if (code !== 0) throw new Error(`the earlier run ended with ${code}:\n${stderr}`);
-  simulator.insertLate(round.draw(1, 20));
+  if (!scenario.isWithoutLookback) simulator.insertLate(round.draw(1, 20));
   simulator.append(scenario.appended);
+  return (await round.runs())[0]!.run_id;
 }
 
-/** The list stands still, the source behaves, the database is up: one more run must bring the table to the truth. */
+/**
+ * The list stands still, requests are answered, the database is up: one more run must bring the table to the truth. A cap
+ * and ties in any order stay, since they are no passing faults.
+ */
 async function settle(round: Round): Promise<void> {
   const { simulator, cluster, programs } = round;
   round.stopMoving();
-  simulator.set({ faults: [], cap: Number.POSITIVE_INFINITY, moves: {}, shuffleTies: false, latencyMs: 0 });
+  simulator.set({ faults: [], latencyMs: 0 });
   await cluster.ensureStarted();
   const alive = programs.filter((program) => !program.hasEnded());
   const services = round.scenario.command === 'start' ? alive : [];
@@ -155,6 +167,7 @@ async function tidy(
   parts: { pool: pg.Pool; simulator: Simulator; cluster: Cluster; name: string },
 ): Promise<void> {
   round.stopMoving();
+  await round.stopWatching();
   for (const program of round.programs) {
     program.kill('SIGKILL');
     // A stopped process takes the signal, but only a running one is waited for.

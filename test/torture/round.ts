@@ -20,6 +20,17 @@ const POLL_MS = 4;
 /** The most rows that are appended while a round is on, so that a late row stays within the lookback: see scenario.ts. */
 const MOST_APPENDED = 400;
 
+const WATCH_MS = 15;
+
+/** In one statement, so that both are of one moment. */
+const WATERMARK_AHEAD = `
+  select w.created_on_ticks as watermark, newest.ticks as newest
+  from audit.watermarks w, (
+    select max(created_on_ticks) as ticks from audit.events
+    where organization = $1 and created_on = (select max(created_on) from audit.events where organization = $1)
+  ) newest
+  where w.organization = $1 and w.created_on_ticks is distinct from newest.ticks`;
+
 export type Command = 'run' | 'start' | 'backfill';
 
 export interface RunRow {
@@ -53,6 +64,8 @@ export class Round {
   #appended = 0;
   #mover: NodeJS.Timeout | undefined;
   #pagesBefore = 0;
+  #watching: Promise<void> | undefined;
+  #isDone = false;
 
   constructor(private readonly parts: Parts) {}
 
@@ -188,6 +201,30 @@ export class Round {
       await sleep(POLL_MS);
     }
     this.recoveryMs = performance.now() - endedAt;
+  }
+
+  /** Looks again and again, while programs come and go, whether the watermark is the newest stored event. */
+  watchWatermark(): void {
+    const watch = async () => {
+      while (!this.#isDone) {
+        const [found] = await this.query<{ watermark: string; newest: string | null }>(WATERMARK_AHEAD, [
+          this.simulator.organization,
+        ]).catch(() => []);
+        if (found) {
+          this.broken.push(
+            `the watermark was ${found.watermark} while the newest stored event was ${found.newest}`,
+          );
+          return;
+        }
+        await sleep(WATCH_MS);
+      }
+    };
+    this.#watching = watch();
+  }
+
+  async stopWatching(): Promise<void> {
+    this.#isDone = true;
+    await this.#watching;
   }
 
   /** Appends rows, as many as the round may still have. */

@@ -17,6 +17,8 @@ export interface Scenario {
   appended: number;
   /** Rows come and go while the fault is on. */
   moves: boolean;
+  /** EXPORT_LOOKBACK is 0: nothing but the watermark itself says where to go on. Then no row may come late. */
+  isWithoutLookback: boolean;
   pagesToRead: number;
   simulator: SimulatorOptions;
   environment: Record<string, string>;
@@ -29,6 +31,8 @@ export interface Wishes {
   hadEarlierRun?: number;
   /** Chance that rows come and go while the fault is on; default 0.5. */
   moves?: number;
+  /** The fault itself brings late rows. */
+  isLate?: boolean;
   /** The newest row happened about now, and not in 2023. */
   endsNow?: boolean;
   simulator?: (random: Random) => SimulatorOptions;
@@ -44,6 +48,8 @@ export function drawScenario(random: Random, organization: string, wishes: Wishe
   const appended = isCaughtUp ? rows : 0;
   const latencyMs: [number, number] = [2, 4 + below(random, 8)];
   const command = pick(random, commands);
+  const isMoving = random() < moves;
+  const isWithoutLookback = random() < 0.6 && !isMoving && !wishes.isLate;
   const environment: Record<string, string> = {
     EXPORT_PAGE_SIZE: String(pageSize),
     EXPORT_CONCURRENCY: String(1 + below(random, 4)),
@@ -53,6 +59,7 @@ export function drawScenario(random: Random, organization: string, wishes: Wishe
     RETRY_MAX_DELAY: '200ms',
     HTTP_TIMEOUT: '5s',
     STATUS_PORT: 'off',
+    ...(isWithoutLookback ? { EXPORT_LOOKBACK: '0s' } : {}),
     ...wishes.environment?.(random),
   };
   const toRead = command === 'backfill' ? events + appended : rows;
@@ -61,7 +68,8 @@ export function drawScenario(random: Random, organization: string, wishes: Wishe
     command,
     events,
     appended,
-    moves: random() < moves,
+    moves: isMoving,
+    isWithoutLookback,
     pagesToRead: Math.ceil(toRead / (Number(environment.EXPORT_PAGE_SIZE) - 1)),
     simulator: {
       organization,

@@ -1,5 +1,6 @@
 /** The table, the watermark and the history against the source's truth. Shares no code with the program. */
 import type pg from 'pg';
+import type { SimulatedRow } from '../../src/simulator/rows.ts';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import {
   fieldsOf,
@@ -86,14 +87,38 @@ export interface Verdict extends Differences {
   broken: string[];
 }
 
+/** The newest row when the fault began, and the last run before: a later run that succeeded must have come beyond it. */
+export interface Target {
+  row: SimulatedRow;
+  runId: string;
+}
+
 /** The whole verdict on an organization, when nothing moves any more. */
-export async function judge(pool: pg.Pool, simulator: Simulator): Promise<Verdict> {
+export async function judge(
+  pool: pg.Pool,
+  simulator: Simulator,
+  target: Target | undefined,
+): Promise<Verdict> {
   const { organization, rows: shown, removed: gone } = simulator;
   const events = await pool.query(STORED_EVENTS, [organization]);
-  const texts = (rows: readonly { text: string }[]) => rows.map(({ text }) => text);
+  const texts = (rows: readonly SimulatedRow[]) => rows.map(({ text }) => text);
+  const early = target && shown.some(({ text }) => text === target.row.text) ? await findEarlyEnds() : [];
+  async function findEarlyEnds(): Promise<string[]> {
+    const { row, runId } = target!;
+    const { rows } = await pool.query<{ run_id: string }>(EARLY_ENDS, [
+      organization,
+      runId,
+      String(row.ticks),
+    ]);
+    return rows.map((run) => `run ${run.run_id} succeeded without having read the whole list`);
+  }
   return {
     rows: events.rows.length,
     ...compareWithTruth(events.rows, texts(shown), texts(gone)),
-    broken: await findBrokenPromises(pool, organization),
+    broken: [...(await findBrokenPromises(pool, organization)), ...early],
   };
 }
+
+const EARLY_ENDS = `
+  select run_id from audit.runs
+  where organization = $1 and run_id > $2 and outcome = 'succeeded' and not coalesce(frontier_ticks > $3, false)`;
