@@ -30,6 +30,26 @@ const MOST_OF_A_BURST = 60;
 /** Wider than any burst of rows with one createdOn, so that a page holds every tie group whole however the list moves. */
 const WIDE_CAP = [80, 150] as const;
 
+const whileRead = changing(
+  'rows late',
+  'up to 20 rows at a time are inserted up to 20 minutes behind the newest, in every other round after a run has ended too',
+  (round) => round.simulator.insertLate(round.draw(1, 20)),
+  { isLate: true },
+);
+
+const rowsLate: Fault = {
+  ...whileRead,
+  async play(round) {
+    await whileRead.play(round);
+    if (round.chance(0.5)) return;
+    const runId = (await round.runs())[0]!.run_id;
+    const hasEnded = async () =>
+      (await round.runs()).some((run) => run.run_id === runId && run.outcome !== null);
+    await round.until(hasEnded, { what: 'the run to end' });
+    round.simulator.insertLate(round.draw(1, 20));
+  },
+};
+
 const tiesShuffled: Fault = {
   name: 'ties shuffled',
   does: 'rows with one createdOn come in another order at every request',
@@ -75,14 +95,9 @@ const capChanges: Fault = {
 
 export const LIST_FAULTS: Fault[] = [
   changing('rows appended', 'bursts of up to 60 rows are appended while pages are read', (round) =>
-    round.append(round.draw(1, MOST_OF_A_BURST)),
+    round.mover.append(round.draw(1, MOST_OF_A_BURST)),
   ),
-  changing(
-    'rows late',
-    'up to 20 rows at a time are inserted up to 20 minutes behind the newest',
-    (round) => round.simulator.insertLate(round.draw(1, 20)),
-    { isLate: true },
-  ),
+  rowsLate,
   changing('rows deleted at the head', 'up to 300 rows at a time disappear at the head', (round) =>
     round.simulator.deleteHead(round.draw(1, 300)),
   ),

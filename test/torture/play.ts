@@ -6,6 +6,7 @@ import type { Cluster } from './cluster.ts';
 import { Missed, Round } from './round.ts';
 import { drawScenario, type Wishes } from './scenario.ts';
 import { judge, type Target, type Verdict } from './verdict.ts';
+import { watchWatermark } from './watch.ts';
 import type { Workshop } from './workshop.ts';
 
 export interface Fault extends Wishes {
@@ -79,7 +80,7 @@ async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boo
   const fail = (error: unknown) => broken.push((error as Error).message);
   let isMissed = false;
   let target: Target | undefined;
-  round.watchWatermark();
+  const stopWatching = watchWatermark(pool, simulator.organization);
   try {
     const runId = await readEarlier(round);
     target = { row: simulator.rows.at(-1)!, runId };
@@ -89,14 +90,14 @@ async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boo
     if (!isMissed) fail(error);
   }
   await settle(round).catch(fail);
-  await round.stopWatching();
+  broken.push(...[await stopWatching()].flatMap((sentence) => sentence ?? []));
   const verdict = await judge(pool, simulator, target);
   const all = [...broken, ...verdict.broken];
   const isRight = all.length + verdict.lost.length + verdict.doubled.length + verdict.altered.length === 0;
   return { isMissed: isMissed && isRight, verdict: { ...verdict, broken: all } };
 }
 
-/** In some rounds an earlier run has read a part of the list; since then rows came late, and many more at the end. Gives its number. */
+/** In some rounds an earlier run, whose number this gives, has read a part; since then rows came late and many at the end. */
 async function readEarlier(round: Round): Promise<string> {
   const { scenario, simulator } = round;
   if (scenario.appended === 0) return '0';
@@ -113,10 +114,11 @@ async function readEarlier(round: Round): Promise<string> {
  */
 async function settle(round: Round): Promise<void> {
   const { simulator, cluster, programs } = round;
-  round.stopMoving();
+  round.mover.stop();
   simulator.set({ faults: [], latencyMs: 0 });
   await cluster.ensureStarted();
   const alive = programs.filter((program) => !program.hasEnded());
+  for (const program of alive) program.kill('SIGCONT');
   const services = round.scenario.command === 'start' ? alive : [];
   if (services.length === 0) {
     for (const program of alive) await within(QUIET_MS, program.ended, 'a worker to end');
@@ -166,11 +168,9 @@ async function tidy(
   round: Round,
   parts: { pool: pg.Pool; simulator: Simulator; cluster: Cluster; name: string },
 ): Promise<void> {
-  round.stopMoving();
-  await round.stopWatching();
+  round.mover.stop();
   for (const program of round.programs) {
     program.kill('SIGKILL');
-    // A stopped process takes the signal, but only a running one is waited for.
     await program.ended;
   }
   await parts.simulator.close();

@@ -8,6 +8,7 @@ import { below, pick, type Random } from '../../src/simulator/random.ts';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { environmentFor, type Program } from '../support/program.ts';
 import type { Cluster } from './cluster.ts';
+import { Mover } from './mover.ts';
 import type { Scenario } from './scenario.ts';
 import type { Workshop } from './workshop.ts';
 
@@ -17,19 +18,6 @@ export class Missed extends Error {}
 /** Longer than anything a round waits for on a slow machine. */
 const PATIENCE_MS = 30_000;
 const POLL_MS = 4;
-/** The most rows that are appended while a round is on, so that a late row stays within the lookback: see scenario.ts. */
-const MOST_APPENDED = 400;
-
-const WATCH_MS = 15;
-
-/** In one statement, so that both are of one moment. */
-const WATERMARK_AHEAD = `
-  select w.created_on_ticks as watermark, newest.ticks as newest
-  from audit.watermarks w, (
-    select max(created_on_ticks) as ticks from audit.events
-    where organization = $1 and created_on = (select max(created_on) from audit.events where organization = $1)
-  ) newest
-  where w.organization = $1 and w.created_on_ticks is distinct from newest.ticks`;
 
 export type Command = 'run' | 'start' | 'backfill';
 
@@ -61,13 +49,13 @@ export class Round {
   recoveryMs: number | undefined;
   readonly programs: Program[] = [];
   #fault: { endedAt: number; runId: string; progress: string } | undefined;
-  #appended = 0;
-  #mover: NodeJS.Timeout | undefined;
   #pagesBefore = 0;
-  #watching: Promise<void> | undefined;
-  #isDone = false;
 
-  constructor(private readonly parts: Parts) {}
+  readonly mover: Mover;
+
+  constructor(private readonly parts: Parts) {
+    this.mover = new Mover(parts.simulator, parts.random);
+  }
 
   get simulator(): Simulator {
     return this.parts.simulator;
@@ -127,7 +115,7 @@ export class Round {
     this.#pagesBefore = this.simulator.counts.list;
     const worker = this.start(undefined, environment);
     await this.reachPages(0.03 + 0.75 * this.random());
-    if (this.scenario.moves) this.moveList();
+    if (this.scenario.moves) this.mover.start();
     return worker;
   }
 
@@ -153,7 +141,7 @@ export class Round {
     }
   }
 
-  /** Rows of a query on the round's database; none while it is away. */
+  /** Rows of a query on the round's database. */
   async query<T extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<T[]> {
     return (await this.pool.query<T>(text, values)).rows;
   }
@@ -201,51 +189,5 @@ export class Round {
       await sleep(POLL_MS);
     }
     this.recoveryMs = performance.now() - endedAt;
-  }
-
-  /** Looks again and again, while programs come and go, whether the watermark is the newest stored event. */
-  watchWatermark(): void {
-    const watch = async () => {
-      while (!this.#isDone) {
-        const [found] = await this.query<{ watermark: string; newest: string | null }>(WATERMARK_AHEAD, [
-          this.simulator.organization,
-        ]).catch(() => []);
-        if (found) {
-          this.broken.push(
-            `the watermark was ${found.watermark} while the newest stored event was ${found.newest}`,
-          );
-          return;
-        }
-        await sleep(WATCH_MS);
-      }
-    };
-    this.#watching = watch();
-  }
-
-  async stopWatching(): Promise<void> {
-    this.#isDone = true;
-    await this.#watching;
-  }
-
-  /** Appends rows, as many as the round may still have. */
-  append(count: number): void {
-    const allowed = Math.min(count, MOST_APPENDED - this.#appended);
-    this.#appended += allowed;
-    if (allowed > 0) this.simulator.append(allowed);
-  }
-
-  /** Lets rows come and go until the round settles. */
-  moveList(): void {
-    this.#mover ??= setInterval(() => {
-      this.append(this.draw(0, 5));
-      if (this.chance(0.3)) this.simulator.insertLate(1);
-      if (this.chance(0.5)) this.simulator.deleteHead(this.draw(1, 6));
-      if (this.chance(0.4)) this.simulator.deleteAt(this.draw(0, this.simulator.length), 1);
-    }, 25);
-  }
-
-  stopMoving(): void {
-    clearInterval(this.#mover);
-    this.#mover = undefined;
   }
 }
