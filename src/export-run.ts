@@ -49,7 +49,7 @@ interface Start {
  */
 export async function runExport(app: App, request: RunRequest): Promise<RunSummary> {
   const { organization } = app.config.source;
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   // Read before this run has a row of its own.
   const range = { from: request.from, to: request.to };
   const unfinished =
@@ -66,7 +66,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
   const warnings: string[] = [];
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
     await session.finish({ outcome, error, warnings, counters });
-    const durationMs = Date.now() - startedAt;
+    const durationMs = Math.round(performance.now() - startedAt);
     const facts = { kind: request.kind, outcome, ...counters, warnings: warnings.length, durationMs };
     log.info(error === null ? facts : { ...facts, error }, `${request.kind} ${outcome}`);
     return { runId: session.runId, kind: request.kind, outcome, counters, warnings, durationMs };
