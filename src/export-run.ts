@@ -1,16 +1,11 @@
-/** One run from lock to history: what `start`, `run` and `backfill` have in common. */
+/** One export: what `start`, `run` and `backfill` have in common. */
 import type { App } from './app.ts';
-import { ExportError } from './core/errors.ts';
-import { exportEvents, newCounters, type PageProgress, type RunCounters } from './core/export.ts';
+import { exportEvents, type PageProgress } from './core/export.ts';
 import { nextFrontier, resumedFrontier } from './core/plan.ts';
 import { formatTicks } from './core/ticks.ts';
-import type { Outcome, PostgresSession } from './postgres/session.ts';
-import {
-  openSession,
-  type RunKind,
-  readUnfinishedBackfill,
-  type UnfinishedBackfill,
-} from './postgres/store.ts';
+import type { PostgresSession } from './postgres/session.ts';
+import { type RunKind, readUnfinishedBackfill, type UnfinishedBackfill } from './postgres/store.ts';
+import { type RunSummary, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
 export interface RunRequest {
@@ -24,15 +19,6 @@ export interface RunRequest {
   onPage?: ((progress: PageProgress) => void) | undefined;
 }
 
-export interface RunSummary {
-  runId: string;
-  kind: RunKind;
-  outcome: Outcome;
-  counters: RunCounters;
-  warnings: string[];
-  durationMs: number;
-}
-
 /** An offset is guessed so many rows too early: rows that are no events are not counted, and a few must cost no request. */
 const GUESS_MARGIN = 10;
 
@@ -43,36 +29,16 @@ interface Start {
   reachesOn: boolean;
 }
 
-/**
- * Runs once and stores how it ended. Throws what ended it, or `locked` when another worker has the organization; what was
- * committed by then stays.
- */
+/** Runs once, as `withRun` says. */
 export async function runExport(app: App, request: RunRequest): Promise<RunSummary> {
   const { organization } = app.config.source;
-  const startedAt = performance.now();
   // Read before this run has a row of its own.
   const range = { from: request.from, to: request.to };
   const unfinished =
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, organization, range)
       : undefined;
-  const session = await openSession(app.pool, {
-    organization,
-    kind: request.kind,
-    leaseMs: app.config.export.leaseMs,
-  });
-  const log = app.log.child({ organization, run: session.runId });
-  const counters = newCounters();
-  const warnings: string[] = [];
-  const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
-    await session.finish({ outcome, error, warnings, counters });
-    const durationMs = Math.round(performance.now() - startedAt);
-    const facts = { kind: request.kind, outcome, ...counters, warnings: warnings.length, durationMs };
-    log.info(error === null ? facts : { ...facts, error }, `${request.kind} ${outcome}`);
-    return { runId: session.runId, kind: request.kind, outcome, counters, warnings, durationMs };
-  };
-
-  try {
+  return withRun(app, request.kind, async ({ session, log, counters, watchers }) => {
     for (const other of await session.readLookalikes()) {
       log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
     }
@@ -88,6 +54,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
       exportEvents(app.source, session, counters, {
         ...start,
+        ...watchers,
         until: request.to,
         pageSize,
         concurrency,
@@ -97,23 +64,9 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
           log.debug(describePage(progress), 'page stored');
           request.onPage?.(progress);
         },
-        onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
-        onWarning(warning) {
-          log.warn(warning);
-          if (!warnings.includes(warning)) warnings.push(warning);
-        },
       }),
     );
-    return await end('succeeded', null);
-  } catch (error) {
-    const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';
-    const message = error instanceof Error ? error.message : String(error);
-    // The reason is thrown on; that the history could not be written must not hide it.
-    await end(outcome, app.redactor(message)).catch((err) => log.debug({ err }, 'run history not written'));
-    throw error;
-  } finally {
-    await session.release();
-  }
+  });
 }
 
 async function planStart(

@@ -11,6 +11,7 @@ import { runCommand } from './commands/run.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { startCommand } from './commands/start.ts';
 import { statusCommand } from './commands/status.ts';
+import { verifyCommand } from './commands/verify.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
 
@@ -25,6 +26,7 @@ const EXIT_CODES: Record<ErrorCode, number> = {
   database: 1,
   locked: 75,
   stalled: 75,
+  differences: 3,
   fenced: 75,
   interrupted: 75,
 };
@@ -71,6 +73,7 @@ function createProgram(context: CommandContext): Command {
     startCommand,
     runCommand,
     backfillCommand,
+    verifyCommand,
     statusCommand,
     checkCommand,
     migrateCommand,

@@ -197,7 +197,7 @@ describe('what the source deletes', () => {
     const { rows } = scene.simulator;
     await expectStored(scene, [...before, ...rows]);
     expect(await scene.query('select * from audit.gaps where organization = $1')).toMatchObject([
-      { from_ticks: before.at(-1)!.ticks!.toString(), to_ticks: rows[0]!.ticks!.toString() },
+      { from_ticks: (before.at(-1)!.ticks! + 1n).toString(), to_ticks: rows[0]!.ticks!.toString() },
     ]);
   });
 });

@@ -68,6 +68,9 @@ const rowNamed = (name: string) => {
 describe('a list full of hostile rows', () => {
   test('is read to its end, each row stored exactly or kept word for word, and every neighbour too', async () => {
     const summary = await scene.run();
+    const { counts, examples, same } = await scene.verify();
+    expect({ counts, examples }).toEqual({ counts: { missing: 0, changed: 0, gone: 0 }, examples: [] });
+    expect(same).toBe(summary.counters.inserted);
     expect(summary).toMatchObject({ outcome: 'succeeded', warnings: [] });
     const rejected = hostile.filter((row) => row.expected === 'rejected').length;
     expect(rejected).toBeGreaterThan(40);

@@ -1,25 +1,27 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
-import { ExportError } from '../core/errors.ts';
 import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
-import { type CommonOptions, parseTime, withEnvFile, withJson } from './options.ts';
-import { createProgress } from './progress.ts';
+import {
+  assertRange,
+  type CommonOptions,
+  type RangeOptions,
+  withEnvFile,
+  withJson,
+  withRange,
+} from './options.ts';
+import { createMeasure, createProgress } from './progress.ts';
 import { describeSummary } from './run.ts';
 
-interface BackfillOptions extends CommonOptions {
-  from?: bigint;
-  to?: bigint;
+interface BackfillOptions extends CommonOptions, RangeOptions {
   restart?: boolean;
 }
 
 export function backfillCommand(context: CommandContext): Command {
   const command = new Command('backfill')
     .description('read the whole list, or a range of it, again; goes on where an earlier call stopped')
-    .option('--from <time>', 'oldest time to read (inclusive)', parseTime)
-    .option('--to <time>', 'newest time to read (exclusive)', parseTime)
     .option('--restart', 'begin anew, even where an earlier call stopped half-way')
     .addHelpText(
       'after',
@@ -31,7 +33,7 @@ Examples:
   uipath-audit-export backfill
   uipath-audit-export backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00`,
     );
-  return withJson(withEnvFile(command)).action(async (options: BackfillOptions) => {
+  return withJson(withEnvFile(withRange(command))).action(async (options: BackfillOptions) => {
     await withApp(context, { envFile: options.envFile, needs: 'source' }, (app) =>
       backfill(app, context, options),
     );
@@ -41,18 +43,14 @@ Examples:
 /** Exported for the demo, which shows the same bar. */
 export async function backfill(app: App, context: CommandContext, options: BackfillOptions): Promise<void> {
   const { from, to } = options;
-  if (from !== undefined && to !== undefined && from >= to) {
-    throw new ExportError(
-      'configuration',
-      '--from must be earlier than --to: the range is half-open, [from, to).',
-    );
-  }
+  assertRange(options);
   await migrate(app.pool);
   const end =
     to === undefined
       ? undefined
       : await locate(app.source, to, { meter: newCounters(), signal: context.signal });
-  const progress = createProgress(app.log, end?.skip);
+  const progress = createProgress(app.log, 'Backfill');
+  const measure = createMeasure(end?.skip);
   try {
     const summary = await runExport(app, {
       kind: 'backfill',
@@ -60,7 +58,7 @@ export async function backfill(app: App, context: CommandContext, options: Backf
       from,
       to,
       shouldRestart: options.restart === true,
-      onPage: (page) => progress.update(page),
+      onPage: (page) => progress.update(...measure(page)),
     });
     progress.stop();
     context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));

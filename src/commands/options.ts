@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { ExportError } from '../core/errors.ts';
 import { parseTicks } from '../core/ticks.ts';
 
 export interface CommonOptions {
@@ -13,6 +14,27 @@ export function withEnvFile(command: Command): Command {
 
 export function withJson(command: Command): Command {
   return command.option('--json', 'print the result as JSON');
+}
+
+export interface RangeOptions {
+  /** Ticks. */
+  from?: bigint;
+  to?: bigint;
+}
+
+export function withRange(command: Command): Command {
+  return command
+    .option('--from <time>', 'oldest time to read (inclusive)', parseTime)
+    .option('--to <time>', 'newest time to read (exclusive)', parseTime);
+}
+
+/** Throws `configuration` for a range that holds nothing. */
+export function assertRange({ from, to }: RangeOptions): void {
+  if (from === undefined || to === undefined || from < to) return;
+  throw new ExportError(
+    'configuration',
+    '--from must be earlier than --to: the range is half-open, [from, to).',
+  );
 }
 
 /** A point in time on the command line, as ticks: a date (midnight UTC) or an RFC 3339 time with its offset. */

@@ -6,44 +6,29 @@ import type { Logger } from '../log.ts';
 const LOG_INTERVAL_MS = 5_000;
 
 export interface Progress {
-  update(page: PageProgress): void;
+  update(done: number, total: number): void;
   /** Leaves the last state standing. May be called twice. */
   stop(): void;
 }
 
-/**
- * Shows how far a backfill came: a bar with rate and time left where standard error is a terminal, log lines elsewhere.
- * `end` is the offset at which the range ends, if that is not the end of the list.
- */
-export function createProgress(log: Logger, end: number | undefined): Progress {
-  const isTerminal = process.stderr.isTTY === true;
+/** Shows how far work came: a bar with rate and time left where standard error is a terminal, log lines elsewhere. */
+export function createProgress(log: Logger, title: string): Progress {
   const startedAt = Date.now();
-  let first: number | undefined;
   let loggedAt = startedAt;
-  const bar = isTerminal ? createBar() : undefined;
-
-  const measure = (page: PageProgress) => {
-    first ??= Math.min(page.skip, page.reached);
-    const done = page.reached - first;
-    const total = Math.max(done, (end ?? page.totalCount) - first);
-    const rate = done / Math.max(0.001, (Date.now() - startedAt) / 1000);
-    return { done, total, rate, secondsLeft: (total - done) / Math.max(rate, 0.001) };
-  };
-
+  const bar = process.stderr.isTTY === true ? createBar(title) : undefined;
   return {
-    update(page) {
-      const { done, total, rate, secondsLeft } = measure(page);
-      const facts = { rate: Math.round(rate).toLocaleString('en'), left: Math.ceil(secondsLeft) };
+    update(done, total) {
+      const rate = done / Math.max(0.001, (Date.now() - startedAt) / 1000);
+      const secondsLeft = Math.ceil((total - done) / Math.max(rate, 0.001));
       if (bar) {
+        const facts = { rate: Math.round(rate).toLocaleString('en'), left: secondsLeft };
         if (!bar.isActive) bar.start(total, done, facts);
         bar.setTotal(total);
         bar.update(done, facts);
       } else if (Date.now() - loggedAt >= LOG_INTERVAL_MS) {
         loggedAt = Date.now();
-        log.info(
-          { done, total, rowsPerSecond: Math.round(rate), secondsLeft: Math.ceil(secondsLeft) },
-          'backfill under way',
-        );
+        const facts = { done, total, rowsPerSecond: Math.round(rate), secondsLeft };
+        log.info(facts, `${title.toLowerCase()} under way`);
       }
     },
     stop() {
@@ -52,7 +37,19 @@ export function createProgress(log: Logger, end: number | undefined): Progress {
   };
 }
 
-function createBar(): progress.SingleBar {
+/** How many rows a reading has done, and of how many. `end` is the offset at which it ends, if not at the list's end. */
+export function createMeasure(
+  end: number | undefined,
+): (page: PageProgress) => [done: number, total: number] {
+  let first: number | undefined;
+  return (page) => {
+    first ??= Math.min(page.skip, page.reached);
+    const done = page.reached - first;
+    return [done, Math.max(done, (end ?? page.totalCount) - first)];
+  };
+}
+
+function createBar(title: string): progress.SingleBar {
   return new progress.SingleBar(
     {
       format: (options, params, payload) => {
@@ -63,7 +60,7 @@ function createBar(): progress.SingleBar {
           params.value >= params.total
             ? 'done'
             : `${progress.Format.TimeFormat(payload.left, options, 1)} left`;
-        return `Backfill ${filled} ${Math.floor(part * 100)}%  ${counts}  ${payload.rate}/s  ${left}`;
+        return `${title} ${filled} ${Math.floor(part * 100)}%  ${counts}  ${payload.rate}/s  ${left}`;
       },
       stream: process.stderr,
       hideCursor: true,

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
-import { type RunSummary, runExport } from '../export-run.ts';
+import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
+import type { RunSummary } from '../run.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
 
 export function runCommand(context: CommandContext): Command {

@@ -63,7 +63,7 @@ function describeVerdict(subject: string, { level, headline, reasons }: Verdict,
 }
 
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
-  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
+  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark, coverage } = status;
   const facts: [string, string, string?][] = [
     ['Newest event', newestEventAt ? describeInstant(newestEventAt) : 'none yet', lag(lagMs)],
     ['Watermark', watermark?.raw ?? 'none yet'],
@@ -74,6 +74,11 @@ function describeFacts(status: OrganizationStatus, now: Date, colours: Colours):
     ],
     ['Events stored', formatNumber(status.stored)],
     ['Events at source', sourceTotal === null ? 'not known' : formatNumber(sourceTotal), 'as it last said'],
+    ...coverage.map((range, i): [string, string, string] => [
+      i === 0 ? 'Complete' : '',
+      `${describeInstant(range.from)} to ${describeInstant(range.to)}`,
+      `proven ${describeWhen(range.provenAt, now)}`,
+    ]),
     ['Rejected rows', formatNumber(status.rejected)],
     ['Gaps', formatNumber(gapCount)],
   ];

@@ -16,6 +16,8 @@ export type ErrorCode =
   | 'stalled'
   /** This worker lost its lock to another one and must not write any more. */
   | 'fenced'
+  /** The table is not what the source or the ledger says. */
+  | 'differences'
   /** A signal asked the program to stop. */
   | 'interrupted';
 

@@ -9,7 +9,7 @@ import type { EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
 import { type FrontierState, judgePage, startFrontier, type Verdict } from './frontier.ts';
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
 import { createPrefetcher } from './prefetch.ts';
-import { formatTicks } from './ticks.ts';
+import { formatTicks, ticksOfDate } from './ticks.ts';
 
 /** Everything one transaction stores. */
 export interface Batch {
@@ -24,10 +24,18 @@ export interface Batch {
   isEnd: boolean;
   /** When the run asked for its first page: what came late since then may lie behind what it has read. */
   beganAt: Date;
-  /** Rows between these ticks may have been deleted at the source before anyone read them. */
-  gap: { from: bigint; to: bigint } | undefined;
+  /** In which every event that the source shows is stored, once this batch is. May be empty. */
+  covered: CoveredRange | undefined;
   /** The run's counters so far; those of this batch's rows are added by the commit. */
   counters: RunCounters;
+}
+
+/** A half-open range of time that the run has read without a hole. */
+export interface CoveredRange {
+  from: bigint;
+  to: bigint;
+  /** It begins with the oldest event that the source still has. */
+  isFromHead: boolean;
 }
 
 /** What happened to a batch's rows. */
@@ -120,6 +128,7 @@ export async function exportEvents(
   let state = startFrontier(options);
   let known = session.known;
   let beganAt: Date | undefined;
+  let covered: CoveredRange | undefined;
   const prefetcher = createPrefetcher((request, dropped) => {
     return source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters });
   }, options.concurrency);
@@ -141,8 +150,9 @@ export async function exportEvents(
       // Everything older is taken now, whatever was known before.
       if (verdict.groups.length > 0 && (known === undefined || state.frontier > known))
         known = state.frontier;
+      covered = extendCovered(covered, verdict, { frontier: options.frontier, beganAt });
       if (!isDone && verdict.groups.length === 0 && !gap) continue;
-      const batch = batchOf(verdict, page, { gap, beganAt, counters });
+      const batch = batchOf(verdict, page, { covered, beganAt, counters });
       const result = await session.commit(batch);
       Object.assign(counters, addBatch(counters, batch, result));
       if (gap) options.onWarning?.(describeGap(gap));
@@ -153,20 +163,42 @@ export async function exportEvents(
   }
 }
 
+/**
+ * What the run has read in one piece, with this page. A list that begins later than the piece ends begins a new one. Nothing
+ * is said of the time after the run began, whatever an event is dated: more may come there.
+ */
+function extendCovered(
+  before: CoveredRange | undefined,
+  { head, state }: Verdict,
+  { frontier, beganAt }: { frontier: bigint | undefined; beganAt: Date },
+): CoveredRange | undefined {
+  const reached = before?.to ?? frontier;
+  const now = ticksOfDate(beganAt);
+  const to = state.frontier < now ? state.frontier : now;
+  if (head !== undefined && (reached === undefined || head >= reached)) {
+    return { from: head, to, isFromHead: true };
+  }
+  const from = before?.from ?? frontier;
+  return from === undefined ? undefined : { from, to, isFromHead: before?.isFromHead === true };
+}
+
 /** The retention guard: when even the oldest row is newer than what is known, rows between may be gone unread. */
-function gapBefore(head: bigint | undefined, known: bigint | undefined): Batch['gap'] {
+function gapBefore(
+  head: bigint | undefined,
+  known: bigint | undefined,
+): { from: bigint; to: bigint } | undefined {
   if (head === undefined || known === undefined || head <= known) return undefined;
   return { from: known, to: head };
 }
 
-function describeGap({ from, to }: NonNullable<Batch['gap']>): string {
+function describeGap({ from, to }: { from: bigint; to: bigint }): string {
   return (
     `The oldest event at the source is of ${formatTicks(to)}, and events were read up to ${formatTicks(from)} only: those ` +
     'between may have been deleted before they were read. The span is in audit.gaps.'
   );
 }
 
-function batchOf(verdict: Verdict, page: Page, rest: Pick<Batch, 'gap' | 'beganAt' | 'counters'>): Batch {
+function batchOf(verdict: Verdict, page: Page, rest: Pick<Batch, 'covered' | 'beganAt' | 'counters'>): Batch {
   const events: IdentifiedEvent[] = [];
   const rejected: RejectedRow[] = [];
   for (const group of verdict.groups) {

@@ -19,7 +19,7 @@ export interface IdentifiedEvent {
   ordinal: number;
 }
 
-type IdentityFields = Pick<
+export type IdentityFields = Pick<
   AuditEvent,
   'createdOnTicks' | 'source' | 'category' | 'action' | 'detailsVersion' | 'auditLogDetails'
 >;

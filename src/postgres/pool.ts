@@ -8,6 +8,8 @@ export const QUERY_TIMEOUT_MS = 130_000;
 
 export type Pool = pg.Pool;
 export type Client = pg.PoolClient;
+/** A connection, wherever it came from. */
+export type Queryable = Pick<Client, 'query'>;
 
 /** `onIdleError` hears of connections that break while nobody uses them; the pool replaces those by itself. */
 export function createPool(url: string, onIdleError: (error: Error) => void): Pool {
@@ -38,7 +40,7 @@ export function createPatientClient({ options }: Pool): pg.Client {
 }
 
 /** Runs `work` in one transaction: all of it is stored, or nothing. */
-export async function withTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
+export async function withTransaction<T>(client: Queryable, work: () => Promise<T>): Promise<T> {
   await client.query('begin');
   try {
     const result = await work();

@@ -16,17 +16,19 @@ import {
   type RunCounters,
   type RunSession,
 } from '../core/export.ts';
+import type { IdentifiedEvent } from '../core/identity.ts';
 import { knownUntil } from '../core/plan.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf, storableText } from './columns.ts';
+import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, withTransaction } from './pool.ts';
 import {
   END_RUN,
   HOLD_FENCE,
-  INSERT_GAP,
   MOVE_WATERMARK,
   NOTE_SOURCE_TOTAL,
+  RESTORE_EVENTS,
   UPDATE_RUN,
   UPSERT_EVENTS,
   UPSERT_REJECTED,
@@ -41,6 +43,19 @@ export interface StoredWatermark {
 }
 
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
+
+/** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
+export interface LedgerHead {
+  batch: string;
+  digest: string;
+}
+
+/** What the source has and the table has not. */
+export interface Restoration {
+  missing: readonly IdentifiedEvent[];
+  changed: readonly IdentifiedEvent[];
+  rejected: RejectedRow[];
+}
 
 export interface SessionFacts {
   client: Client;
@@ -59,6 +74,8 @@ export class PostgresSession implements RunSession {
   readonly stored: StoredWatermark | undefined;
   /** Whether the run's rows reach on from the watermark, so that its commits may move it. */
   movesWatermark = true;
+  /** The newest entry that this run appended to the ledger. */
+  newestEntry: LedgerHead | undefined;
 
   constructor(private readonly facts: SessionFacts) {
     this.runId = facts.runId;
@@ -71,12 +88,25 @@ export class PostgresSession implements RunSession {
 
   async commit(batch: Batch): Promise<CommitResult> {
     return this.write(`storing ${batch.events.length} events`, async () => {
-      const result = await this.upsertEvents(batch);
+      const result = await this.storeEvents(UPSERT_EVENTS, batch.events);
       const newlyRejected = await this.upsertRejected(batch.rejected);
-      await this.insertGap(batch.gap);
+      await this.extendCoverage(batch);
       await this.moveWatermark(batch);
       await this.updateRun(addBatch(batch.counters, batch, result), batch);
       return { ...result, newlyRejected };
+    });
+  }
+
+  /** For `verify --repair`: stores what is missing, and makes rows again what the source has. */
+  async restore({ missing, changed, rejected }: Restoration): Promise<{ inserted: number; updated: number }> {
+    return this.write('storing what the source has', async () => {
+      const added = await this.storeEvents(UPSERT_EVENTS, missing);
+      const restored = await this.storeEvents(RESTORE_EVENTS, changed);
+      await this.upsertRejected(rejected);
+      return {
+        inserted: added.inserted + restored.inserted,
+        updated: added.updated + restored.updated,
+      };
     });
   }
 
@@ -149,7 +179,11 @@ export class PostgresSession implements RunSession {
     lease.isBusy = true;
     try {
       return await withTransaction(client, async () => {
-        const { rowCount } = await client.query(HOLD_FENCE, [organization, this.runId]);
+        const { rowCount } = await client.query({
+          name: 'hold-fence',
+          text: HOLD_FENCE,
+          values: [organization, this.runId],
+        });
         if (rowCount !== 1) throw fenced(organization, this.runId);
         return work();
       });
@@ -160,22 +194,26 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  private async upsertEvents(batch: Batch): Promise<Omit<CommitResult, 'newlyRejected'>> {
-    const { events } = batch;
+  private async storeEvents(
+    statement: { name: string; text: string },
+    events: readonly IdentifiedEvent[],
+  ): Promise<Omit<CommitResult, 'newlyRejected'>> {
     if (events.length === 0) return { inserted: 0, updated: 0, unchanged: 0, lateTicks: [] };
     const { rows } = await this.facts.client.query<{
       inserted: string;
       updated: string;
       late_ticks: string[] | null;
-    }>(UPSERT_EVENTS, [
-      this.facts.organization,
-      this.runId,
-      this.known?.toString() ?? null,
-      ...columnsOf(events),
-    ]);
-    const inserted = Number(rows[0]!.inserted);
-    const updated = Number(rows[0]!.updated);
-    const lateTicks = (rows[0]!.late_ticks ?? []).map(BigInt);
+      batch: string | null;
+      digest: string | null;
+    }>({
+      ...statement,
+      values: [this.facts.organization, this.runId, this.known?.toString() ?? null, ...columnsOf(events)],
+    });
+    const { batch, digest, ...stored } = rows[0]!;
+    if (batch !== null && digest !== null) this.newestEntry = { batch, digest };
+    const inserted = Number(stored.inserted);
+    const updated = Number(stored.updated);
+    const lateTicks = (stored.late_ticks ?? []).map(BigInt);
     return { inserted, updated, unchanged: events.length - inserted - updated, lateTicks };
   }
 
@@ -197,12 +235,10 @@ export class PostgresSession implements RunSession {
     return rows.filter((row) => row.is_inserted).map((row) => byHash.get(row.content_hash.toString('hex'))!);
   }
 
-  private async insertGap(gap: Batch['gap']): Promise<void> {
-    if (!gap) return;
-    const { organization, client } = this.facts;
-    const { from, to } = gap;
-    const times = [formatMicroseconds(from), formatMicroseconds(to)];
-    await client.query(INSERT_GAP, [organization, this.runId, from.toString(), to.toString(), ...times]);
+  private async extendCoverage({ covered, beganAt }: Batch): Promise<void> {
+    if (!covered || covered.from >= covered.to) return;
+    const range = { ...covered, isToEnd: false, readAt: beganAt };
+    await extendCoverage(this.facts.client, this.facts.organization, this.runId, range);
   }
 
   private async moveWatermark(batch: Batch): Promise<void> {
@@ -212,39 +248,48 @@ export class PostgresSession implements RunSession {
       return;
     }
     const newest = batch.events.at(-1)?.event;
-    await client.query(MOVE_WATERMARK, [
-      organization,
-      newest?.createdOnTicks.toString() ?? null,
-      newest?.createdOnRaw ?? null,
-      newest ? formatMicroseconds(newest.createdOnTicks) : null,
-      batch.beganAt,
-      batch.skip,
-      batch.totalCount,
-      batch.frontier.toString(),
-      batch.isEnd,
-    ]);
+    await client.query({
+      name: 'move-watermark',
+      text: MOVE_WATERMARK,
+      values: [
+        organization,
+        newest?.createdOnTicks.toString() ?? null,
+        newest?.createdOnRaw ?? null,
+        newest ? formatMicroseconds(newest.createdOnTicks) : null,
+        batch.beganAt,
+        batch.skip,
+        batch.totalCount,
+        batch.frontier.toString(),
+        batch.isEnd,
+      ],
+    });
   }
 
   private async updateRun(counters: RunCounters, reached: Batch | undefined): Promise<void> {
-    await this.facts.client.query(UPDATE_RUN, [
-      this.runId,
-      counters.pages,
-      counters.requests,
-      counters.retries,
-      counters.rowsRead,
-      counters.inserted,
-      counters.updated,
-      counters.unchanged,
-      counters.rejected,
-      counters.late,
-      reached?.frontier.toString() ?? null,
-      reached?.skip ?? null,
-      reached?.totalCount ?? null,
-    ]);
+    await this.facts.client.query({
+      name: 'update-run',
+      text: UPDATE_RUN,
+      values: [
+        this.runId,
+        counters.pages,
+        counters.requests,
+        counters.retries,
+        counters.rowsRead,
+        counters.inserted,
+        counters.updated,
+        counters.unchanged,
+        counters.rejected,
+        counters.late,
+        reached?.frontier.toString() ?? null,
+        reached?.skip ?? null,
+        reached?.totalCount ?? null,
+      ],
+    });
   }
 }
 
-function hashOf(text: string): Buffer {
+/** The key of a rejected row. */
+export function hashOf(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 

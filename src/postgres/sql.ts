@@ -1,15 +1,35 @@
-/** The statements of one run's commits. */
+/** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
 
 /** Refuses a worker that was overtaken: only the run that the watermark row names may write. $1 organization, $2 run. */
 export const HOLD_FENCE = `
   select 1 from audit.watermarks where organization = $1 and run_id = $2 for update`;
 
+/** Columns that a re-read may find changed: the others are what `event_id` is made of, or follow from it. */
+const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
+const FIXED = [
+  'created_on_ticks',
+  'category',
+  'action',
+  'source',
+  'details_version',
+  'details_raw',
+  'details',
+  'ordinal',
+];
+
+/** One statement's time, as the canonical text of a ledger entry has it. */
+export const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+const contentDigestOf = (row: string) =>
+  `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
+
 /**
- * Stores events once. Rows that are stored already and differ in what may change are rewritten; the others are not
- * touched, so that a re-read leaves no dead tuples. $1 organization, $2 run, $3 ticks before which
- * a new event came late, then columnsOf().
+ * Stores events once, and appends to the ledger what that inserted or changed. Rows that are stored already and differ
+ * in `comparedColumns` are rewritten; the others are not touched, so that a re-read leaves no dead tuples.
+ * $1 organization, $2 run, $3 ticks before which a new event came late, then columnsOf().
  */
-export const UPSERT_EVENTS = `
+const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
+  name,
+  text: `
   with incoming as (
     select * from unnest(
       $4::timestamptz[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
@@ -19,31 +39,69 @@ export const UPSERT_EVENTS = `
       created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name, email, message,
       details_version, details_raw, is_parsable, extra, is_extra_exact, raw, ordinal
     )
+  ), head as materialized (
+    -- The fence is held, so nobody else appends.
+    select coalesce(newest.batch, 0) as batch, newest.digest
+    from (select) one left join lateral (
+      select batch, digest from audit.ledger where organization = $1 order by batch desc limit 1
+    ) newest on true
   ), written as (
     insert into audit.events as stored (
-      organization, run_id, created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name,
-      email, message, details_version, details_raw, details, extra, raw, ordinal
+      organization, run_id, batch, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+      user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
     )
     select
-      $1, $2, created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name,
-      email, message, details_version, details_raw,
+      $1, $2, head.batch + 1, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+      user_name, email, message, details_version, details_raw,
       case when is_parsable and pg_input_is_valid(details_raw, 'jsonb') then details_raw::jsonb end,
       case when is_extra_exact or pg_input_is_valid(extra, 'jsonb') then extra::jsonb end,
       raw, ordinal
-    from incoming
+    from incoming, head
     on conflict (organization, created_on, event_id) do update set
-      user_name = excluded.user_name, email = excluded.email, message = excluded.message, extra = excluded.extra,
-      raw = excluded.raw, created_on_raw = excluded.created_on_raw, updated_at = now()
-    where (stored.user_name, stored.email, stored.message, stored.extra, stored.raw, stored.created_on_raw)
+      ${comparedColumns.map((column) => `${column} = excluded.${column}`).join(', ')}, updated_at = now()
+    where (${comparedColumns.map((column) => `stored.${column}`).join(', ')})
       is distinct from
-      (excluded.user_name, excluded.email, excluded.message, excluded.extra, excluded.raw, excluded.created_on_raw)
-    returning xmax = 0 as is_inserted, created_on_ticks
+      (${comparedColumns.map((column) => `excluded.${column}`).join(', ')})
+    returning xmax = 0 as is_inserted, created_on, created_on_ticks, event_id, batch, ${contentDigestOf('stored')} as digest
+  ), changed as (
+    insert into audit.ledger_changes (organization, row_batch, event_id, batch, old_digest, new_digest)
+    select $1, written.batch, written.event_id, head.batch + 1, before.digest, written.digest
+    from head, written cross join lateral (
+      -- The statement's snapshot: the row as it was. The limit keeps it a look-up.
+      select ${contentDigestOf('e')} as digest from audit.events e
+      where e.organization = $1 and e.created_on = written.created_on and e.event_id = written.event_id limit 1
+    ) before
+    where not is_inserted
+    returning event_id, old_digest, new_digest
+  ), entry as (
+    select
+      (select string_agg(uuid_send(event_id) || old_digest || new_digest, ''::bytea order by event_id) from changed) as changes,
+      coalesce(string_agg(uuid_send(event_id) || digest, ''::bytea) filter (where is_inserted), '') as inserted,
+      count(*) filter (where is_inserted) as rows_inserted,
+      count(*) filter (where not is_inserted) as rows_changed,
+      min(created_on) filter (where is_inserted) as from_at,
+      max(created_on) filter (where is_inserted) as to_at,
+      array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $3) as late_ticks
+    from written
+  ), appended as (
+    insert into audit.ledger (
+      organization, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
+    )
+    select $1, head.batch + 1, $2, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
+      sha256(convert_to(array_to_json(array[
+        $1::text, (head.batch + 1)::text, $2::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
+        encode(sha256(inserted), 'hex'), encode(sha256(coalesce(changes, '')), 'hex'), encode(head.digest, 'hex')
+      ])::text, 'UTF8'))
+    from entry, head where rows_inserted + rows_changed > 0
+    returning batch, digest
   )
-  select
-    count(*) filter (where is_inserted) as inserted,
-    count(*) filter (where not is_inserted) as updated,
-    array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $3) as late_ticks
-  from written`;
+  select rows_inserted as inserted, rows_changed as updated, late_ticks, appended.batch, encode(appended.digest, 'hex') as digest
+  from entry left join appended on true`,
+});
+
+export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
+/** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
+export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
 /** $1 organization, $2 run, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
 export const UPSERT_REJECTED = `
@@ -52,12 +110,6 @@ export const UPSERT_REJECTED = `
   from unnest($3::bytea[], $4::text[], $5::bytea[], $6::text[]) as t (content_hash, source_text, source_bytes, reason)
   on conflict (organization, content_hash) do update set last_seen_at = now()
   returning xmax = 0 as is_inserted, content_hash`;
-
-export const INSERT_GAP = `
-  insert into audit.gaps (organization, run_id, from_ticks, to_ticks, from_at, to_at)
-  values ($1, $2, $3, $4, $5, $6)
-  on conflict (organization, from_ticks) do update set to_ticks = excluded.to_ticks, to_at = excluded.to_at
-  where gaps.to_ticks < excluded.to_ticks`;
 
 /**
  * Moves the watermark forward only. `read_at` and `next_skip` belong to it, so they change only once the run has read

@@ -5,6 +5,7 @@ import { type Client, type Pool, withTransaction } from './pool.ts';
 
 const LAST_RUNS = 10;
 const NEWEST_GAPS = 20;
+const NEWEST_RANGES = 20;
 /** Whoever looks at the state would rather hear that the database is slow than wait for it. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 
@@ -35,11 +36,21 @@ export interface OrganizationStatus {
   gapCount: number;
   /** The newest gaps, at most 20. */
   gaps: Gap[];
+  /** The newest ranges of time that are known to be complete, newest first, at most 20. */
+  coverage: Coverage[];
   /** The newest runs, newest first, at most 10. */
   runs: RunRecord[];
 }
 
-/** A span of time whose events the source may have deleted before they were read. */
+/** A half-open range of time in which every event that the source showed is stored. */
+export interface Coverage {
+  from: Date;
+  to: Date;
+  /** Each part of it that the source still had was read at this time or later. */
+  provenAt: Date;
+}
+
+/** A span between two of those: the source may have deleted its events before they were read, or nobody asked for them. */
 export interface Gap {
   from: Date;
   to: Date;
@@ -106,7 +117,13 @@ async function readOrganizations(
   for (const row of rows) {
     const runs = await client.query<RunRow>(RUNS, [row.organization, LAST_RUNS]);
     const gaps = await client.query<Gap>(GAPS, [row.organization, NEWEST_GAPS]);
-    organizations.push({ ...toOrganization(row, readAt), gaps: gaps.rows, runs: runs.rows.map(toRun) });
+    const coverage = await client.query<Coverage>(COVERAGE, [row.organization, NEWEST_RANGES]);
+    organizations.push({
+      ...toOrganization(row, readAt),
+      gaps: gaps.rows,
+      coverage: coverage.rows,
+      runs: runs.rows.map(toRun),
+    });
   }
   return organizations;
 }
@@ -131,6 +148,10 @@ const GAPS = `
   select from_at as "from", to_at as "to", noticed_at as "noticedAt", run_id as "runId"
   from audit.gaps where organization = $1 order by to_ticks desc limit $2`;
 
+const COVERAGE = `
+  select from_at as "from", to_at as "to", proven_at as "provenAt"
+  from audit.coverage where organization = $1 order by from_ticks desc limit $2`;
+
 interface OrganizationRow {
   organization: string;
   created_on_ticks: string | null;
@@ -143,7 +164,10 @@ interface OrganizationRow {
   gap_count: string;
 }
 
-function toOrganization(row: OrganizationRow, readAt: Date): Omit<OrganizationStatus, 'gaps' | 'runs'> {
+function toOrganization(
+  row: OrganizationRow,
+  readAt: Date,
+): Omit<OrganizationStatus, 'gaps' | 'coverage' | 'runs'> {
   const { created_on_ticks: ticks, created_on_raw: raw } = row;
   return {
     organization: row.organization,

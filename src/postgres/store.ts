@@ -4,7 +4,7 @@ import { translateDatabaseError } from './errors.ts';
 import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
 import { PostgresSession, type StoredWatermark } from './session.ts';
 
-export type RunKind = 'run' | 'recheck' | 'backfill';
+export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 
 /** A connection that says nothing for so long is ended by the server, and its lock with it. */
 const LEASE_MS = 60_000;
@@ -80,11 +80,7 @@ async function beginRun(client: Client, organization: string, kind: RunKind) {
       [organization, kind, `${hostname()} process ${process.pid}`],
     );
     const runId = run.rows[0]!.run_id;
-    const { rows } = await client.query<{
-      created_on_ticks: string | null;
-      read_at: Date;
-      next_skip: string;
-    }>(
+    const { rows } = await client.query<WatermarkRow>(
       `insert into audit.watermarks (organization, run_id) values ($1, $2)
        on conflict (organization) do update set run_id = excluded.run_id, updated_at = now()
        returning created_on_ticks, read_at, next_skip`,
@@ -94,11 +90,26 @@ async function beginRun(client: Client, organization: string, kind: RunKind) {
   });
 }
 
-function toWatermark(row: {
+/** The organization's watermark, outside of any run. */
+export async function readWatermark(pool: Pool, organization: string): Promise<StoredWatermark | undefined> {
+  try {
+    const { rows } = await pool.query<WatermarkRow>(
+      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
+      [organization],
+    );
+    return rows[0] && toWatermark(rows[0]);
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading the watermark');
+  }
+}
+
+interface WatermarkRow {
   created_on_ticks: string | null;
   read_at: Date;
   next_skip: string;
-}): StoredWatermark | undefined {
+}
+
+function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
   if (row.created_on_ticks === null) return undefined;
   return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
 }

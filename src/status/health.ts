@@ -1,6 +1,6 @@
 import { ExportError } from '../core/errors.ts';
-import type { RunSummary } from '../export-run.ts';
 import { createRedactor } from '../redaction.ts';
+import type { RunSummary } from '../run.ts';
 
 type RunKind = RunSummary['kind'];
 

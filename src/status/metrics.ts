@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { PageProgress, RunCounters } from '../core/export.ts';
 import { dateOfTicks } from '../core/ticks.ts';
-import type { RunSummary } from '../export-run.ts';
 import type { StatusReport } from '../postgres/status.ts';
+import type { RunSummary } from '../run.ts';
 import { outcomeOf } from './health.ts';
 
 const PREFIX = 'uipath_audit_export_';
@@ -151,7 +151,10 @@ function createStatusGauges(registry: Registry) {
   );
   const source = perOrganization('source_events', 'Events at the source as it last said.');
   const stored = perOrganization('stored_events', 'Events stored, also those the source has deleted since.');
-  const gaps = perOrganization('gaps', 'Spans that the source may have deleted before they were read.');
+  const gaps = perOrganization(
+    'gaps',
+    'Spans of time that are not known to be complete, between two that are.',
+  );
   const rejected = perOrganization('rejected_rows', 'Rows kept word for word in audit.rejected_events.');
   return {
     set({ migrations, organizations }: StatusReport) {

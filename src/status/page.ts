@@ -63,7 +63,7 @@ ${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${reason}</l
 }
 
 function renderOrganization(status: OrganizationStatus, verdict: Verdict, now: Date): Html {
-  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount } = status;
+  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, coverage } = status;
   return html`<h2>${status.organization}</h2>
 ${renderVerdict(verdict)}
 <dl>
@@ -72,8 +72,9 @@ ${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs), 'age
 ${renderFact('Last success', lastSuccessAt ? describeWhen(lastSuccessAt, now) : 'none yet', lastSuccessAt && renderTime(lastSuccessAt))}
 ${renderFact('Events stored', formatNumber(status.stored), 'also those the source has deleted since')}
 ${renderFact('Events at the source', sourceTotal === null ? 'not known' : formatNumber(sourceTotal), 'as it last said')}
+${coverage.map((range) => renderFact('Complete', `from ${describeInstant(range.from)}`, html`to ${renderTime(range.to)}, proven ${describeWhen(range.provenAt, now)}`))}
 ${renderFact('Rejected rows', formatNumber(status.rejected), 'kept word for word in audit.rejected_events')}
-${renderFact('Gaps', formatNumber(gapCount), 'spans perhaps deleted before they were read')}
+${renderFact('Gaps', formatNumber(gapCount), 'spans not known to be complete')}
 </dl>
 ${renderRuns(status, verdict, now)}
 ${gapCount > 0 && renderGaps(status)}`;

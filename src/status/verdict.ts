@@ -103,7 +103,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   const newest = gaps[0];
   if (newest) {
     notes.push(
-      `${count(gapCount, 'gap')}: the source may have deleted events before they were read. The newest lies between ` +
+      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or nobody asked for them. The newest lies between ` +
         `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, noticed ${describeWhen(newest.noticedAt, now)}.`,
     );
   }

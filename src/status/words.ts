@@ -24,9 +24,9 @@ export function describeInstant(at: Date): string {
   return `${at.toISOString().replace('T', ' ').split('.')[0]} UTC`;
 }
 
-/** `1 run`, `2,000 runs`. */
-export function count(number: number, noun: string): string {
-  return `${formatNumber(number)} ${noun}${number === 1 ? '' : 's'}`;
+/** `1 run`, `2,000 runs`; `1 entry`, `2 entries`. */
+export function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${formatNumber(number)} ${number === 1 ? noun : plural}`;
 }
 
 export function formatNumber(number: number): string {

@@ -137,7 +137,10 @@ describe('the frontier rule, over a source that changes between any two requests
       fc.asyncProperty(moving, reading, async (options, how) => {
         const source = new ModelSource(options);
         const store = new ModelStore();
-        store.afterCommit = (batch) => expectNothingLost(source, store, BEFORE_ALL, batch.frontier);
+        store.afterCommit = ({ frontier, covered }) => {
+          expectNothingLost(source, store, BEFORE_ALL, frontier);
+          if (covered) expectNothingLost(source, store, covered.from, covered.to);
+        };
         await read(source, store, how);
       }),
       { numRuns: RUNS },

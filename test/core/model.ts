@@ -1,6 +1,6 @@
 /** A source and a store in memory, for properties: the list changes between any two requests. */
 import type { AuditEvent, EventSource, Page, SourceRow } from '../../src/core/event.ts';
-import type { Batch, CommitResult, RunSession } from '../../src/core/export.ts';
+import type { Batch, CommitResult, CoveredRange, RunSession } from '../../src/core/export.ts';
 
 /** A row and the rows without readable `createdOn` that follow it; they move together. */
 interface Block {
@@ -150,7 +150,8 @@ export class ModelStore implements RunSession {
   known: bigint | undefined;
   newest: bigint | undefined;
   skip = 0;
-  gaps: { from: bigint; to: bigint }[] = [];
+  /** What the run read in one piece each. */
+  pieces: CoveredRange[] = [];
   commitsLeft = Number.POSITIVE_INFINITY;
   afterCommit: (batch: Batch) => void = () => {};
 
@@ -163,12 +164,21 @@ export class ModelStore implements RunSession {
         this.newest === undefined || event.createdOnTicks > this.newest ? event.createdOnTicks : this.newest;
     }
     for (const { text } of batch.rejected) this.rejected.add(text);
-    if (batch.gap) this.gaps.push(batch.gap);
+    if (batch.covered?.from === this.pieces.at(-1)?.from) this.pieces.pop();
+    if (batch.covered) this.pieces.push(batch.covered);
     this.skip = batch.skip;
     const inserted = this.events.size - before;
     this.afterCommit(batch);
     const unchanged = batch.events.length - inserted;
     return { inserted, updated: 0, unchanged, newlyRejected: [], lateTicks: [] };
+  }
+
+  /** What lies between the pieces. */
+  get gaps(): { from: bigint; to: bigint }[] {
+    return this.pieces.slice(1).flatMap(({ from }, i) => {
+      const before = this.pieces[i]!;
+      return from > before.to ? [{ from: before.to, to: from }] : [];
+    });
   }
 
   /** What is stored, as text → how often. */

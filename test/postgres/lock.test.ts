@@ -178,7 +178,7 @@ describe('the lease', () => {
     ['between two commits', ''],
     [
       'in the middle of a transaction',
-      `begin; insert into audit.gaps values ('half', 1, 2, now(), now(), now(), 0)`,
+      `begin; insert into audit.coverage values ('half', 1, 2, now(), now(), now(), now(), 0)`,
     ],
   ])(
     'ends a worker that stands still %s, and with it its lock and what it had not committed',
@@ -191,7 +191,7 @@ describe('the lease', () => {
         (result) => !(result instanceof Error),
       );
       await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'database-away' });
-      expect(await bench.query(`select * from audit.gaps where organization = 'half'`)).toEqual([]);
+      expect(await bench.query(`select * from audit.coverage where organization = 'half'`)).toEqual([]);
       const abandoned = { outcome: 'abandoned', error: 'the process ended without a word' };
       expect(await runs()).toMatchObject([abandoned, { outcome: null, error: null }]);
     },

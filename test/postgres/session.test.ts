@@ -139,12 +139,13 @@ describe('a commit that fails leaves rows, watermark and run as they were', () =
   ])('%s', async (_, body, kind, where, code) => {
     await (await begin()).commit(batchOf([eventAt(TEN)]));
     const session = await begin();
-    const look = () => Promise.all([rowsOf('events'), rowsOf('watermarks'), rowsOf('runs'), rowsOf('gaps')]);
+    const look = () =>
+      Promise.all([rowsOf('events'), rowsOf('watermarks'), rowsOf('runs'), rowsOf('coverage')]);
     const before = await look();
     await bench.query(refusing(body));
     await bench.query(`create ${kind} refuse ${where} for each row execute function refuse()`);
     const batch = batchOf([eventAt(TEN, { message: 'changed' }), eventAt(ELEVEN)], {
-      gap: { from: 0n, to: 10n },
+      covered: { from: 0n, to: 10n, isFromHead: true },
       rejected: [{ reason: 'odd', text: '5' }],
     });
     try {
@@ -239,16 +240,6 @@ describe('rows that are no events', () => {
 });
 
 describe('beside the rows', () => {
-  test('a gap is recorded once', async () => {
-    const session = await begin();
-    const gap = { from: ticksAt(TEN), to: ticksAt(ELEVEN) };
-    await session.commit(batchOf([], { gap }));
-    await session.commit(batchOf([], { gap }));
-    expect(await rowsOf('gaps')).toMatchObject([
-      { from_at: '2026-01-01 10:00:00+00', to_at: '2026-01-01 11:00:00+00', run_id: session.runId },
-    ]);
-  });
-
   test.each([
     ['a range', ticksAt(TEN), ticksAt(ELEVEN), '2026-01-01 10:00:00+00', '2026-01-01 11:00:00+00'],
     ['a range that begins in 1970', 0n, undefined, '1970-01-01 00:00:00+00', null],

@@ -110,7 +110,19 @@ describe('an organization', () => {
     simulator.deleteHead(1);
     simulator.append([eventAt(30)]);
     const { runId } = await run();
-    const { gaps, gapCount } = await statusOf(organization);
+    const { gaps, gapCount, coverage } = await statusOf(organization);
+    expect(coverage).toEqual([
+      {
+        from: new Date('2024-01-01T01:00:30Z'),
+        to: new Date('2024-01-01T01:00:30Z'),
+        provenAt: expect.any(Date),
+      },
+      {
+        from: new Date('2024-01-01T01:00:01Z'),
+        to: new Date('2024-01-01T01:00:01Z'),
+        provenAt: expect.any(Date),
+      },
+    ]);
     expect(gapCount).toBe(1);
     expect(gaps).toEqual([
       {

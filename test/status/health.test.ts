@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../src/core/errors.ts';
 import { newCounters } from '../../src/core/export.ts';
-import type { RunSummary } from '../../src/export-run.ts';
+import type { RunSummary } from '../../src/run.ts';
 import { createHealth, unreadyReasons } from '../../src/status/health.ts';
 
 const summary: RunSummary = {
@@ -11,6 +11,7 @@ const summary: RunSummary = {
   counters: newCounters(),
   warnings: [],
   durationMs: 5,
+  ledger: null,
 };
 
 function healthOfReadyProcess() {

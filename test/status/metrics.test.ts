@@ -45,7 +45,7 @@ describe('counters', () => {
     counters.requests = 5;
     metrics.observeRun({
       ...{ runId: '1', kind: 'run', outcome: 'succeeded', warnings: [] },
-      ...{ counters, durationMs: 2_500 },
+      ...{ counters, durationMs: 2_500, ledger: null },
     });
     expect(await scrape(metrics)).toMatchObject({
       pages_total: 2,

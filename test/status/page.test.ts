@@ -54,6 +54,13 @@ describe('the page', () => {
     expect(text.split('HTTP 503')).toHaveLength(2);
   });
 
+  test('shows what is known to be complete, and when that was proven', () => {
+    const range = { from: minutesAgo(300), to: minutesAgo(5), provenAt: minutesAgo(3) };
+    expect(textOf(pageOf({ coverage: [range] }))).toMatch(
+      /Complete\s+from .+ UTC to .+ UTC\s*, proven 3 minutes ago/,
+    );
+  });
+
   test('shows gaps', () => {
     const gap = { from: minutesAgo(300), to: minutesAgo(200), noticedAt: minutesAgo(5), runId: '7' };
     const text = textOf(pageOf({ gapCount: 21, gaps: [gap] }));

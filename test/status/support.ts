@@ -39,6 +39,7 @@ export function organizationStatus(given: Partial<OrganizationStatus> = {}): Org
     rejected: 0,
     gapCount: 0,
     gaps: [],
+    coverage: [],
     runs: [runRecord()],
     ...given,
   };

@@ -41,7 +41,7 @@ export function batchOf(events: readonly AuditEvent[], rest: Partial<Batch> = {}
     totalCount: events.length,
     isEnd: true,
     beganAt: new Date('2026-01-01T12:00:00Z'),
-    gap: undefined,
+    covered: undefined,
     counters: newCounters(),
     ...rest,
   };

@@ -2,13 +2,16 @@
 import pg from 'pg';
 import type { App } from '../../src/app.ts';
 import { parseConfig, secretsOf } from '../../src/config.ts';
-import { type RunRequest, type RunSummary, runExport } from '../../src/export-run.ts';
+import { type RunRequest, runExport } from '../../src/export-run.ts';
 import { createLog } from '../../src/log.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
 import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import { createRedactor } from '../../src/redaction.ts';
+import type { RunSummary } from '../../src/run.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { createUipathSource } from '../../src/uipath/client.ts';
+import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/verify-ledger.ts';
+import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/verify-source.ts';
 import type { Row } from './compare.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
@@ -34,6 +37,10 @@ export interface Scene {
   /** Every line logged, parsed. */
   lines: Row[];
   run(request?: Partial<RunRequest>): Promise<RunSummary>;
+  /** Compares the table with the source, over everything unless a range is given. */
+  verify(request?: Partial<VerifyRequest>): Promise<SourceReport>;
+  /** Compares the table with its ledger. */
+  verifyLedger(request?: Partial<LedgerRequest>): Promise<LedgerReport>;
   /** Requests for pages that the server saw while `work` ran. */
   countRequests(work: () => Promise<unknown>): Promise<number>;
   /** The rows of a query; `$1` is the organization. */
@@ -117,6 +124,20 @@ function createScene(
     organization,
     query,
     run: (request) => runExport(app, { kind: 'run', signal: new AbortController().signal, ...request }),
+    verify: (request) =>
+      verifyAgainstSource(app, {
+        ...{ from: undefined, to: undefined, shouldRepair: false, onPage: () => {} },
+        signal: new AbortController().signal,
+        ...request,
+      }),
+    async verifyLedger(request) {
+      const reports = await verifyLedgers(app.pool, {
+        ...{ organization, from: undefined, to: undefined, noted: undefined, onRows: () => {} },
+        signal: new AbortController().signal,
+        ...request,
+      });
+      return reports[0]!;
+    },
     async countRequests(work) {
       const before = simulator.counts.list;
       await work();

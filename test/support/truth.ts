@@ -19,6 +19,17 @@ export async function expectStored(
   const kept = (await scene.query(KEPT_ASIDE)).map(({ bytes }) => (bytes as Buffer).toString());
   const rejected = sent.filter((row) => !isEvent(row)).map(({ text }) => text);
   expectSame(kept, [...new Set(rejected)]);
+  await expectWholeLedger(scene);
+}
+
+/** Each stored row is listed by the ledger, and as it is stored. */
+async function expectWholeLedger(scene: Scene): Promise<void> {
+  const { counts, examples } = await scene.verifyLedger();
+  const { mended: _mended, ...faults } = counts;
+  expect({ ...faults, examples: examples.filter(({ kind }) => kind !== 'mended') }).toEqual({
+    ...{ edited: 0, deleted: 0, inserted: 0, broken: 0 },
+    examples: [],
+  });
 }
 
 /** For a list that moved: all that the source shows is stored, and nothing that it never showed or more often than it did. */
@@ -31,6 +42,7 @@ export async function expectNothingLostOrDoubled(scene: Scene): Promise<void> {
   const doubled = withoutEach(stored, [...shown, ...gone]);
   expect({ lost: lost.map(shorten), doubled: doubled.map(shorten) }).toEqual({ lost: [], doubled: [] });
   expectOwnIds(events);
+  await expectWholeLedger(scene);
 }
 
 export function expectOwnIds(events: readonly Row[]): void {

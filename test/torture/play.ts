@@ -89,7 +89,9 @@ async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boo
     isMissed = error instanceof Missed;
     if (!isMissed) fail(error);
   }
-  await settle(round).catch(fail);
+  await settle(round)
+    .then(() => verify(round))
+    .catch(fail);
   broken.push(...[await stopWatching()].flatMap((sentence) => sentence ?? []));
   const verdict = await judge(pool, simulator, target);
   const all = [...broken, ...verdict.broken];
@@ -143,6 +145,13 @@ async function runUntilDone(round: Round): Promise<void> {
       throw new Error(`the last run ended with ${code}:\n${stderr}`);
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
+}
+
+/** In every other round the program's own verdict is asked for as well. */
+async function verify(round: Round): Promise<void> {
+  if (round.chance(0.5)) return;
+  const { code, stdout, stderr } = await within(QUIET_MS, round.start('verify').ended, 'verify');
+  round.demand(code === 0, `verify ended with ${code}: ${stdout}${stderr}`);
 }
 
 async function hasSucceededSince(round: Round, since: Date): Promise<boolean> {

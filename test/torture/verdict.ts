@@ -80,6 +80,17 @@ const PROMISES = `
   select format('events are stored by run %s, which is not in the history', run_id)
   from stored where run_id not in (select run_id from runs)
   union all
+  select format('ledger entry %s lists %s rows, and %s are stored', batch, rows_inserted, coalesce(events, 0))
+  from (select * from audit.ledger where organization = $1) entries left join (
+    select batch, count(*) as events from audit.events where organization = $1 group by batch
+  ) rows using (batch) where rows_inserted <> coalesce(events, 0)
+  union all
+  select format('ledger entry %s does not follow the one before', batch) from (
+    select batch, previous_digest, lag(digest) over (order by batch) as digest_before,
+      row_number() over (order by batch) as number
+    from audit.ledger where organization = $1
+  ) chain where previous_digest is distinct from digest_before or batch <> number
+  union all
   select 'rows were rejected' where exists (select from audit.rejected_events where organization = $1)`;
 
 export interface Verdict extends Differences {

@@ -1,0 +1,100 @@
+/** What `verify` found, in lines for a terminal. */
+import type { LedgerFinding } from '../core/ledger.ts';
+import { formatTicks } from '../core/ticks.ts';
+import { count, formatNumber } from '../status/words.ts';
+import { countTamperings, type LedgerReport } from '../verify-ledger.ts';
+import { countDifferences, type SourceReport } from '../verify-source.ts';
+import { type Colours, printable } from './terminal.ts';
+
+export interface Verification {
+  organization: string;
+  /** `null` where no source was asked. */
+  source: SourceReport | null;
+  ledger: LedgerReport;
+}
+
+type Line = [name: string, count: number, meaning: string, isFault?: boolean];
+
+export function describeVerification(verifications: readonly Verification[], colours: Colours): string[] {
+  if (verifications.length === 0) return ['Nothing is stored yet.'];
+  const parts = verifications.map(({ organization, source, ledger }) => [
+    describeOrganization(organization, { source, ledger }, colours),
+    ...(source ? [...describeSource(source, colours), ''] : []),
+    ...describeLedger(ledger, colours),
+    ...describeHead(ledger, colours),
+  ]);
+  return parts.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]));
+}
+
+function describeOrganization(
+  organization: string,
+  { source, ledger }: Pick<Verification, 'source' | 'ledger'>,
+  colours: Colours,
+): string {
+  const faults = (source ? countDifferences(source) : 0) + countTamperings(ledger);
+  const name = colours.bold(printable(organization));
+  if (faults > 0) return `${colours.red('✗')} ${name}  ${colours.red('The table is not as it should be')}`;
+  const what = source ? 'The table has what the source has' : 'The table is as the worker wrote it';
+  return `${colours.green('✓')} ${name}  ${colours.green(what)}`;
+}
+
+function describeSource(source: SourceReport, colours: Colours): string[] {
+  const { events, stored, same, counts, repaired, requests, runId, examples } = source;
+  const lines: Line[] = [
+    ['same', same, ''],
+    ['missing', counts.missing, 'at the source, not stored', true],
+    ['changed', counts.changed, 'stored otherwise than the source has it', true],
+    ['no longer at the source', counts.gone, 'deleted there since; expected'],
+  ];
+  if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
+  const read = `${count(events, 'event')} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
+  return [
+    `  ${colours.bold('Against the source')}  ${colours.dim(read)}`,
+    ...describeLines(lines, colours),
+    ...examples
+      .filter(({ kind }) => kind !== 'gone')
+      .map(({ kind, createdOnTicks, eventId, fields }) => {
+        const differing = fields.length > 0 ? `  ${fields.join(', ')}` : '';
+        return colours.dim(`    ${kind}  ${formatTicks(createdOnTicks)}  ${eventId}${differing}`);
+      }),
+  ];
+}
+
+function describeLedger({ entries, rows, counts, examples }: LedgerReport, colours: Colours): string[] {
+  const lines: Line[] = [
+    ['edited by hand', counts.edited, 'not as the worker last wrote them', true],
+    ['deleted by hand', counts.deleted, 'listed by the ledger, not there', true],
+    ['inserted by hand', counts.inserted, 'there, not listed by the ledger', true],
+    ['broken entries', counts.broken, 'of the ledger itself', true],
+    ['mended since', counts.mended, 'edited or deleted by hand once, and put right by a later run'],
+  ];
+  return [
+    `  ${colours.bold('Against the ledger')}  ${colours.dim(`${count(entries, 'entry', 'entries')}, ${count(rows, 'row')} listed`)}`,
+    ...describeLines(lines, colours),
+    ...examples.map((finding) => colours.dim(describeFinding(finding))),
+  ];
+}
+
+function describeFinding({ kind, batch, eventId, createdOn, reason }: LedgerFinding): string {
+  const what = [createdOn, eventId].filter((part) => part !== null).join('  ');
+  return printable(`    ${kind}  entry ${batch}  ${what && `${what}  `}${reason}`);
+}
+
+function describeLines(lines: readonly Line[], colours: Colours): string[] {
+  return lines.map(([name, number, meaning, isFault]) => {
+    const shown = formatNumber(number).padStart(11);
+    const coloured = isFault && number > 0 ? colours.red(shown) : shown;
+    return `    ${name.padEnd(24)}${coloured}  ${colours.dim(meaning)}`.trimEnd();
+  });
+}
+
+function describeHead({ head }: LedgerReport, colours: Colours): string[] {
+  if (!head) return [];
+  const entry = `${head.organization}/${head.batch}/${head.digest}`;
+  return [
+    '',
+    '  Newest entry of the ledger; noted where the database administrators cannot write, it proves later that the',
+    '  chain was not rewritten (verify --expect ENTRY):',
+    `    ${colours.bold(printable(entry))}`,
+  ];
+}

@@ -1,0 +1,153 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
+import { ExportError } from '../core/errors.ts';
+import { newCounters } from '../core/export.ts';
+import { locate } from '../core/locate.ts';
+import { formatTicks } from '../core/ticks.ts';
+import { readMigrations } from '../postgres/migrate.ts';
+import { countTamperings, type LedgerReport, type NotedEntry, verifyLedgers } from '../verify-ledger.ts';
+import { countDifferences, type SourceReport, verifyAgainstSource } from '../verify-source.ts';
+import {
+  assertRange,
+  type CommonOptions,
+  type RangeOptions,
+  withEnvFile,
+  withJson,
+  withRange,
+} from './options.ts';
+import { createMeasure, createProgress } from './progress.ts';
+import { coloursFor } from './terminal.ts';
+import { describeVerification, type Verification } from './verify-report.ts';
+
+interface VerifyOptions extends CommonOptions, RangeOptions {
+  repair?: boolean;
+  offline?: boolean;
+  expect?: NotedEntry;
+}
+
+export function verifyCommand(context: CommandContext): Command {
+  const command = new Command('verify')
+    .description('compare the table with the source, and with its own ledger')
+    .option('--repair', 'store what is missing and restore what was changed')
+    .option('--offline', 'ask no source: only the ledger and the ids of the rows')
+    .option('--expect <entry>', 'the ledger must still hold this entry, as noted elsewhere', parseNoted)
+    .addHelpText(
+      'after',
+      `
+Reads the source again and finds what is missing, changed or no longer there; then walks the ledger and finds rows that were
+edited, deleted or inserted by hand. Ends with 3 when anything is missing, changed, or not as the ledger says, and with 0
+when all is well or --repair mended everything. Only --repair writes events; a clean result is noted in audit.coverage.
+Each call names the newest entry of the ledger: noted where the administrators of the database cannot write, it proves
+later, with --expect, that the chain was not rewritten. The log of each run names it too.
+
+Examples:
+  uipath-audit-export verify --from 2026-01-01 --to 2026-02-01
+  uipath-audit-export verify --offline --expect acme/812/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
+    );
+  return withJson(withEnvFile(withRange(command))).action(async (options: VerifyOptions) => {
+    assertRange(options);
+    if (options.offline && options.repair) {
+      throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
+    }
+    const verification = options.offline
+      ? await verifyOffline(context, options)
+      : await verifyOnline(context, options);
+    print(context, options, verification);
+  });
+}
+
+async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<Verification[]> {
+  const { from, to, envFile } = options;
+  const { signal } = context;
+  return withApp(context, { envFile, needs: 'source' }, async (app) => {
+    await assertMigrated(app);
+    const { organization } = app.config.source;
+    const end = to === undefined ? undefined : await locate(app.source, to, { meter: newCounters(), signal });
+    const progress = createProgress(app.log, 'Verify source');
+    const measure = createMeasure(end?.skip);
+    let source: SourceReport;
+    try {
+      source = await verifyAgainstSource(app, {
+        from,
+        to,
+        signal,
+        shouldRepair: options.repair === true,
+        onPage: (page) => progress.update(...measure(page)),
+      });
+    } finally {
+      progress.stop();
+    }
+    const [ledger] = await verifyLedgerOf(app, { ...options, organization, signal });
+    return [{ organization, source, ledger: ledger! }];
+  });
+}
+
+async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<Verification[]> {
+  const { envFile } = options;
+  return withApp(context, { envFile, needs: 'database' }, async (app) => {
+    await assertMigrated(app);
+    const reports = await verifyLedgerOf(app, { ...options, signal: context.signal });
+    return reports.map((ledger) => ({ organization: ledger.organization, source: null, ledger }));
+  });
+}
+
+async function verifyLedgerOf(
+  app: DatabaseApp,
+  { organization, from, to, expect, signal }: VerifyOptions & { organization?: string; signal: AbortSignal },
+): Promise<LedgerReport[]> {
+  const progress = createProgress(app.log, 'Verify ledger');
+  try {
+    return await verifyLedgers(app.pool, {
+      ...(organization !== undefined && { organization }),
+      from,
+      to,
+      noted: expect,
+      signal,
+      onRows: (done, total) => progress.update(done, total),
+    });
+  } finally {
+    progress.stop();
+  }
+}
+
+async function assertMigrated({ pool }: DatabaseApp): Promise<void> {
+  const { pending } = await readMigrations(pool);
+  if (pending.length === 0) return;
+  throw new ExportError(
+    'configuration',
+    `There is nothing to verify yet: the database lacks ${pending.join(', ')}. Run \`uipath-audit-export migrate\`, or ` +
+      'check that DATABASE_URL leads to the database that the worker writes to.',
+  );
+}
+
+function print(context: CommandContext, options: VerifyOptions, verifications: Verification[]): void {
+  if (options.json) {
+    context.out(JSON.stringify({ organizations: verifications }, inJson));
+  } else {
+    const colours = coloursFor(context.environment);
+    for (const line of describeVerification(verifications, colours)) context.out(line);
+  }
+  const left = verifications.filter(
+    ({ source, ledger }) => (source ? countDifferences(source) : 0) + countTamperings(ledger) > 0,
+  );
+  if (left.length === 0) return;
+  const remedy = options.repair
+    ? 'What --repair could not mend is not at the source: look at it, and decide by hand.'
+    : '`verify --repair` stores what is missing and restores what was changed.';
+  const names = left.map(({ organization }) => organization).join(', ');
+  throw new ExportError('differences', `${names}: the table is not as it should be. ${remedy}`);
+}
+
+function inJson(name: string, value: unknown): unknown {
+  if (typeof value !== 'bigint') return value;
+  return name === 'createdOnTicks' ? formatTicks(value) : value.toString();
+}
+
+function parseNoted(text: string): NotedEntry {
+  const match = /^(.+)\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
+  if (!match) {
+    throw new InvalidArgumentError('Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST.');
+  }
+  const [, organization, batch, digest] = match;
+  return { organization: organization!, batch: BigInt(batch!), digest: digest! };
+}

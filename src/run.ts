@@ -1,0 +1,76 @@
+/** One run from lock to history: what exporting and repairing have in common. */
+import type { App } from './app.ts';
+import { ExportError } from './core/errors.ts';
+import { type ExportOptions, newCounters, type RunCounters } from './core/export.ts';
+import type { Logger } from './log.ts';
+import type { LedgerHead, Outcome, PostgresSession } from './postgres/session.ts';
+import { openSession, type RunKind } from './postgres/store.ts';
+
+export interface RunSummary {
+  runId: string;
+  kind: RunKind;
+  outcome: Outcome;
+  counters: RunCounters;
+  warnings: string[];
+  durationMs: number;
+  /** The newest entry that it appended to the ledger; `null` where nothing was new. */
+  ledger: LedgerHead | null;
+}
+
+export interface Run {
+  session: PostgresSession;
+  log: Logger;
+  /** To be kept up to date by the work. */
+  counters: RunCounters;
+  /** For `exportEvents`: they log, and keep what belongs to the run's row. */
+  watchers: Required<Pick<ExportOptions, 'onRejected' | 'onWarning'>>;
+}
+
+/**
+ * Does `work` with the organization's lock and stores how it ended. Throws what ended it, or `locked` when another worker
+ * has the organization; what was committed by then stays.
+ */
+export async function withRun(
+  app: App,
+  kind: RunKind,
+  work: (run: Run) => Promise<void>,
+): Promise<RunSummary> {
+  const { organization } = app.config.source;
+  const startedAt = performance.now();
+  const session = await openSession(app.pool, { organization, kind, leaseMs: app.config.export.leaseMs });
+  const log = app.log.child({ organization, run: session.runId });
+  const counters = newCounters();
+  const warnings: string[] = [];
+  const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
+    await session.finish({ outcome, error, warnings, counters });
+    const durationMs = Math.round(performance.now() - startedAt);
+    const ledger = session.newestEntry ?? null;
+    // The ledger's newest digest goes where the log goes: out of reach of whoever could rewrite the tables.
+    const facts = { kind, outcome, ...counters, warnings: warnings.length, durationMs, ledger };
+    log.info(error === null ? facts : { ...facts, error }, `${kind} ${outcome}`);
+    return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger };
+  };
+  try {
+    await work({
+      session,
+      log,
+      counters,
+      watchers: {
+        onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
+        onWarning(warning) {
+          log.warn(warning);
+          if (!warnings.includes(warning)) warnings.push(warning);
+        },
+      },
+    });
+    return await end('succeeded', null);
+  } catch (error) {
+    const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';
+    const message = error instanceof Error ? error.message : String(error);
+    // The reason is thrown on; that the history could not be written must not hide it.
+    await end(outcome, app.redactor(message)).catch((err) => log.debug({ err }, 'run history not written'));
+    throw error;
+  } finally {
+    await session.release();
+  }
+}

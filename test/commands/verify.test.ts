@@ -1,0 +1,158 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { environmentFor, runProgram } from '../support/program.ts';
+
+let database: TestDatabase;
+let pool: pg.Pool;
+let simulator: Simulator;
+let environment: Record<string, string>;
+let organizations = 0;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = new pg.Pool({ connectionString: database.url });
+});
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+beforeEach(async () => {
+  simulator = await createSimulator({ organization: `verify${organizations++}`, events: 250 });
+  environment = environmentFor(simulator, database.url);
+  await runProgram(['run'], environment);
+});
+afterEach(async () => {
+  await simulator.close();
+  // Offline every organization of the database is verified.
+  await pool.query('truncate audit.events, audit.ledger, audit.ledger_changes, audit.watermarks');
+});
+
+const verify = (...options: string[]) => runProgram(['verify', ...options], environment);
+const tamper = (sql: string) => pool.query(sql.replace('$org', `'${simulator.organization}'`));
+
+async function verifyJson(...options: string[]) {
+  const { stdout, code } = await verify('--json', ...options);
+  const { organizations } = JSON.parse(stdout);
+  return { code, organization: organizations[0], organizations };
+}
+
+async function damage(): Promise<void> {
+  await tamper(`delete from audit.events where organization = $org and ctid in
+    (select ctid from audit.events limit 2)`);
+  await tamper(
+    `update audit.events set user_name = 'Nobody' where ctid = (select ctid from audit.events order by created_on desc limit 1)`,
+  );
+}
+
+describe('verify, as a process', () => {
+  test('ends with 0 where all is well, and names the newest entry of the ledger', async () => {
+    const { code, stdout } = await verify();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^✓ verify\d+ {2}The table has what the source has$/m);
+    expect(stdout).toMatch(/^ {4}same +250$/m);
+    expect(stdout).toMatch(new RegExp(`^ {4}${simulator.organization}/1/[0-9a-f]{64}$`, 'm'));
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  test('ends with 3 where rows are missing or changed, counts and names them, and says what to do', async () => {
+    await damage();
+    const { code, stdout, stderr } = await verify();
+    expect([code, stderr]).toEqual([3, expect.stringContaining('`verify --repair` stores what is missing')]);
+    expect(stdout).toMatch(/^ {4}missing +2 {2}at the source, not stored$/m);
+    expect(stdout).toMatch(/^ {4}changed +1 {2}stored otherwise/m);
+    expect(stdout).toMatch(/^ {4}changed {2}2023-01-01T02:04:38\.4375633Z {2}[0-9a-f-]{36} {2}userName$/m);
+    expect(stdout).not.toContain('Nobody');
+    const { organization } = await verifyJson();
+    expect(organization.source).toMatchObject({ counts: { missing: 2, changed: 1, gone: 0 }, same: 247 });
+    expect(organization.ledger.counts).toMatchObject({ edited: 1, deleted: 2, inserted: 0 });
+    expect(organization.source.examples).toHaveLength(3);
+  });
+
+  test('--repair mends it, is a run of its own in the history, and ends with 0', async () => {
+    await damage();
+    const repaired = await verifyJson('--repair');
+    expect([repaired.code, repaired.organization.source.repaired]).toEqual([0, 3]);
+    const { rows } = await pool.query(
+      'select kind, outcome, rows_inserted from audit.runs where run_id = $1',
+      [repaired.organization.source.runId],
+    );
+    expect(rows).toEqual([{ kind: 'verify', outcome: 'succeeded', rows_inserted: '2' }]);
+    expect((await verify()).code).toBe(0);
+  });
+
+  test('--offline needs no source and no credentials, and finds what was done by hand', async () => {
+    const offline = { DATABASE_URL: database.url };
+    await simulator.close();
+    const clean = await runProgram(['verify', '--offline'], offline);
+    expect([clean.code, clean.stdout]).toEqual([
+      0,
+      expect.stringContaining('The table is as the worker wrote it'),
+    ]);
+    await damage();
+    const { code, stdout } = await runProgram(['verify', '--offline'], offline);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/^ {4}edited by hand +1 /m);
+    expect(stdout).toMatch(/^ {4}deleted by hand +2 /m);
+  });
+
+  test('--expect finds a chain that no longer holds the entry', async () => {
+    const { organization } = await verifyJson();
+    const { head } = organization.ledger;
+    const entry = `${head.organization}/${head.batch}/${head.digest}`;
+    expect((await verify('--offline', '--expect', entry)).code).toBe(0);
+    const other = entry.replace(/.$/, (last) => (last === '0' ? '1' : '0'));
+    const { code, stdout } = await verify('--offline', '--expect', other);
+    expect([code, stdout]).toEqual([3, expect.stringContaining('not the one that was noted')]);
+  });
+
+  test('--from and --to bound what is compared', async () => {
+    await damage();
+    const { organization } = await verifyJson(
+      '--from',
+      '2023-01-01T01:00:00Z',
+      '--to',
+      '2023-01-01T01:30:00Z',
+    );
+    expect(organization.source.counts).toEqual({ missing: 0, changed: 0, gone: 0 });
+    expect(organization.source.events).toBeGreaterThan(40);
+  });
+
+  test('the log of a run names the newest entry of the ledger', async () => {
+    simulator.append(3);
+    const { stderr } = await runProgram(['run'], environment);
+    const line = JSON.parse(stderr.trim().split('\n').at(-1)!);
+    const { organization } = await verifyJson();
+    const { batch, digest } = organization.ledger.head;
+    expect(line.ledger).toEqual({ batch, digest });
+    expect(batch).toBe('2');
+  });
+
+  test('exit 2 for what contradicts itself, and for an entry that is none', async () => {
+    expect(await verify('--offline', '--repair')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('leave out --offline'),
+    });
+    expect(await verify('--expect', 'acme')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('ORGANIZATION/NUMBER/DIGEST'),
+    });
+    expect(await verify('--from', '2023-01-02', '--to', '2023-01-02')).toMatchObject({ code: 2 });
+  });
+
+  test('exit 2 and the remedy where there are no tables', async () => {
+    const empty = await createTestDatabase();
+    try {
+      const { code, stderr } = await runProgram(['verify', '--offline'], { DATABASE_URL: empty.url });
+      expect([code, stderr]).toEqual([2, expect.stringContaining('uipath-audit-export migrate')]);
+    } finally {
+      await empty.drop();
+    }
+  });
+
+  test('exit 75 when the source is away', async () => {
+    simulator.set({ faults: [{ fault: 503 }] });
+    expect((await verify()).code).toBe(75);
+  });
+});
