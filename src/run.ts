@@ -38,7 +38,7 @@ export async function withRun(
   unstoredEnds: UnstoredEnd[] = [],
 ): Promise<RunSummary> {
   const { organization } = app.config.source;
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   const { leaseMs } = app.config.export;
   const session = await openSession(app.pool, { organization, kind, leaseMs, unstoredEnds });
   unstoredEnds.length = 0;
@@ -47,7 +47,7 @@ export async function withRun(
   const warnings: string[] = [];
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
     await session.finish({ outcome, error, warnings, counters });
-    const durationMs = Date.now() - startedAt;
+    const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
     // The ledger's newest digest goes where the log goes: out of reach of whoever could rewrite the tables.
     const facts = { kind, outcome, ...counters, warnings: warnings.length, durationMs, ledger };

@@ -13,9 +13,13 @@ export interface ScheduleEntry {
   run: () => void;
 }
 
+const CLOCK_CHECK_MS = 5_000;
+/** Less than that is the rounding of two clocks. */
+const SET_BACK_MS = 1_000;
+
 /**
  * Calls each entry's `run` by its cron expression in `timezone`. Ticks that could not be kept, because the process or the
- * machine slept, are made up for by one call.
+ * machine slept, are made up for by one call. A clock that is set back does not hold it up.
  */
 export function createSchedule(
   entries: ScheduleEntry[],
@@ -28,12 +32,18 @@ export function createSchedule(
     task.on('execution:missed', runOnce);
     return task;
   });
+  const watch = watchClock((setBackMs) => {
+    log.warn({ setBackMs }, 'the clock was set back; the schedule goes on by its new time');
+    // node-cron waits for the instant it has reckoned before, which now lies as much further away.
+    for (const task of tasks) void Promise.resolve(task.stop()).then(() => task.start());
+  });
   return {
     nextRunAt() {
       const times = tasks.flatMap((task) => task.getNextRun()?.getTime() ?? []);
       return times.length > 0 ? new Date(Math.min(...times)) : undefined;
     },
     async stop() {
+      clearInterval(watch);
       for (const task of tasks) await task.destroy();
     },
   };
@@ -50,6 +60,17 @@ function once(run: () => void): () => void {
       run();
     });
   };
+}
+
+function watchClock(onSetBack: (setBackMs: number) => void): NodeJS.Timeout {
+  const measure = () => Date.now() - performance.now();
+  let last = measure();
+  const timer = setInterval(() => {
+    const now = measure();
+    if (last - now > SET_BACK_MS) onSetBack(Math.round(last - now));
+    last = now;
+  }, CLOCK_CHECK_MS);
+  return timer.unref();
 }
 
 /** node-cron's own words go to the log, and not to standard output. */

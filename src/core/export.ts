@@ -138,10 +138,10 @@ export async function exportEvents(
   try {
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);
-      const askedAt = Date.now();
+      const askedAt = performance.now();
       const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
       throwIfInterrupted(signal);
-      const requestMs = Date.now() - askedAt;
+      const requestMs = Math.round(performance.now() - askedAt);
       const verdict = judgePage(state, page);
       ({ state, isDone } = verdict);
       counters.pages += 1;

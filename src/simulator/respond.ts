@@ -103,6 +103,8 @@ function drip(
   { status, body, contentType = JSON_TYPE }: Answer,
   bytesPerSecond: number,
 ): void {
+  // The client may have left while the answer was being made; "close" has been said then.
+  if (response.destroyed) return;
   response.writeHead(status, { 'Content-Type': contentType, 'Content-Length': body.length });
   const step = Math.max(1, Math.floor(bytesPerSecond / 20));
   let sent = 0;

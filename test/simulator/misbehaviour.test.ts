@@ -260,6 +260,18 @@ describe('a spoilt answer', () => {
       expect(performance.now() - startedAt).toBeGreaterThan((whole.length / 400) * 700);
     }));
 
+  test('drips nothing, and keeps no timer, for a client that left before the answer', () =>
+    withSimulator({ rows: [rowAt(TIE)], latencyMs: 100 }, async (simulator) => {
+      const countTimers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+      const token = await fetchToken(simulator);
+      simulator.set({ faults: [{ fault: 'drip' }] });
+      const before = countTimers();
+      const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+      await fetch(simulator.url + LIST_PATH, { headers, signal: AbortSignal.timeout(20) }).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(countTimers()).toBe(before);
+    }));
+
   test.each(['huge', 'bomb'] as const)('%s is the right one behind as many blanks as asked for', (fault) =>
     withSimulator({ events: 1 }, async (simulator) => {
       const whole = await complete(simulator);

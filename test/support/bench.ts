@@ -12,9 +12,10 @@ import { createSimulator, type Simulator, type SimulatorOptions } from '../../sr
 import { createUipathSource } from '../../src/uipath/client.ts';
 import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/verify-ledger.ts';
 import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/verify-source.ts';
+import type { Row } from './compare.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
-export type Row = Record<string, unknown>;
+export type { Row } from './compare.ts';
 
 export interface Bench {
   database: TestDatabase;

@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Simulator } from '../../src/simulator/simulator.ts';
+import { ROOT } from './root.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const MAIN = join(ROOT, 'dist', 'main.js');
 
 export interface Ended {
   /** Exit code, or the signal that ended the process. */
@@ -18,6 +18,7 @@ export interface Ended {
 export interface Program {
   pid: number;
   ended: Promise<Ended>;
+  hasEnded(): boolean;
   kill(signal: NodeJS.Signals): void;
   stderr(): string;
   /** Resolves once standard error matches; rejects when the process ends first. */
@@ -42,6 +43,7 @@ export function startProgram(
   });
   let stdout = '';
   let stderr = '';
+  let hasEnded = false;
   const watchers = new Set<() => void>();
   child.stdout.setEncoding('utf8').on('data', (text) => {
     stdout += text;
@@ -53,12 +55,14 @@ export function startProgram(
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code, signal) => {
       if (given === undefined) rmSync(directory, { recursive: true, force: true });
+      hasEnded = true;
       resolve({ code: code ?? signal!, stdout, stderr });
     });
   });
   return {
     pid: child.pid!,
     ended,
+    hasEnded: () => hasEnded,
     kill: (signal) => child.kill(signal),
     stderr: () => stderr,
     logged(pattern) {
