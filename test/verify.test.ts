@@ -166,8 +166,12 @@ describe('what people do to the table is found', () => {
   });
 
   test('exactly, however many things were done to however many rows; and repaired, but for what was forged', async () => {
+    // Not of the first page, whose span has no beginning: a row moved far back is still in it.
     const done = fc.uniqueArray(
-      fc.record({ row: fc.nat(EVENTS - 1), tampering: fc.constantFrom(...TAMPERINGS.slice(0, -1)) }),
+      fc.record({
+        row: fc.integer({ min: 30, max: EVENTS - 1 }),
+        tampering: fc.constantFrom(...TAMPERINGS.slice(0, -1)),
+      }),
       { selector: ({ row }) => row, maxLength: 40 },
     );
     await fc.assert(
