@@ -69,7 +69,7 @@ declare
   last_at timestamptz;
   last_id uuid;
 begin
-  for org in select organization from audit.watermarks order by organization loop
+  for org in select distinct organization from audit.events order by organization loop
     next_batch := 1;
     last_digest := null;
     last_at := '-infinity';
@@ -130,25 +130,34 @@ comment on column audit.coverage.proven_at is 'Each part of the range that the s
 comment on column audit.coverage.begun_at is 'When the range was begun; if another one lies before it, when the gap between them was noticed.';
 comment on column audit.coverage.run_id is 'The run in audit.runs that began it.';
 
--- What was read before there was a table for it: from the oldest event to the watermark, but for the gaps.
+-- What was read before there was a table for it: from the oldest event to just behind the newest one, or to when that was
+-- read if it is dated later, but for the gaps. A range holds at least the event that it begins with.
+with ends as (
+  select organization,
+    least(created_on_ticks + 1, (extract(epoch from read_at) * 10000000)::bigint) as ticks,
+    least(created_on + case (created_on_ticks + 1) % 10 when 0 then interval '1 microsecond' else '0' end, read_at) as at
+  from audit.watermarks where created_on_ticks is not null
+), starts as (
+  -- Proven by the oldest reading of any part; later ones read only parts again.
+  select ends.organization, created_on_ticks as ticks, created_on as at, first_seen_at as begun_at, run_id,
+    (select min(started_at) from audit.runs r where r.organization = ends.organization) as proven_at,
+    null::bigint as gap_from_ticks, null::timestamptz as gap_from_at
+  from ends cross join lateral (
+    select * from audit.events e where e.organization = ends.organization order by created_on, created_on_ticks limit 1
+  ) oldest
+  union all
+  select organization, to_ticks, to_at, noticed_at, run_id,
+    (select started_at from audit.runs r where r.run_id = g.run_id), from_ticks, from_at
+  from audit.gaps g
+), ranges as (
+  select starts.organization, starts.ticks as from_ticks, starts.at as from_at, proven_at, begun_at, run_id,
+    greatest(starts.ticks + 1, coalesce(lead(gap_from_ticks) over next, ends.ticks)) as to_ticks,
+    greatest(starts.at, coalesce(lead(gap_from_at) over next, ends.at)) as to_at
+  from starts join ends using (organization)
+  window next as (partition by organization order by starts.ticks)
+)
 insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
-select w.organization, from_ticks, to_ticks, from_at, to_at, w.read_at, ranges.begun_at, ranges.run_id
-from audit.watermarks w
-cross join lateral (
-  select from_ticks, from_at, begun_at, run_id,
-    coalesce(lead(gap_from_ticks) over (order by from_ticks), least(w.created_on_ticks, (extract(epoch from w.read_at) * 10000000)::bigint)) as to_ticks,
-    coalesce(lead(gap_from_at) over (order by from_ticks), least(w.created_on, w.read_at)) as to_at
-  from (
-    select created_on_ticks as from_ticks, created_on as from_at, first_seen_at as begun_at, run_id,
-      null::bigint as gap_from_ticks, null::timestamptz as gap_from_at
-    from (
-      select * from audit.events e where e.organization = w.organization order by created_on, created_on_ticks limit 1
-    ) oldest
-    union all
-    select to_ticks, to_at, noticed_at, run_id, from_ticks, from_at from audit.gaps g where g.organization = w.organization
-  ) starts
-) ranges
-where w.created_on_ticks is not null and to_ticks > from_ticks;
+select organization, from_ticks, to_ticks, from_at, to_at, least(proven_at, begun_at), begun_at, run_id from ranges;
 
 drop view bi.export_health;
 drop table audit.gaps;

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { closest } from 'fastest-levenshtein';
-import type { Findings } from './config-findings.ts';
+import { type Findings, quote } from './config-findings.ts';
 import { knownNames, type VariableName, variableNames, variableOf } from './config-variables.ts';
 import { ExportError } from './core/errors.ts';
 
@@ -15,7 +15,7 @@ export type GivenTexts = ReadonlyMap<VariableName, string | null>;
 const prefixes = ['UIPATH_', 'EXPORT_', 'HTTP_', 'RETRY_', 'STATUS_', 'DATABASE_', 'EMBEDDED_', 'LOG_'];
 /** Read by other programs, or set by Kubernetes for a service named like one of the prefixes. */
 const foreign =
-  /^(HTTP_PROXY(_.*)?|HTTP_VERSION|LOG_DIR|.*_SERVICE_(HOST|PORT(_.*)?)|.*_PORT_\d+_(TCP|UDP)(_.*)?)$/;
+  /^(HTTP_PROXY(_.*)?|HTTP_VERSION|LOG_DIR|.*_SERVICE_(HOST|PORT(_.*)?)|.*_PORT_\d+_(TCP|UDP)(_.*)?)$/s;
 
 /**
  * The process environment over the values of `envFile`, or of `.env` in `directory` where that exists. Changes
@@ -27,7 +27,7 @@ export function loadEnvironment(
 ): Environment {
   const path = envFile ?? join(directory, '.env');
   try {
-    return { ...parse(readFileSync(path)), ...processEnv };
+    return { ...parse(withoutBlankLines(readFileSync(path, 'utf8'))), ...processEnv };
   } catch (error) {
     if (envFile === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return { ...processEnv };
     const remedy =
@@ -61,8 +61,9 @@ export function warnOfUnknown(env: Environment, findings: Findings): void {
     const upper = name.toUpperCase();
     const isOurs = prefixes.some((prefix) => upper.startsWith(prefix));
     if (!isOurs || knownNames.includes(name) || foreign.test(upper)) continue;
+    const shown = /^\w{1,100}$/.test(name) ? name : quote(name);
     findings.warnings.push(
-      `${name} is not known and has no effect. The nearest known variable is ${closest(upper, knownNames)}.`,
+      `${shown} is not known and has no effect. The nearest known variable is ${closest(upper, knownNames)}.`,
     );
   }
 }
@@ -82,9 +83,11 @@ function readPlain(env: Environment, name: VariableName, findings: Findings): st
 }
 
 function readSecretFile(name: string, path: string, findings: Findings): string | null {
+  // What does not look like a path may be the secret itself, put into the wrong variable.
+  const shown = /^(~|\.{0,2}[/\\]|[a-z]:[/\\])/i.test(path) ? quote(path, 500) : 'a text that is not shown';
   const fail = (found: string) => {
     findings.problems.push(
-      `${name}: expected the path of a file that holds the value, found ${JSON.stringify(path)}, ${found}. ` +
+      `${name}: expected the path of a file that holds the value, found ${shown}, ${found}. ` +
         'Mend the file, its permissions or the path.',
     );
     return null;
@@ -92,11 +95,19 @@ function readSecretFile(name: string, path: string, findings: Findings): string 
   try {
     const text = readFileSync(path, 'utf8')
       .replace(/^\uFEFF/, '')
-      .replace(/[\r\n]+$/, '');
+      .replace(/(?<![\r\n])[\r\n]+$/, '');
     return text.trim() === '' ? fail('which is empty') : text;
   } catch (error) {
     return fail(`which cannot be read (${reasonOf(error)})`);
   }
+}
+
+/** dotenv looks for the begin of a line from each of the blank ones before it: 100,000 of them would take it a minute. */
+function withoutBlankLines(text: string): string {
+  return text
+    .split(/[\r\n]+/)
+    .filter((line) => line.trim() !== '')
+    .join('\n');
 }
 
 /** Without the white space and the pair of quotes that `docker --env-file` and YAML leave around a value. */

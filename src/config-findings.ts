@@ -19,9 +19,9 @@ export function problemWith(name: VariableName, found: string, remedy = remedyFo
 }
 
 /** `text` in quotes, cut when long, without passwords a URL may hold. */
-export function quote(text: string): string {
+export function quote(text: string, mostShown = maxShown): string {
   const shown = redact(text);
-  return JSON.stringify(shown.length > maxShown ? `${shown.slice(0, maxShown)}…` : shown);
+  return JSON.stringify(shown.length > mostShown ? `${shown.slice(0, mostShown)}…` : shown);
 }
 
 /** Throws all problems, and with them the warnings, as one `configuration` error. */

@@ -27,6 +27,8 @@ export interface SourceConfig {
   retryMaxDelayMs: number;
 }
 
+const MOST_LISTED = 5;
+
 /** `undefined` when there are problems, all of which are in `findings` then. */
 export function parseSource(
   given: GivenTexts,
@@ -154,12 +156,17 @@ function fillIn(
   const unknown = placeholders.filter((placeholder) => !allowed.includes(placeholder));
   if (unknown.length > 0) {
     findings.problems.push(
-      `${name}: expected no placeholder but ${allowed.join(' and ')}, found ${unknown.map(quote).join(', ')}. ` +
+      `${name}: expected no placeholder but ${allowed.join(' and ')}, found ${listFew(unknown)}. ` +
         'Write what it stands for in its place.',
     );
   }
   if (placeholders.some((placeholder) => known[placeholder.slice(1, -1)] === undefined)) return undefined;
   return template.replace(/\{([^{}]*)\}/g, (_, key: string) => known[key]!);
+}
+
+function listFew(texts: readonly string[]): string {
+  const [few, rest] = [texts.slice(0, MOST_LISTED), texts.length - MOST_LISTED];
+  return few.map((text) => quote(text)).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
 }
 
 function encoded(segment: string | undefined): string | undefined {

@@ -73,7 +73,7 @@ export const pathSegment = (what: string): Kind<string> => ({
 });
 
 export const cron: Kind<string> = {
-  schema: z.string().refine((expression) => isCronExpression(expression)),
+  schema: z.string().refine(isCron),
   expected: 'a cron expression of five fields, or six with seconds first',
 };
 
@@ -102,8 +102,13 @@ export function isWebAddress(address: string): boolean {
   return url.username === '' && url.password === '';
 }
 
+/** node-cron writes a range out before it looks how far it goes: 0-999999999 would take all memory. No field has three digits. */
+function isCron(expression: string): boolean {
+  return !/\d{3}/.test(expression) && isCronExpression(expression);
+}
+
 function withoutTrailingSlash(address: string): string {
-  return new URL(address).href.replace(/\/+$/, '');
+  return new URL(address).href.replace(/(?<!\/)\/+$/, '');
 }
 
 function isTimeZone(name: string): boolean {

@@ -4,8 +4,13 @@ import { exportEvents, type PageProgress } from './core/export.ts';
 import { nextFrontier, resumedFrontier } from './core/plan.ts';
 import { formatTicks } from './core/ticks.ts';
 import type { PostgresSession } from './postgres/session.ts';
-import { type RunKind, readUnfinishedBackfill, type UnfinishedBackfill } from './postgres/store.ts';
-import { type RunSummary, withRun } from './run.ts';
+import {
+  type RunKind,
+  readUnfinishedBackfill,
+  type UnfinishedBackfill,
+  type UnstoredEnd,
+} from './postgres/store.ts';
+import { type Run, type RunSummary, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
 export interface RunRequest {
@@ -17,6 +22,8 @@ export interface RunRequest {
   /** A backfill of the same range that did not end is begun anew, not gone on with. */
   shouldRestart?: boolean;
   onPage?: ((progress: PageProgress) => void) | undefined;
+  /** As `withRun` has it. */
+  unstoredEnds?: UnstoredEnd[] | undefined;
 }
 
 /** An offset is guessed so many rows too early: rows that are no events are not counted, and a few must cost no request. */
@@ -38,7 +45,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, organization, range)
       : undefined;
-  return withRun(app, request.kind, async ({ session, log, counters, watchers }) => {
+  const work = async ({ session, log, counters, watchers }: Run) => {
     for (const other of await session.readLookalikes()) {
       log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
     }
@@ -66,7 +73,8 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
         },
       }),
     );
-  });
+  };
+  return withRun(app, request.kind, work, request.unstoredEnds);
 }
 
 async function planStart(

@@ -7,7 +7,8 @@ const mostPassing = 4;
 /** What looks like a secret wherever it comes from; the token of a client is not known in advance. */
 const suspects: readonly [RegExp, string][] = [
   [/\b(Bearer|Basic)\s+[\w.~+/=-]{16,}/gi, `$1 ${mark}`],
-  [/\beyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?/g, mark],
+  // Not from within a run of its own letters, of which a long one would be searched as often as it has such places.
+  [/(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?/g, mark],
   // All but the word that stands for the password in advice.
   [/(\/\/[^\s/:@]*:)(?!password@)[^\s/@]+@/g, `$1${mark}@`],
   [/((?:client_secret|access_token|refresh_token|password)=)[^&\s"'\\]+/gi, `$1${mark}`],

@@ -4,7 +4,7 @@ import { ExportError } from './core/errors.ts';
 import { type ExportOptions, newCounters, type RunCounters } from './core/export.ts';
 import type { Logger } from './log.ts';
 import type { LedgerHead, Outcome, PostgresSession } from './postgres/session.ts';
-import { openSession, type RunKind } from './postgres/store.ts';
+import { openSession, type RunKind, type UnstoredEnd } from './postgres/store.ts';
 
 export interface RunSummary {
   runId: string;
@@ -28,16 +28,20 @@ export interface Run {
 
 /**
  * Does `work` with the organization's lock and stores how it ended. Throws what ended it, or `locked` when another worker
- * has the organization; what was committed by then stays.
+ * has the organization; what was committed by then stays. `unstoredEnds` are of the process's earlier runs: this one stores
+ * them, and adds its own where the database is away at its end.
  */
 export async function withRun(
   app: App,
   kind: RunKind,
   work: (run: Run) => Promise<void>,
+  unstoredEnds: UnstoredEnd[] = [],
 ): Promise<RunSummary> {
   const { organization } = app.config.source;
   const startedAt = performance.now();
-  const session = await openSession(app.pool, { organization, kind, leaseMs: app.config.export.leaseMs });
+  const { leaseMs } = app.config.export;
+  const session = await openSession(app.pool, { organization, kind, leaseMs, unstoredEnds });
+  unstoredEnds.length = 0;
   const log = app.log.child({ organization, run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
@@ -66,9 +70,12 @@ export async function withRun(
     return await end('succeeded', null);
   } catch (error) {
     const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';
-    const message = error instanceof Error ? error.message : String(error);
+    const message = app.redactor(error instanceof Error ? error.message : String(error));
     // The reason is thrown on; that the history could not be written must not hide it.
-    await end(outcome, app.redactor(message)).catch((err) => log.debug({ err }, 'run history not written'));
+    await end(outcome, message).catch((err) => {
+      log.debug({ err }, 'run history not written');
+      unstoredEnds.push({ runId: session.runId, error: message, endedAt: new Date() });
+    });
     throw error;
   } finally {
     await session.release();

@@ -18,8 +18,8 @@ const CLOCK_CHECK_MS = 5_000;
 const SET_BACK_MS = 1_000;
 
 /**
- * Calls each entry's `run` by its cron expression in `timezone`. A tick that could not be kept, because the process or the
- * machine slept, is made up for by one call. A clock that is set back does not hold it up.
+ * Calls each entry's `run` by its cron expression in `timezone`. Ticks that could not be kept, because the process or the
+ * machine slept, are made up for by one call. A clock that is set back does not hold it up.
  */
 export function createSchedule(
   entries: ScheduleEntry[],
@@ -27,8 +27,9 @@ export function createSchedule(
 ): Schedule {
   const { timezone, log } = options;
   const tasks = entries.map(({ expression, run }) => {
-    const task = cron.schedule(expression, run, { timezone, noOverlap: true, logger: silentOr(log) });
-    task.on('execution:missed', run);
+    const runOnce = once(run);
+    const task = cron.schedule(expression, runOnce, { timezone, noOverlap: true, logger: silentOr(log) });
+    task.on('execution:missed', runOnce);
     return task;
   });
   const watch = watchClock((setBackMs) => {
@@ -45,6 +46,19 @@ export function createSchedule(
       clearInterval(watch);
       for (const task of tasks) await task.destroy();
     },
+  };
+}
+
+/** node-cron tells of every missed tick, and of the one that is due now, in one go: of these calls only one gets through. */
+function once(run: () => void): () => void {
+  let isCalled = false;
+  return () => {
+    if (isCalled) return;
+    isCalled = true;
+    setImmediate(() => {
+      isCalled = false;
+      run();
+    });
   };
 }
 

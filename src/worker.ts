@@ -1,16 +1,24 @@
 /**
- * The runs of `start`, one after another: what the schedule asks for while a run goes on is remembered once, not many
- * times, and a run that failed for a passing reason is tried again before the schedule asks for it.
+ * The runs of `start`, one after another: what the schedule asks for while a run goes on is remembered once, not many times.
+ *
+ * A run that failed is tried again before the schedule asks for it, after waits that grow. The schedule itself is never
+ * held back: with the usual five minutes that is one try in five minutes while an outage lasts, and whoever looks at the
+ * clock knows when everything will have caught up. A schedule of seconds is as eager during an outage as it is otherwise.
  */
 import type { App } from './app.ts';
 import { ExportError } from './core/errors.ts';
 import { runExport } from './export-run.ts';
-import type { RunKind } from './postgres/store.ts';
+import type { RunKind, UnstoredEnd } from './postgres/store.ts';
 import type { Health } from './status/health.ts';
 import type { Metrics } from './status/metrics.ts';
 
-const FIRST_RETRY_MS = 30_000;
-const LONGEST_RETRY_MS = 15 * 60_000;
+/** The wait after the first failure, doubled after each that follows, up to the longest. */
+interface RetryWaits {
+  firstMs: number;
+  longestMs: number;
+}
+
+const RETRY_WAITS: RetryWaits = { firstMs: 30_000, longestMs: 15 * 60_000 };
 
 export interface Worker {
   /** Runs `kind` as soon as the run under way, if any, has ended. */
@@ -23,12 +31,14 @@ export function createWorker(
   app: App,
   watchers: { health: Health; metrics: Metrics },
   signal: AbortSignal,
+  retryWaits = RETRY_WAITS,
 ): Worker {
   const { health, metrics } = watchers;
   const wanted = new Set<RunKind>();
   let running: Promise<void> | undefined;
   const failures = new Map<RunKind, number>();
   const retryTimers = new Map<RunKind, NodeJS.Timeout>();
+  const unstoredEnds: UnstoredEnd[] = [];
 
   const trigger = (kind: RunKind) => {
     if (signal.aborted) return;
@@ -51,7 +61,7 @@ export function createWorker(
     health.runStarted(kind);
     try {
       const onPage = metrics.observePage.bind(metrics);
-      const summary = await runExport(app, { kind, signal, onPage });
+      const summary = await runExport(app, { kind, signal, onPage, unstoredEnds });
       failures.delete(kind);
       health.runEnded(summary);
       metrics.observeRun(summary);
@@ -67,7 +77,7 @@ export function createWorker(
     metrics.observeFailure(kind, error);
     const message = error instanceof Error ? error.message : String(error);
     const failed = failures.get(kind) ?? 0;
-    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failed);
+    const delayMs = Math.min(retryWaits.longestMs, retryWaits.firstMs * 2 ** failed);
     failures.set(kind, failed + 1);
     const retryInSeconds = delayMs / 1000;
     if (code === 'locked') app.log.info({ kind, retryInSeconds }, `standing by: ${message}`);

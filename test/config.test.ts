@@ -307,6 +307,19 @@ describe('a secret', () => {
     expect(Object.values(credentials)).toContain(' from a file ');
   });
 
+  test.each([
+    ['UIPATH_CLIENT_SECRET_FILE', 'Tr0ub4dor+4/3=='],
+    ['DATABASE_URL_FILE', 'postgres://u:Tr0ub4dor@h/d'],
+  ])('put into %s by mistake is not shown', (name, value) => {
+    const problem = problemOf({
+      UIPATH_CLIENT_SECRET: undefined,
+      UIPATH_CLIENT_SECRET_FILE: file('s', 'x'),
+      [name]: value,
+    });
+    expect(problem).toMatch(/expected the path of a file.*not shown, which cannot be read/);
+    expect(problem).not.toContain('Tr0ub4dor');
+  });
+
   test('of the database or a token can come from a file', () => {
     const env = {
       UIPATH_ORGANIZATION: 'acme',

@@ -21,7 +21,7 @@ const openList = (events: number, environment = {}) =>
 const within = (rows: SimulatedRow[], from: bigint, to: bigint) =>
   rows.filter(({ ticks }) => ticks! >= from && ticks! < to);
 
-/** Begins a backfill and ends it after some pages. */
+/** Begins a backfill and ends it after some pages; the commit under way then is finished. */
 async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest> = {}): Promise<void> {
   const stop = new AbortController();
   let seen = 0;
@@ -187,7 +187,7 @@ describe('a backfill that was cut short', () => {
   });
 
   test('is gone on with only by one of the same range', async () => {
-    const scene = await openList(2880);
+    const scene = await openList(2880, { EXPORT_PAGE_SIZE: '50' });
     const range = { from: NOON, to: ONE + (ONE - NOON) };
     await cutShort(scene, 1, range);
     const reached = Number((await scene.runs())[0]!.rows_read);
@@ -199,7 +199,7 @@ describe('a backfill that was cut short', () => {
   });
 
   test('does not spare a range that begins earlier its own beginning', async () => {
-    const scene = await openList(2000);
+    const scene = await openList(2000, { EXPORT_PAGE_SIZE: '50' });
     await cutShort(scene, 1, { from: NOON, to: ONE });
     const eleven = NOON - (ONE - NOON);
     await scene.run({ kind: 'backfill', from: eleven, to: ONE });

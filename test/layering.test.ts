@@ -20,6 +20,9 @@ const ALLOWED: Record<string, string[]> = {
 /** Files of src/ that stand below the wiring: they know nothing of the program's layers but core. */
 const BELOW_THE_WIRING = /^(config.*|log|redaction|schedule)\.ts$/;
 
+/** Needs nothing, and whoever quotes an answer needs it. */
+const FREE = 'redaction.ts';
+
 /** Packages imported from more than one place, and why. */
 const IN_TWO_PLACES: Record<string, string[]> = {
   // The command table is built in main.ts.
@@ -71,7 +74,8 @@ describe('the layers', () => {
   test('import only downwards', () => {
     const upwards = imports.filter(isInternal).filter(({ from, to }) => {
       const [importer, imported] = [layerOf(from), layerOf(to)];
-      return importer !== imported && !ALLOWED[importer]!.includes(imported) && from !== 'main.ts';
+      const isAllowed = ALLOWED[importer]!.includes(imported) || to === FREE;
+      return importer !== imported && !isAllowed && from !== 'main.ts';
     });
     expect(shown(upwards)).toEqual([]);
   });

@@ -1,7 +1,7 @@
 import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
-import { readMigrations } from '../postgres/migrate.ts';
-import { readServer, tryWriting } from '../postgres/trial.ts';
+import { readMigrations, requireMigrator } from '../postgres/migrate.ts';
+import { mayDestroy, readServer, tryWriting } from '../postgres/trial.ts';
 import { type Checklist, ok } from './checklist.ts';
 
 /**
@@ -47,6 +47,7 @@ async function tryDatabase(
     const { applied, pending } = await readMigrations(pool!);
     const all = applied.length + pending.length;
     if (pending.length === 0) return ok(`all ${all} are applied`);
+    await requireMigrator(pool!, pending);
     const found = applied.length === 0 ? 'no tables yet' : `${pending.length} of ${all} pending`;
     return ok(`${found}; run, backfill and start take care of that by themselves`);
   });
@@ -54,6 +55,10 @@ async function tryDatabase(
     const { pending } = await readMigrations(pool!);
     const hasTables = pending.length === 0;
     await tryWriting(pool!, { hasTables });
-    return ok(`${hasTables ? 'a row' : 'a table'} was written and taken back`);
+    if (!hasTables) return ok('a table was written and taken back');
+    const rights = (await mayDestroy(pool!))
+      ? 'this user may also rewrite and delete events: the role audit_writer is enough for the worker'
+      : 'this user can neither delete events nor rewrite the ledger';
+    return ok(`a row was written and taken back; ${rights}`);
   });
 }

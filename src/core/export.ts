@@ -1,12 +1,13 @@
 /**
- * The run loop: pages from the source, judged by the frontier rule, committed through the session of one run.
+ * The run loop: pages from the source, judged by the frontier rule, committed through the session of one run, one after
+ * another and each beside the reading of the next page.
  *
  * Each commit holds complete tie groups, the watermark and the run's counters together, so that the watermark never
  * stands ahead of the rows. An error on a page ends the loop; what was committed stays.
  */
 import { ExportError } from './errors.ts';
 import type { EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
-import { type FrontierState, judgePage, startFrontier, type Verdict } from './frontier.ts';
+import { judgePage, startFrontier, type Verdict } from './frontier.ts';
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
 import { createPrefetcher } from './prefetch.ts';
 import { formatTicks, ticksOfDate } from './ticks.ts';
@@ -124,7 +125,8 @@ export async function exportEvents(
   counters: RunCounters,
   options: ExportOptions,
 ): Promise<void> {
-  const { signal } = options;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
   let state = startFrontier(options);
   let known = session.known;
   let beganAt: Date | undefined;
@@ -132,6 +134,7 @@ export async function exportEvents(
   const prefetcher = createPrefetcher((request, dropped) => {
     return source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters });
   }, options.concurrency);
+  const commits = oneAtATime(() => stop.abort());
   try {
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);
@@ -153,14 +156,33 @@ export async function exportEvents(
       covered = extendCovered(covered, verdict, { frontier: options.frontier, beganAt });
       if (!isDone && verdict.groups.length === 0 && !gap) continue;
       const batch = batchOf(verdict, page, { covered, beganAt, counters });
-      const result = await session.commit(batch);
-      Object.assign(counters, addBatch(counters, batch, result));
-      if (gap) options.onWarning?.(describeGap(gap));
-      report(options, { page, state, batch, result, requestMs, counters, warning: verdict.warning });
+      const reached = state.skip;
+      await commits.begin(async () => {
+        const result = await session.commit(batch);
+        Object.assign(counters, addBatch(counters, batch, result));
+        if (gap) options.onWarning?.(describeGap(gap));
+        report(options, { page, reached, batch, result, requestMs, counters, warning: verdict.warning });
+      });
     }
   } finally {
     prefetcher.drop();
+    // What a commit failed with is why the reading was stopped, and so it is thrown in place of what that came to.
+    await commits.settled();
   }
+}
+
+/** While one commit is under way the next page is fetched and judged; the order of the commits is that of the pages. */
+function oneAtATime(onFailure: () => void) {
+  let underWay: Promise<void> = Promise.resolve();
+  return {
+    /** Resolves once `commit` has begun: when the one before has succeeded. */
+    async begin(commit: () => Promise<void>): Promise<void> {
+      await underWay;
+      underWay = commit();
+      underWay.catch(onFailure);
+    },
+    settled: () => underWay,
+  };
 }
 
 /**
@@ -238,7 +260,8 @@ function report(
   options: ExportOptions,
   facts: {
     page: Page;
-    state: FrontierState;
+    /** Offset of the first row not taken. */
+    reached: number;
     batch: Batch;
     result: CommitResult;
     requestMs: number;
@@ -246,7 +269,7 @@ function report(
     warning: string | undefined;
   },
 ): void {
-  const { page, state, batch, result, requestMs, counters } = facts;
+  const { page, reached, batch, result, requestMs, counters } = facts;
   for (const rejected of result.newlyRejected) options.onRejected?.(rejected);
   if (facts.warning) options.onWarning?.(facts.warning);
   options.onPage?.({
@@ -254,8 +277,8 @@ function report(
     rows: page.rows.length,
     totalCount: page.totalCount,
     taken: batch.events.length + batch.rejected.length,
-    reached: state.skip,
-    frontier: state.frontier,
+    reached,
+    frontier: batch.frontier,
     counters,
     result,
     requestMs,

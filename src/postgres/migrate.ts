@@ -21,11 +21,12 @@ export async function readMigrations(pool: Pool): Promise<MigrationState> {
 
 /**
  * Applies what is pending, and gives their names. Several processes may start at once: one applies, the others wait.
- * Needs no right to create anything when nothing is pending.
+ * Needs no right to create anything when nothing is pending; throws `configuration` when something is and it may not.
  */
 export async function migrate(pool: Pool): Promise<string[]> {
   const { pending } = await readMigrations(pool);
   if (pending.length === 0) return [];
+  await requireMigrator(pool, pending);
   // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
   const client = createPatientClient(pool);
   try {
@@ -47,6 +48,29 @@ export async function migrate(pool: Pool): Promise<string[]> {
     await client.end().catch(() => {});
   }
 }
+
+/** Throws `configuration`, with who may, when the user of `pool` may not apply what is pending. */
+export async function requireMigrator(pool: Pool, pending: readonly string[]): Promise<void> {
+  const { rows } = await withClient(pool, 'looking for the owner of the tables', (client) =>
+    client.query<{ user: string; owner: string; may_migrate: boolean }>(MIGRATOR),
+  );
+  const { user, owner, may_migrate: mayMigrate } = rows[0]!;
+  if (mayMigrate) return;
+  throw new ExportError(
+    'configuration',
+    `The database lacks ${pending.join(', ')}, and ${user}, the user of DATABASE_URL, may not change its tables. Run ` +
+      `\`uipath-audit-export migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
+  );
+}
+
+/** The owner of schema `audit` may migrate; while there is none, whoever may create it. */
+const MIGRATOR = `
+  select current_user as user,
+    pg_get_userbyid(coalesce(nspowner, datdba)) as owner,
+    case when nspowner is null then has_database_privilege(datname, 'create') else pg_has_role(nspowner, 'usage') end
+      as may_migrate
+  from pg_database left join pg_namespace on nspname = 'audit'
+  where datname = current_database()`;
 
 async function readState(client: Client): Promise<MigrationState> {
   const { rows: facts } = await client.query<{ version: number; text: string; has_table: boolean }>(

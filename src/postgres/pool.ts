@@ -23,9 +23,29 @@ export function createPool(url: string, onIdleError: (error: Error) => void): Po
     keepAliveInitialDelayMillis: 10_000,
   });
   pool.on('error', onIdleError);
-  // The pool listens only while nobody uses a connection. One that breaks in use fails its query and must not end the process.
-  pool.on('connect', (client) => client.on('error', () => {}));
+  pool.on('connect', (client) => {
+    // The pool listens only while nobody uses a connection. One that breaks in use fails its query and must not end the process.
+    client.on('error', () => {});
+    endWhenSilent(client);
+  });
   return pool;
+}
+
+/**
+ * Ends a connection on which a query found no answer in time. pg fails that query alone and leaves the connection open, so
+ * that the rollback, the run's last words and the unlocking would each wait as long behind it.
+ */
+function endWhenSilent(client: Client): void {
+  const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown> | undefined;
+  const pass = (...given: unknown[]) => {
+    const result = query(...given);
+    result?.catch((error: Error) => {
+      // pg gives it no code.
+      if (error.message === 'Query read timeout') void (client as unknown as pg.Client).end();
+    });
+    return result;
+  };
+  client.query = pass as typeof client.query;
 }
 
 /** A connection like the pool's, not yet open, whose queries may take as long as they need. */

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../core/errors.ts';
+import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
 import { PostgresSession, type StoredWatermark } from './session.ts';
@@ -19,15 +20,27 @@ export interface UnfinishedBackfill {
   skip: number;
 }
 
+/** How a run failed whose end could not be stored, because the database was away. */
+export interface UnstoredEnd {
+  runId: string;
+  error: string;
+  endedAt: Date;
+}
+
 /**
- * Takes the organization's lock and begins a run. Throws `locked` when another worker holds it.
- * The caller must `release()` the session, whatever happens.
+ * Takes the organization's lock and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
+ * holds it. The caller must `release()` the session, whatever happens.
  */
 export async function openSession(
   pool: Pool,
-  options: { organization: string; kind: RunKind; leaseMs?: number },
+  options: {
+    organization: string;
+    kind: RunKind;
+    leaseMs?: number;
+    unstoredEnds?: readonly UnstoredEnd[] | undefined;
+  },
 ): Promise<PostgresSession> {
-  const { organization, kind, leaseMs = LEASE_MS } = options;
+  const { organization, kind, leaseMs = LEASE_MS, unstoredEnds = [] } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
@@ -36,8 +49,8 @@ export async function openSession(
               set_config('statement_timeout', $2, false)`,
       [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
     );
-    await takeLock(client, organization, leaseMs);
-    const { runId, watermark } = await beginRun(client, organization, kind);
+    await takeLock(client, organization, { leaseMs, unstoredEnds });
+    const { runId, watermark } = await beginRun(client, organization, kind, unstoredEnds);
     const lease = { isBusy: false };
     const release = keepAlive(client, leaseMs, lease);
     return new PostgresSession({ client, organization, runId, watermark, lease, release });
@@ -48,18 +61,29 @@ export async function openSession(
   }
 }
 
-async function takeLock(client: Client, organization: string, leaseMs: number): Promise<void> {
+async function takeLock(
+  client: Client,
+  organization: string,
+  { leaseMs, unstoredEnds }: { leaseMs: number; unstoredEnds: readonly UnstoredEnd[] },
+): Promise<void> {
   const { rows } = await client.query<{ is_locked: boolean }>(
     `select pg_try_advisory_lock(hashtextextended('uipath-audit-export ' || $1, 0)) as is_locked`,
     [organization],
   );
   if (rows[0]!.is_locked) return;
-  const holder = await client.query<{ worker: string | null; started_at: Date }>(
-    `select worker, started_at from audit.runs where organization = $1 and outcome is null
+  const holder = await client.query<{ run_id: string; worker: string | null; started_at: Date }>(
+    `select run_id, worker, started_at from audit.runs where organization = $1 and outcome is null
      order by started_at desc limit 1`,
     [organization],
   );
-  const { worker, started_at: startedAt } = holder.rows[0] ?? {};
+  const { run_id: holdingRun, worker, started_at: startedAt } = holder.rows[0] ?? {};
+  if (unstoredEnds.some(({ runId }) => runId === holdingRun)) {
+    throw new ExportError(
+      'database-away',
+      `PostgreSQL keeps the lock of run ${holdingRun}, whose connection this worker lost, for at most ${leaseMs / 1000} s. ` +
+        'The next run goes on where that one stopped.',
+    );
+  }
   const who = worker ? `${worker}, since ${startedAt?.toISOString()}` : 'its run is just beginning or ending';
   throw new ExportError(
     'locked',
@@ -68,8 +92,24 @@ async function takeLock(client: Client, organization: string, leaseMs: number): 
   );
 }
 
-async function beginRun(client: Client, organization: string, kind: RunKind) {
+async function beginRun(
+  client: Client,
+  organization: string,
+  kind: RunKind,
+  unstoredEnds: readonly UnstoredEnd[],
+) {
   return withTransaction(client, async () => {
+    await client.query(
+      `update audit.runs r set outcome = 'failed', error = t.error, ended_at = t.ended_at
+       from unnest($2::bigint[], $3::text[], $4::timestamptz[]) as t (run_id, error, ended_at)
+       where r.run_id = t.run_id and organization = $1 and outcome is null`,
+      [
+        organization,
+        unstoredEnds.map(({ runId }) => runId),
+        unstoredEnds.map(({ error }) => storableText(error)),
+        unstoredEnds.map(({ endedAt }) => endedAt),
+      ],
+    );
     await client.query(
       `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'the process ended without a word'
        where organization = $1 and outcome is null`,

@@ -2,12 +2,15 @@ import { ExportError } from '../core/errors.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Client, Pool } from './pool.ts';
 
-/** What the worker does with its tables. */
+/** What the worker does with its tables; it updates some columns only. The role `audit_writer` has just this. */
 const RIGHTS: Record<string, readonly string[]> = {
   'audit.events': ['select', 'insert', 'update'],
+  'audit.ledger': ['select', 'insert'],
+  'audit.ledger_changes': ['select', 'insert'],
+  'audit.coverage': ['select', 'insert', 'delete'],
   'audit.watermarks': ['select', 'insert', 'update'],
   'audit.runs': ['select', 'insert', 'update'],
-  'audit.gaps': ['select', 'insert'],
+  'audit.gaps': ['select'],
   'audit.rejected_events': ['select', 'insert', 'update'],
 };
 
@@ -44,6 +47,18 @@ export async function tryWriting(pool: Pool, { hasTables }: { hasTables: boolean
   }
 }
 
+/** Whether the user could rewrite and delete what is stored, which no worker needs. The tables must exist. */
+export async function mayDestroy(pool: Pool): Promise<boolean> {
+  try {
+    const { rows } = await pool.query<{ may_destroy: boolean }>(
+      `select has_table_privilege('audit.events', 'delete') or has_table_privilege('audit.ledger', 'update') as may_destroy`,
+    );
+    return rows[0]!.may_destroy;
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading the rights of the user');
+  }
+}
+
 /** No organization has such a name: it holds a space, which no address does. */
 const WRITE_A_ROW = [
   `insert into audit.watermarks (organization) values ('a trial of uipath-audit-export check')`,
@@ -72,12 +87,13 @@ async function refuseMissingRights(client: Client): Promise<void> {
   const { rows } = await client.query<{ missing: string }>(
     `select wanted_right || ' on ' || name as missing
      from unnest($1::text[], $2::text[]) as t (name, wanted_right)
-     where not has_table_privilege(name, wanted_right)`,
+     where not case when wanted_right = 'update' then has_any_column_privilege(name, wanted_right)
+       else has_table_privilege(name, wanted_right) end`,
     [wanted.map(({ table }) => table), wanted.map(({ right }) => right)],
   );
   if (rows.length === 0) return;
   throw new ExportError(
     'configuration',
-    `The user of DATABASE_URL lacks ${rows.map(({ missing }) => missing).join(', ')}. Grant it that.`,
+    `The user of DATABASE_URL lacks ${rows.map(({ missing }) => missing).join(', ')}. Grant it the role audit_writer.`,
   );
 }

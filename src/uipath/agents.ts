@@ -10,15 +10,16 @@ export interface Agents {
   close(): void;
 }
 
+/** Said, so that NODE_TLS_REJECT_UNAUTHORIZED=0, meant for another program, does not give the token to anybody in between. */
+const VERIFIED = { keepAlive: true, rejectUnauthorized: true };
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Agents for requests to `url`, through the proxy of `HTTPS_PROXY` unless `NO_PROXY` names the host. */
 export function createAgents(url: string, environment: Environment): Agents {
   const proxy = findProxy(url, environment);
   const httpAgent = new http.Agent({ keepAlive: true });
-  const httpsAgent = proxy
-    ? new HttpsProxyAgent(proxy, { keepAlive: true })
-    : new https.Agent({ keepAlive: true });
+  const httpsAgent = proxy ? createProxyAgent(proxy) : new https.Agent(VERIFIED);
   return {
     httpAgent,
     httpsAgent,
@@ -27,6 +28,13 @@ export function createAgents(url: string, environment: Environment): Agents {
       httpsAgent.destroy();
     },
   };
+}
+
+function createProxyAgent(proxy: string): HttpsProxyAgent<string> {
+  const agent = new HttpsProxyAgent(proxy, VERIFIED);
+  // Those are for the way to the proxy; these count for what is within the tunnel.
+  Object.assign(agent.options, VERIFIED);
+  return agent;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { ExportError } from '../core/errors.ts';
 import { isRetriedStatus } from '../core/retry.ts';
+import type { Redactor } from '../redaction.ts';
 import { parseErrorBody } from './error-body.ts';
 import { type Answer, FailedTry } from './http.ts';
 
@@ -9,9 +10,12 @@ export interface Asked {
   url: string;
   /** The variables a person would have to look at, as a phrase. */
   variables: string;
-  /** Texts that no message may quote, even when the source does. */
-  secrets: readonly string[];
+  /** Takes out what no message may quote, even when the source does. */
+  redact: Redactor;
 }
+
+/** Of an error's body. */
+const MOST_READ = 65_536;
 
 /** Whether an answer is a web page, by its type or, where that is wrong, by how it begins. */
 export function isHtml({ contentType, body }: Answer): boolean {
@@ -26,19 +30,19 @@ export function checkAnswer(answer: Answer, asked: Asked): void {
   const { status } = answer;
   if (isRetriedStatus(status)) {
     const failure = { kind: 'status', status, retryAfter: answer.retryAfter } as const;
-    throw new FailedTry(failure, describeAnswer(answer, asked.secrets));
+    throw new FailedTry(failure, describeAnswer(answer, asked.redact));
   }
   if (status >= 300 && status < 400) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered HTTP ${status}, a redirect to ${hostOf(answer.location, asked.url)}. ` +
+      `${asked.url} answered HTTP ${status}, a redirect to ${asked.redact(hostOf(answer.location, asked.url))}. ` +
         `It was not followed, because the credentials are for the configured host only. Check ${asked.variables}.`,
     );
   }
   if (status < 200 || status >= 400) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered ${describeAnswer(answer, asked.secrets)}. Check ${asked.variables}.`,
+      `${asked.url} answered ${describeAnswer(answer, asked.redact)}. Check ${asked.variables}.`,
     );
   }
   if (isHtml(answer)) {
@@ -51,23 +55,13 @@ export function checkAnswer(answer: Answer, asked: Asked): void {
 }
 
 /** The status with the source's own words and trace id: `HTTP 503 "Busy" (trace id 00-4bf9)`. */
-export function describeAnswer({ status, body }: Answer, secrets: readonly string[]): string {
-  // Before the message is cut, which could leave half a secret, and again after its escapes are read.
-  const { message, traceId } = parseErrorBody(hideSecrets(body.subarray(0, 65_536).toString(), secrets));
+export function describeAnswer({ status, body }: Answer, redact: Redactor): string {
+  // Before anything is cut, which could leave half a secret, and again after escapes are read.
+  const begin = redact(body.subarray(0, 2 * MOST_READ).toString()).slice(0, MOST_READ);
+  const { message, traceId } = parseErrorBody(begin);
   const words = message === null ? '' : ` "${message}"`;
   const trace = traceId === null ? '' : ` (trace id ${traceId})`;
-  return hideSecrets(`HTTP ${status}${words}${trace}`, secrets);
-}
-
-/** Replaces each secret, as it is and as a form would carry it. */
-export function hideSecrets(text: string, secrets: readonly string[]): string {
-  return (
-    secrets
-      // A shorter one guards nothing, and replacing it would shred every text.
-      .filter((secret) => secret.length >= 4)
-      .flatMap((secret) => [secret, new URLSearchParams([['', secret]]).toString().slice(1)])
-      .reduce((shown, secret) => shown.replaceAll(secret, '***'), text)
-  );
+  return redact(`HTTP ${status}${words}${trace}`);
 }
 
 function hostOf(location: string | undefined, url: string): string {

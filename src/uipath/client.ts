@@ -93,7 +93,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
       }
     };
     const readPage = (answer: Answer, requestedAt: Date) => {
-      checkListAnswer(answer, { url, variables: LIST_VARIABLES, secrets: tokens.secrets() });
+      checkListAnswer(answer, { url, variables: LIST_VARIABLES, redact: tokens.redact });
       const page = parsePage(answer.body);
       if (page.unreadable !== undefined) throw new FailedTry({ kind: 'truncated' }, page.unreadable);
       const milliseconds = now() - requestedAt.getTime();
@@ -140,7 +140,7 @@ function checkListAnswer(answer: Answer, asked: Asked): void {
   if (answer.status === 403) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered ${describeAnswer(answer, asked.secrets)}. The token lacks the scope PM.Audit or PM.Audit.Read: ` +
+      `${asked.url} answered ${describeAnswer(answer, asked.redact)}. The token lacks the scope PM.Audit or PM.Audit.Read: ` +
         'give it to the external application and name it in UIPATH_SCOPE.',
     );
   }
@@ -148,7 +148,7 @@ function checkListAnswer(answer: Answer, asked: Asked): void {
 }
 
 function unauthorized(answer: Answer, url: string, tokens: TokenSource): ExportError {
-  const found = describeAnswer(answer, tokens.secrets());
+  const found = describeAnswer(answer, tokens.redact);
   const remedy = tokens.isRenewable
     ? 'A new token was refused as well: check that UIPATH_TOKEN_URL belongs to the same organization as the audit URL, ' +
       'and UIPATH_CLIENT_ID and UIPATH_SCOPE'

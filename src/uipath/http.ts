@@ -136,7 +136,7 @@ function translateFault(error: unknown, url: string, hasBegun: boolean): unknown
     return new ExportError(
       'configuration',
       `The certificate of ${new URL(url).host} is not trusted (${what}). ` +
-        'If a private authority signed it, name its PEM file in NODE_EXTRA_CA_CERTS.',
+        'If a private authority signed it, name its PEM file in NODE_EXTRA_CA_CERTS, in the environment: .env is too late.',
       { cause },
     );
   }

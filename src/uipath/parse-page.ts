@@ -1,6 +1,6 @@
 import { ExportError } from '../core/errors.ts';
 import type { SourceRow } from '../core/event.ts';
-import { describeType, parseRow, rejectRow } from './parse-row.ts';
+import { describeType, MOST_PARTS, parseRow, rejectRow } from './parse-row.ts';
 import { type Item, readMembers, scanArray, scanValue, skipSpace } from './scan-json.ts';
 
 /** A readable answer, or why its body cannot be taken as whole: it breaks off, or is not JSON. Worth another try. */
@@ -9,6 +9,13 @@ export type ParsedPage =
   | { unreadable: string };
 
 const OPEN_BRACKET = 0x5b;
+const OPEN_BRACE = 0x7b;
+
+/** A page is asked for with some thousand rows; a source that ignores `top` sends as many as the size limit lets it. */
+const MOST_ROWS = 1_000_000;
+
+/** What is no answer of the list is told apart from a damaged one up to here; reading it whole could take all memory. */
+const LONGEST_JUDGED = 1024 * 1024;
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -16,7 +23,8 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * Reads `{"totalCount": int64, "results": [...] | null}`, the answer of the list endpoint.
  * Unknown members are ignored. A row that is no event is a rejected row, and touches no other.
  * Throws `source-invalid` when the body is whole JSON but not such an answer: `totalCount` or `results` missing, given
- * twice (which one is true?) or of another type. A `totalCount` beyond 2^53 is given as 2^53 - 1.
+ * twice (which one is true?) or of another type, or of more than a million rows. A `totalCount` beyond 2^53 is given as
+ * 2^53 - 1. Time and memory are bounded by the body's length, by some ten bytes a byte.
  */
 export function parsePage(bytes: Uint8Array): ParsedPage {
   const body = hasByteOrderMark(bytes) ? bytes.subarray(3) : bytes;
@@ -32,7 +40,8 @@ export function parsePage(bytes: Uint8Array): ParsedPage {
       if (item) members.set(key, item);
       return item?.delimiter ?? -1;
     }
-    const array = scanArray(text, from);
+    const array = scanArray(text, from, MOST_ROWS);
+    if (array && array.items.length > MOST_ROWS) throw invalid(`more than ${MOST_ROWS} rows`);
     if (array) members.set(key, array.items);
     return array ? skipSpace(text, array.end) : -1;
   });
@@ -69,8 +78,12 @@ const UNREADABLE = Symbol('not JSON');
 function parseMember(text: string, item: Item | Item[] | undefined): unknown {
   if (item === undefined) return undefined;
   if (Array.isArray(item)) return item;
+  return item.parts > MOST_PARTS ? UNREADABLE : parseText(text.slice(item.start, item.end));
+}
+
+function parseText(text: string): unknown {
   try {
-    return JSON.parse(text.slice(item.start, item.end));
+    return JSON.parse(text);
   } catch {
     return UNREADABLE;
   }
@@ -84,15 +97,12 @@ function checkTotalCount(found: unknown): number {
 
 /** JSON that is whole but no object is another program's answer; anything else may come whole the next time. */
 function judgeUnreadable(text: string, length: number): ParsedPage {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    const isBegun = text.charCodeAt(skipSpace(text, 0)) === 0x7b;
-    const fault = isBegun ? 'is JSON that breaks off or is damaged' : 'is not JSON';
-    return { unreadable: length === 0 ? 'the body is empty' : `the body of ${length} bytes ${fault}` };
-  }
-  throw invalid(`${describeType(value)}`);
+  const isBegun = text.charCodeAt(skipSpace(text, 0)) === OPEN_BRACE;
+  // What begins as an object was walked through already and found damaged.
+  const found = isBegun || text.length > LONGEST_JUDGED ? UNREADABLE : parseText(text);
+  if (found !== UNREADABLE) throw invalid(describeType(found));
+  const fault = isBegun ? 'is JSON that breaks off or is damaged' : 'is not JSON';
+  return { unreadable: length === 0 ? 'the body is empty' : `the body of ${length} bytes ${fault}` };
 }
 
 function invalid(found: string): ExportError {

@@ -19,16 +19,23 @@ const KNOWN_FIELDS: readonly string[] = ['createdOn', ...NULLABLE_FIELDS];
 /** JSON.stringify overflows the stack on deeper objects, and so does PostgreSQL's jsonb. */
 const MAX_DEPTH = 1000;
 
+/** JSON.parse makes some hundred bytes of each; a row of more is kept unread, because many megabytes of `[` take all memory. */
+export const MOST_PARTS = 1_000_000;
+
 /** A jsonb of very many members is more than PostgreSQL takes memory for; such a row is kept in `raw` as well. */
 const MOST_EXTRA = 1000;
 
 type JsonObject = Record<string, unknown>;
 
 /**
- * Reads one row from its exact JSON text. `members` is how many members the text has, a repeated key counted each time;
- * `depth` how deep it is nested. Never throws: what cannot be an event is a rejected row.
+ * Reads one row from its exact JSON text, and what was counted in that: see `Item`. Never throws: what cannot be an event
+ * is a rejected row.
  */
-export function parseRow(text: string, { members, depth }: { members: number; depth: number }): SourceRow {
+export function parseRow(
+  text: string,
+  { members, depth, parts }: { members: number; depth: number; parts: number },
+): SourceRow {
+  if (parts > MOST_PARTS) return rejectRow(undefined, `not read: more than ${MOST_PARTS} values`, text);
   let row: unknown;
   try {
     row = JSON.parse(text);

@@ -26,6 +26,8 @@ export interface Item {
   members: number;
   /** How deep arrays and objects are nested, 0 for a string or a number. */
   depth: number;
+  /** How many brackets are opened, and commas and colons written, in it: what JSON.parse would make grows with this. */
+  parts: number;
 }
 
 /** Finds the end of the array element that begins at `from`. `undefined`: the text ends before it does. */
@@ -38,8 +40,15 @@ export function scanValue(text: string, from: number): Item | undefined {
   return scanItem(text, from, CLOSE_BRACE);
 }
 
-/** Finds all elements of the array whose bracket stands at `from`, and where it ends. `undefined`: the text ends before. */
-export function scanArray(text: string, from: number): { items: Item[]; end: number } | undefined {
+/**
+ * Finds all elements of the array whose bracket stands at `from`, and where it ends. `undefined`: the text ends before.
+ * Stops behind one element more than `most`, which a few bytes each could otherwise make more than memory holds.
+ */
+export function scanArray(
+  text: string,
+  from: number,
+  most: number,
+): { items: Item[]; end: number } | undefined {
   const items: Item[] = [];
   let at = skipSpace(text, from + 1);
   if (text.charCodeAt(at) === CLOSE_BRACKET) return { items, end: at + 1 };
@@ -48,7 +57,7 @@ export function scanArray(text: string, from: number): { items: Item[]; end: num
     if (!item) return undefined;
     items.push(item);
     at = item.delimiter + 1;
-    if (text.charCodeAt(item.delimiter) === CLOSE_BRACKET) return { items, end: at };
+    if (text.charCodeAt(item.delimiter) === CLOSE_BRACKET || items.length > most) return { items, end: at };
   }
 }
 
@@ -93,16 +102,21 @@ function scanItem(text: string, from: number, close: number): Item | undefined {
   let level = 0;
   let depth = 0;
   let members = 0;
+  let parts = 0;
   for (let at = start; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       at = findClosingQuote(text, at);
       if (at < 0) return undefined;
     } else if (code === COLON) {
+      parts++;
       if (level === 1) members++;
     } else if (level === 0 && (code === COMMA || code === close)) {
-      return { start, end: trimSpace(text, start, at), delimiter: at, members, depth };
+      return { start, end: trimSpace(text, start, at), delimiter: at, members, depth, parts };
+    } else if (code === COMMA) {
+      parts++;
     } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      parts++;
       level++;
       if (level > depth) depth = level;
     } else if ((code === CLOSE_BRACE || code === CLOSE_BRACKET) && level > 0) {

@@ -1,4 +1,5 @@
 import { ExportError } from '../core/errors.ts';
+import { createRedactor, type Redactor } from '../redaction.ts';
 import { checkAnswer, describeAnswer } from './answers.ts';
 import { parseErrorBody } from './error-body.ts';
 import { type Answer, FailedTry, OversizedBody, type SendOptions, send, showUrl } from './http.ts';
@@ -20,8 +21,8 @@ export interface Token {
 export interface TokenSource {
   /** Whether asking again can give another token. */
   isRenewable: boolean;
-  /** Texts that no log and no message may show. */
-  secrets(): string[];
+  /** Takes out the client's secret and the newest few tokens: an answer may quote the one before. */
+  redact: Redactor;
   /** Throws `ExportError` with `configuration`, `source-away` or `interrupted`. */
   fetchToken(signal: AbortSignal): Promise<Token>;
   /** Forgets the token the source did not accept. A newer one that another caller has fetched since is kept. */
@@ -56,7 +57,7 @@ export interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions 
 
 export function createTokenSource(credentials: Credentials, options: TokenOptions): TokenSource {
   if (credentials.accessToken !== undefined) return createFixedToken(credentials.accessToken);
-  const { clientSecret } = credentials;
+  const redact = createRedactor([credentials.clientSecret]);
   const now = options.now ?? Date.now;
   const life = new AbortController();
   let kept: (Token & { freshUntil: number }) | undefined;
@@ -64,7 +65,13 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
 
   async function renew(): Promise<Token> {
     const askedAt = now();
-    const { token, lifeMs } = await requestToken(credentials as ClientCredentials, life.signal, options);
+    const { token, lifeMs } = await requestToken(
+      credentials as ClientCredentials,
+      life.signal,
+      redact,
+      options,
+    );
+    redact.add(token.value);
     options.onToken?.(token.value);
     const freshUntil = askedAt + lifeMs - Math.min(MAX_MARGIN_MS, lifeMs / 10);
     kept = { ...token, expiresAt: new Date(askedAt + lifeMs), freshUntil };
@@ -73,7 +80,7 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
 
   return {
     isRenewable: true,
-    secrets: () => (kept ? [clientSecret, kept.value] : [clientSecret]),
+    redact,
     async fetchToken(signal) {
       if (kept && now() < kept.freshUntil) return kept;
       flight ??= renew().finally(() => {
@@ -95,7 +102,7 @@ function createFixedToken(value: string): TokenSource {
   checkHeaderSafe(value, 'UIPATH_ACCESS_TOKEN');
   return {
     isRenewable: false,
-    secrets: () => [value],
+    redact: createRedactor([value]),
     fetchToken: async () => ({ value, expiresAt: null, scope: null }),
     invalidate: () => {},
     close: () => {},
@@ -105,6 +112,7 @@ function createFixedToken(value: string): TokenSource {
 async function requestToken(
   credentials: ClientCredentials,
   signal: AbortSignal,
+  redact: Redactor,
   options: TokenOptions,
 ): Promise<{ token: Token; lifeMs: number }> {
   const { clientId, clientSecret, scope, tokenUrl } = credentials;
@@ -129,23 +137,23 @@ async function requestToken(
         `${url} answered with more than a token. Check UIPATH_TOKEN_URL.`,
       );
     });
-    return readToken(answer, url, [clientSecret]);
+    return readToken(answer, url, redact);
   };
   return await withRetries(tryOnce, { url, signal }, options);
 }
 
-function readToken(answer: Answer, url: string, secrets: string[]): { token: Token; lifeMs: number } {
+function readToken(answer: Answer, url: string, redact: Redactor): { token: Token; lifeMs: number } {
   const { code } = parseErrorBody(answer.body.subarray(0, 65_536).toString());
   const remedy = code !== null && answer.status < 500 ? REMEDIES[code] : undefined;
   if (remedy !== undefined && answer.status >= 400) {
-    const found = describeAnswer(answer, secrets);
+    const found = describeAnswer(answer, redact);
     const shown = found.includes(code!) ? found : `${found} [${code}]`;
     throw new ExportError('configuration', `No token: ${url} answered ${shown}. ${remedy}.`);
   }
   checkAnswer(answer, {
     url,
     variables: `UIPATH_ORGANIZATION and UIPATH_TOKEN_URL. ${TOKEN_URL_HINT}`,
-    secrets,
+    redact,
   });
   let body: Record<string, unknown> | null;
   try {

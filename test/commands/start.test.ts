@@ -1,9 +1,9 @@
-import net from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, type Program, startProgram } from '../support/program.ts';
+import { createDatabaseProxy } from '../support/proxy.ts';
 
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -70,39 +70,15 @@ describe('start, as a process', () => {
     expect(Date.now() - askedAt).toBeLessThan(10_000);
   });
 
-  test('while the source is away it stays up, says not ready and why, and catches up without help', async () => {
-    simulator.set({ faults: [{ fault: 503 }] });
-    program = startProgram(['start'], environment);
-    const address = await addressOf(program);
-    await program.logged(/run failed/);
-    expect((await fetch(`${address}/healthz`)).status).toBe(200);
-    const away = await fetch(`${address}/readyz`);
-    expect([away.status, await away.text()]).toEqual([503, expect.stringContaining('503')]);
-    simulator.set({ faults: [] });
-    await until(async () => (await fetch(`${address}/readyz`)).status === 200);
-    expect(await countStored()).toBe(120);
-  });
-
   test('a database that is away at start is waited for', async () => {
-    const { hostname, port: realPort } = new URL(database.url);
-    const front = net.createServer((socket) => {
-      const back = net.connect(Number(realPort), hostname);
-      socket.pipe(back).pipe(socket);
-      for (const end of [socket, back]) end.on('error', () => socket.destroy() && back.destroy());
-    });
-    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
-    const { port } = front.address() as net.AddressInfo;
-    await new Promise((resolve) => front.close(resolve));
-    const url = new URL(database.url);
-    url.hostname = '127.0.0.1';
-    url.port = String(port);
-
-    program = startProgram(['start'], { ...environment, DATABASE_URL: url.href });
+    const proxy = await createDatabaseProxy(database.url);
+    await proxy.stop();
+    program = startProgram(['start'], { ...environment, DATABASE_URL: proxy.url });
     const address = await addressOf(program);
     await program.logged(/waiting for the database/);
     expect((await fetch(`${address}/healthz`)).status).toBe(200);
     expect((await fetch(`${address}/readyz`)).status).toBe(503);
-    await new Promise<void>((resolve) => front.listen(port, '127.0.0.1', resolve));
+    await proxy.start();
     try {
       await until(async () => (await fetch(`${address}/readyz`)).status === 200);
       await program.logged(/run succeeded/);
@@ -110,7 +86,7 @@ describe('start, as a process', () => {
     } finally {
       program.kill('SIGTERM');
       await program.ended;
-      await new Promise((resolve) => front.close(resolve));
+      await proxy.close();
     }
   });
 

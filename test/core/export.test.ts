@@ -132,6 +132,51 @@ describe('a run', () => {
   });
 });
 
+describe('a commit', () => {
+  test('is made beside the fetching of the next page, and after the one before', async () => {
+    const source = new ModelSource({ ...STEADY, gaps: rows(100) });
+    const store = new ModelStore();
+    const commit = store.commit.bind(store);
+    const trace: string[] = [];
+    const asked: EventSource = {
+      fetchPage(request) {
+        trace.push('asked');
+        return source.fetchPage(request);
+      },
+    };
+    store.commit = async (batch) => {
+      trace.push('begun');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      trace.push('done');
+      return commit(batch);
+    };
+    await read(asked, store);
+    expect(store.events.size).toBe(100);
+    expect(trace.join(' ')).toMatch(/^asked (asked )?begun asked (begun|done)/);
+    const commits = trace.filter((step) => step !== 'asked');
+    expect(commits).toEqual(commits.map((_, i) => (i % 2 ? 'done' : 'begun')));
+  });
+
+  test('that fails ends the run with its reason at once, though the source has yet to answer', async () => {
+    const source = new ModelSource({ ...STEADY, gaps: rows(100) });
+    let requests = 0;
+    const slow: EventSource = {
+      fetchPage(request, options) {
+        if (++requests < 2) return source.fetchPage(request);
+        return new Promise((_resolve, reject) => {
+          options.signal.addEventListener('abort', () => reject(new Error('given up')));
+        });
+      },
+    };
+    const store = new ModelStore();
+    store.commit = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      throw new Error('fenced');
+    };
+    await expect(read(slow, store)).rejects.toThrow('fenced');
+  });
+});
+
 describe('an empty answer', () => {
   const ask = (state: FrontierState, totalCount: number) => {
     const { skip, top } = state;

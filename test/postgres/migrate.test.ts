@@ -1,12 +1,16 @@
-import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
+import type pg from 'pg';
 import { migrate, readMigrations } from '../../src/postgres/migrate.ts';
 import { createPool, type Pool } from '../../src/postgres/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import {
+  createTestDatabase,
+  createTestLogin,
+  type TestDatabase,
+  type TestLogin,
+} from '../support/database.ts';
 
 const LOCK_OF_NODE_PG_MIGRATE = 7241865325823964;
-const ALL = ['0001_audit_tables', '0002_bi_views', '0003_ledger_and_coverage'];
+const ALL = ['0001_audit_tables', '0002_bi_views', '0003_ledger_and_coverage', '0004_roles'];
 
 let database: TestDatabase;
 const closers: (() => Promise<unknown>)[] = [];
@@ -30,20 +34,11 @@ function poolOf(url: string): Pool {
   return pool;
 }
 
-/** A role that may log in and connect, and no more; dropped at the end. */
-async function createRole(admin: Pool): Promise<{ name: string; url: string }> {
-  const name = `audit_test_${randomBytes(6).toString('hex')}`;
-  await admin.query(`create role ${name} login password 'test-password'`);
-  closers.push(async () => {
-    const client = new pg.Client({ connectionString: database.url });
-    await client.connect();
-    await client.query(`drop owned by ${name}; drop role ${name}`);
-    await client.end();
-  });
-  const url = new URL(database.url);
-  url.username = name;
-  url.password = 'test-password';
-  return { name, url: url.href };
+/** A role that may log in and connect, and what `memberOf` may; dropped at the end. */
+async function createLogin(memberOf?: string): Promise<TestLogin> {
+  const login = await createTestLogin(database, memberOf);
+  closers.push(() => login.drop());
+  return login;
 }
 
 describe('migrating', () => {
@@ -67,7 +62,7 @@ describe('migrating', () => {
 
   test('needs no right to create anything when nothing is pending', async () => {
     const admin = poolOf(database.url);
-    const { name, url } = await createRole(admin);
+    const { name, url } = await createLogin();
     await admin.query(`grant usage on schema audit to ${name}; grant select on audit.migrations to ${name}`);
     const pool = poolOf(url);
     expect(await migrate(pool)).toEqual([]);
@@ -75,7 +70,7 @@ describe('migrating', () => {
   });
 
   test('by a role that may not even look says what it lacks', async () => {
-    const { url } = await createRole(poolOf(database.url));
+    const { url } = await createLogin();
     await expect(migrate(poolOf(url))).rejects.toMatchObject({
       code: 'configuration',
       message: expect.stringContaining('permission denied for schema audit'),
@@ -83,7 +78,7 @@ describe('migrating', () => {
   });
 
   test('by the owner of an empty database works without the right to create roles', async () => {
-    const { name, url } = await createRole(poolOf(database.url));
+    const { name, url } = await createLogin();
     const empty = await emptyDatabase();
     await poolOf(empty.url).query(`alter database ${new URL(empty.url).pathname.slice(1)} owner to ${name}`);
     const own = new URL(url);
@@ -148,8 +143,7 @@ describe('the database that results', () => {
 
   test('shows a reader the views and nothing else', async () => {
     const admin = poolOf(database.url);
-    const { name, url } = await createRole(admin);
-    await admin.query(`grant audit_reader to ${name}`);
+    const { url } = await createLogin('audit_reader');
     const pool = poolOf(url);
     const relations = await admin.query<{ schema: string; name: string }>(
       `select schemaname as schema, tablename as name from pg_tables where schemaname = 'audit'

@@ -93,6 +93,7 @@ describe('routes', () => {
         'referrer-policy': 'no-referrer',
         'cache-control': 'no-store',
         'x-frame-options': 'DENY',
+        'cross-origin-resource-policy': 'same-origin',
       });
       const policy = String(headers['content-security-policy']);
       expect(policy).toMatch(/^default-src 'none';.*frame-ancestors 'none'/);
@@ -209,6 +210,35 @@ describe('clients', () => {
     },
     5_000,
   );
+
+  test('that do not take their answer are dropped', async () => {
+    // More than the sockets' buffers on both ends hold.
+    const runs = [runRecord({ outcome: 'failed', error: 'x'.repeat(20_000_000) })];
+    const report = statusReport({ organizations: [organizationStatus({ runs })] });
+    const { url } = await serve({ clientTimeoutMs: 100, readStatus: async () => report });
+    const { hostname, port } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => {}).pause();
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    let received = 0;
+    socket.on('data', (chunk) => {
+      received += chunk.length;
+    });
+    await once(socket.resume(), 'close');
+    expect(received).toBeGreaterThan(0);
+    expect(received).toBeLessThan(20_000_000);
+  });
+
+  test('beyond a hundred at once are turned away', async () => {
+    const { url } = await serve();
+    const { hostname, port } = new URL(url);
+    const sockets = Array.from({ length: 100 }, () => connect(Number(port), hostname).on('error', () => {}));
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    const answered = send(url, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    expect(await answered.catch(() => '')).toBe('');
+    for (const socket of sockets) socket.destroy();
+  });
 
   test('that ask many times without waiting are answered 50 times', async () => {
     const { url } = await serve({ clientTimeoutMs: 200 });

@@ -29,6 +29,30 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
+export interface TestLogin {
+  name: string;
+  /** Connects as it to the database it was made for. */
+  url: string;
+  drop(): Promise<void>;
+}
+
+/** A role that may log in, with the rights of `memberOf` and no more. Call `drop` before the database's. */
+export async function createTestLogin(database: TestDatabase, memberOf?: string): Promise<TestLogin> {
+  const name = `${TEST_DATABASE_PREFIX}${randomBytes(6).toString('hex')}`;
+  const membership = memberOf === undefined ? '' : ` in role ${memberOf}`;
+  await onServer(database.url, (client) =>
+    client.query(`create role ${name} login password 'test-password'${membership}`),
+  );
+  const url = new URL(database.url);
+  url.username = name;
+  url.password = 'test-password';
+  return {
+    name,
+    url: url.href,
+    drop: () => onServer(database.url, (client) => client.query(`drop owned by ${name}; drop role ${name}`)),
+  };
+}
+
 /** Removes the databases of this run that no test file dropped. */
 export async function dropLeftTestDatabases(serverUrl: string, run: string): Promise<void> {
   await onServer(serverUrl, async (client) => {

@@ -25,9 +25,16 @@ export interface Program {
   logged(pattern: RegExp): Promise<void>;
 }
 
-/** Starts the program in an empty directory, with `environment` and nothing else of ours; PATH is kept. */
-export function startProgram(args: readonly string[], environment: Record<string, string>): Program {
-  const directory = mkdtempSync(join(tmpdir(), 'audit-program-'));
+/**
+ * Starts the program in an empty directory, or in `given`, which is kept, with `environment` and nothing else of ours; PATH is
+ * kept.
+ */
+export function startProgram(
+  args: readonly string[],
+  environment: Record<string, string>,
+  given?: string,
+): Program {
+  const directory = given ?? mkdtempSync(join(tmpdir(), 'audit-program-'));
   // Without the dashes Node 20 itself reads what --env-file names, and ends with 9 where it cannot.
   const child = spawn(process.execPath, ['--', MAIN, ...args], {
     cwd: directory,
@@ -47,7 +54,7 @@ export function startProgram(args: readonly string[], environment: Record<string
   });
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code, signal) => {
-      rmSync(directory, { recursive: true, force: true });
+      if (given === undefined) rmSync(directory, { recursive: true, force: true });
       hasEnded = true;
       resolve({ code: code ?? signal!, stdout, stderr });
     });
@@ -73,8 +80,12 @@ export function startProgram(args: readonly string[], environment: Record<string
   };
 }
 
-export function runProgram(args: readonly string[], environment: Record<string, string>): Promise<Ended> {
-  return startProgram(args, environment).ended;
+export function runProgram(
+  args: readonly string[],
+  environment: Record<string, string>,
+  directory?: string,
+): Promise<Ended> {
+  return startProgram(args, environment, directory).ended;
 }
 
 /** The variables that point the program at a simulator and a database; quick to give up. */

@@ -161,6 +161,38 @@ describe('a row', () => {
   });
 });
 
+describe('what would take more memory than the body is long', () => {
+  const many = 1_000_001;
+
+  test.each([
+    ['commas', ','.repeat(many)],
+    ['empty objects', `{}${',{}'.repeat(many)}`],
+  ])('more than a million rows, of %s, are refused', (_what, rows) => {
+    expect(() => parse(`{"totalCount":1,"results":[${rows}]}`)).toThrow(
+      expect.objectContaining({ code: 'source-invalid', message: expect.stringContaining('1000000 rows') }),
+    );
+  });
+
+  test.each([
+    ['arrays within arrays', `${'['.repeat(many)}${']'.repeat(many)}`],
+    ['objects', withField('x', `[{}${',{}'.repeat(many)}]`)],
+    ['members', `{"a":1${',"a":1'.repeat(many)}}`],
+  ])('a row of more than a million %s is kept word for word, unread', (_what, text) => {
+    expect(between(text)).toEqual({
+      ticks: undefined,
+      rejected: { reason: 'not read: more than 1000000 values', text },
+    });
+  });
+
+  test.each([
+    ['totalCount', `{"totalCount":${'['.repeat(many)}${']'.repeat(many)},"results":[]}`],
+    ['results', `{"totalCount":1,"results":${'{"a":'.repeat(many)}1${'}'.repeat(many)}}`],
+    ['anything', `${'['.repeat(many)}${']'.repeat(many)}`],
+  ])('%s in its place is not read either', (_where, body) => {
+    expect(parse(body)).toHaveProperty('unreadable');
+  });
+});
+
 describe('the exact text is kept where the columns cannot give it back', () => {
   test.each([
     [

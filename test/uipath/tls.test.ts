@@ -2,25 +2,8 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
 import { type AddressInfo, connect, type Server } from 'node:net';
 import { afterEach, expect, test } from '@jest/globals';
+import { cert, key } from '../support/certificate.ts';
 import { closeAll, emptyPage, openBench } from './support.ts';
-
-/** Signed by itself for localhost, and by nobody else; of no use outside this test. */
-const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgcCoRJKvB4KrZ67Fi
-5ZwpqdagNpfa1ULfSlsPMRK5Oj2hRANCAAQtPhDGcQUHUdYZLzFkyrE5qcssVLMw
-GUPgPcOrooygFfbBkJgR3nHE4tcWg7tIzuNAa4iYIHaFSYlHLKnYZFKi
------END PRIVATE KEY-----`;
-const cert = `-----BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUd3BTG2ljtglHuVI3qpoxdJrKMDwwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTIwMzc0NloYDzIxMjYxMDI4
-MjAzNzQ2WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAQtPhDGcQUHUdYZLzFkyrE5qcssVLMwGUPgPcOrooygFfbBkJgR3nHE
-4tcWg7tIzuNAa4iYIHaFSYlHLKnYZFKio28wbTAdBgNVHQ4EFgQUVyfMFBKQW/Bq
-HlxALTwV28wP67kwHwYDVR0jBBgwFoAUVyfMFBKQW/BqHlxALTwV28wP67kwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIgaEqJ8IC7ydOvF5A//wVrHSBG8fZ/fi24mowr4LXtJo4CIQCe
-SSRx0hCZX3/5rdYNj31ypmdDDwENbfHDeKRcgQKEqQ==
------END CERTIFICATE-----`;
 
 const servers: Server[] = [];
 
