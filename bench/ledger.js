@@ -4,28 +4,20 @@
  * Uses a PostgreSQL of its own, or that of DATABASE_URL. Without the ledger means the same program with the same statement,
  * less what appends to the ledger.
  */
-import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { environmentFor, runJson, startSimulator, TREE } from './simulated.js';
 import { withoutLedger } from './without-ledger.js';
 
-const TREE = fileURLToPath(new URL('..', import.meta.url));
 const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '9' }, events: { type: 'string', default: '100000' } },
 });
 const directory = mkdtempSync(join(tmpdir(), 'audit-ledger-'));
-const simulator = spawn(
-  process.execPath,
-  ['dist/main.js', 'simulate', '--port', '0', '--events', options.events],
-  {
-    cwd: TREE,
-  },
-);
+const simulator = await startSimulator(options.events);
 try {
-  const url = await urlOf(simulator);
+  const { url } = simulator;
   const variants = { without: createVariant(), with: TREE };
   const seconds = { without: [], with: [] };
   // Round 0 warms up.
@@ -48,7 +40,7 @@ try {
     `share of the ledger: ${(100 * median(shares)).toFixed(1)}% (median of ${shares.length} pairs)`,
   );
 } finally {
-  simulator.kill();
+  simulator.stop();
   rmSync(directory, { recursive: true, force: true });
 }
 
@@ -68,31 +60,10 @@ function createVariant() {
 
 function backfill(root, url, organization) {
   const environment = {
-    ...process.env,
-    UIPATH_BASE_URL: url,
-    UIPATH_ORGANIZATION: organization,
-    UIPATH_AUDIT_PATH: '/acme/audit_/api/auditlogs',
-    UIPATH_TOKEN_URL: `${url}/acme/identity_/connect/token`,
-    UIPATH_CLIENT_ID: 'simulated-client',
-    UIPATH_CLIENT_SECRET: 'simulated-secret',
+    ...environmentFor(url, organization),
     EMBEDDED_POSTGRES_DIR: join(directory, 'postgres'),
-    LOG_LEVEL: 'error',
   };
-  const result = execFileSync(process.execPath, [join(root, 'dist/main.js'), 'backfill', '--json'], {
-    cwd: directory,
-    env: environment,
-  });
-  return JSON.parse(result).durationMs / 1000;
-}
-
-function urlOf(child) {
-  return new Promise((resolve, reject) => {
-    child.on('exit', (code) => reject(new Error(`the simulator ended with ${code}`)));
-    child.stdout.on('data', (text) => {
-      const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(text) ?? [];
-      if (url) resolve(url);
-    });
-  });
+  return runJson(root, ['backfill'], { cwd: directory, environment }).durationMs / 1000;
 }
 
 function median(numbers) {

@@ -29,7 +29,7 @@ comment on table audit.ledger is 'One row per commit that stored or changed even
 comment on column audit.ledger.organization is 'UIPATH_ORGANIZATION of the worker. Each has a chain of its own.';
 comment on column audit.ledger.batch is 'Counts the organization''s entries from 1, without a hole. Rows of audit.events name the batch they came with.';
 comment on column audit.ledger.run_id is 'The run in audit.runs that committed it; null for rows that were stored before there was a ledger.';
-comment on column audit.ledger.committed_at is 'first_seen_at of the rows it inserted and updated_at of those it changed.';
+comment on column audit.ledger.committed_at is 'first_seen_at of the rows it inserted, where it has a run, and updated_at of those it changed.';
 comment on column audit.ledger.from_at is 'created_on of the oldest row inserted; null when none was.';
 comment on column audit.ledger.to_at is 'created_on of the newest row inserted.';
 comment on column audit.ledger.rows_inserted is 'How many rows came with it.';

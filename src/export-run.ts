@@ -3,13 +3,14 @@ import type { App } from './app.ts';
 import { exportEvents, type PageProgress } from './core/export.ts';
 import { nextFrontier, resumedFrontier } from './core/plan.ts';
 import { formatTicks } from './core/ticks.ts';
-import type { PostgresSession } from './postgres/session.ts';
 import {
-  type RunKind,
+  countBetween,
+  readLookalikes,
   readUnfinishedBackfill,
   type UnfinishedBackfill,
-  type UnstoredEnd,
-} from './postgres/store.ts';
+} from './postgres/plan.ts';
+import type { PostgresSession } from './postgres/session.ts';
+import type { RunKind, UnstoredEnd } from './postgres/store.ts';
 import { type Run, type RunSummary, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
@@ -46,7 +47,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
       ? await readUnfinishedBackfill(app.pool, organization, range)
       : undefined;
   const work = async ({ session, log, counters, watchers }: Run) => {
-    for (const other of await session.readLookalikes()) {
+    for (const other of await readLookalikes(app.pool, organization)) {
       log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
     }
     const start = await planStart(app, session, request, unfinished);
@@ -83,6 +84,7 @@ async function planStart(
   request: RunRequest,
   unfinished: UnfinishedBackfill | undefined,
 ): Promise<Start> {
+  const { organization } = app.config.source;
   const { lookbackMs, recheck } = app.config.export;
   const watermark = session.stored;
   const next = watermark && nextFrontier(watermark, { now: new Date(), lookbackMs });
@@ -90,13 +92,13 @@ async function planStart(
     const reachesOn = request.from === undefined || (next !== undefined && request.from <= next);
     if (!unfinished) return { frontier: request.from, skip: 0, reachesOn };
     const frontier = resumedFrontier(unfinished.frontier, { from: request.from, lookbackMs });
-    const stored = await session.countBetween(frontier, unfinished.frontier);
+    const stored = await countBetween(app.pool, organization, { from: frontier, to: unfinished.frontier });
     return { frontier, skip: unfinished.skip - stored - GUESS_MARGIN, reachesOn };
   }
   if (!watermark || next === undefined) return { frontier: undefined, skip: 0, reachesOn: true };
   const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
   const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
-  const stored = await session.countBetween(frontier, undefined);
+  const stored = await countBetween(app.pool, organization, { from: frontier, to: undefined });
   return { frontier, skip: watermark.skip - stored - GUESS_MARGIN, reachesOn: true };
 }
 

@@ -105,7 +105,7 @@ async function judgeEntryRows(
     const isMended = storedLater.has(eventId);
     const reason = isMended
       ? 'had been deleted by hand before a later entry stored it again'
-      : `its row is not there; run ${entry.runId ?? 'unknown'} stored it at ${entry.committedAt}, dated ${entry.fromAt} to ${entry.toAt}`;
+      : `dated between ${entry.fromAt} and ${entry.toAt}`;
     return { kind: isMended ? 'mended' : 'deleted', batch: entry.batch, eventId, createdOn: null, reason };
   });
   return [...findings, ...deleted];

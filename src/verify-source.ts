@@ -1,18 +1,14 @@
 /** Comparing the table with the source, and repairing it: what `verify` does unless it is told to stay offline. */
 import type { App } from './app.ts';
-import {
-  type Batch,
-  type CoveredRange,
-  exportEvents,
-  newCounters,
-  type PageProgress,
-} from './core/export.ts';
+import type { CoveredRange } from './core/covered.ts';
+import { type Batch, exportEvents, newCounters, type PageProgress } from './core/export.ts';
 import { knownUntil } from './core/plan.ts';
 import { createComparer, type Difference, type SourceFinding } from './core/verify.ts';
 import { noteProof } from './postgres/coverage.ts';
-import { hashOf, type PostgresSession } from './postgres/session.ts';
-import { readWatermark } from './postgres/store.ts';
-import { asStored, readKeptHashes, readStoredEvents } from './postgres/stored-events.ts';
+import { readWatermark } from './postgres/plan.ts';
+import { findNotKept } from './postgres/rejected.ts';
+import type { PostgresSession } from './postgres/session.ts';
+import { asStored, readStoredEvents } from './postgres/stored-events.ts';
 import { type Run, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
@@ -141,13 +137,6 @@ function createCheck(
     return [...findings, ...missing];
   };
 
-  const findNotKept = async (rejected: Batch['rejected']): Promise<Batch['rejected']> => {
-    if (rejected.length === 0) return [];
-    const hashes = rejected.map(({ text }) => hashOf(text));
-    const kept = await readKeptHashes(app.pool, organization, hashes);
-    return rejected.filter((_, i) => !kept.has(hashes[i]!.toString('hex')));
-  };
-
   return {
     known: undefined,
     get proven() {
@@ -155,7 +144,7 @@ function createCheck(
     },
     async commit(batch: Batch) {
       const findings = await compare(batch.events, batch.frontier);
-      const notKept = await findNotKept(batch.rejected);
+      const notKept = await findNotKept(app.pool, organization, batch.rejected);
       report.events += batch.events.length + batch.rejected.length;
       report.counts.missing += notKept.length;
       reached = batch.frontier;

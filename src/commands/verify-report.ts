@@ -13,6 +13,9 @@ export interface Verification {
   ledger: LedgerReport;
 }
 
+/** The report has more, and --json shows them. */
+const EXAMPLES_A_KIND = 5;
+
 type Line = [name: string, count: number, meaning: string, isFault?: boolean];
 
 export function describeVerification(verifications: readonly Verification[], colours: Colours): string[] {
@@ -51,11 +54,11 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
   return [
     `  ${colours.bold('Against the source')}  ${colours.dim(read)}`,
     ...describeLines(lines, colours),
-    ...examples
+    ...firstOfEach(examples)
       .filter(({ kind }) => kind !== 'gone')
       .map(({ kind, createdOnTicks, eventId, fields }) => {
         const differing = fields.length > 0 ? `  ${fields.join(', ')}` : '';
-        return colours.dim(`    ${kind}  ${formatTicks(createdOnTicks)}  ${eventId}${differing}`);
+        return colours.dim(`      ${kind}  ${formatTicks(createdOnTicks)}  ${eventId}${differing}`);
       }),
   ];
 }
@@ -71,13 +74,21 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
   return [
     `  ${colours.bold('Against the ledger')}  ${colours.dim(`${count(entries, 'entry', 'entries')}, ${count(rows, 'row')} listed`)}`,
     ...describeLines(lines, colours),
-    ...examples.map((finding) => colours.dim(describeFinding(finding))),
+    ...firstOfEach(examples).map((finding) => colours.dim(describeFinding(finding))),
   ];
+}
+
+/** Some of each kind, the kinds in the order of their first. */
+function firstOfEach<T extends { kind: string }>(examples: readonly T[]): T[] {
+  const kinds = [...new Set(examples.map(({ kind }) => kind))];
+  return kinds.flatMap((kind) =>
+    examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_A_KIND),
+  );
 }
 
 function describeFinding({ kind, batch, eventId, createdOn, reason }: LedgerFinding): string {
   const what = [createdOn, eventId].filter((part) => part !== null).join('  ');
-  return printable(`    ${kind}  entry ${batch}  ${what && `${what}  `}${reason}`);
+  return printable(`      ${kind}  entry ${batch}  ${what && `${what}  `}${reason}`);
 }
 
 function describeLines(lines: readonly Line[], colours: Colours): string[] {

@@ -5,12 +5,13 @@
  * Each commit holds complete tie groups, the watermark and the run's counters together, so that the watermark never
  * stands ahead of the rows. An error on a page ends the loop; what was committed stays.
  */
+import { oneAtATime } from './commits.ts';
+import { type CoveredRange, describeGap, extendCovered, gapBefore } from './covered.ts';
 import { ExportError } from './errors.ts';
 import type { EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
 import { judgePage, startFrontier, type Verdict } from './frontier.ts';
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
 import { createPrefetcher } from './prefetch.ts';
-import { formatTicks, ticksOfDate } from './ticks.ts';
 
 /** Everything one transaction stores. */
 export interface Batch {
@@ -29,14 +30,6 @@ export interface Batch {
   covered: CoveredRange | undefined;
   /** The run's counters so far; those of this batch's rows are added by the commit. */
   counters: RunCounters;
-}
-
-/** A half-open range of time that the run has read without a hole. */
-export interface CoveredRange {
-  from: bigint;
-  to: bigint;
-  /** It begins with the oldest event that the source still has. */
-  isFromHead: boolean;
 }
 
 /** What happened to a batch's rows. */
@@ -169,55 +162,6 @@ export async function exportEvents(
     // What a commit failed with is why the reading was stopped, and so it is thrown in place of what that came to.
     await commits.settled();
   }
-}
-
-/** While one commit is under way the next page is fetched and judged; the order of the commits is that of the pages. */
-function oneAtATime(onFailure: () => void) {
-  let underWay: Promise<void> = Promise.resolve();
-  return {
-    /** Resolves once `commit` has begun: when the one before has succeeded. */
-    async begin(commit: () => Promise<void>): Promise<void> {
-      await underWay;
-      underWay = commit();
-      underWay.catch(onFailure);
-    },
-    settled: () => underWay,
-  };
-}
-
-/**
- * What the run has read in one piece, with this page. A list that begins later than the piece ends begins a new one. Nothing
- * is said of the time after the run began, whatever an event is dated: more may come there.
- */
-function extendCovered(
-  before: CoveredRange | undefined,
-  { head, state }: Verdict,
-  { frontier, beganAt }: { frontier: bigint | undefined; beganAt: Date },
-): CoveredRange | undefined {
-  const reached = before?.to ?? frontier;
-  const now = ticksOfDate(beganAt);
-  const to = state.frontier < now ? state.frontier : now;
-  if (head !== undefined && (reached === undefined || head >= reached)) {
-    return { from: head, to, isFromHead: true };
-  }
-  const from = before?.from ?? frontier;
-  return from === undefined ? undefined : { from, to, isFromHead: before?.isFromHead === true };
-}
-
-/** The retention guard: when even the oldest row is newer than what is known, rows between may be gone unread. */
-function gapBefore(
-  head: bigint | undefined,
-  known: bigint | undefined,
-): { from: bigint; to: bigint } | undefined {
-  if (head === undefined || known === undefined || head <= known) return undefined;
-  return { from: known, to: head };
-}
-
-function describeGap({ from, to }: { from: bigint; to: bigint }): string {
-  return (
-    `The oldest event at the source is of ${formatTicks(to)}, and events were read up to ${formatTicks(from)} only: those ` +
-    'between may have been deleted before they were read. The span is in audit.gaps.'
-  );
 }
 
 function batchOf(verdict: Verdict, page: Page, rest: Pick<Batch, 'covered' | 'beganAt' | 'counters'>): Batch {

@@ -168,7 +168,7 @@ function judgeRow(
     expected = change.newDigest;
   }
   const edited: string[] = [...row.misfits];
-  if (!hasOwnId(row)) edited.push('event_id, or a column it is made of');
+  if (!hasOwnId(row)) edited.push('event_id or a column it is made of');
   if (contentDigest(row) !== expected) edited.push('created_on_raw, user_name, email, message, extra or raw');
   const change = changes.at(-1);
   // Entries without a run took over rows of before the ledger.

@@ -6,7 +6,6 @@
  * frees the organization. The fence is the run's number in `audit.watermarks`: whoever takes the lock writes its own
  * there, and every commit begins by checking it.
  */
-import { createHash } from 'node:crypto';
 import { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
 import {
@@ -23,6 +22,7 @@ import { columnsOf, storableText } from './columns.ts';
 import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, withTransaction } from './pool.ts';
+import { upsertRejected } from './rejected.ts';
 import {
   END_RUN,
   HOLD_FENCE,
@@ -31,7 +31,6 @@ import {
   RESTORE_EVENTS,
   UPDATE_RUN,
   UPSERT_EVENTS,
-  UPSERT_REJECTED,
 } from './sql.ts';
 
 export interface StoredWatermark {
@@ -89,7 +88,7 @@ export class PostgresSession implements RunSession {
   async commit(batch: Batch): Promise<CommitResult> {
     return this.write(`storing ${batch.events.length} events`, async () => {
       const result = await this.storeEvents(UPSERT_EVENTS, batch.events);
-      const newlyRejected = await this.upsertRejected(batch.rejected);
+      const newlyRejected = await this.keepAside(batch.rejected);
       await this.extendCoverage(batch);
       await this.moveWatermark(batch);
       await this.updateRun(addBatch(batch.counters, batch, result), batch);
@@ -102,7 +101,7 @@ export class PostgresSession implements RunSession {
     return this.write('storing what the source has', async () => {
       const added = await this.storeEvents(UPSERT_EVENTS, missing);
       const restored = await this.storeEvents(RESTORE_EVENTS, changed);
-      await this.upsertRejected(rejected);
+      await this.keepAside(rejected);
       return {
         inserted: added.inserted + restored.inserted,
         updated: added.updated + restored.updated,
@@ -122,35 +121,6 @@ export class PostgresSession implements RunSession {
       const error = end.error === null ? null : storableText(end.error);
       await this.facts.client.query(END_RUN, [this.runId, end.outcome, error, end.warnings]);
     });
-  }
-
-  /** How many stored events lie between: the way back from an offset to an earlier one. `to` left out: to the newest. */
-  async countBetween(from: bigint, to: bigint | undefined): Promise<number> {
-    const { client, organization } = this.facts;
-    try {
-      const { rows } = await client.query<{ count: string }>(
-        `select count(*) from audit.events where organization = $1 and created_on >= $2 and created_on_ticks >= $3
-           and ($4::bigint is null or created_on_ticks < $4)`,
-        [organization, formatMicroseconds(from), from.toString(), to?.toString() ?? null],
-      );
-      return Number(rows[0]!.count);
-    } catch (error) {
-      throw translateDatabaseError(error, 'counting stored events');
-    }
-  }
-
-  /** Organizations whose names differ from this one by case alone. */
-  async readLookalikes(): Promise<string[]> {
-    const { client, organization } = this.facts;
-    try {
-      const { rows } = await client.query<{ organization: string }>(
-        'select organization from audit.watermarks where lower(organization) = lower($1) and organization <> $1',
-        [organization],
-      );
-      return rows.map((row) => row.organization);
-    } catch (error) {
-      throw translateDatabaseError(error, 'looking for organizations of the same name');
-    }
   }
 
   /** Notes what range the run was asked for; before the first commit. */
@@ -217,22 +187,9 @@ export class PostgresSession implements RunSession {
     return { inserted, updated, unchanged: events.length - inserted - updated, lateTicks };
   }
 
-  private async upsertRejected(rejected: RejectedRow[]): Promise<RejectedRow[]> {
-    if (rejected.length === 0) return [];
-    const byHash = new Map(rejected.map((row) => [hashOf(row.text).toString('hex'), row]));
-    const kept = [...byHash.values()];
-    const { rows } = await this.facts.client.query<{ is_inserted: boolean; content_hash: Buffer }>(
-      UPSERT_REJECTED,
-      [
-        this.facts.organization,
-        this.runId,
-        kept.map(({ text }) => hashOf(text)),
-        kept.map(({ text }) => storableText(text)),
-        kept.map(({ text }) => (storableText(text) === text ? null : Buffer.from(text))),
-        kept.map(({ reason }) => storableText(reason)),
-      ],
-    );
-    return rows.filter((row) => row.is_inserted).map((row) => byHash.get(row.content_hash.toString('hex'))!);
+  private keepAside(rejected: RejectedRow[]): Promise<RejectedRow[]> {
+    const { client, organization } = this.facts;
+    return upsertRejected(client, { organization, runId: this.runId, rejected });
   }
 
   private async extendCoverage({ covered, beganAt }: Batch): Promise<void> {
@@ -286,11 +243,6 @@ export class PostgresSession implements RunSession {
       ],
     });
   }
-}
-
-/** The key of a rejected row. */
-export function hashOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }
 
 function fenced(organization: string, runId: string): ExportError {

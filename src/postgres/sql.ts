@@ -103,14 +103,6 @@ export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
 /** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
 export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
-/** $1 organization, $2 run, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
-export const UPSERT_REJECTED = `
-  insert into audit.rejected_events as kept (organization, run_id, content_hash, source_text, source_bytes, reason)
-  select $1, $2::bigint, content_hash, source_text, source_bytes, reason
-  from unnest($3::bytea[], $4::text[], $5::bytea[], $6::text[]) as t (content_hash, source_text, source_bytes, reason)
-  on conflict (organization, content_hash) do update set last_seen_at = now()
-  returning xmax = 0 as is_inserted, content_hash`;
-
 /**
  * Moves the watermark forward only. `read_at` and `next_skip` belong to it, so they change only once the run has read
  * beyond it: were they written sooner, an event dated in the future would hide what a cut-short run did not read.

@@ -13,13 +13,6 @@ const HEARTBEATS_PER_LEASE = 4;
 /** A commit of one page takes milliseconds; so long means that the database is stuck. */
 const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
-/** Where a backfill that did not end stood. */
-export interface UnfinishedBackfill {
-  runId: string;
-  frontier: bigint;
-  skip: number;
-}
-
 /** How a run failed whose end could not be stored, because the database was away. */
 export interface UnstoredEnd {
   runId: string;
@@ -130,26 +123,13 @@ async function beginRun(
   });
 }
 
-/** The organization's watermark, outside of any run. */
-export async function readWatermark(pool: Pool, organization: string): Promise<StoredWatermark | undefined> {
-  try {
-    const { rows } = await pool.query<WatermarkRow>(
-      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
-      [organization],
-    );
-    return rows[0] && toWatermark(rows[0]);
-  } catch (error) {
-    throw translateDatabaseError(error, 'reading the watermark');
-  }
-}
-
-interface WatermarkRow {
+export interface WatermarkRow {
   created_on_ticks: string | null;
   read_at: Date;
   next_skip: string;
 }
 
-function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
+export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
   if (row.created_on_ticks === null) return undefined;
   return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
 }
@@ -173,35 +153,4 @@ function keepAlive(client: Client, leaseMs: number, lease: { isBusy: boolean }):
     // Ended, and not given back with its settings.
     client.release(true);
   };
-}
-
-/** The newest backfill of exactly this range, if it did not succeed but came some way. */
-export async function readUnfinishedBackfill(
-  pool: Pool,
-  organization: string,
-  range: { from: bigint | undefined; to: bigint | undefined },
-): Promise<UnfinishedBackfill | undefined> {
-  try {
-    const { rows } = await pool.query<{
-      run_id: string;
-      outcome: string | null;
-      frontier_ticks: string | null;
-      next_skip: string;
-    }>(
-      `select run_id, outcome, frontier_ticks, next_skip from audit.runs
-       where organization = $1 and kind = 'backfill' and from_ticks is not distinct from $2
-         and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
-       order by started_at desc, run_id desc limit 1`,
-      [organization, range.from?.toString() ?? null, range.to?.toString() ?? null],
-    );
-    const last = rows[0];
-    if (!last || last.outcome === 'succeeded' || last.frontier_ticks === null) return undefined;
-    return {
-      runId: last.run_id,
-      frontier: BigInt(last.frontier_ticks),
-      skip: Number(last.next_skip),
-    };
-  } catch (error) {
-    throw translateDatabaseError(error, 'looking for an unfinished backfill');
-  }
 }

@@ -88,24 +88,6 @@ export async function* readStoredEvents(
   }
 }
 
-/** Which of these rows, by the SHA-256 of their text, are kept in `audit.rejected_events`. */
-export async function readKeptHashes(
-  pool: Pool,
-  organization: string,
-  hashes: readonly Buffer[],
-): Promise<Set<string>> {
-  try {
-    const { rows } = await pool.query<{ hash: string }>(
-      `select encode(content_hash, 'hex') as hash from audit.rejected_events
-       where organization = $1 and content_hash = any($2::bytea[])`,
-      [organization, hashes],
-    );
-    return new Set(rows.map(({ hash }) => hash));
-  } catch (error) {
-    throw translateDatabaseError(error, 'reading rejected rows');
-  }
-}
-
 /** The form an event has in the table, where U+0000 and lone surrogates cannot stand. */
 export function asStored(event: AuditEvent): AuditEvent {
   if (event.raw === null) return event;

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { AuditEvent } from '../../src/core/event.ts';
 import { type Batch, newCounters } from '../../src/core/export.ts';
+import { countBetween } from '../../src/postgres/plan.ts';
 import type { PostgresSession } from '../../src/postgres/session.ts';
 import { openSession, type RunKind } from '../../src/postgres/store.ts';
 import { batchOf, eventAt, ticksAt } from '../support/batch.ts';
@@ -268,10 +269,12 @@ describe('beside the rows', () => {
     );
     await session.commit(batchOf(events));
     const [first, second, third] = events.map(({ createdOnTicks }) => createdOnTicks);
-    expect(await session.countBetween(first!, undefined)).toBe(3);
-    expect(await session.countBetween(second!, undefined)).toBe(2);
-    expect(await session.countBetween(first!, third)).toBe(2);
-    expect(await session.countBetween(first!, second)).toBe(1);
+    const count = (from: bigint, to: bigint | undefined) =>
+      countBetween(bench.pool, organization, { from, to });
+    expect(await count(first!, undefined)).toBe(3);
+    expect(await count(second!, undefined)).toBe(2);
+    expect(await count(first!, third)).toBe(2);
+    expect(await count(first!, second)).toBe(1);
   });
 });
 

@@ -1,0 +1,88 @@
+/** What a run is planned from. */
+import { formatMicroseconds } from '../core/ticks.ts';
+import { translateDatabaseError } from './errors.ts';
+import type { Pool } from './pool.ts';
+import type { StoredWatermark } from './session.ts';
+import { toWatermark, type WatermarkRow } from './store.ts';
+
+/** Where a backfill that did not end stood. */
+export interface UnfinishedBackfill {
+  runId: string;
+  frontier: bigint;
+  skip: number;
+}
+
+/** The organization's watermark, outside of any run. */
+export async function readWatermark(pool: Pool, organization: string): Promise<StoredWatermark | undefined> {
+  try {
+    const { rows } = await pool.query<WatermarkRow>(
+      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
+      [organization],
+    );
+    return rows[0] && toWatermark(rows[0]);
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading the watermark');
+  }
+}
+
+/** How many stored events lie between: the way back from an offset to an earlier one. `to` left out: to the newest. */
+export async function countBetween(
+  pool: Pool,
+  organization: string,
+  { from, to }: { from: bigint; to: bigint | undefined },
+): Promise<number> {
+  try {
+    const { rows } = await pool.query<{ count: string }>(
+      `select count(*) from audit.events where organization = $1 and created_on >= $2 and created_on_ticks >= $3
+         and ($4::bigint is null or created_on_ticks < $4)`,
+      [organization, formatMicroseconds(from), from.toString(), to?.toString() ?? null],
+    );
+    return Number(rows[0]!.count);
+  } catch (error) {
+    throw translateDatabaseError(error, 'counting stored events');
+  }
+}
+
+/** Organizations whose names differ from this one by case alone. */
+export async function readLookalikes(pool: Pool, organization: string): Promise<string[]> {
+  try {
+    const { rows } = await pool.query<{ organization: string }>(
+      'select organization from audit.watermarks where lower(organization) = lower($1) and organization <> $1',
+      [organization],
+    );
+    return rows.map((row) => row.organization);
+  } catch (error) {
+    throw translateDatabaseError(error, 'looking for organizations of the same name');
+  }
+}
+
+/** The newest backfill of exactly this range, if it did not succeed but came some way. */
+export async function readUnfinishedBackfill(
+  pool: Pool,
+  organization: string,
+  range: { from: bigint | undefined; to: bigint | undefined },
+): Promise<UnfinishedBackfill | undefined> {
+  try {
+    const { rows } = await pool.query<{
+      run_id: string;
+      outcome: string | null;
+      frontier_ticks: string | null;
+      next_skip: string;
+    }>(
+      `select run_id, outcome, frontier_ticks, next_skip from audit.runs
+       where organization = $1 and kind = 'backfill' and from_ticks is not distinct from $2
+         and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
+       order by started_at desc, run_id desc limit 1`,
+      [organization, range.from?.toString() ?? null, range.to?.toString() ?? null],
+    );
+    const last = rows[0];
+    if (!last || last.outcome === 'succeeded' || last.frontier_ticks === null) return undefined;
+    return {
+      runId: last.run_id,
+      frontier: BigInt(last.frontier_ticks),
+      skip: Number(last.next_skip),
+    };
+  } catch (error) {
+    throw translateDatabaseError(error, 'looking for an unfinished backfill');
+  }
+}
