@@ -1,7 +1,7 @@
 /** What lasts for all rounds: the directory, the two clusters, the processes; and how nothing of it is left behind. */
 import { execFile } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -93,6 +93,8 @@ async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     if (!name.startsWith(PREFIX)) continue;
     const root = join(tmpdir(), name);
+    // Of another user it is none of ours, whatever its files say.
+    if ((await stat(root).catch(() => undefined))?.uid !== process.getuid?.()) continue;
     const owner = Number(await readFile(join(root, 'owner'), 'utf8').catch(() => '0'));
     if (owner && /torture|jest/.test(await commandLineOf(owner))) continue;
     await clear(root);
