@@ -91,7 +91,7 @@ async function planStart(
   if (request.kind === 'backfill') {
     const reachesOn = request.from === undefined || (next !== undefined && request.from <= next);
     if (!unfinished) return { frontier: request.from, skip: 0, reachesOn };
-    const frontier = resumedFrontier(unfinished.frontier, { from: request.from, lookbackMs });
+    const frontier = resumedFrontier(unfinished, { from: request.from, lookbackMs });
     const stored = await countBetween(app.pool, organization, { from: frontier, to: unfinished.frontier });
     return { frontier, skip: unfinished.skip - stored - GUESS_MARGIN, reachesOn };
   }

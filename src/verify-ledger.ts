@@ -42,8 +42,11 @@ export interface LedgerRequest {
 
 export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise<LedgerReport[]> {
   return withLedger(pool, async (ledger) => {
-    const organizations =
-      request.organization === undefined ? await ledger.organizations() : [request.organization];
+    const organizations = new Set(
+      request.organization === undefined ? await ledger.organizations() : [request.organization],
+    );
+    // Also where nothing is left of it.
+    if (request.noted) organizations.add(request.noted.organization);
     const reports: LedgerReport[] = [];
     for (const organization of organizations) reports.push(await verifyLedger(ledger, organization, request));
     return reports;
@@ -69,7 +72,9 @@ async function verifyLedger(
   let wasNotedSeen = request.noted?.organization !== organization;
   for (;;) {
     throwIfInterrupted(request.signal);
-    const chunk = await ledger.readChunk(organization, last?.batch ?? 0n);
+    const chunk = await ledger.readChunk(organization, last?.batch ?? 0n, (entry) =>
+      isInRange(entry, request),
+    );
     if (!chunk) break;
     for (const entry of chunk.entries) {
       note(report, judgeChain(last, entry));

@@ -1,11 +1,16 @@
 /** Comparing the table with the source, and repairing it: what `verify` does unless it is told to stay offline. */
 import type { App } from './app.ts';
 import type { CoveredRange } from './core/covered.ts';
-import { type Batch, exportEvents, newCounters, type PageProgress } from './core/export.ts';
-import { knownUntil } from './core/plan.ts';
+import {
+  type Batch,
+  exportEvents,
+  newCounters,
+  type PageProgress,
+  throwIfInterrupted,
+} from './core/export.ts';
 import { createComparer, type Difference, type SourceFinding } from './core/verify.ts';
-import { noteProof } from './postgres/coverage.ts';
-import { readWatermark } from './postgres/plan.ts';
+import { noteProof, type ProvenRange } from './postgres/coverage.ts';
+import { readExportedUntil } from './postgres/plan.ts';
 import { findNotKept } from './postgres/rejected.ts';
 import type { PostgresSession } from './postgres/session.ts';
 import { asStored, readStoredEvents } from './postgres/stored-events.ts';
@@ -25,8 +30,9 @@ export interface VerifyRequest {
 }
 
 export interface SourceReport {
-  /** Events that the source showed, and stored rows that they were compared with. */
+  /** Events that the source showed, rows of it that are none, and stored rows that the events were compared with. */
   events: number;
+  rejected: number;
   stored: number;
   same: number;
   counts: Record<Difference, number>;
@@ -64,40 +70,43 @@ async function compareWithSource(
 ): Promise<SourceReport> {
   const { organization } = app.config.source;
   const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-  const watermark = await readWatermark(app.pool, organization);
-  const newest = watermark && watermark.ticks + 1n;
+  const known = await readExportedUntil(app.pool, organization);
   const until =
-    newest !== undefined && (request.to === undefined || newest < request.to) ? newest : request.to;
+    known !== undefined && (request.to === undefined || known.ticks < request.to) ? known.ticks : request.to;
   const report = newReport(repair?.session.runId ?? null);
   const counters = repair?.counters ?? newCounters();
-  const checked = createCheck(app, {
-    from: request.from,
-    known: watermark && knownUntil(watermark),
-    report,
-    session: repair?.session,
-  });
-  await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
-    exportEvents(app.source, checked, counters, {
-      frontier: request.from,
-      skip: 0,
-      until,
-      pageSize,
-      concurrency,
-      signal,
+  const proven = await endingStalls({ stallTimeoutMs, signal: request.signal }, async (signal, moved) => {
+    const check = createCheck(app, {
+      ...{ from: request.from, isExported: (ticks) => known === undefined || ticks < known.certain },
+      ...{ report, session: repair?.session, signal, moved },
+    });
+    await exportEvents(app.source, check, counters, {
+      ...{ frontier: request.from, skip: 0, until, pageSize, concurrency, signal },
       ...repair?.watchers,
       onPage(progress) {
         moved();
         request.onPage(progress);
       },
-    }),
-  );
-  await checked.finish(until);
+    });
+    await check.finish(until);
+    return check.proven;
+  });
   report.requests = counters.requests;
-  const { proven } = checked;
-  if (proven && proven.from < proven.to && countDifferences(report) === 0) {
-    await noteProof(app.pool, organization, { ...proven, isToEnd: request.to === undefined });
+  if (known && proven && countDifferences(report) === 0) {
+    const to = proven.to < known.certain ? proven.to : known.certain;
+    await noteProven(app, { ...proven, to, isToEnd: request.to === undefined });
   }
   return report;
+}
+
+/** The result stands also where it cannot be noted: on a standby, or for a user that may only read. */
+async function noteProven(app: App, range: ProvenRange): Promise<void> {
+  if (range.from >= range.to) return;
+  try {
+    await noteProof(app.pool, app.config.source.organization, range);
+  } catch (error) {
+    app.log.warn(`not noted in audit.coverage: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** A session that stores nothing, unless it repairs, and compares each batch with what is stored. */
@@ -105,14 +114,19 @@ function createCheck(
   app: App,
   {
     from,
-    known,
+    isExported,
     report,
     session,
+    signal,
+    moved,
   }: {
     from: bigint | undefined;
-    known: bigint | undefined;
+    /** Behind an event dated in the future there may be newer ones that no run has asked for yet. */
+    isExported: (ticks: bigint) => boolean;
     report: SourceReport;
     session: PostgresSession | undefined;
+    signal: AbortSignal;
+    moved: () => void;
   },
 ) {
   const { organization } = app.config.source;
@@ -123,16 +137,16 @@ function createCheck(
     const comparer = createComparer(events, asStored);
     const findings: SourceFinding[] = [];
     for await (const rows of readStoredEvents(app.pool, organization, { from: reached, to })) {
+      // There may be years of rows that the source has deleted between two events that it has.
+      throwIfInterrupted(signal);
+      moved();
       const found = comparer.compareStored(rows);
       report.stored += rows.length;
       report.same += rows.length - found.length;
       findings.push(...found.filter(({ wanted }) => wanted));
       note(report, found);
     }
-    // Behind an event dated in the future there may be newer ones that no run has asked for yet.
-    const missing = comparer
-      .missing()
-      .filter(({ createdOnTicks }) => known === undefined || createdOnTicks <= known);
+    const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
     note(report, missing);
     return [...findings, ...missing];
   };
@@ -145,7 +159,8 @@ function createCheck(
     async commit(batch: Batch) {
       const findings = await compare(batch.events, batch.frontier);
       const notKept = await findNotKept(app.pool, organization, batch.rejected);
-      report.events += batch.events.length + batch.rejected.length;
+      report.events += batch.events.length;
+      report.rejected += batch.rejected.length;
       report.counts.missing += notKept.length;
       reached = batch.frontier;
       if (batch.covered) proven = { ...batch.covered, readAt: batch.beganAt };
@@ -166,17 +181,15 @@ async function repairWith(
   findings: readonly SourceFinding[],
   rejected: Batch['rejected'],
 ): Promise<{ inserted: number; updated: number }> {
-  const wantedOf = (kind: Difference) =>
-    findings.flatMap((finding) => (finding.kind === kind ? (finding.wanted ?? []) : []));
-  const missing = wantedOf('missing');
-  const changed = wantedOf('changed');
-  if (missing.length + changed.length + rejected.length === 0) return { inserted: 0, updated: 0 };
-  return session.restore({ missing, changed, rejected });
+  const events = findings.flatMap(({ wanted }) => wanted ?? []);
+  if (events.length + rejected.length === 0) return { inserted: 0, updated: 0 };
+  return session.restore({ events, rejected });
 }
 
 function newReport(runId: string | null): SourceReport {
   return {
     events: 0,
+    rejected: 0,
     stored: 0,
     same: 0,
     counts: { missing: 0, changed: 0, gone: 0 },

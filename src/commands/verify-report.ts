@@ -29,20 +29,27 @@ export function describeVerification(verifications: readonly Verification[], col
   return parts.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]));
 }
 
+/** Whatever needs a person. */
+export function countFaults({ source, ledger }: Pick<Verification, 'source' | 'ledger'>): number {
+  return (source ? countDifferences(source) : 0) + countTamperings(ledger);
+}
+
 function describeOrganization(
   organization: string,
   { source, ledger }: Pick<Verification, 'source' | 'ledger'>,
   colours: Colours,
 ): string {
-  const faults = (source ? countDifferences(source) : 0) + countTamperings(ledger);
   const name = colours.bold(printable(organization));
-  if (faults > 0) return `${colours.red('✗')} ${name}  ${colours.red('The table is not as it should be')}`;
+  if (countFaults({ source, ledger }) > 0)
+    return `${colours.red('✗')} ${name}  ${colours.red('The table is not as it should be')}`;
+  if (source && source.events + source.rejected + source.stored === 0)
+    return `${colours.yellow('!')} ${name}  ${colours.yellow('Nothing of this range is at the source or stored')}`;
   const what = source ? 'The table has what the source has' : 'The table is as the worker wrote it';
   return `${colours.green('✓')} ${name}  ${colours.green(what)}`;
 }
 
 function describeSource(source: SourceReport, colours: Colours): string[] {
-  const { events, stored, same, counts, repaired, requests, runId, examples } = source;
+  const { events, rejected, stored, same, counts, repaired, requests, runId, examples } = source;
   const lines: Line[] = [
     ['same', same, ''],
     ['missing', counts.missing, 'at the source, not stored', true],
@@ -50,7 +57,8 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
     ['no longer at the source', counts.gone, 'deleted there since; expected'],
   ];
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
-  const read = `${count(events, 'event')} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
+  const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are kept aside` : '';
+  const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
   return [
     `  ${colours.bold('Against the source')}  ${colours.dim(read)}`,
     ...describeLines(lines, colours),
@@ -78,12 +86,12 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
   ];
 }
 
-/** Some of each kind, the kinds in the order of their first. */
+/** Some of each kind, what is no fault last. */
 function firstOfEach<T extends { kind: string }>(examples: readonly T[]): T[] {
   const kinds = [...new Set(examples.map(({ kind }) => kind))];
-  return kinds.flatMap((kind) =>
-    examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_A_KIND),
-  );
+  return kinds
+    .sort((a, b) => Number(a === 'mended') - Number(b === 'mended'))
+    .flatMap((kind) => examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_A_KIND));
 }
 
 function describeFinding({ kind, batch, eventId, createdOn, reason }: LedgerFinding): string {

@@ -5,8 +5,8 @@ import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readMigrations } from '../postgres/migrate.ts';
-import { countTamperings, type LedgerReport, type NotedEntry, verifyLedgers } from '../verify-ledger.ts';
-import { countDifferences, type SourceReport, verifyAgainstSource } from '../verify-source.ts';
+import { type LedgerReport, type NotedEntry, verifyLedgers } from '../verify-ledger.ts';
+import { type SourceReport, verifyAgainstSource } from '../verify-source.ts';
 import {
   assertRange,
   type CommonOptions,
@@ -17,7 +17,7 @@ import {
 } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
 import { coloursFor } from './terminal.ts';
-import { describeVerification, type Verification } from './verify-report.ts';
+import { countFaults, describeVerification, type Verification } from './verify-report.ts';
 
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;
@@ -62,6 +62,12 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
   return withApp(context, { envFile, needs: 'source' }, async (app) => {
     await assertMigrated(app);
     const { organization } = app.config.source;
+    if (options.expect && options.expect.organization !== organization) {
+      throw new ExportError(
+        'configuration',
+        `--expect names an entry of ${options.expect.organization}, and UIPATH_ORGANIZATION is ${organization}.`,
+      );
+    }
     const end = to === undefined ? undefined : await locate(app.source, to, { meter: newCounters(), signal });
     const progress = createProgress(app.log, 'Verify source');
     const measure = createMeasure(end?.skip);
@@ -127,15 +133,24 @@ function print(context: CommandContext, options: VerifyOptions, verifications: V
     const colours = coloursFor(context.environment);
     for (const line of describeVerification(verifications, colours)) context.out(line);
   }
-  const left = verifications.filter(
-    ({ source, ledger }) => (source ? countDifferences(source) : 0) + countTamperings(ledger) > 0,
-  );
+  const left = verifications.filter((verification) => countFaults(verification) > 0);
   if (left.length === 0) return;
-  const remedy = options.repair
-    ? 'What --repair could not mend is not at the source: look at it, and decide by hand.'
-    : '`verify --repair` stores what is missing and restores what was changed.';
   const names = left.map(({ organization }) => organization).join(', ');
-  throw new ExportError('differences', `${names}: the table is not as it should be. ${remedy}`);
+  throw new ExportError(
+    'differences',
+    `${names}: the table is not as it should be. ${remedyFor(left, options)}`,
+  );
+}
+
+function remedyFor(left: readonly Verification[], options: VerifyOptions): string {
+  if (left.every(({ source }) => source?.stored === 0)) {
+    return 'Nothing of this is stored: `uipath-audit-export backfill` exports it.';
+  }
+  const byHand =
+    'Rows that were inserted by hand, broken entries, and what UiPath has no more, are for a person to look at and decide.';
+  return options.repair
+    ? byHand
+    : `\`verify --repair\` stores what is missing and restores what was changed. ${byHand}`;
 }
 
 function inJson(name: string, value: unknown): unknown {

@@ -11,17 +11,19 @@ export interface CoveredRange {
 }
 
 /**
- * What the run has read in one piece, with this page. A list that begins later than the piece ends begins a new one. Nothing
- * is said of the time after the run began, whatever an event is dated: more may come there.
+ * What the run has read in one piece, with this page. A list that begins later than the piece ends begins a new one, as does
+ * the end of a tie group that may be incomplete. Nothing is said of the time after the run began, whatever an event is dated:
+ * more may come there.
  */
 export function extendCovered(
   before: CoveredRange | undefined,
-  { head, state }: Verdict,
+  { head, state, unproven }: Verdict,
   { frontier, beganAt }: { frontier: bigint | undefined; beganAt: Date },
 ): CoveredRange | undefined {
   const reached = before?.to ?? frontier;
   const now = ticksOfDate(beganAt);
   const to = state.frontier < now ? state.frontier : now;
+  if (unproven !== undefined) return { from: unproven + 1n, to, isFromHead: false };
   if (head !== undefined && (reached === undefined || head >= reached)) {
     return { from: head, to, isFromHead: true };
   }

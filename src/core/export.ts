@@ -127,7 +127,10 @@ export async function exportEvents(
   const prefetcher = createPrefetcher((request, dropped) => {
     return source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters });
   }, options.concurrency);
-  const commits = oneAtATime(() => stop.abort());
+  const commits = oneAtATime({
+    assertWanted: () => throwIfInterrupted(signal),
+    onFailure: () => stop.abort(),
+  });
   try {
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);

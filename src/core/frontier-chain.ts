@@ -25,6 +25,8 @@ export interface Chain {
   /** Length of the list then. */
   readonly totalCount: number;
   readonly warning: string;
+  /** Each page was seen to continue the one before, so that no row of the group can be missing. */
+  readonly isProven: boolean;
 }
 
 /** `rows` are the group's rows up to the end of `page`; the next request is at the chain's `skip`. */
@@ -33,7 +35,15 @@ export function startChain(ticks: bigint, rows: readonly SourceRow[], page: Page
   const anchor = page.rows.slice(-overlap).map(textOf);
   const warning = `More events share createdOn ${formatTicks(ticks)} than one page holds; they were read page by page`;
   const { totalCount } = page;
-  return { ticks, rows, anchor, skip: page.skip + page.rows.length - overlap, totalCount, warning };
+  return {
+    ticks,
+    rows,
+    anchor,
+    skip: page.skip + page.rows.length - overlap,
+    totalCount,
+    warning,
+    isProven: true,
+  };
 }
 
 /**
@@ -57,7 +67,7 @@ export function continueChain(chain: Chain, page: Page, brokenChains: number): C
   const cut = groupEnd === -1 ? page.rows.length : groupEnd;
   const merged = mergeByCount(chain.rows, page.rows.slice(0, cut));
   const warning = `${chain.warning}, and their order changed between two requests: some may be stored only by a later run`;
-  return { ...chain, rows: [...merged, ...page.rows.slice(cut)], warning };
+  return { ...chain, rows: [...merged, ...page.rows.slice(cut)], warning, isProven: false };
 }
 
 /** The rows of both, each as often as it stands in the one that has it more often. */

@@ -58,6 +58,8 @@ export interface Verdict {
   isDone: boolean;
   /** Ticks of the oldest row the source still has, when this page shows it. */
   head: bigint | undefined;
+  /** The tie group that was taken although rows of it may be missing, if any. */
+  unproven: bigint | undefined;
   /** Something a person should know about how these rows were read. */
   warning: string | undefined;
 }
@@ -118,7 +120,14 @@ function judgeEmptyPage(state: FrontierState, page: Page): Verdict {
 
 function nothing(state: FrontierState, next: FrontierState): Verdict {
   const counted = { ...next, fruitless: state.fruitless + 1 };
-  return { state: counted, groups: [], isDone: false, head: undefined, warning: undefined };
+  return {
+    state: counted,
+    groups: [],
+    isDone: false,
+    head: undefined,
+    unproven: undefined,
+    warning: undefined,
+  };
 }
 
 /** Takes what a trusted page gives; `chain` holds the rows of the group that it continues, and its own. */
@@ -133,7 +142,8 @@ function takeRows(state: FrontierState, page: Page, chain: Chain | undefined): V
   const takeEnd = stop === -1 ? complete : Math.min(stop, complete);
   const groups = groupTies(rows, places, takeEnd, state.frontier);
   const warning = groups.length > 0 ? chain?.warning : undefined;
-  const verdict = { groups, head: headOf(page), warning };
+  const unproven = groups.length > 0 && chain && !chain.isProven ? chain.ticks : undefined;
+  const verdict = { groups, head: headOf(page), unproven, warning };
 
   if (isEnd || stop !== -1) {
     const frontier = later(state.frontier, stop === -1 ? last + 1n : until!);

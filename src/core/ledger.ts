@@ -163,7 +163,8 @@ function judgeRow(
   let expected = leaf;
   let mended: string | undefined;
   for (const change of changes) {
-    if (change.oldDigest !== expected)
+    // A change that leaves the digest as it was has restored a column that no source changes.
+    if (change.oldDigest !== expected || change.newDigest === change.oldDigest)
       mended = `had been edited by hand before entry ${change.batch} rewrote it`;
     expected = change.newDigest;
   }

@@ -20,12 +20,17 @@ export function nextFrontier(
   return atLeastMin((known < now ? known : now) - ticksOfMilliseconds(options.lookbackMs));
 }
 
-/** The frontier of a backfill that goes on: what arrived late since then is read too, but nothing before `from`. */
+/**
+ * The frontier of a backfill that goes on: what arrived late since it began is read too, but nothing before `from`. Where an
+ * event dated in the future led it beyond the time it began at, it goes on from there.
+ */
 export function resumedFrontier(
-  frontier: bigint,
+  unfinished: { frontier: bigint; startedAt: Date },
   options: { from: bigint | undefined; lookbackMs: number },
 ): bigint {
-  const earlier = atLeastMin(frontier - ticksOfMilliseconds(options.lookbackMs));
+  const startedAt = ticksOfDate(unfinished.startedAt);
+  const reached = unfinished.frontier < startedAt ? unfinished.frontier : startedAt;
+  const earlier = atLeastMin(reached - ticksOfMilliseconds(options.lookbackMs));
   return options.from !== undefined && options.from > earlier ? options.from : earlier;
 }
 

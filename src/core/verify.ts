@@ -6,11 +6,14 @@
  */
 import type { AuditEvent } from './event.ts';
 import { eventIdOf, type IdentifiedEvent, type IdentityFields } from './identity.ts';
+import { formatMicroseconds } from './ticks.ts';
 
 /** A row of the table as an event again: what its columns say now. */
 export interface StoredEvent extends IdentifiedEvent {
   /** The fields its id is made of: those in `raw` where that is set. */
   identity: IdentityFields;
+  /** The column `created_on`: UTC with six digits. */
+  createdOn: string;
   /** Columns that do not fit the others, such as details that are not details_raw parsed. */
   misfits: string[];
 }
@@ -61,9 +64,11 @@ export function createComparer(
     /** What differs in these stored rows. Each row may be given once. */
     compareStored(rows: readonly StoredEvent[]): SourceFinding[] {
       return rows.flatMap((row) => {
-        const wanted = expected.get(row.eventId);
-        // A second row of the same id is not the source's.
-        expected.delete(row.eventId);
+        const found = expected.get(row.eventId);
+        // Under another created_on it is another row of the table, and a second row of the same id is not the source's.
+        const wanted =
+          found && formatMicroseconds(found.event.createdOnTicks) === row.createdOn ? found : undefined;
+        if (wanted) expected.delete(row.eventId);
         return (wanted ? compareEvent(row, wanted, asStored(wanted.event)) : judgeUnmatched(row)) ?? [];
       });
     },

@@ -50,7 +50,10 @@ export function storableText(text: string): string {
 }
 
 /** Whether PostgreSQL may try to read the details as JSON: it decides itself whether they are, up to a safe depth and length. */
-function isParsable({ auditLogDetails: details, raw }: AuditEvent): boolean {
+export function isParsable({
+  auditLogDetails: details,
+  raw,
+}: Pick<AuditEvent, 'auditLogDetails' | 'raw'>): boolean {
   if (details === null || (raw !== null && storableText(details) !== details)) return false;
   if (details.length <= DEEPEST_JSON) return true;
   return details.length <= LARGEST_JSON && deepestNesting(details) <= DEEPEST_JSON;

@@ -46,7 +46,7 @@ function remedyOf(code: string, cause: Error): string | undefined {
   if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';
   if (code.startsWith('3D')) return 'Create that database, or name another one in DATABASE_URL.';
   if (code === '42P01' || code.startsWith('3F')) return 'Run `uipath-audit-export migrate`.';
-  return 'The user of DATABASE_URL lacks a right: the worker needs the role audit_writer; migrating needs the owner of the tables.';
+  return 'The user of DATABASE_URL lacks a right: the worker needs the role audit_writer; migrate and verify --repair need the owner of the tables.';
 }
 
 /** An AggregateError (all addresses of a host refused) has no message of its own. */

@@ -3,7 +3,7 @@ import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../c
 import { translateDatabaseError } from './errors.ts';
 import { createPatientClient, type Pool, type Queryable, withTransaction } from './pool.ts';
 import { inUtc } from './sql.ts';
-import { EVENT_COLUMNS, type EventRow, toLedgeredRow } from './stored-events.ts';
+import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
 
 /** Entries are read together up to so many, or so many rows. */
 const CHUNK_ENTRIES = 200;
@@ -54,13 +54,17 @@ function createReader(client: Queryable) {
       return Number(rows[0]!.count);
     },
 
-    /** The next entries after `batch`, in order; `undefined` when there are none. */
-    async readChunk(organization: string, batch: bigint): Promise<LedgerChunk | undefined> {
+    /** The next entries after `batch`, in order, and the rows of those wanted; `undefined` when there are none. */
+    async readChunk(
+      organization: string,
+      batch: bigint,
+      isWanted: (entry: LedgerEntry) => boolean,
+    ): Promise<LedgerChunk | undefined> {
       return withTransaction(client, async () => {
         await client.query('set transaction isolation level repeatable read, read only');
         const entries = await readEntries(client, organization, batch);
         if (entries.length === 0) return undefined;
-        const rows = await readRows(client, organization, entries);
+        const rows = await readRows(client, organization, entries.filter(isWanted));
         const changes = await readChanges(client, organization, entries);
         return { entries, rows, changes };
       });
@@ -195,7 +199,7 @@ async function readRows(
     entries[0]!.batch.toString(),
     entries.at(-1)!.batch.toString(),
   ]);
-  for (const row of rows) pushTo(byBatch, BigInt(row.batch), toLedgeredRow(row));
+  for (const row of await toLedgeredRows(client, rows)) pushTo(byBatch, row.batch, row);
   return byBatch;
 }
 

@@ -1,27 +1,41 @@
 /** What a run is planned from. */
-import { formatMicroseconds } from '../core/ticks.ts';
+import { knownUntil } from '../core/plan.ts';
+import { formatMicroseconds, MIN_TICKS } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Pool } from './pool.ts';
-import type { StoredWatermark } from './session.ts';
 import { toWatermark, type WatermarkRow } from './store.ts';
 
 /** Where a backfill that did not end stood. */
 export interface UnfinishedBackfill {
   runId: string;
+  startedAt: Date;
   frontier: bigint;
   skip: number;
 }
 
-/** The organization's watermark, outside of any run. */
-export async function readWatermark(pool: Pool, organization: string): Promise<StoredWatermark | undefined> {
+/**
+ * How far an organization is exported. `ticks`: behind the newest stored event or range. `certain`: everything before it was
+ * asked for; an event dated in the future says nothing about what followed. `undefined` before the first export.
+ */
+export async function readExportedUntil(
+  pool: Pool,
+  organization: string,
+): Promise<{ ticks: bigint; certain: bigint } | undefined> {
   try {
-    const { rows } = await pool.query<WatermarkRow>(
-      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
+    const { rows } = await pool.query<WatermarkRow & { covered: string | null }>(
+      `select created_on_ticks, read_at, next_skip,
+         (select max(to_ticks) from audit.coverage c where c.organization = $1) as covered
+       from audit.watermarks where organization = $1`,
       [organization],
     );
-    return rows[0] && toWatermark(rows[0]);
+    const watermark = rows[0] && toWatermark(rows[0]);
+    const ends = [watermark && knownUntil(watermark) + 1n, rows[0]?.covered && BigInt(rows[0].covered)];
+    const certain = ends.reduce<bigint>((latest, end) => (end && end > latest ? end : latest), MIN_TICKS);
+    if (certain === MIN_TICKS) return undefined;
+    const newest = watermark ? watermark.ticks + 1n : certain;
+    return { ticks: newest > certain ? newest : certain, certain };
   } catch (error) {
-    throw translateDatabaseError(error, 'reading the watermark');
+    throw translateDatabaseError(error, 'reading how far the export has come');
   }
 }
 
@@ -65,11 +79,12 @@ export async function readUnfinishedBackfill(
   try {
     const { rows } = await pool.query<{
       run_id: string;
+      started_at: Date;
       outcome: string | null;
       frontier_ticks: string | null;
       next_skip: string;
     }>(
-      `select run_id, outcome, frontier_ticks, next_skip from audit.runs
+      `select run_id, started_at, outcome, frontier_ticks, next_skip from audit.runs
        where organization = $1 and kind = 'backfill' and from_ticks is not distinct from $2
          and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
        order by started_at desc, run_id desc limit 1`,
@@ -79,6 +94,7 @@ export async function readUnfinishedBackfill(
     if (!last || last.outcome === 'succeeded' || last.frontier_ticks === null) return undefined;
     return {
       runId: last.run_id,
+      startedAt: last.started_at,
       frontier: BigInt(last.frontier_ticks),
       skip: Number(last.next_skip),
     };

@@ -49,13 +49,6 @@ export interface LedgerHead {
   digest: string;
 }
 
-/** What the source has and the table has not. */
-export interface Restoration {
-  missing: readonly IdentifiedEvent[];
-  changed: readonly IdentifiedEvent[];
-  rejected: RejectedRow[];
-}
-
 export interface SessionFacts {
   client: Client;
   organization: string;
@@ -75,6 +68,7 @@ export class PostgresSession implements RunSession {
   movesWatermark = true;
   /** The newest entry that this run appended to the ledger. */
   newestEntry: LedgerHead | undefined;
+  private lastWrite: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly facts: SessionFacts) {
     this.runId = facts.runId;
@@ -96,16 +90,15 @@ export class PostgresSession implements RunSession {
     });
   }
 
-  /** For `verify --repair`: stores what is missing, and makes rows again what the source has. */
-  async restore({ missing, changed, rejected }: Restoration): Promise<{ inserted: number; updated: number }> {
+  /** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
+  async restore({
+    events,
+    rejected,
+  }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
     return this.write('storing what the source has', async () => {
-      const added = await this.storeEvents(UPSERT_EVENTS, missing);
-      const restored = await this.storeEvents(RESTORE_EVENTS, changed);
+      const { inserted, updated } = await this.storeEvents(RESTORE_EVENTS, events);
       await this.keepAside(rejected);
-      return {
-        inserted: added.inserted + restored.inserted,
-        updated: added.updated + restored.updated,
-      };
+      return { inserted, updated };
     });
   }
 
@@ -144,7 +137,14 @@ export class PostgresSession implements RunSession {
     return this.facts.release();
   }
 
-  private async write<T>(doing: string, work: () => Promise<T>): Promise<T> {
+  /** One transaction after another: a run that is ended from outside may still have one under way. */
+  private write<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    const written = this.lastWrite.then(() => this.writeNow(doing, work));
+    this.lastWrite = written.catch(() => {});
+    return written;
+  }
+
+  private async writeNow<T>(doing: string, work: () => Promise<T>): Promise<T> {
     const { client, organization, lease } = this.facts;
     lease.isBusy = true;
     try {

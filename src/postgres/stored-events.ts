@@ -2,26 +2,19 @@
 import type { AuditEvent } from '../core/event.ts';
 import type { LedgeredRow } from '../core/ledger.ts';
 import { formatMicroseconds, MAX_TICKS, parseTicks } from '../core/ticks.ts';
-import { storableText } from './columns.ts';
+import { isParsable, storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
-import type { Pool } from './pool.ts';
+import type { Pool, Queryable } from './pool.ts';
 import { inUtc } from './sql.ts';
 
 /** Rows at a time: a few megabytes of typical events. */
 const CHUNK_ROWS = 2000;
-/** PostgreSQL's JSON parser is not asked about details with more brackets that were stored as no JSON: they may nest too deep. */
-const MOST_BRACKETS = 1000;
-
 /** The select list that `toLedgeredRow` reads, of `audit.events e`. */
 export const EVENT_COLUMNS = `
     created_on::text as key_time, event_id, ordinal, created_on_ticks, created_on_raw, category, action, source,
     user_name, email, message, details_version, details_raw, extra::text, raw, e.batch, e.run_id,
-    case
-      when details is not null then pg_input_is_valid(details_raw, 'jsonb') and details = details_raw::jsonb
-      else raw is not null or details_raw is null
-        or length(details_raw) - length(translate(details_raw, '[{', '')) > ${MOST_BRACKETS}
-        or not pg_input_is_valid(details_raw, 'jsonb')
-    end as are_details_right,
+    details is not null as has_details,
+    details is not null and pg_input_is_valid(details_raw, 'jsonb') and details = details_raw::jsonb as are_details_right,
     ${inUtc('created_on')} as created_on, ${inUtc('first_seen_at')} as first_seen_at, ${inUtc('updated_at')} as updated_at`;
 
 /** The texts that `event_id` is made of. */
@@ -36,7 +29,8 @@ const STORED_EVENTS = `
     and ($2::timestamptz is null or (created_on >= $2 and (created_on, created_on_ticks) >= ($2, $3::bigint)))
     and ($4::timestamptz is null or (created_on <= $4 and (created_on, created_on_ticks) < ($4, $5::bigint)))
     and ($6::timestamptz is null or (created_on >= $6 and (created_on, event_id) > ($6, $7::uuid)))
-  order by created_on, event_id
+  -- Of the table: the select list has a text of that name.
+  order by e.created_on, e.event_id
   limit ${CHUNK_ROWS}`;
 
 export interface EventRow {
@@ -57,6 +51,7 @@ export interface EventRow {
   raw: string | null;
   batch: string;
   run_id: string;
+  has_details: boolean;
   are_details_right: boolean;
   created_on: string;
   first_seen_at: string;
@@ -81,7 +76,7 @@ export async function* readStoredEvents(
     } catch (error) {
       throw translateDatabaseError(error, 'reading stored events');
     }
-    if (rows.length > 0) yield rows.map(toLedgeredRow);
+    if (rows.length > 0) yield await toLedgeredRows(pool, rows);
     if (rows.length < CHUNK_ROWS) return;
     const last = rows.at(-1)!;
     cursor = [last.key_time, last.event_id];
@@ -95,7 +90,23 @@ export function asStored(event: AuditEvent): AuditEvent {
   return { ...event, ...Object.fromEntries(texts) };
 }
 
-export function toLedgeredRow(row: EventRow): LedgeredRow {
+/** The rows with what can be judged of each alone. Throws what pg throws. */
+export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[]): Promise<LedgeredRow[]> {
+  const read = rows.map(toLedgeredRow);
+  // Details that were stored as no JSON: PostgreSQL says whether they are none, where they are safe for it to read.
+  const doubtful = read.filter(({ identity }, i) => !rows[i]!.has_details && isParsable(identity));
+  if (doubtful.length > 0) {
+    const texts = doubtful.map(({ identity }) => identity.auditLogDetails);
+    const { rows: valid } = await client.query<{ place: string }>(
+      `select place from unnest($1::text[]) with ordinality as t (details, place) where pg_input_is_valid(details, 'jsonb')`,
+      [texts],
+    );
+    for (const { place } of valid) doubtful[Number(place) - 1]!.misfits.push('details');
+  }
+  return read;
+}
+
+function toLedgeredRow(row: EventRow): LedgeredRow & { identity: AuditEvent } {
   const event: AuditEvent = {
     createdOnTicks: BigInt(row.created_on_ticks),
     createdOnRaw: row.created_on_raw,
@@ -112,7 +123,7 @@ export function toLedgeredRow(row: EventRow): LedgeredRow {
   };
   const identity = row.raw === null ? event : { ...event, ...identityIn(row.raw) };
   const misfits: string[] = IDENTITY_FIELDS.filter((field) => textOf(identity[field]) !== event[field]);
-  if (!row.are_details_right) misfits.push('details');
+  if (row.has_details && !row.are_details_right) misfits.push('details');
   if (row.created_on !== formatMicroseconds(event.createdOnTicks)) misfits.push('created_on');
   if (parseTicks(row.created_on_raw) !== event.createdOnTicks) misfits.push('created_on_raw');
   return {
@@ -120,6 +131,7 @@ export function toLedgeredRow(row: EventRow): LedgeredRow {
     eventId: row.event_id,
     ordinal: row.ordinal,
     identity,
+    createdOn: row.created_on,
     misfits,
     batch: BigInt(row.batch),
     runId: row.run_id,

@@ -78,19 +78,28 @@ describe('a run begins the lookback before', () => {
 });
 
 describe('a backfill that goes on begins', () => {
+  const LATER = new Date('2026-01-02T00:00:00Z');
   const reached = parseTicks('2026-01-01T10:00:00Z')!;
   const earlier = parseTicks('2026-01-01T09:00:00Z')!;
 
   test('the lookback before the frontier it had reached', () => {
-    expect(resumedFrontier(reached, { from: undefined, lookbackMs: HOUR_MS })).toBe(earlier);
-    expect(resumedFrontier(reached, { from: earlier - 1n, lookbackMs: HOUR_MS })).toBe(earlier);
+    expect(
+      resumedFrontier({ frontier: reached, startedAt: LATER }, { from: undefined, lookbackMs: HOUR_MS }),
+    ).toBe(earlier);
+    expect(
+      resumedFrontier({ frontier: reached, startedAt: LATER }, { from: earlier - 1n, lookbackMs: HOUR_MS }),
+    ).toBe(earlier);
   });
 
   test('but not before its range', () => {
-    expect(resumedFrontier(reached, { from: earlier + 1n, lookbackMs: HOUR_MS })).toBe(earlier + 1n);
+    expect(
+      resumedFrontier({ frontier: reached, startedAt: LATER }, { from: earlier + 1n, lookbackMs: HOUR_MS }),
+    ).toBe(earlier + 1n);
   });
 
   test('and not before the first instant there is', () => {
-    expect(resumedFrontier(MIN_TICKS, { from: undefined, lookbackMs: HOUR_MS })).toBe(MIN_TICKS);
+    expect(
+      resumedFrontier({ frontier: MIN_TICKS, startedAt: LATER }, { from: undefined, lookbackMs: HOUR_MS }),
+    ).toBe(MIN_TICKS);
   });
 });
