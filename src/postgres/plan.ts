@@ -29,7 +29,11 @@ export async function readExportedUntil(
       [organization],
     );
     const watermark = rows[0] && toWatermark(rows[0]);
-    const ends = [watermark && knownUntil(watermark) + 1n, rows[0]?.covered && BigInt(rows[0].covered)];
+    const known = watermark && knownUntil(watermark);
+    const ends = [
+      known === undefined || known < watermark!.ticks ? known : known + 1n,
+      rows[0]?.covered && BigInt(rows[0].covered),
+    ];
     const certain = ends.reduce<bigint>((latest, end) => (end && end > latest ? end : latest), MIN_TICKS);
     if (certain === MIN_TICKS) return undefined;
     const newest = watermark ? watermark.ticks + 1n : certain;

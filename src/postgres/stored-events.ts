@@ -21,7 +21,8 @@ export const EVENT_COLUMNS = `
 const IDENTITY_FIELDS = ['source', 'category', 'action', 'detailsVersion', 'auditLogDetails'] as const;
 const TEXT_FIELDS = [...IDENTITY_FIELDS, 'userName', 'email', 'message'] as const;
 
-const STORED_EVENTS = `
+/** $1 organization, $2 and $3 from as time and ticks, $4 and $5 to, $6 and $7 the key of the last row read. */
+export const STORED_EVENTS = `
   select ${EVENT_COLUMNS}
   from audit.events e
   where organization = $1

@@ -107,6 +107,31 @@ describe('verify, as a process', () => {
     expect([code, stdout]).toEqual([3, expect.stringContaining('not the one that was noted')]);
   });
 
+  test('--expect finds an organization that was wiped out, and refuses one that is not looked at', async () => {
+    const { organization } = await verifyJson();
+    const { head } = organization.ledger;
+    const entry = `${head.organization}/${head.batch}/${head.digest}`;
+    await pool.query('truncate audit.events, audit.ledger, audit.watermarks, audit.coverage');
+    const wiped = await verify('--offline', '--expect', entry);
+    expect([wiped.code, wiped.stdout]).toEqual([
+      3,
+      expect.stringContaining('the end of the chain was cut off'),
+    ]);
+    const foreign = await verify('--expect', entry.replace('verify', 'other'));
+    expect([foreign.code, foreign.stderr]).toEqual([2, expect.stringContaining('UIPATH_ORGANIZATION is')]);
+  });
+
+  test('says so where nothing of the range is there, and what to do where nothing was exported', async () => {
+    const range = await verify('--from', '2001-01-01', '--to', '2001-02-01');
+    expect([range.code, range.stdout]).toEqual([
+      0,
+      expect.stringContaining('Nothing of this range is at the source or stored'),
+    ]);
+    await pool.query('truncate audit.events, audit.ledger, audit.watermarks, audit.coverage');
+    const { code, stderr } = await verify();
+    expect([code, stderr]).toEqual([3, expect.stringContaining('`uipath-audit-export backfill` exports it')]);
+  });
+
   test('--from and --to bound what is compared', async () => {
     await damage();
     const { organization } = await verifyJson(

@@ -102,4 +102,13 @@ describe('a backfill that goes on begins', () => {
       resumedFrontier({ frontier: MIN_TICKS, startedAt: LATER }, { from: undefined, lookbackMs: HOUR_MS }),
     ).toBe(MIN_TICKS);
   });
+
+  test('the time it began at, where an event dated in the future led it beyond', () => {
+    const startedAt = new Date('2025-12-31T10:00:00Z');
+    const frontier = resumedFrontier(
+      { frontier: reached, startedAt },
+      { from: undefined, lookbackMs: HOUR_MS },
+    );
+    expect(formatTicks(frontier)).toBe('2025-12-31T09:00:00.0000000Z');
+  });
 });

@@ -262,6 +262,25 @@ describe('beside the rows', () => {
     expect(run!.ended_at).not.toBeNull();
   });
 
+  test('the end of a run that is ended from outside is stored behind the commit under way', async () => {
+    const session = await begin();
+    const commit = session.commit(batchOf([eventAt(TEN)]));
+    const end = session.finish({
+      outcome: 'failed',
+      error: 'stalled',
+      warnings: [],
+      counters: newCounters(),
+    });
+    expect(await commit).toMatchObject({ inserted: 1 });
+    await end;
+    expect((await rowsOf('runs'))[0]).toMatchObject({
+      outcome: 'failed',
+      error: 'stalled',
+      rows_inserted: '0',
+    });
+    expect(await rowsOf('events')).toHaveLength(1);
+  });
+
   test('stored events are counted to the tick', async () => {
     const session = await begin();
     const events = ['2026-01-01T10:00:00.0000001Z', '2026-01-01T10:00:00.0000002Z', ELEVEN].map((at) =>
