@@ -4,10 +4,11 @@ create function audit.content_digest(
   event_id uuid, created_on_raw text, user_name text, email text, message text, extra jsonb, raw text
 ) returns bytea
 language sql stable parallel safe
-return substring(sha256(convert_to(
-  array_to_json(array[event_id::text, created_on_raw, user_name, email, message, extra::text, raw])::text, 'UTF8'
-)) from 1 for 16);
-comment on function audit.content_digest is 'First 128 bits of SHA-256 over the JSON array [event_id,created_on_raw,user_name,email,message,extra as text,raw], each a string or null, without spaces. event_id stands for the columns it is made of; the others follow from these.';
+-- Half the time of a JSON text: this is computed for every event that is stored.
+return substring(sha256(record_send(row(
+  event_id, created_on_raw, user_name, email, message, extra::text, raw
+))) from 1 for 16);
+comment on function audit.content_digest is 'First 128 bits of SHA-256 over the binary form of row(event_id, created_on_raw, user_name, email, message, extra as text, raw): the number of fields, then of each its type (2950 for uuid, 25 for text), its length in bytes (-1 for null) and its bytes, in UTF-8; numbers have 32 bits, the highest first. event_id stands for the columns it is made of; the others follow from these.';
 
 create table audit.ledger (
   organization text not null,

@@ -72,6 +72,9 @@ export interface LedgerFinding {
 const LEAF_BYTES = 32;
 const ID_BYTES = 16;
 const DIGEST_BYTES = 16;
+/** Of PostgreSQL's types. */
+const UUID_TYPE = 2950;
+const TEXT_TYPE = 25;
 
 /** What the entry itself and its place in the chain have wrong. `before` is the entry that precedes it, if any. */
 export function judgeChain(before: LedgerEntry | undefined, entry: LedgerEntry): LedgerFinding[] {
@@ -126,10 +129,10 @@ export function judgeRows(
 /** First 128 bits of SHA-256 over what may change about an event, and its id, as the table has them. */
 export function contentDigest({ eventId, event }: StoredEvent): string {
   const { createdOnRaw, userName, email, message, extra, raw } = event;
-  return sha256(JSON.stringify([eventId, createdOnRaw, userName, email, message, extra, raw])).slice(
-    0,
-    2 * DIGEST_BYTES,
-  );
+  const id = Buffer.from(eventId.replaceAll('-', ''), 'hex');
+  const texts = [createdOnRaw, userName, email, message, extra, raw];
+  const fields = [binaryField(UUID_TYPE, id), ...texts.map((text) => binaryField(TEXT_TYPE, text))];
+  return sha256(Buffer.concat([int32(fields.length), ...fields.flat()])).slice(0, 2 * DIGEST_BYTES);
 }
 
 /** SHA-256 over an entry and the digest before it. */
@@ -180,6 +183,19 @@ function judgeRow(
   }
   if (change && row.updatedAt !== change.committedAt) edited.push('updated_at');
   return { edited, mended };
+}
+
+/** A field as PostgreSQL sends it in binary form. */
+function binaryField(type: number, value: Buffer | string | null): Buffer[] {
+  if (value === null) return [int32(type), int32(-1)];
+  const bytes = Buffer.from(value);
+  return [int32(type), int32(bytes.length), bytes];
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32BE(value);
+  return bytes;
 }
 
 /** Event id → digest as inserted. */

@@ -115,6 +115,11 @@ async function readLedger(organization: string): Promise<Entry[]> {
   return rows;
 }
 
+const int = (value: number) => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32BE(value);
+  return bytes;
+};
 const sha256 = (bytes: Buffer | string) => createHash('sha256').update(bytes).digest();
 
 /** The 32 bytes of every row of a batch, in some order. */
@@ -126,7 +131,16 @@ async function leavesOf(organization: string, batch: string): Promise<string[]> 
   );
   return rows.map((row) => {
     const { event_id: id, created_on_raw: raw, user_name: user, email, message, extra, raw: text } = row;
-    const content = JSON.stringify([id, raw, user, email, message, extra, text]);
+    const field = (type: number, value: Buffer | null) => [
+      int(type),
+      int(value?.length ?? -1),
+      value ?? Buffer.of(),
+    ];
+    const texts = [raw, user, email, message, extra, text].map((value) =>
+      value === null ? null : Buffer.from(value!),
+    );
+    const uuid = field(2950, Buffer.from(id!.replaceAll('-', ''), 'hex'));
+    const content = Buffer.concat([int(7), ...uuid, ...texts.flatMap((value) => field(25, value))]);
     return id!.replaceAll('-', '') + sha256(content).toString('hex').slice(0, 32);
   });
 }
