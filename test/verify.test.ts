@@ -8,6 +8,7 @@ import { STORED_EVENTS } from '../src/postgres/stored-events.ts';
 import { verifyAgainstSource } from '../src/verify-source.ts';
 import { eventAt, ticksAt } from './support/batch.ts';
 import { type Bench, createApp, createBench, type Scene } from './support/bench.ts';
+import { withParameter } from './support/database.ts';
 import { expectStored } from './support/truth.ts';
 
 const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 12);
@@ -418,7 +419,7 @@ describe('a clean result', () => {
   test('stands where it cannot be noted', async () => {
     const { scene } = await openExported();
     const readOnly = createPool(
-      `${bench.database.url}?options=-c%20default_transaction_read_only%3Don`,
+      withParameter(bench.database.url, 'options', '-c default_transaction_read_only=on'),
       () => {},
     );
     try {

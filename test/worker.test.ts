@@ -5,6 +5,7 @@ import { createHealth, unreadyReasons } from '../src/status/health.ts';
 import { createMetrics } from '../src/status/metrics.ts';
 import { createWorker, type Worker } from '../src/worker.ts';
 import { type Bench, createApp, createBench, type Scene } from './support/bench.ts';
+import { withParameter } from './support/database.ts';
 import { createDatabaseProxy } from './support/proxy.ts';
 
 let bench: Bench;
@@ -104,7 +105,7 @@ test('how a run ended that lost its database is stored by the next one', async (
 test('a lock that the server keeps for a connection that was lost is not taken for another worker', async () => {
   const scene = await bench.open({ events: 300, latencyMs: 50 });
   const proxy = await createDatabaseProxy(bench.database.url);
-  const url = `${proxy.url}?query_timeout=500`;
+  const url = withParameter(proxy.url, 'query_timeout', '500');
   const pool = createPool(url, () => {});
   const { app } = createApp(scene.simulator, { url, pool, environment: { EXPORT_LEASE: '2s' } });
   try {

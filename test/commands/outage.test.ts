@@ -5,7 +5,7 @@ import pg from 'pg';
 import { migrate } from '../../src/postgres/migrate.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, type TestDatabase, withParameter } from '../support/database.ts';
 import { environmentFor, type Program, startProgram } from '../support/program.ts';
 import { createDatabaseProxy, type DatabaseProxy } from '../support/proxy.ts';
 
@@ -227,7 +227,7 @@ describe('the database is away', () => {
     'and answers nothing on connections old and new',
     withScene(async (scene) => {
       const { proxy } = scene;
-      const url = `${proxy.url}?query_timeout=1000`;
+      const url = withParameter(proxy.url, 'query_timeout', '1000');
       await startBehindProxy(scene, { DATABASE_URL: url, EXPORT_LEASE: '2s' });
       proxy.hang();
       const before = proxy.connections;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createPool, withTransaction } from '../../src/postgres/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, type TestDatabase, withParameter } from '../support/database.ts';
 import { createDatabaseProxy } from '../support/proxy.ts';
 
 let database: TestDatabase;
@@ -12,7 +12,7 @@ afterAll(() => database.drop());
 
 test('a connection on which a query found no answer in time is ended, and not used again', async () => {
   const proxy = await createDatabaseProxy(database.url);
-  const pool = createPool(`${proxy.url}?query_timeout=500`, () => {});
+  const pool = createPool(withParameter(proxy.url, 'query_timeout', '500'), () => {});
   try {
     const client = await pool.connect();
     proxy.hang();

@@ -29,6 +29,13 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
+/** The URL with one more parameter: it may have some already. */
+export function withParameter(url: string, name: string, value: string): string {
+  const changed = new URL(url);
+  changed.searchParams.set(name, value);
+  return changed.href.replaceAll('+', '%20');
+}
+
 export interface TestLogin {
   name: string;
   /** Connects as it to the database it was made for. */
