@@ -101,7 +101,6 @@ async function compareWithSource(
 
 /** The result stands also where it cannot be noted: on a standby, or for a user that may only read. */
 async function noteProven(app: App, range: ProvenRange): Promise<void> {
-  if (range.from >= range.to) return;
   try {
     await noteProof(app.pool, app.config.source.organization, range);
   } catch (error) {

@@ -13,20 +13,20 @@ export interface Progress {
 
 /** Shows how far work came: a bar with rate and time left where standard error is a terminal, log lines elsewhere. */
 export function createProgress(log: Logger, title: string): Progress {
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   let loggedAt = startedAt;
   const bar = process.stderr.isTTY === true ? createBar(title) : undefined;
   return {
     update(done, total) {
-      const rate = done / Math.max(0.001, (Date.now() - startedAt) / 1000);
+      const rate = done / Math.max(0.001, (performance.now() - startedAt) / 1000);
       const secondsLeft = Math.ceil((total - done) / Math.max(rate, 0.001));
       if (bar) {
         const facts = { rate: Math.round(rate).toLocaleString('en'), left: secondsLeft };
         if (!bar.isActive) bar.start(total, done, facts);
         bar.setTotal(total);
         bar.update(done, facts);
-      } else if (Date.now() - loggedAt >= LOG_INTERVAL_MS) {
-        loggedAt = Date.now();
+      } else if (performance.now() - loggedAt >= LOG_INTERVAL_MS) {
+        loggedAt = performance.now();
         const facts = { done, total, rowsPerSecond: Math.round(rate), secondsLeft };
         log.info(facts, `${title.toLowerCase()} under way`);
       }

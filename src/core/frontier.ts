@@ -14,10 +14,8 @@ import { ExportError } from './errors.ts';
 import type { Page, SourceRow } from './event.ts';
 import { type Chain, continueChain, startChain } from './frontier-chain.ts';
 import { stepBack, stepForward } from './frontier-locate.ts';
-import { formatTicks, MIN_TICKS } from './ticks.ts';
-
-/** Older than any row: the frontier of a first run. */
-export const BEFORE_ALL = MIN_TICKS - 1n;
+import { assertAscending, groupTies, headOf, placesOf } from './frontier-page.ts';
+import { BEFORE_ALL } from './ticks.ts';
 
 /** A tie group that fills a page is asked for again with a larger `top`, up to this many page sizes. */
 const LARGEST_TOP_IN_PAGES = 16;
@@ -209,51 +207,8 @@ function extendChain(state: FrontierState, page: Page, { rows, places, complete 
   return { ...state, skip: chain.skip, chain };
 }
 
-function placesOf(rows: readonly SourceRow[], start = BEFORE_ALL): bigint[] {
-  let place = start;
-  return rows.map((row) => {
-    place = row.ticks ?? place;
-    return place;
-  });
-}
-
-function groupTies(
-  rows: readonly SourceRow[],
-  places: readonly bigint[],
-  end: number,
-  frontier: bigint,
-): SourceRow[][] {
-  const groups: SourceRow[][] = [];
-  for (let i = 0; i < end; i++) {
-    if (places[i]! < frontier) continue;
-    const continues = groups.length > 0 && places[i] === places[i - 1];
-    if (continues) groups.at(-1)!.push(rows[i]!);
-    else groups.push([rows[i]!]);
-  }
-  return groups;
-}
-
-function headOf(page: Page): bigint | undefined {
-  return page.skip === 0 ? page.rows.find((row) => row.ticks !== undefined)?.ticks : undefined;
-}
-
 function later(a: bigint, b: bigint): bigint {
   return a > b ? a : b;
-}
-
-function assertAscending(page: Page): void {
-  let newest = BEFORE_ALL;
-  for (const { ticks } of page.rows) {
-    if (ticks === undefined) continue;
-    if (ticks < newest) {
-      throw new ExportError(
-        'source-invalid',
-        `The source ignored sortOrder=asc: in the page at offset ${page.skip}, ${formatTicks(ticks)} follows ` +
-          `${formatTicks(newest)}. Nothing of this page was stored. Check that UIPATH_AUDIT_PATH names the audit log API.`,
-      );
-    }
-    newest = ticks;
-  }
 }
 
 function contradiction(state: FrontierState, page: Page): ExportError {

@@ -52,6 +52,8 @@ export function parseTicks(text: string): bigint | undefined {
 
 /** 0001-01-01T00:00:00Z, the first instant of .NET and of this program. */
 export const MIN_TICKS = -62_135_596_800n * TICKS_PER_SECOND;
+/** Older than any event: the frontier of a first run. */
+export const BEFORE_ALL = MIN_TICKS - 1n;
 /** 9999-12-31T23:59:59.9999999Z */
 export const MAX_TICKS = 253_402_300_800n * TICKS_PER_SECOND - 1n;
 

@@ -40,7 +40,10 @@ const EXTEND_COVERAGE = `
     select from audit.coverage c where c.organization = $1 and c.from_ticks <= $3 and c.to_ticks >= $4
   )`;
 
-/** To be called with the organization's row of `audit.watermarks` held, because ranges that touch become one. */
+/**
+ * To be called with the organization's row of `audit.watermarks` held, because ranges that touch become one. An empty range
+ * is nothing to note.
+ */
 export async function extendCoverage(
   client: Queryable,
   organization: string,
@@ -48,6 +51,7 @@ export async function extendCoverage(
   range: ProvenRange,
 ): Promise<void> {
   const { from, to, isFromHead, isToEnd, readAt } = range;
+  if (from >= to) return;
   await client.query({
     name: 'extend-coverage',
     text: EXTEND_COVERAGE,

@@ -193,7 +193,7 @@ export class PostgresSession implements RunSession {
   }
 
   private async extendCoverage({ covered, beganAt }: Batch): Promise<void> {
-    if (!covered || covered.from >= covered.to) return;
+    if (!covered) return;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
     await extendCoverage(this.facts.client, this.facts.organization, this.runId, range);
   }
