@@ -7,7 +7,7 @@
  *   events. It follows the rows' content, not their place: a source may give ties in any order.
  * - `message`, `userName`, `email` and unknown fields may change between two reads and are no part of it.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { AuditEvent } from './event.ts';
 
 /** An event with the identity it has inside its tie group. */
@@ -29,7 +29,7 @@ export type IdentityFields = Pick<
  * and `""` apart, and JSON.stringify writes every string one way, lone surrogates included (as `\ud800`).
  */
 export function eventIdOf(event: IdentityFields, ordinal: number): string {
-  const hex = createHash('sha256').update(canonicalText(event, ordinal)).digest('hex');
+  const hex = hash('sha256', canonicalText(event, ordinal), 'hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 }
 

@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import { ExportError } from '../core/errors.ts';
 import type { SourceRow } from '../core/event.ts';
 import { describeType, MOST_PARTS, parseRow, rejectRow } from './parse-row.ts';
@@ -28,8 +29,8 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  */
 export function parsePage(bytes: Uint8Array): ParsedPage {
   const body = hasByteOrderMark(bytes) ? bytes.subarray(3) : bytes;
-  const utf8 = decodeUtf8(body);
-  const text = utf8 ?? asLatin1(body);
+  // One character a byte: what JSON is made of is ASCII, and only rows that hold more need decoding.
+  const text = asLatin1(body);
   const members = new Map<string, Item | Item[]>();
   const twice: string[] = [];
   const end = readMembers(text, 0, (key, from) => {
@@ -56,21 +57,19 @@ export function parsePage(bytes: Uint8Array): ParsedPage {
   }
   if (totalCount === UNREADABLE) return judgeUnreadable(text, bytes.length);
   const items = Array.isArray(results) ? results : [];
-  const readRow = utf8 === undefined ? readLatin1Row : readUtf8Row;
-  return { totalCount: checkTotalCount(totalCount), rows: items.map((item) => readRow(text, item)) };
+  const rows = items.map((item) => readRow(body, text, item));
+  return { totalCount: checkTotalCount(totalCount), rows };
 }
 
-function readUtf8Row(text: string, item: Item): SourceRow {
-  return parseRow(text.slice(item.start, item.end), item);
-}
-
-/** A row of a page that as a whole is not UTF-8: `text` has one character a byte. Only rows with a bad byte are rejected. */
-function readLatin1Row(text: string, item: Item): SourceRow {
-  const slice = text.slice(item.start, item.end);
-  const decoded = decodeUtf8(Buffer.from(slice, 'latin1'));
+/** A bad byte costs the row that it is in, and no other. */
+function readRow(body: Uint8Array, latin1: string, item: Item): SourceRow {
+  const bytes = body.subarray(item.start, item.end);
+  const text = latin1.slice(item.start, item.end);
+  if (isAscii(bytes)) return parseRow(text, item);
+  const decoded = decodeUtf8(bytes);
   if (decoded !== undefined) return parseRow(decoded, item);
-  const row = parseRow(slice, item);
-  return rejectRow(row.ticks, 'not valid UTF-8; its bytes are given as ISO-8859-1', slice);
+  const row = parseRow(text, item);
+  return rejectRow(row.ticks, 'not valid UTF-8; its bytes are given as ISO-8859-1', text);
 }
 
 const UNREADABLE = Symbol('not JSON');

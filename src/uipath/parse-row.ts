@@ -86,7 +86,7 @@ function buildEvent(row: JsonObject, ticks: bigint, text: string, members: numbe
   const unknownKeys = keys.length === knownKeys ? [] : keys.filter((key) => !KNOWN_FIELDS.includes(key));
   const isExact =
     members === keys.length &&
-    values.every((value) => typeof value !== 'string' || isStorable(value)) &&
+    (!text.includes('\\u') || values.every((value) => typeof value !== 'string' || isStorable(value))) &&
     (unknownKeys.length === 0 ||
       (unknownKeys.length <= MOST_EXTRA && hasStorableExtra(row, unknownKeys, text)));
   return {
@@ -131,7 +131,7 @@ function isPlainValue(value: unknown): boolean {
   return value === null || typeof value === 'boolean' || Number.isSafeInteger(value);
 }
 
-/** PostgreSQL's text and jsonb hold neither NUL nor a lone surrogate. */
+/** PostgreSQL's text and jsonb hold neither NUL nor a lone surrogate. In JSON that was UTF-8, both can only be escapes. */
 function isStorable(text: string): boolean {
   return !text.includes('\0') && text.isWellFormed();
 }
