@@ -6,7 +6,7 @@
  */
 export const TICKS_PER_SECOND = 10_000_000n;
 const TICKS_PER_MILLISECOND = 10_000n;
-const TICKS_PER_MICROSECOND = 10n;
+export const TICKS_PER_MICROSECOND = 10n;
 
 /**
  * Reads an RFC 3339 date-time with 0 to 7 fraction digits and `Z` or a numeric offset.

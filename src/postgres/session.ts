@@ -15,23 +15,23 @@ import {
   type RunCounters,
   type RunSession,
 } from '../core/export.ts';
-import type { IdentifiedEvent } from '../core/identity.ts';
 import { knownUntil } from '../core/plan.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
-import { columnsOf, storableText } from './columns.ts';
+import { storableText } from './columns.ts';
+import { createCopyEncoder } from './copy-format.ts';
 import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, withTransaction } from './pool.ts';
 import { upsertRejected } from './rejected.ts';
+import { END_RUN, HOLD_FENCE, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, RESTORE_EVENTS, UPDATE_RUN } from './sql.ts';
 import {
-  END_RUN,
-  HOLD_FENCE,
-  MOVE_WATERMARK,
-  NOTE_SOURCE_TOTAL,
-  RESTORE_EVENTS,
-  UPDATE_RUN,
-  UPSERT_EVENTS,
-} from './sql.ts';
+  copyEvents,
+  isRefusedCopy,
+  type LedgerHead,
+  mayCopy,
+  type StoredBatch,
+  upsertEvents,
+} from './store-events.ts';
 
 export interface StoredWatermark {
   ticks: bigint;
@@ -43,17 +43,13 @@ export interface StoredWatermark {
 
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
 
-/** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
-export interface LedgerHead {
-  batch: string;
-  digest: string;
-}
-
 export interface SessionFacts {
   client: Client;
   organization: string;
   runId: string;
   watermark: StoredWatermark | undefined;
+  /** Ticks of the newest event that was stored when the run began. */
+  newestStored: bigint | undefined;
   /** Set while a statement is under way: the heartbeat need not be sent, and must not come between. */
   lease: { isBusy: boolean };
   /** Stops the heartbeat and gives the connection, and with it the lock, back. */
@@ -69,6 +65,7 @@ export class PostgresSession implements RunSession {
   /** The newest entry that this run appended to the ledger. */
   newestEntry: LedgerHead | undefined;
   private lastWrite: Promise<unknown> = Promise.resolve();
+  private readonly encoder = createCopyEncoder();
 
   constructor(private readonly facts: SessionFacts) {
     this.runId = facts.runId;
@@ -80,14 +77,39 @@ export class PostgresSession implements RunSession {
   }
 
   async commit(batch: Batch): Promise<CommitResult> {
-    return this.write(`storing ${batch.events.length} events`, async () => {
-      const result = await this.storeEvents(UPSERT_EVENTS, batch.events);
-      const newlyRejected = await this.keepAside(batch.rejected);
-      await this.extendCoverage(batch);
-      await this.moveWatermark(batch);
-      await this.updateRun(addBatch(batch.counters, batch, result), batch);
-      return { ...result, newlyRejected };
-    });
+    const { client, organization, runId, newestStored } = this.facts;
+    const { events } = batch;
+    if (mayCopy(events, newestStored)) {
+      const copy = (nextBatch: string) =>
+        copyEvents(client, events, { organization, runId, batch: nextBatch, encoder: this.encoder });
+      try {
+        return await this.commitStored(batch, copy);
+      } catch (error) {
+        if (!isRefusedCopy((error as ExportError).cause)) throw error;
+      }
+    }
+    return this.commitStored(batch, () =>
+      upsertEvents(client, events, { organization, runId, known: this.known }),
+    );
+  }
+
+  private async commitStored(
+    batch: Batch,
+    store: (nextBatch: string) => Promise<StoredBatch>,
+  ): Promise<CommitResult> {
+    const { entry, ...result } = await this.write(
+      `storing ${batch.events.length} events`,
+      async (nextBatch) => {
+        const stored = await store(nextBatch);
+        const newlyRejected = await this.keepAside(batch.rejected);
+        await this.extendCoverage(batch);
+        await this.moveWatermark(batch);
+        await this.updateRun(addBatch(batch.counters, batch, stored), batch);
+        return { ...stored, newlyRejected };
+      },
+    );
+    this.newestEntry = entry ?? this.newestEntry;
+    return result;
   }
 
   /** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
@@ -95,11 +117,15 @@ export class PostgresSession implements RunSession {
     events,
     rejected,
   }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
-    return this.write('storing what the source has', async () => {
-      const { inserted, updated } = await this.storeEvents(RESTORE_EVENTS, events);
+    const { entry, ...counts } = await this.write('storing what the source has', async () => {
+      const { client, organization } = this.facts;
+      const given = { organization, runId: this.runId, known: this.known, statement: RESTORE_EVENTS };
+      const { inserted, updated, entry } = await upsertEvents(client, events, given);
       await this.keepAside(rejected);
-      return { inserted, updated };
+      return { inserted, updated, entry };
     });
+    this.newestEntry = entry ?? this.newestEntry;
+    return counts;
   }
 
   /** Stores how the run ended, with its last counters. */
@@ -138,53 +164,30 @@ export class PostgresSession implements RunSession {
   }
 
   /** One transaction after another: a run that is ended from outside may still have one under way. */
-  private write<T>(doing: string, work: () => Promise<T>): Promise<T> {
+  private write<T>(doing: string, work: (nextBatch: string) => Promise<T>): Promise<T> {
     const written = this.lastWrite.then(() => this.writeNow(doing, work));
     this.lastWrite = written.catch(() => {});
     return written;
   }
 
-  private async writeNow<T>(doing: string, work: () => Promise<T>): Promise<T> {
+  private async writeNow<T>(doing: string, work: (nextBatch: string) => Promise<T>): Promise<T> {
     const { client, organization, lease } = this.facts;
     lease.isBusy = true;
     try {
       return await withTransaction(client, async () => {
-        const { rowCount } = await client.query({
+        const { rows } = await client.query<{ next_batch: string }>({
           name: 'hold-fence',
           text: HOLD_FENCE,
           values: [organization, this.runId],
         });
-        if (rowCount !== 1) throw fenced(organization, this.runId);
-        return work();
+        if (!rows[0]) throw fenced(organization, this.runId);
+        return work(rows[0].next_batch);
       });
     } catch (error) {
       throw translateDatabaseError(error, doing);
     } finally {
       lease.isBusy = false;
     }
-  }
-
-  private async storeEvents(
-    statement: { name: string; text: string },
-    events: readonly IdentifiedEvent[],
-  ): Promise<Omit<CommitResult, 'newlyRejected'>> {
-    if (events.length === 0) return { inserted: 0, updated: 0, unchanged: 0, lateTicks: [] };
-    const { rows } = await this.facts.client.query<{
-      inserted: string;
-      updated: string;
-      late_ticks: string[] | null;
-      batch: string | null;
-      digest: string | null;
-    }>({
-      ...statement,
-      values: [this.facts.organization, this.runId, this.known?.toString() ?? null, ...columnsOf(events)],
-    });
-    const { batch, digest, ...stored } = rows[0]!;
-    if (batch !== null && digest !== null) this.newestEntry = { batch, digest };
-    const inserted = Number(stored.inserted);
-    const updated = Number(stored.updated);
-    const lateTicks = (stored.late_ticks ?? []).map(BigInt);
-    return { inserted, updated, unchanged: events.length - inserted - updated, lateTicks };
   }
 
   private keepAside(rejected: RejectedRow[]): Promise<RejectedRow[]> {

@@ -1,8 +1,13 @@
 /** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
+import { COPIED_COLUMNS } from './copy-format.ts';
 
-/** Refuses a worker that was overtaken: only the run that the watermark row names may write. $1 organization, $2 run. */
+/**
+ * Refuses a worker that was overtaken: only the run that the watermark row names may write. $1 organization, $2 run.
+ * Gives the ledger's next batch.
+ */
 export const HOLD_FENCE = `
-  select 1 from audit.watermarks where organization = $1 and run_id = $2 for update`;
+  select coalesce((select max(batch) from audit.ledger where organization = $1), 0) + 1 as next_batch
+  from audit.watermarks where organization = $1 and run_id = $2 for update`;
 
 /** Columns that a re-read may find changed: the others are what `event_id` is made of, or follow from it. */
 const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
@@ -22,6 +27,32 @@ export const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYY
 const contentDigestOf = (row: string) =>
   `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
 
+/** The newest entry of the ledger. The fence is held, so nobody else appends. */
+const HEAD = `
+  head as materialized (
+    select coalesce(newest.batch, 0) as batch, newest.digest
+    from (select) one left join lateral (
+      select batch, digest from audit.ledger where organization = $1 order by batch desc limit 1
+    ) newest on true
+  )`;
+
+/** Appends what `entry` sums up, and gives its sums and the new entry's batch and digest. */
+const APPEND_ENTRY = `
+  appended as (
+    insert into audit.ledger (
+      organization, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
+    )
+    select $1, head.batch + 1, $2, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
+      sha256(convert_to(array_to_json(array[
+        $1::text, (head.batch + 1)::text, $2::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
+        encode(sha256(inserted), 'hex'), encode(sha256(coalesce(changes, '')), 'hex'), encode(head.digest, 'hex')
+      ])::text, 'UTF8'))
+    from entry, head where rows_inserted + rows_changed > 0
+    returning batch, digest
+  )
+  select rows_inserted as inserted, rows_changed as updated, late_ticks, appended.batch, encode(appended.digest, 'hex') as digest
+  from entry left join appended on true`;
+
 /**
  * Stores events once, and appends to the ledger what that inserted or changed. Rows that are stored already and differ
  * in `comparedColumns` are rewritten; the others are not touched, so that a re-read leaves no dead tuples.
@@ -39,13 +70,7 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
       created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name, email, message,
       details_version, details_raw, is_parsable, extra, is_extra_exact, raw, ordinal
     )
-  ), head as materialized (
-    -- The fence is held, so nobody else appends.
-    select coalesce(newest.batch, 0) as batch, newest.digest
-    from (select) one left join lateral (
-      select batch, digest from audit.ledger where organization = $1 order by batch desc limit 1
-    ) newest on true
-  ), written as (
+  ), ${HEAD}, written as (
     insert into audit.events as stored (
       organization, run_id, batch, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
       user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
@@ -83,25 +108,27 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
       max(created_on) filter (where is_inserted) as to_at,
       array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $3) as late_ticks
     from written
-  ), appended as (
-    insert into audit.ledger (
-      organization, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
-    )
-    select $1, head.batch + 1, $2, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
-      sha256(convert_to(array_to_json(array[
-        $1::text, (head.batch + 1)::text, $2::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
-        encode(sha256(inserted), 'hex'), encode(sha256(coalesce(changes, '')), 'hex'), encode(head.digest, 'hex')
-      ])::text, 'UTF8'))
-    from entry, head where rows_inserted + rows_changed > 0
-    returning batch, digest
-  )
-  select rows_inserted as inserted, rows_changed as updated, late_ticks, appended.batch, encode(appended.digest, 'hex') as digest
-  from entry left join appended on true`,
+  ), ${APPEND_ENTRY}`,
 });
 
 export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
 /** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
 export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
+
+export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
+
+/** Appends to the ledger what was copied. $1 organization, $2 run, $3 its batch, $4 and $5 times of its first and last row. */
+export const APPEND_COPIED = {
+  name: 'append-copied',
+  text: `
+  with ${HEAD}, entry as (
+    select null::bytea as changes, string_agg(uuid_send(event_id) || ${contentDigestOf('e')}, ''::bytea) as inserted,
+      count(*) as rows_inserted, 0 as rows_changed, min(created_on) as from_at, max(created_on) as to_at,
+      null::bigint[] as late_ticks
+    from audit.events e
+    where organization = $1 and created_on between $4 and $5 and batch = $3
+  ), ${APPEND_ENTRY}`,
+};
 
 /**
  * Moves the watermark forward only. `read_at` and `next_skip` belong to it, so they change only once the run has read

@@ -43,10 +43,10 @@ export async function openSession(
       [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
     );
     await takeLock(client, organization, { leaseMs, unstoredEnds });
-    const { runId, watermark } = await beginRun(client, organization, kind, unstoredEnds);
+    const { runId, watermark, newestStored } = await beginRun(client, organization, kind, unstoredEnds);
     const lease = { isBusy: false };
     const release = keepAlive(client, leaseMs, lease);
-    return new PostgresSession({ client, organization, runId, watermark, lease, release });
+    return new PostgresSession({ client, organization, runId, watermark, newestStored, lease, release });
   } catch (error) {
     // Destroyed, not returned: it may hold the lock or changed settings.
     client?.release(true);
@@ -119,7 +119,12 @@ async function beginRun(
        returning created_on_ticks, read_at, next_skip`,
       [organization, runId],
     );
-    return { runId, watermark: toWatermark(rows[0]!) };
+    const newest = await client.query<{ ticks: string }>(
+      'select created_on_ticks as ticks from audit.events where organization = $1 order by created_on desc limit 1',
+      [organization],
+    );
+    const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
+    return { runId, watermark: toWatermark(rows[0]!), newestStored };
   });
 }
 
