@@ -9,8 +9,8 @@ import {
   readUnfinishedBackfill,
   type UnfinishedBackfill,
 } from './postgres/plan.ts';
-import type { PostgresSession } from './postgres/session.ts';
-import type { RunKind, UnstoredEnd } from './postgres/store.ts';
+import type { PostgresSession, RunKind } from './postgres/session.ts';
+import type { UnstoredEnd } from './postgres/store.ts';
 import { type Run, type RunSummary, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 

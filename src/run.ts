@@ -3,8 +3,8 @@ import type { App } from './app.ts';
 import { ExportError } from './core/errors.ts';
 import { type ExportOptions, newCounters, type RunCounters } from './core/export.ts';
 import type { Logger } from './log.ts';
-import type { Outcome, PostgresSession } from './postgres/session.ts';
-import { openSession, type RunKind, type UnstoredEnd } from './postgres/store.ts';
+import type { Outcome, PostgresSession, RunKind } from './postgres/session.ts';
+import { openSession, type UnstoredEnd } from './postgres/store.ts';
 import type { LedgerHead } from './postgres/store-events.ts';
 
 export interface RunSummary {

@@ -8,7 +8,8 @@
 import type { App } from './app.ts';
 import { ExportError } from './core/errors.ts';
 import { runExport } from './export-run.ts';
-import type { RunKind, UnstoredEnd } from './postgres/store.ts';
+import type { RunKind } from './postgres/session.ts';
+import type { UnstoredEnd } from './postgres/store.ts';
 import type { Health } from './status/health.ts';
 import type { Metrics } from './status/metrics.ts';
 

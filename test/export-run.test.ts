@@ -56,6 +56,42 @@ describe('a run', () => {
     expect(Number(run.rows_unchanged)).toBeLessThan(100);
   });
 
+  test.each([
+    ['whose list fits in a page', 300, '10m'],
+    ['whose list does not', 2500, '10m'],
+    ['with more in its lookback than a page holds', 2500, '2h'],
+  ])(
+    'that finds nothing new writes nothing but its own row, in an organization %s',
+    async (_, events, lookback) => {
+      const scene = await bench.open({ events }, { EXPORT_LOOKBACK: lookback });
+      await scene.run();
+      await scene.run();
+      const versions = async () => ({
+        events: await scene.query(
+          'select ctid::text, xmin::text from audit.events where organization = $1 order by 1',
+        ),
+        watermarks: await scene.query(
+          'select ctid::text, xmin::text, xmax::text from audit.watermarks where organization = $1',
+        ),
+        coverage: await scene.query(
+          'select ctid::text, xmin::text, xmax::text from audit.coverage where organization = $1',
+        ),
+        ledger: await scene.query('select batch from audit.ledger where organization = $1 order by 1'),
+        runs: (await scene.query('select run_id from audit.runs where organization = $1')).length,
+      });
+      const before = await versions();
+      const tokens = scene.simulator.counts.token;
+      await scene.run();
+      expect(await versions()).toEqual({ ...before, runs: before.runs + 1 });
+      expect(scene.simulator.counts.token).toBe(tokens);
+      expect(
+        (await scene.query('select outcome from audit.runs where organization = $1')).map(
+          (run) => run.outcome,
+        ),
+      ).toEqual(Array(before.runs + 1).fill('succeeded'));
+    },
+  );
+
   test('over a list that stands still costs one request also where a few rows are no events', async () => {
     const scene = await bench.open({ events: 1000 }, { EXPORT_LOOKBACK: '10m' });
     scene.simulator.append(['{"createdOn":"2023-01-01T08:15:00Z","action":5}', '7', '8', '9']);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { RunKind } from '../src/postgres/store.ts';
+import type { RunKind } from '../src/postgres/session.ts';
 import type { FaultRule } from '../src/simulator/faults.ts';
 import type { Misbehaviour } from '../src/simulator/misbehaviour.ts';
 import { type Bench, createBench, type Scene } from './support/bench.ts';

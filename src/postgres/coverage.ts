@@ -13,16 +13,17 @@ export interface ProvenRange extends CoveredRange {
 }
 
 /**
- * Notes a range as complete, and makes it one with those it touches. Nothing is written where that is known already.
- * $1 organization, $2 run, $3 and $4 ticks from and to, $5 and $6 the same as times, $7 when it was read, $8 and $9
- * whether nothing before it can, or after it need, be read again.
+ * Notes a range as complete, and makes it one with those it touches. Nothing is written where that is known already, and was
+ * proven less than $10 before. $1 organization, $2 run, $3 and $4 ticks from and to, $5 and $6 the same as times, $7 when it
+ * was read, $8 and $9 whether nothing before it can, or after it need, be read again.
  */
 const EXTEND_COVERAGE = `
   with touched as (
     delete from audit.coverage
     where organization = $1 and from_ticks <= $4::bigint and to_ticks >= $3::bigint and not exists (
       select from audit.coverage c where c.organization = $1 and c.from_ticks <= $3 and c.to_ticks >= $4
-        and not ((c.from_ticks = $3 or $8::boolean) and (c.to_ticks = $4 or $9::boolean))
+        and (c.proven_at > $7::timestamptz - $10::interval
+          or not ((c.from_ticks = $3 or $8::boolean) and (c.to_ticks = $4 or $9::boolean)))
     )
     returning *
   ), merged as (
@@ -41,13 +42,12 @@ const EXTEND_COVERAGE = `
   )`;
 
 /**
- * To be called with the organization's row of `audit.watermarks` held, because ranges that touch become one. An empty range
- * is nothing to note.
+ * To be called by the one run of the organization, or with LOCK_COVERAGE, because ranges that touch become one. An empty
+ * range is nothing to note. What is known already and was proven less than `renewAfterMs` before is left alone.
  */
 export async function extendCoverage(
   client: Queryable,
-  organization: string,
-  runId: string | null,
+  { organization, runId, renewAfterMs }: { organization: string; runId: string | null; renewAfterMs: number },
   range: ProvenRange,
 ): Promise<void> {
   const { from, to, isFromHead, isToEnd, readAt } = range;
@@ -65,9 +65,13 @@ export async function extendCoverage(
       readAt,
       isFromHead,
       isToEnd,
+      `${renewAfterMs} milliseconds`,
     ],
   });
 }
+
+/** Waits until no transaction has written to the table, and lets none write until this one has ended. */
+const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 
 /** Notes that a range was read again and found complete, beside whatever run is under way. */
 export async function noteProof(pool: Pool, organization: string, range: ProvenRange): Promise<void> {
@@ -76,8 +80,8 @@ export async function noteProof(pool: Pool, organization: string, range: ProvenR
     const held = await pool.connect();
     client = held;
     await withTransaction(held, async () => {
-      await held.query('select from audit.watermarks where organization = $1 for update', [organization]);
-      await extendCoverage(held, organization, null, range);
+      await held.query(LOCK_COVERAGE);
+      await extendCoverage(held, { organization, runId: null, renewAfterMs: 0 }, range);
     });
   } catch (error) {
     throw translateDatabaseError(error, 'noting that the range is complete');

@@ -3,8 +3,8 @@
  *
  * The lock is a session advisory lock on the connection that also writes, so that losing the connection loses both.
  * The server ends a connection that is silent for the lease, and the lock with it: a worker that is stopped or cut off
- * frees the organization. The fence is the run's number in `audit.watermarks`: whoever takes the lock writes its own
- * there, and every commit begins by checking it.
+ * frees the organization. The fence is the run's own row in `audit.runs`: whoever takes the lock ends the run that was
+ * open, and every commit begins by holding its row, if it is still open.
  */
 import { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
@@ -41,11 +41,13 @@ export interface StoredWatermark {
   skip: number;
 }
 
+export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
 
 export interface SessionFacts {
   client: Client;
   organization: string;
+  kind: RunKind;
   runId: string;
   watermark: StoredWatermark | undefined;
   /** Ticks of the newest event that was stored when the run began. */
@@ -197,8 +199,11 @@ export class PostgresSession implements RunSession {
 
   private async extendCoverage({ covered, beganAt }: Batch): Promise<void> {
     if (!covered) return;
+    const { client, organization, kind } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
-    await extendCoverage(this.facts.client, this.facts.organization, this.runId, range);
+    // A run comes every few minutes, and often finds what the one before had found.
+    const renewAfterMs = kind === 'run' ? 3_600_000 : 0;
+    await extendCoverage(client, { organization, runId: this.runId, renewAfterMs }, range);
   }
 
   private async moveWatermark(batch: Batch): Promise<void> {
@@ -221,6 +226,7 @@ export class PostgresSession implements RunSession {
         batch.totalCount,
         batch.frontier.toString(),
         batch.isEnd,
+        this.runId,
       ],
     });
   }

@@ -2,12 +2,12 @@
 import { COPIED_COLUMNS } from './copy-format.ts';
 
 /**
- * Refuses a worker that was overtaken: only the run that the watermark row names may write. $1 organization, $2 run.
- * Gives the ledger's next batch.
+ * Refuses a worker that was overtaken: whoever takes the organization over ends the run that was open, and may do so only
+ * between its transactions. $1 organization, $2 run. Gives the ledger's next batch.
  */
 export const HOLD_FENCE = `
   select coalesce((select max(batch) from audit.ledger where organization = $1), 0) + 1 as next_batch
-  from audit.watermarks where organization = $1 and run_id = $2 for update`;
+  from audit.runs where run_id = $2 and outcome is null for update`;
 
 /** Columns that a re-read may find changed: the others are what `event_id` is made of, or follow from it. */
 const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
@@ -130,24 +130,33 @@ export const APPEND_COPIED = {
   ), ${APPEND_ENTRY}`,
 };
 
+/** The run has read beyond the watermark, which lies at most where the list ended. */
+const REACHES_ON = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1))`;
+
 /**
  * Moves the watermark forward only. `read_at` and `next_skip` belong to it, so they change only once the run has read
  * beyond it: were they written sooner, an event dated in the future would hide what a cut-short run did not read.
- * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 skip, $7 total, $8 frontier, $9 whether the list ends here.
+ * Nothing is written where a run found nothing new; `read_at` says more than it did only of a watermark in the future.
+ * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 skip, $7 total, $8 frontier, $9 whether the list ends here,
+ * $10 run.
  */
 export const MOVE_WATERMARK = `
   update audit.watermarks set
     created_on_raw = case when created_on_ticks >= $2::bigint then created_on_raw else coalesce($3::text, created_on_raw) end,
     created_on = case when created_on_ticks >= $2::bigint then created_on else coalesce($4::timestamptz, created_on) end,
     created_on_ticks = greatest(created_on_ticks, $2::bigint),
-    read_at = case when $9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1) then $5 else read_at end,
-    next_skip = case when $9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1) then $6 else next_skip end,
-    source_total = $7, updated_at = now()
-  where organization = $1`;
+    read_at = case when ${REACHES_ON} then $5::timestamptz else read_at end,
+    next_skip = case when ${REACHES_ON} then $6::bigint else next_skip end,
+    source_total = $7::bigint, run_id = $10, updated_at = now()
+  where organization = $1 and (
+    source_total is distinct from $7 or greatest(created_on_ticks, $2::bigint) is distinct from created_on_ticks
+    or (${REACHES_ON} and (next_skip <> $6 or created_on is null or created_on >= read_at))
+  )`;
 
 /** For a run that does not reach on from the watermark: only what it learnt of the source. */
 export const NOTE_SOURCE_TOTAL = `
-  update audit.watermarks set source_total = $2, updated_at = now() where organization = $1`;
+  update audit.watermarks set source_total = $2, updated_at = now()
+  where organization = $1 and source_total is distinct from $2::bigint`;
 
 export const UPDATE_RUN = `
   update audit.runs set

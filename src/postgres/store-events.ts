@@ -69,7 +69,7 @@ export async function copyEvents(
 
 /** Whether the server refused the rows themselves: one is stored already, or its details are more than jsonb holds. */
 export function isRefusedCopy(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
+  const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'string' && REFUSED.test(code);
 }
 

@@ -3,9 +3,7 @@ import { ExportError } from '../core/errors.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
-import { PostgresSession, type StoredWatermark } from './session.ts';
-
-export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
+import { PostgresSession, type RunKind, type StoredWatermark } from './session.ts';
 
 /** A connection that says nothing for so long is ended by the server, and its lock with it. */
 const LEASE_MS = 60_000;
@@ -46,7 +44,16 @@ export async function openSession(
     const { runId, watermark, newestStored } = await beginRun(client, organization, kind, unstoredEnds);
     const lease = { isBusy: false };
     const release = keepAlive(client, leaseMs, lease);
-    return new PostgresSession({ client, organization, runId, watermark, newestStored, lease, release });
+    return new PostgresSession({
+      client,
+      organization,
+      kind,
+      runId,
+      watermark,
+      newestStored,
+      lease,
+      release,
+    });
   } catch (error) {
     // Destroyed, not returned: it may hold the lock or changed settings.
     client?.release(true);
@@ -113,11 +120,13 @@ async function beginRun(
       [organization, kind, `${hostname()} process ${process.pid}`],
     );
     const runId = run.rows[0]!.run_id;
-    const { rows } = await client.query<WatermarkRow>(
-      `insert into audit.watermarks (organization, run_id) values ($1, $2)
-       on conflict (organization) do update set run_id = excluded.run_id, updated_at = now()
-       returning created_on_ticks, read_at, next_skip`,
+    await client.query(
+      'insert into audit.watermarks (organization, run_id) values ($1, $2) on conflict do nothing',
       [organization, runId],
+    );
+    const { rows } = await client.query<WatermarkRow>(
+      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
+      [organization],
     );
     const newest = await client.query<{ ticks: string }>(
       'select created_on_ticks as ticks from audit.events where organization = $1 order by created_on desc limit 1',

@@ -29,13 +29,17 @@ function begin(): void {
 async function extend(
   from: number,
   to: number,
-  rest: Partial<ProvenRange> & { run?: string } = {},
+  rest: Partial<ProvenRange> & { run?: string; renewAfterMs?: number } = {},
 ): Promise<void> {
-  const { run = '1', ...proven } = rest;
-  await extendCoverage(client, organization, run, {
-    ...{ from: BigInt(from), to: BigInt(to), isFromHead: false, isToEnd: false, readAt: DAY_ONE },
-    ...proven,
-  });
+  const { run = '1', renewAfterMs = 0, ...proven } = rest;
+  await extendCoverage(
+    client,
+    { organization, runId: run, renewAfterMs },
+    {
+      ...{ from: BigInt(from), to: BigInt(to), isFromHead: false, isToEnd: false, readAt: DAY_ONE },
+      ...proven,
+    },
+  );
 }
 
 const spans = async (table: 'coverage' | 'gaps') =>
@@ -99,6 +103,23 @@ describe('a range', () => {
     await extend(10, 20);
     await extend(from, to, { ...rest, readAt: DAY_TWO, run: '2' });
     expect(await proofs()).toEqual([expected]);
+  });
+
+  test.each([
+    ['less', 86_400_001, [10, 20, 1, 1]],
+    ['no less', 86_400_000, [10, 20, 2, 1]],
+  ])('of the same span that was proven %s than renewAfterMs before', async (_, renewAfterMs, expected) => {
+    begin();
+    await extend(10, 20);
+    await extend(10, 20, { readAt: DAY_TWO, run: '2', renewAfterMs });
+    expect(await proofs()).toEqual([expected]);
+  });
+
+  test('that is new in part is noted however young the proof is', async () => {
+    begin();
+    await extend(10, 20);
+    await extend(10, 21, { readAt: DAY_TWO, renewAfterMs: 86_400_001 });
+    expect(await proofs()).toEqual([[10, 21, 2, 1]]);
   });
 
   test('that fills a gap makes one of three, as old as the oldest proof', async () => {

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { newCounters } from '../../src/core/export.ts';
 import type { Client } from '../../src/postgres/pool.ts';
-import type { PostgresSession } from '../../src/postgres/session.ts';
-import { openSession, type RunKind } from '../../src/postgres/store.ts';
+import type { PostgresSession, RunKind } from '../../src/postgres/session.ts';
+import { openSession } from '../../src/postgres/store.ts';
 import { batchOf, eventAt } from '../support/batch.ts';
 import { type Bench, createBench } from '../support/bench.ts';
 

@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { AuditEvent } from '../../src/core/event.ts';
 import { type Batch, newCounters } from '../../src/core/export.ts';
 import { countBetween } from '../../src/postgres/plan.ts';
-import type { PostgresSession } from '../../src/postgres/session.ts';
-import { openSession, type RunKind } from '../../src/postgres/store.ts';
+import type { PostgresSession, RunKind } from '../../src/postgres/session.ts';
+import { openSession } from '../../src/postgres/store.ts';
 import { batchOf, eventAt, ticksAt } from '../support/batch.ts';
 import { type Bench, createBench, type Row } from '../support/bench.ts';
 

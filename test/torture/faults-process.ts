@@ -121,7 +121,7 @@ async function takeOver(round: Round, stopped: Program): Promise<void> {
 const fenced: Fault = {
   name: 'overtaken, connection kept',
   does:
-    'SIGSTOP; another run takes the watermark row, written by hand, since a lost lock ends the connection too; SIGCONT: ' +
+    'SIGSTOP; another run ends its row, written by hand, since a lost lock ends the connection too; SIGCONT: ' +
     'the fence alone must refuse the next commit',
   async play(round) {
     const first = await round.startReading();
@@ -138,7 +138,7 @@ const fenced: Fault = {
 async function overtakeByHand(round: Round, worker: Program, run: RunRow): Promise<void> {
   for (;;) {
     worker.kill('SIGSTOP');
-    if (await takeWatermark(round, run)) return;
+    if (await endRunByHand(round, run)) return;
     worker.kill('SIGCONT');
     await sleep(round.draw(1, 20));
     await round.openRun();
@@ -146,20 +146,15 @@ async function overtakeByHand(round: Round, worker: Program, run: RunRow): Promi
 }
 
 /** What a worker that takes over writes, lock aside. False where the row is locked. */
-async function takeWatermark(round: Round, { run_id: runId }: RunRow): Promise<boolean> {
+async function endRunByHand(round: Round, { run_id: runId }: RunRow): Promise<boolean> {
   return round
     .query(
-      `with fence as (select from audit.watermarks where organization = $1 for update nowait),
-        ended as (
-          update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'overtaken'
-          where run_id = $2 and exists (select from fence)
-        ),
-        other as (
-          insert into audit.runs (organization, kind, worker, ended_at, outcome, error)
-          select $1, 'run', 'by hand', now(), 'failed', 'written by hand' from fence
-          returning run_id
-        )
-      update audit.watermarks set run_id = (select run_id from other) where organization = $1`,
+      `with fence as (select from audit.runs where run_id = $2 for update nowait), ended as (
+        update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'overtaken'
+        where run_id = $2 and exists (select from fence)
+      )
+      insert into audit.runs (organization, kind, worker, ended_at, outcome, error)
+      select $1, 'run', 'by hand', now(), 'failed', 'written by hand' from fence`,
       [round.simulator.organization, runId],
     )
     .then(
