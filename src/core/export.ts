@@ -124,9 +124,12 @@ export async function exportEvents(
   let known = session.known;
   let beganAt: Date | undefined;
   let covered: CoveredRange | undefined;
-  const prefetcher = createPrefetcher((request, dropped) => {
-    return source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters });
-  }, options.concurrency);
+  const prefetcher = createPrefetcher(
+    (request, dropped) =>
+      source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters }),
+    options.concurrency,
+    () => counters.retries,
+  );
   const commits = oneAtATime({
     assertWanted: () => throwIfInterrupted(signal),
     onFailure: () => stop.abort(),

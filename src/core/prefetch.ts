@@ -3,6 +3,7 @@
  * outcome: a page that does not fit is dropped and asked for again.
  */
 import type { Page } from './event.ts';
+import { createPace } from './pace.ts';
 
 export interface PageRequest {
   skip: number;
@@ -22,25 +23,39 @@ export interface Prefetcher {
 }
 
 interface Ahead extends PageRequest {
-  page: Promise<Page>;
+  answer: Promise<{ page: Page; milliseconds: number }>;
   controller: AbortController;
 }
 
-/** At most `concurrency` requests are under way at once. `fetchPage` must honour its signal. */
+/**
+ * At most `concurrency` requests are under way at once, fewer where the source shows strain. `fetchPage` must honour its
+ * signal; `countRetries` says how many requests had to be sent again so far.
+ */
 export function createPrefetcher(
   fetchPage: (request: PageRequest, signal: AbortSignal) => Promise<Page>,
   concurrency: number,
+  countRetries: () => number = () => 0,
 ): Prefetcher {
   let queue: Ahead[] = [];
-  // Halved when pages were asked for in vain, one more for each that served: a list that moves must not cost the source much.
-  let depth = concurrency;
+  let retries = countRetries();
+  const pace = createPace(concurrency);
 
   const start = (request: PageRequest): Ahead => {
     const controller = new AbortController();
-    const page = fetchPage(request, controller.signal);
+    const askedAt = performance.now();
+    const answer = fetchPage(request, controller.signal).then((page) => {
+      return { page, milliseconds: performance.now() - askedAt };
+    });
     // A dropped page may still fail; only the one that is asked for may throw.
-    page.catch(() => {});
-    return { ...request, page, controller };
+    answer.catch(() => {});
+    return { ...request, answer, controller };
+  };
+
+  const take = async ({ answer }: Ahead): Promise<Page> => {
+    const { page, milliseconds } = await answer;
+    pace.noteAnswer({ milliseconds, wasRefused: countRetries() > retries });
+    retries = countRetries();
+    return page;
   };
 
   const drop = () => {
@@ -51,24 +66,21 @@ export function createPrefetcher(
   return {
     async fetch(request) {
       const ahead = queue.shift();
-      if (ahead && serves(ahead, request)) {
-        depth = Math.min(concurrency, depth + 1);
-        return ahead.page;
-      }
-      if (ahead) depth = Math.max(1, Math.floor(depth / 2));
+      if (ahead && serves(ahead, request)) return take(ahead);
+      if (ahead) pace.noteWaste();
       ahead?.controller.abort();
       drop();
-      return start(request).page;
+      return take(start(request));
     },
 
     prepare(next, last, margin = 1) {
       if (queue[0] && !serves(queue[0], next)) {
-        depth = Math.max(1, Math.floor(depth / 2));
+        pace.noteWaste();
         drop();
       }
       const stride = last.rows.length - overlapOf(last.rows.length) - (margin - 1);
       let skip = queue.length > 0 ? queue.at(-1)!.skip + stride : next.skip;
-      while (queue.length < depth && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
+      while (queue.length < pace.depth && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
         queue.push(start({ skip, top: next.top }));
         skip += stride;
       }
