@@ -1,19 +1,24 @@
 #!/usr/bin/env -S node --
 /** The process edge: arguments, signals → AbortSignal, errors → exit code. */
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import type { CommandContext } from './app.ts';
-import { backfillCommand } from './commands/backfill.ts';
-import { checkCommand } from './commands/check.ts';
-import { demoCommand } from './commands/demo.ts';
-import { migrateCommand } from './commands/migrate.ts';
-import { runCommand } from './commands/run.ts';
-import { simulateCommand } from './commands/simulate.ts';
-import { startCommand } from './commands/start.ts';
-import { statusCommand } from './commands/status.ts';
-import { verifyCommand } from './commands/verify.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
+
+/** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
+const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
+  ['start', async () => (await import('./commands/start.ts')).startCommand],
+  ['run', async () => (await import('./commands/run.ts')).runCommand],
+  ['backfill', async () => (await import('./commands/backfill.ts')).backfillCommand],
+  ['verify', async () => (await import('./commands/verify.ts')).verifyCommand],
+  ['status', async () => (await import('./commands/status.ts')).statusCommand],
+  ['check', async () => (await import('./commands/check.ts')).checkCommand],
+  ['migrate', async () => (await import('./commands/migrate.ts')).migrateCommand],
+  ['demo', async () => (await import('./commands/demo.ts')).demoCommand],
+  ['simulate', async () => (await import('./commands/simulate.ts')).simulateCommand],
+]);
 
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;
@@ -34,6 +39,10 @@ const USAGE = 2;
 const FAILED = 1;
 const STOPPED_AT_ONCE = 130;
 
+// V8 lets the heap grow to several times of what is alive before it collects it. A backfill needs 45 MB less this way, for a
+// few percent more of its CPU time.
+setFlagsFromString('--heap-growing-percent=60');
+
 // A reader that went away, as `| head -1`, must not end the work; a full disk must not look like success.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -47,9 +56,9 @@ process.exit();
 
 async function main(argv: string[]): Promise<number> {
   try {
-    await createProgram({ environment: process.env, signal: listenForSignals(), out: writeLine }).parseAsync(
-      argv,
-    );
+    const context = { environment: process.env, signal: listenForSignals(), out: writeLine };
+    const program = await createProgram(context, argv[2]);
+    await program.parseAsync(argv);
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
@@ -64,22 +73,14 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-function createProgram(context: CommandContext): Command {
+/** Knows all commands, unless `asked` is the name of one. */
+async function createProgram(context: CommandContext, asked: string | undefined): Promise<Command> {
   const { version, description } = JSON.parse(
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   );
   const program = new Command('uipath-audit-export').description(description).version(version);
-  const commands = [
-    startCommand,
-    runCommand,
-    backfillCommand,
-    verifyCommand,
-    statusCommand,
-    checkCommand,
-    migrateCommand,
-    demoCommand,
-    simulateCommand,
-  ];
+  const load = COMMANDS.get(asked);
+  const commands = await Promise.all(load ? [load()] : [...COMMANDS.values()].map((loadEach) => loadEach()));
   for (const create of commands) program.addCommand(create(context));
   for (const command of [program, ...program.commands]) {
     command.exitOverride().showHelpAfterError('(--help shows what there is)');

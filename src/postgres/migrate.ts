@@ -1,6 +1,5 @@
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { runner } from 'node-pg-migrate';
 import { ExportError } from '../core/errors.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, createPatientClient, type Pool } from './pool.ts';
@@ -31,6 +30,8 @@ export async function migrate(pool: Pool): Promise<string[]> {
   const client = createPatientClient(pool);
   try {
     await client.connect();
+    // Loaded only here: it takes longer than all else that a start loads, and is hardly ever needed.
+    const { runner } = await import('node-pg-migrate');
     const applied = await runner({
       dbClient: client,
       dir: DIRECTORY,
