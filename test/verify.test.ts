@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 /** What verify finds of what people can do to the table, over the whole path. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -302,10 +303,12 @@ describe('repairing', () => {
 
   test('is refused while another worker has the organization', async () => {
     const { scene } = await openExported();
-    scene.simulator.set({ latencyMs: 200 });
+    scene.simulator.set({ latencyMs: 1_000 });
+    scene.simulator.clearRequests();
     const running = scene.run();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    while (scene.simulator.counts.list === 0) await sleep(5);
     await expect(scene.verify({ shouldRepair: true })).rejects.toMatchObject({ code: 'locked' });
+    scene.simulator.set({ latencyMs: 0 });
     await running;
     expect((await scene.verify()).counts.missing).toBe(0);
   });

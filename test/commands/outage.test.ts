@@ -66,10 +66,18 @@ class Scene {
   }
 
   async until(condition: () => Promise<boolean>): Promise<void> {
-    const giveUpAt = Date.now() + 30_000;
-    while (!(await condition())) {
-      if (Date.now() > giveUpAt) throw new Error(`gave up waiting; it logged:\n${this.program?.stderr()}`);
-      await sleep(50);
+    await this.eventually(async () => {
+      if (!(await condition())) throw new Error(`gave up waiting; it logged:\n${this.program?.stderr()}`);
+    });
+  }
+
+  async eventually(look: () => Promise<void>): Promise<void> {
+    for (const giveUpAt = Date.now() + 30_000; ; await sleep(50)) {
+      try {
+        return await look();
+      } catch (error) {
+        if (Date.now() > giveUpAt) throw error;
+      }
     }
   }
 
@@ -101,12 +109,14 @@ class Scene {
     return rows[0].n;
   }
 
-  /** Up, and not ready for just these reasons. */
+  /** Up, and not ready for just these reasons: at once, or a moment after a run's end is stored. */
   async expectAway(reasons: RegExp[]): Promise<void> {
     await this.expectAlive();
-    const { status, body } = await this.ask('/readyz');
     const words = reasons.map((reason) => expect.stringMatching(reason));
-    expect([status, body]).toEqual([503, { ready: false, reasons: words }]);
+    await this.eventually(async () => {
+      const { status, body } = await this.ask('/readyz');
+      expect([status, body]).toEqual([503, { ready: false, reasons: words }]);
+    });
   }
 
   /** Without help: ready again, in the same process, and every event of the source is stored once. */
@@ -136,23 +146,24 @@ class Scene {
 }
 
 describe('the source is away for some ticks', () => {
-  const environment = { ...EVERY_SECOND, RETRY_LIMIT: '3', HTTP_TIMEOUT: '200ms' };
+  const environment = { ...EVERY_SECOND, RETRY_LIMIT: '3' };
 
-  const failing = (fault: FaultRule, reason: RegExp) =>
+  const failing = (fault: FaultRule, reason: RegExp, given = {}) =>
     withScene(async (scene) => {
       const { simulator } = scene;
-      await scene.start(environment);
+      await scene.start({ ...environment, ...given });
       await scene.untilSucceeded();
       simulator.append(30);
       simulator.set({ faults: [fault] });
       await scene.untilFailed(1);
       await scene.expectAway([reason]);
-      simulator.clearRequests();
       const before = (await scene.runs()).length;
+      simulator.clearRequests();
       await scene.untilFailed(3);
-      // The tries of each run and no more; one may have begun.
+      // The tries of each run and no more; one may have been under way. Each run has its row before it asks.
+      const { list } = simulator.counts;
       const tried = (await scene.runs()).length - before + 1;
-      expect(simulator.counts.list).toBeLessThanOrEqual(3 * tried);
+      expect(list).toBeLessThanOrEqual(3 * tried);
       for (const { error } of await scene.failedRuns()) expect(error).toMatch(reason);
       simulator.set({ faults: [] });
       await scene.expectCaughtUp();
@@ -162,7 +173,10 @@ describe('the source is away for some ticks', () => {
 
   test.concurrent(
     'and says nothing',
-    failing({ fault: 'silence' }, /3 times in vain; the last time: no whole answer within 0\.2 s/),
+    // Silence alone may take so long, and no answer on a busy machine.
+    failing({ fault: 'silence' }, /3 times in vain; the last time: no whole answer within 1\.5 s/, {
+      HTTP_TIMEOUT: '1500ms',
+    }),
   );
 
   test.concurrent(
@@ -184,10 +198,10 @@ describe('the source is away for some ticks', () => {
     'and goes silent in the middle of a run, which is ended as stalled',
     withScene(async (scene) => {
       scene.simulator.set({ faults: [{ fault: 'silence', after: 3 }] });
-      const impatient = { EXPORT_STALL_TIMEOUT: '1s', HTTP_TIMEOUT: '60s' };
+      const impatient = { EXPORT_STALL_TIMEOUT: '3s', HTTP_TIMEOUT: '60s' };
       await scene.start({ ...EVERY_SECOND, ...SLOWLY, ...impatient });
       await scene.untilFailed(1);
-      const sentence = /The run came no further for 1 s \(EXPORT_STALL_TIMEOUT\) and was ended/;
+      const sentence = /The run came no further for 3 s \(EXPORT_STALL_TIMEOUT\) and was ended/;
       await scene.expectAway([sentence]);
       expect((await scene.failedRuns())[0]!.error).toMatch(sentence);
       expect(await scene.countStored()).toBeGreaterThan(0);
@@ -200,7 +214,7 @@ describe('the source is away for some ticks', () => {
 describe('the database is away', () => {
   /** The worker is in the middle of its first run. */
   async function startBehindProxy(scene: Scene, given: Record<string, string> = {}): Promise<void> {
-    scene.simulator.set({ latencyMs: 100 });
+    scene.simulator.set({ latencyMs: 200 });
     await scene.start({ ...EVERY_SECOND, ...SLOWLY, DATABASE_URL: scene.proxy.url, ...given });
     await scene.until(async () => (await scene.countStored()) > 20);
   }
@@ -227,18 +241,19 @@ describe('the database is away', () => {
     'and answers nothing on connections old and new',
     withScene(async (scene) => {
       const { proxy } = scene;
-      const url = withParameter(proxy.url, 'query_timeout', '1000');
-      await startBehindProxy(scene, { DATABASE_URL: url, EXPORT_LEASE: '2s' });
+      const url = withParameter(proxy.url, 'query_timeout', '2000');
+      await startBehindProxy(scene, { DATABASE_URL: url, EXPORT_LEASE: '4s' });
       proxy.hang();
       const before = proxy.connections;
-      await scene.program!.logged(/run failed: PostgreSQL failed while .*Query read timeout/);
-      await scene.expectAway([/^database: /, /^last run: .*Query read timeout/]);
+      // The query under way found no answer, or the heartbeat's did, which ends the connection.
+      const lost = 'PostgreSQL failed while .*(Query read timeout|Connection terminated)';
+      await scene.program!.logged(new RegExp(`run failed: ${lost}`));
+      await scene.expectAway([/^database: /, new RegExp(`^last run: ${lost}`)]);
       // That of the next run, and that of /readyz.
       expect(proxy.connections - before).toBeLessThanOrEqual(3);
       await proxy.start();
       await scene.expectCaughtUp();
-      // The query under way found no answer, or the heartbeat's did, which ends the connection.
-      expect((await scene.failedRuns())[0]!.error).toMatch(/Query read timeout|Connection terminated/);
+      expect((await scene.failedRuns())[0]!.error).toMatch(new RegExp(lost));
     }),
   );
 
@@ -257,9 +272,9 @@ describe('the database is away', () => {
 });
 
 describe('ticks that could not be kept are made up for by one run', () => {
-  /** Four ticks, of which the first comes in five seconds or so; no other for the rest of a minute. */
+  /** Four ticks, of which the first comes when the worker is surely up; no other for the rest of a minute. */
   function fourTicks(): { schedule: Record<string, string>; lastAt: number } {
-    const first = Math.ceil(Date.now() / 1000) + 5;
+    const first = Math.ceil(Date.now() / 1000) + 12;
     const seconds = [0, 1, 2, 3].map((i) => (first + i) % 60);
     return { schedule: { EXPORT_SCHEDULE: `${seconds.join(',')} * * * * *` }, lastAt: (first + 3) * 1000 };
   }

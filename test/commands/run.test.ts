@@ -153,7 +153,7 @@ describe('run, as a process', () => {
       ...environment,
       EXPORT_PAGE_SIZE: '100',
       EXPORT_CONCURRENCY: '1',
-      EXPORT_STALL_TIMEOUT: '1s',
+      EXPORT_STALL_TIMEOUT: '3s',
       HTTP_TIMEOUT: '60s',
     });
     expect([code, stderr]).toEqual([75, expect.stringContaining('EXPORT_STALL_TIMEOUT')]);

@@ -339,12 +339,17 @@ async function madeDirectory(name: string, files: Record<string, string>): Promi
   return place;
 }
 
+/** Below those that systems give to connections, so that none takes it before its server does. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
+  for (let port = 20_000 + Math.floor(Math.random() * 10_000); ; port++) {
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    server.close();
+    if (isFree) return port;
+  }
 }
 
 /** The terminal session of a process: the sixth field of its stat. */

@@ -12,7 +12,7 @@ afterAll(() => database.drop());
 
 test('a connection on which a query found no answer in time is ended, and not used again', async () => {
   const proxy = await createDatabaseProxy(database.url);
-  const pool = createPool(withParameter(proxy.url, 'query_timeout', '500'), () => {});
+  const pool = createPool(withParameter(proxy.url, 'query_timeout', '2000'), () => {});
   try {
     const client = await pool.connect();
     proxy.hang();

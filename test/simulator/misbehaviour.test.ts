@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, jest, test } from '@jest/globals';
 import { TRACE_ID } from '../../src/simulator/error-bodies.ts';
@@ -261,15 +262,25 @@ describe('a spoilt answer', () => {
     }));
 
   test('drips nothing, and keeps no timer, for a client that left before the answer', () =>
-    withSimulator({ rows: [rowAt(TIE)], latencyMs: 100 }, async (simulator) => {
+    withSimulator({ rows: [rowAt(TIE)] }, async (simulator) => {
       const token = await fetchToken(simulator);
-      simulator.set({ faults: [{ fault: 'drip' }] });
+      // So long that the server hears of the end of the connection before it answers.
+      simulator.set({ faults: [{ fault: 'drip' }], latencyMs: 1_000 });
       const startTimer = jest.spyOn(globalThis, 'setInterval');
-      const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
-      await fetch(simulator.url + LIST_PATH, { headers, signal: AbortSignal.timeout(20) }).catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      expect(startTimer).not.toHaveBeenCalled();
-      startTimer.mockRestore();
+      try {
+        const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+        const leaving = new AbortController();
+        const waiting = fetch(simulator.url + LIST_PATH, { headers, signal: leaving.signal });
+        waiting.catch(() => {});
+        while (simulator.counts.list === 0) await sleep(1);
+        leaving.abort();
+        await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
+        while (simulator.counts.faults === 0) await sleep(10);
+        await sleep(10);
+        expect(startTimer).not.toHaveBeenCalled();
+      } finally {
+        startTimer.mockRestore();
+      }
     }));
 
   test.each(['huge', 'bomb'] as const)('%s is the right one behind as many blanks as asked for', (fault) =>

