@@ -10,7 +10,13 @@ import {
 } from '../support/database.ts';
 
 const LOCK_OF_NODE_PG_MIGRATE = 7241865325823964;
-const ALL = ['0001_audit_tables', '0002_bi_views', '0003_ledger_and_coverage', '0004_roles'];
+const ALL = [
+  '0001_audit_tables',
+  '0002_bi_views',
+  '0003_ledger_and_coverage',
+  '0004_roles',
+  '0005_quiet_runs',
+];
 
 let database: TestDatabase;
 const closers: (() => Promise<unknown>)[] = [];
