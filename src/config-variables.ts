@@ -202,6 +202,14 @@ export const variables = {
     description:
       'How long a worker may be silent before the database takes its lock away, so that another one can go on.',
   },
+  EXPORT_SYNCHRONOUS_COMMIT: {
+    group: 'export',
+    kind: flag,
+    default: 'true',
+    description:
+      'Whether each page must be on the disk of the database before the next is stored. With false only the end of a ' +
+      'run waits: a crash of the database may take the last pages of a run back, rows and watermark together.',
+  },
   EXPORT_STALL_TIMEOUT: {
     group: 'export',
     kind: duration('1s', '24d'),

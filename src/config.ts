@@ -27,6 +27,7 @@ export interface DatabaseConfig {
     lookbackMs: number;
     recheck: { schedule: string; windowMs: number } | undefined;
     leaseMs: number;
+    isSynchronous: boolean;
     stallTimeoutMs: number;
   };
   /** Port 0 is any free port; `undefined` serves nothing. */
@@ -108,6 +109,7 @@ function describeRest(values: Values): DatabaseConfig {
           ? undefined
           : { schedule: recheckSchedule, windowMs: values.EXPORT_RECHECK_WINDOW },
       leaseMs: values.EXPORT_LEASE,
+      isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
     status: port === undefined ? undefined : { host: values.STATUS_HOST, port },

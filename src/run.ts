@@ -40,8 +40,9 @@ export async function withRun(
 ): Promise<RunSummary> {
   const { organization } = app.config.source;
   const startedAt = performance.now();
-  const { leaseMs } = app.config.export;
-  const session = await openSession(app.pool, { organization, kind, leaseMs, unstoredEnds });
+  const { leaseMs, isSynchronous } = app.config.export;
+  const options = { organization, kind, leaseMs, isSynchronous, unstoredEnds };
+  const session = await openSession(app.pool, options);
   unstoredEnds.length = 0;
   const log = app.log.child({ organization, run: session.runId });
   const counters = newCounters();

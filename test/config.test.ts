@@ -79,6 +79,7 @@ describe('a configuration', () => {
           lookbackMs: 3_600_000,
           recheck: { schedule: '17 3 * * *', windowMs: 172_800_000 },
           leaseMs: 60_000,
+          isSynchronous: true,
           stallTimeoutMs: 1_800_000,
         },
         status: { host: '127.0.0.1', port: 8080 },

@@ -48,6 +48,8 @@ export interface SessionFacts {
   client: Client;
   organization: string;
   kind: RunKind;
+  /** False: commits before the run's end do not wait for the disk. */
+  isSynchronous: boolean;
   runId: string;
   watermark: StoredWatermark | undefined;
   /** Ticks of the newest event that was stored when the run began. */
@@ -138,6 +140,8 @@ export class PostgresSession implements RunSession {
     counters: RunCounters;
   }): Promise<void> {
     await this.write('storing how the run ended', async () => {
+      // Takes all commits before it to the disk as well: what a run says it did, it did.
+      if (!this.facts.isSynchronous) await this.facts.client.query('set local synchronous_commit = on');
       await this.updateRun(end.counters, undefined);
       const error = end.error === null ? null : storableText(end.error);
       await this.facts.client.query(END_RUN, [this.runId, end.outcome, error, end.warnings]);

@@ -28,10 +28,12 @@ export async function openSession(
     organization: string;
     kind: RunKind;
     leaseMs?: number;
+    /** False: commits before the run's end do not wait for the disk. */
+    isSynchronous?: boolean;
     unstoredEnds?: readonly UnstoredEnd[] | undefined;
   },
 ): Promise<PostgresSession> {
-  const { organization, kind, leaseMs = LEASE_MS, unstoredEnds = [] } = options;
+  const { organization, kind, leaseMs = LEASE_MS, isSynchronous = true, unstoredEnds = [] } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
@@ -40,6 +42,7 @@ export async function openSession(
               set_config('statement_timeout', $2, false)`,
       [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
     );
+    if (!isSynchronous) await client.query('set synchronous_commit = off');
     await takeLock(client, organization, { leaseMs, unstoredEnds });
     const { runId, watermark, newestStored } = await beginRun(client, organization, kind, unstoredEnds);
     const lease = { isBusy: false };
@@ -48,6 +51,7 @@ export async function openSession(
       client,
       organization,
       kind,
+      isSynchronous,
       runId,
       watermark,
       newestStored,

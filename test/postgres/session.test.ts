@@ -2,10 +2,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { AuditEvent } from '../../src/core/event.ts';
 import { type Batch, newCounters } from '../../src/core/export.ts';
 import { countBetween } from '../../src/postgres/plan.ts';
+import { createPool } from '../../src/postgres/pool.ts';
 import type { PostgresSession, RunKind } from '../../src/postgres/session.ts';
 import { openSession } from '../../src/postgres/store.ts';
 import { batchOf, eventAt, ticksAt } from '../support/batch.ts';
 import { type Bench, createBench, type Row } from '../support/bench.ts';
+import { withParameter } from '../support/database.ts';
 
 const TEN = '2026-01-01T10:00:00.0000000Z';
 const ELEVEN = '2026-01-01T11:00:00.0000000Z';
@@ -106,6 +108,35 @@ describe('a commit', () => {
     expect(messages).toEqual([{ message: 'User A logged in' }]);
   });
 });
+
+test.each([
+  [true, ['on', 'on', 'on']],
+  [false, ['off', 'off', 'on']],
+])(
+  'with isSynchronous %s, a commit waits for the disk or not, and the end of the run does',
+  async (isSynchronous, waits) => {
+    await bench.query(`
+    create table waited (waits text);
+    create function note_wait() returns trigger language plpgsql as
+      $$ begin insert into waited values (current_setting('synchronous_commit')); return new; end $$;
+    create trigger note_wait before update of pages on audit.runs for each row execute function note_wait()`);
+    // The tests' own servers have it off.
+    const pool = createPool(
+      withParameter(bench.database.url, 'options', '-c synchronous_commit=on'),
+      () => {},
+    );
+    const session = await openSession(pool, { organization, kind: 'run', isSynchronous });
+    try {
+      await session.commit(batchOf([eventAt(TEN)]));
+      await session.commit(batchOf([eventAt(ELEVEN)]));
+      await session.finish({ outcome: 'succeeded', error: null, warnings: [], counters: newCounters() });
+      expect((await bench.query('select waits from waited')).map((row) => row.waits)).toEqual(waits);
+    } finally {
+      await session.release();
+      await bench.query('drop table waited; drop function note_wait cascade');
+    }
+  },
+);
 
 describe('a commit that fails leaves rows, watermark and run as they were', () => {
   const refusing = (body: string) => `
