@@ -103,7 +103,7 @@ async function planStart(
 }
 
 function describePage({ skip, rows, totalCount, taken, frontier, result, requestMs }: PageProgress) {
-  const { inserted, updated, unchanged, lateTicks } = result;
+  const { inserted, updated, unchanged, lateTicks } = result ?? {};
   const at = formatTicks(frontier);
   return {
     skip,
@@ -113,7 +113,7 @@ function describePage({ skip, rows, totalCount, taken, frontier, result, request
     inserted,
     updated,
     unchanged,
-    late: lateTicks.length,
+    late: lateTicks?.length,
     frontier: at,
     requestMs,
   };

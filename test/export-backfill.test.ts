@@ -24,12 +24,15 @@ const within = (rows: SimulatedRow[], from: bigint, to: bigint) =>
 /** Begins a backfill and ends it after some pages; the commit under way then is finished. */
 async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest> = {}): Promise<void> {
   const stop = new AbortController();
+  // Pages that wait for a commit are committed together: so that few wait, they come slowly.
+  scene.simulator.set({ latencyMs: 30 });
   let seen = 0;
   const onPage = () => {
     if (++seen === pages) stop.abort();
   };
   const backfill = scene.run({ kind: 'backfill', signal: stop.signal, onPage, ...request });
   await expect(backfill).rejects.toMatchObject({ code: 'interrupted' });
+  scene.simulator.set({ latencyMs: 0 });
 }
 
 const HOUR = 36_000_000_000n;

@@ -1,11 +1,11 @@
 /**
- * The run loop: pages from the source, judged by the frontier rule, committed through the session of one run, one after
- * another and each beside the reading of the next page.
+ * The run loop: pages from the source, judged by the frontier rule, committed through the session of one run, one commit
+ * after another and each beside the reading of the next pages.
  *
- * Each commit holds complete tie groups, the watermark and the run's counters together, so that the watermark never
+ * Each commit holds complete tie groups of one page or of several, the watermark and the run's counters together, so that the watermark never
  * stands ahead of the rows. An error on a page ends the loop; what was committed stays.
  */
-import { oneAtATime } from './commits.ts';
+import { createCommits } from './commits.ts';
 import { type CoveredRange, describeGap, extendCovered, gapBefore } from './covered.ts';
 import { ExportError } from './errors.ts';
 import type { EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
@@ -90,9 +90,21 @@ export interface PageProgress {
   reached: number;
   frontier: bigint;
   counters: RunCounters;
-  result: CommitResult;
+  /** Of the commit that ends with this page; none where it was committed together with the next one. */
+  result: CommitResult | undefined;
   requestMs: number;
 }
+
+/** What is to be committed together, and what is to be told of its pages afterwards. */
+interface Group {
+  batch: Batch;
+  pages: Omit<PageProgress, 'counters' | 'result'>[];
+  warnings: string[];
+}
+
+/** So much is committed at once at most: a fraction of a second's work, and a bound for what is held in memory. */
+const MOST_PAGES_TOGETHER = 4;
+const MOST_CHARACTERS_TOGETHER = 4 * 1024 * 1024;
 
 export function newCounters(): RunCounters {
   return {
@@ -130,7 +142,13 @@ export async function exportEvents(
     options.concurrency,
     () => counters.retries,
   );
-  const commits = oneAtATime({
+  const commits = createCommits<Group>({
+    async commit(group) {
+      const result = await session.commit(group.batch);
+      Object.assign(counters, addBatch(counters, group.batch, result));
+      report(options, group, { counters, result });
+    },
+    merge: mergeGroups,
     assertWanted: () => throwIfInterrupted(signal),
     onFailure: () => stop.abort(),
   });
@@ -155,13 +173,8 @@ export async function exportEvents(
       covered = extendCovered(covered, verdict, { frontier: options.frontier, beganAt });
       if (!isDone && verdict.groups.length === 0 && !gap) continue;
       const batch = batchOf(verdict, page, { covered, beganAt, counters });
-      const reached = state.skip;
-      await commits.begin(async () => {
-        const result = await session.commit(batch);
-        Object.assign(counters, addBatch(counters, batch, result));
-        if (gap) options.onWarning?.(describeGap(gap));
-        report(options, { page, reached, batch, result, requestMs, counters, warning: verdict.warning });
-      });
+      const warnings = [gap && describeGap(gap), verdict.warning].filter((warning) => warning !== undefined);
+      await commits.add({ batch, pages: [describePage(page, batch, requestMs)], warnings });
     }
   } finally {
     prefetcher.drop();
@@ -206,32 +219,49 @@ export function addBatch(
   };
 }
 
-function report(
-  options: ExportOptions,
-  facts: {
-    page: Page;
-    /** Offset of the first row not taken. */
-    reached: number;
-    batch: Batch;
-    result: CommitResult;
-    requestMs: number;
-    counters: RunCounters;
-    warning: string | undefined;
-  },
-): void {
-  const { page, reached, batch, result, requestMs, counters } = facts;
-  for (const rejected of result.newlyRejected) options.onRejected?.(rejected);
-  if (facts.warning) options.onWarning?.(facts.warning);
-  options.onPage?.({
+function describePage(page: Page, batch: Batch, requestMs: number): Group['pages'][number] {
+  return {
     skip: page.skip,
     rows: page.rows.length,
     totalCount: page.totalCount,
     taken: batch.events.length + batch.rejected.length,
-    reached,
+    reached: batch.skip,
     frontier: batch.frontier,
-    counters,
-    result,
     requestMs,
+  };
+}
+
+/** Nothing when that is too much for one commit, or when the later pages begin a range of their own. */
+function mergeGroups(earlier: Group, later: Group): Group | undefined {
+  if (earlier.pages.length === MOST_PAGES_TOGETHER) return undefined;
+  const [first, second] = [earlier.batch, later.batch];
+  const events = [...first.events, ...second.events];
+  const isOnePiece = !first.covered || (second.covered && second.covered.from <= first.covered.from);
+  if (!isOnePiece || charactersOf(events) > MOST_CHARACTERS_TOGETHER) return undefined;
+  return {
+    batch: { ...second, events, rejected: [...first.rejected, ...second.rejected] },
+    pages: [...earlier.pages, ...later.pages],
+    warnings: [...earlier.warnings, ...later.warnings],
+  };
+}
+
+/** Roughly: of what can be long. */
+function charactersOf(events: readonly IdentifiedEvent[]): number {
+  return events.reduce(
+    (sum, { event }) => sum + (event.auditLogDetails?.length ?? 0) + (event.raw?.length ?? 0),
+    0,
+  );
+}
+
+function report(
+  options: ExportOptions,
+  { pages, warnings }: Group,
+  { counters, result }: { counters: RunCounters; result: CommitResult },
+): void {
+  for (const rejected of result.newlyRejected) options.onRejected?.(rejected);
+  for (const warning of warnings) options.onWarning?.(warning);
+  pages.forEach((page, i) => {
+    options.onPage?.({ ...page, counters, result: i === pages.length - 1 ? result : undefined });
   });
 }
 

@@ -36,7 +36,7 @@ export function createMetrics(now: () => Date = () => new Date()): Metrics {
     observePage({ counters, requestMs, result }) {
       flush.add(counters);
       runs.pageDuration.observe(requestMs / 1000);
-      for (const ticks of result.lateTicks) {
+      for (const ticks of result?.lateTicks ?? []) {
         runs.lateness.observe(Math.max(0, now().getTime() - dateOfTicks(ticks).getTime()) / 1000);
       }
     },
