@@ -10,8 +10,9 @@ import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
 import { latencySection } from './sections/latency.ts';
 import { rereadSection } from './sections/reread.ts';
+import { verifySection } from './sections/verify.ts';
 
-const STANDARD: Section[] = [backfillSection, latencySection, rereadSection];
+const STANDARD: Section[] = [...[backfillSection, latencySection, rereadSection, verifySection]];
 /** Played only when they are named. */
 const EXTRA: Section[] = [];
 
@@ -59,7 +60,7 @@ async function measureAll(scene: Scene, loadAtStart: number): Promise<void> {
     sayFindings(found[name]);
   }
   const targets: Target[] = Object.values(found).flatMap((findings) => findings.targets);
-  if (targets.length > 0) say(renderView(viewOfTargets(targets)));
+  if (targets.length > 0) say(renderView(viewOfTargets(targets, options)));
   await writeJson(options.json, { machine, options, sections: found });
   scene.report(`all figures are in ${options.json}`);
 }

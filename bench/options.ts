@@ -17,7 +17,7 @@ export interface Options {
 export const PAGE_SIZE = 1000;
 
 const FULL = { rounds: 3, events: 200_000, growthEvents: 2_200_000 };
-const SHORT = { rounds: 1, events: 8_000, growthEvents: 22_000 };
+const SHORT = { rounds: 1, events: 5_000, growthEvents: 11_000 };
 const MOST = 100_000_000;
 
 interface Given {

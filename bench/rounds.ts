@@ -5,8 +5,10 @@ export interface Contestant<Measured> {
 }
 
 export interface RoundOptions<Measured> {
-  /** Counted ones; one more goes ahead, to warm up, and is forgotten. */
+  /** Counted ones. */
   rounds: number;
+  /** No round goes ahead to warm up and be forgotten. */
+  isWarm?: boolean;
   /** Told of each measurement, that of round 0 too. */
   onPlayed?: (name: string, round: number, measured: Measured) => void;
 }
@@ -14,10 +16,10 @@ export interface RoundOptions<Measured> {
 /** What each contestant measured, by name, in the order of the rounds. */
 export async function playRounds<Measured>(
   contestants: readonly Contestant<Measured>[],
-  { rounds, onPlayed }: RoundOptions<Measured>,
+  { rounds, isWarm = false, onPlayed }: RoundOptions<Measured>,
 ): Promise<Record<string, Measured[]>> {
   const played: Record<string, Measured[]> = Object.fromEntries(contestants.map(({ name }) => [name, []]));
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = isWarm ? 1 : 0; round <= rounds; round++) {
     for (const { name, play } of rotate(contestants, round)) {
       const measured = await play();
       onPlayed?.(name, round, measured);

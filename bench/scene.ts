@@ -27,6 +27,11 @@ export interface Scene {
   close(): Promise<void>;
 }
 
+/** For sections that need no warm-up of their own to show that they work. */
+export function roundsOf({ options }: Pick<Scene, 'options'>): { rounds: number; isWarm: boolean } {
+  return { rounds: options.rounds, isWarm: options.isShort };
+}
+
 export const MAIN = join(ROOT, 'dist', 'main.js');
 
 export async function openScene(options: Options, report: (line: string) => void): Promise<Scene> {

@@ -15,7 +15,7 @@ const copyName = (format: Format) => `limit 1: COPY ${format}`;
 
 /** The naive loop's share of a round; where it would take longer, it loads fewer rows. */
 const NAIVE_SECONDS = { full: 30, short: 2 };
-const NAIVE_TRIAL = 2 * PAGE_SIZE;
+const NAIVE_TRIAL = PAGE_SIZE;
 
 const WANTED = { ofCopy: 0.7, overNaive: 6, peakMegabytes: 150 };
 

@@ -3,6 +3,7 @@ import type { Database } from '../database.ts';
 import { backfill, type Load } from '../loads.ts';
 import { formatBytes, formatNumber, formatSpread, type View } from '../present.ts';
 import { playRounds } from '../rounds.ts';
+import { roundsOf } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { ratioOf, spreadOf } from '../statistics.ts';
 import { rates, reportLoad } from './backfill.ts';
@@ -34,7 +35,7 @@ export const rereadSection: Section = {
         return { first, again, tuples: await readTuples(database) };
       });
     const played = await playRounds([{ name: 'both', play }], {
-      rounds: scene.options.rounds,
+      ...roundsOf(scene),
       onPlayed(_name, round, { first, again }) {
         report('first load', round, first);
         report('re-read', round, again);

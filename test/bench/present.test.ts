@@ -31,5 +31,8 @@ test('a table names its rows on the left and says where nothing was measured', (
 
 test('a target that could not be measured is neither met nor missed', () => {
   const targets = [true, false, undefined].map((isMet) => ({ what: 'w', wanted: 'x', found: 'y', isMet }));
-  expect(viewOfTargets(targets).rows.map((row) => row[3])).toEqual(['met', 'not met', '-']);
+  expect(viewOfTargets(targets).rows.map((row) => row[3])).toEqual(['met', 'not met', undefined]);
+  expect(viewOfTargets(targets, { isShort: true }).rows.map((row) => row[3])).toEqual(
+    Array(3).fill(undefined),
+  );
 });
