@@ -8,11 +8,16 @@ import { renderView, type Target, viewOfTargets } from './present.ts';
 import { openScene, type Scene } from './scene.ts';
 import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
+import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
+import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
 import { verifySection } from './sections/verify.ts';
 
-const STANDARD: Section[] = [...[backfillSection, latencySection, rereadSection, verifySection]];
+const STANDARD: Section[] = [
+  ...[backfillSection, latencySection, rereadSection, verifySection],
+  ...[growthSection, quietSection],
+];
 /** Played only when they are named. */
 const EXTRA: Section[] = [];
 
