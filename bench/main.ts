@@ -8,6 +8,7 @@ import { renderView, type Target, viewOfTargets } from './present.ts';
 import { openScene, type Scene } from './scene.ts';
 import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
+import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
 import { quietSection } from './sections/quiet.ts';
@@ -16,7 +17,7 @@ import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
   ...[backfillSection, latencySection, rereadSection, verifySection],
-  ...[growthSection, quietSection],
+  ...[growthSection, quietSection, footprintSection],
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [];
