@@ -11,8 +11,10 @@ import { backfillSection } from './sections/backfill.ts';
 import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
+import { ledgerSection } from './sections/ledger.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
+import { tamperingSection } from './sections/tampering.ts';
 import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
@@ -20,7 +22,7 @@ const STANDARD: Section[] = [
   ...[growthSection, quietSection, footprintSection],
 ];
 /** Played only when they are named. */
-const EXTRA: Section[] = [];
+const EXTRA: Section[] = [ledgerSection, tamperingSection];
 
 const names = (sections: readonly Section[]) => sections.map(({ name }) => name);
 await createProgram({ standard: names(STANDARD), extra: names(EXTRA) }, bench)
@@ -93,5 +95,8 @@ function stopOnSignals(): AbortSignal {
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -10,6 +10,8 @@ export interface Parties {
   database?: Database;
   /** More variables, or others, for the process. */
   environment?: Record<string, string>;
+  /** Another copy of the program. */
+  main?: string;
 }
 
 export interface Measured {
@@ -26,7 +28,7 @@ export interface Measured {
 
 /** The worker's command, with --json. */
 export function measureWorker(scene: Scene, args: readonly string[], parties: Parties): Promise<Measured> {
-  return measureScript(scene, MAIN, [...args, '--json'], parties);
+  return measureScript(scene, parties.main ?? MAIN, [...args, '--json'], parties);
 }
 
 /** Throws, with its last words, when the script does not end with 0. */
