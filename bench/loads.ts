@@ -16,6 +16,9 @@ export interface Load extends Measured {
   seconds: number;
 }
 
+/** Of each contestant, by name, in the order of the rounds. */
+export type Loads = Record<string, Load[]>;
+
 interface Worked {
   rows: number;
   seconds: number;
@@ -63,6 +66,14 @@ export async function fetchPages(scene: Scene, simulator: SimulatorProcess): Pro
   const { length } = await simulator.look();
   if (worked.rows !== length) throw new Error(`limit 2 read ${worked.rows} of ${length} rows`);
   return { ...measured, ...worked };
+}
+
+export function rates(loads: readonly Load[]): number[] {
+  return loads.map(({ rows, seconds }) => rows / seconds);
+}
+
+export function peakMegabytes({ client }: Load): number {
+  return client.peakBytes / 1e6;
 }
 
 export async function countEvents({ query }: Database): Promise<number> {

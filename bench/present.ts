@@ -52,7 +52,7 @@ export function formatNumber(value: number, digits = 0): string {
 export function formatSpread({ median, min, max, count }: Spread, digits = 0): string {
   const shown = formatNumber(median, digits);
   if (count === 1) return shown;
-  return `${shown} (${formatNumber(min, digits)} to ${formatNumber(max, digits)})`;
+  return `${shown} (${formatNumber(min, digits)}–${formatNumber(max, digits)})`;
 }
 
 export function formatBytes(bytes: number): string {

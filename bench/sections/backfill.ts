@@ -1,25 +1,22 @@
 /** The first load of a list, against what PostgreSQL, the source, and a plain program do with the same rows. */
-import { backfill, copyRows, FORMATS, type Format, fetchPages, type Load, loadNaively } from '../loads.ts';
+import { copiesOf, copyName, FETCH, fasterFormat, fetching, keepLimitOne, reportLoad } from '../limits.ts';
+import { backfill, type Load, type Loads, loadNaively, peakMegabytes, rates } from '../loads.ts';
 import { PAGE_SIZE } from '../options.ts';
 import { formatNumber, formatSpread, type Target, type View } from '../present.ts';
 import { type Contestant, playRounds } from '../rounds.ts';
 import type { Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { ratioOf, type Spread, spreadOf } from '../statistics.ts';
+import { viewsOfLoads } from './backfill-views.ts';
 
-const LIMIT_ONE = 'limit 1';
 const OURS = 'worker';
-const FETCH = 'limit 2: fetch and parse';
 const NAIVE = 'naive loop';
-const copyName = (format: Format) => `limit 1: COPY ${format}`;
 
 /** The naive loop's share of a round; where it would take longer, it loads fewer rows. */
 const NAIVE_SECONDS = { full: 30, short: 2 };
 const NAIVE_TRIAL = PAGE_SIZE;
 
 const WANTED = { ofCopy: 0.7, overNaive: 6, peakMegabytes: 150 };
-
-type Loads = Record<string, Load[]>;
 
 export const backfillSection: Section = {
   name: 'backfill',
@@ -30,55 +27,19 @@ export const backfillSection: Section = {
     });
     await keepLimitOne(scene, played);
     const format = fasterFormat(played);
-    const names = [OURS, copyName(format), FETCH, NAIVE];
     const ratios = {
       ofCopy: ratioOf(rates(played[OURS]!), rates(played[copyName(format)]!)),
       ofFetch: ratioOf(rates(played[OURS]!), rates(played[FETCH]!)),
       overNaive: ratioOf(rates(played[OURS]!), rates(played[NAIVE]!)),
     };
     return {
-      views: [viewOfSpeed(played), viewOfCpu(played, names), viewOfRatios(ratios)],
+      views: [...viewsOfLoads(played), viewOfRatios(ratios)],
       targets: targetsOf(ratios, played[OURS]!),
       notes: notesOf(scene, played),
       figures: { played, format, ratios },
     };
   },
 };
-
-/** A line for each measurement while they are made. */
-export function reportLoad(scene: Scene): (name: string, round: number, load: Load) => void {
-  return (name, round, { rows, seconds }) => {
-    const which = round === 0 ? 'warm-up' : `round ${round}`;
-    const rate = formatNumber(rows / seconds);
-    scene.report(
-      `${which}  ${name.padEnd(26)}${seconds.toFixed(2).padStart(7)} s${rate.padStart(10)} rows/s`,
-    );
-  };
-}
-
-/** The seconds `COPY` needs for the scene's rows, as this section found them or, without it, measured now. */
-export function limitOne(scene: Scene): Promise<Spread> {
-  const { rounds } = scene.options;
-  const play = () => playRounds(copiesOf(scene), { rounds, onPlayed: reportLoad(scene) });
-  return scene.once(LIMIT_ONE, async () => copySeconds(await play()));
-}
-
-function keepLimitOne(scene: Scene, played: Loads): Promise<Spread> {
-  return scene.once(LIMIT_ONE, async () => copySeconds(played));
-}
-
-function copySeconds(played: Loads): Spread {
-  return spreadOf(played[copyName(fasterFormat(played))]!.map(({ seconds }) => seconds));
-}
-
-/** The same for fetching and parsing. */
-export function fetching(scene: Scene): Contestant<Load> {
-  return { name: FETCH, play: async () => fetchPages(scene, await scene.source()) };
-}
-
-export function rates(loads: readonly Load[]): number[] {
-  return loads.map(({ rows, seconds }) => rows / seconds);
-}
 
 async function contestantsOf(scene: Scene): Promise<Contestant<Load>[]> {
   const simulator = await scene.source();
@@ -102,64 +63,10 @@ async function contestantsOf(scene: Scene): Promise<Contestant<Load>[]> {
   ];
 }
 
-function copiesOf(scene: Scene): Contestant<Load>[] {
-  return FORMATS.map((format) => ({
-    name: copyName(format),
-    play: () => scene.withDatabase((database) => copyRows(scene, database, format)),
-  }));
-}
-
 /** Whole pages that take no longer than the naive loop may, by its warm-up. */
 function rowsWithin({ options }: Scene, { rows, seconds }: Load): number {
   const allowed = (rows / seconds) * NAIVE_SECONDS[options.isShort ? 'short' : 'full'];
   return Math.min(options.events, Math.max(1, Math.round(allowed / PAGE_SIZE)) * PAGE_SIZE);
-}
-
-function fasterFormat(played: Loads): Format {
-  const median = (format: Format) => spreadOf(rates(played[copyName(format)]!)).median;
-  return FORMATS.reduce((best, format) => (median(format) > median(best) ? format : best));
-}
-
-function viewOfSpeed(played: Loads): View {
-  return {
-    title: 'Backfill at zero latency: speed and memory',
-    head: ['', 'rows', 'seconds', 'rows/s', 'peak MB of its process'],
-    rows: Object.entries(played).map(([name, loads]) => [
-      name,
-      formatNumber(loads[0]!.rows),
-      formatSpread(spreadOf(loads.map(({ seconds }) => seconds)), 2),
-      formatSpread(spreadOf(rates(loads))),
-      formatSpread(spreadOf(loads.map(peakMegabytes))),
-    ]),
-  };
-}
-
-function viewOfCpu(played: Loads, names: readonly string[]): View {
-  const spreads = (
-    loads: readonly Load[],
-    cpuOf: (load: Load) => number | undefined,
-    per: 'load' | 'million',
-  ) => {
-    const seconds = loads.map((load) => {
-      const cpu = cpuOf(load);
-      return cpu === undefined ? undefined : per === 'load' ? cpu : (cpu / load.rows) * 1e6;
-    });
-    const known = seconds.filter((value) => value !== undefined);
-    return known.length === loads.length ? formatSpread(spreadOf(known), 1) : undefined;
-  };
-  const parties: ((load: Load) => number | undefined)[] = [
-    ({ client }) => client.cpuSeconds,
-    ({ simulatorCpuSeconds }) => simulatorCpuSeconds,
-    ({ databaseCpuSeconds }) => databaseCpuSeconds,
-  ];
-  const columns = (['load', 'million'] as const).flatMap((per) =>
-    parties.map((cpuOf) => (loads: readonly Load[]) => spreads(loads, cpuOf, per)),
-  );
-  return {
-    title: 'The same: CPU seconds, of the load and of a million rows',
-    head: ['', 'client', 'simulator', 'database', 'client / M', 'simulator / M', 'database / M'],
-    rows: names.map((name) => [name, ...columns.map((column) => column(played[name]!))]),
-  };
 }
 
 type Ratios = Record<'ofCopy' | 'ofFetch' | 'overNaive', Spread>;
@@ -198,10 +105,6 @@ function targetsOf({ ofCopy, overNaive }: Ratios, loads: readonly Load[]): Targe
       isMet: peak.max < WANTED.peakMegabytes,
     },
   ];
-}
-
-export function peakMegabytes({ client }: Load): number {
-  return client.peakBytes / 1e6;
 }
 
 function notesOf({ options }: Scene, played: Loads): string[] {

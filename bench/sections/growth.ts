@@ -1,13 +1,12 @@
 /** One long backfill: is the table's size felt, in time or in memory? */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../database.ts';
-import { backfill, type Load } from '../loads.ts';
+import { backfill, type Load, peakMegabytes } from '../loads.ts';
 import { formatNumber, formatSpread, type Target, type View } from '../present.ts';
 import type { Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
 import type { SimulatorProcess } from '../simulator.ts';
 import { crossingOf, spreadOf } from '../statistics.ts';
-import { peakMegabytes } from './backfill.ts';
 
 /** The load's rows in so many parts: of 2,200,000 rows the windows begin at 0, 1 and 2 million, and are 200,000 long. */
 const PARTS = 11;

@@ -1,11 +1,11 @@
 /** A source that takes its time: requests made ahead should hide it, down to what PostgreSQL takes. */
+import { limitOne } from '../limits.ts';
 import { backfill, type Load } from '../loads.ts';
 import { PAGE_SIZE } from '../options.ts';
 import { formatNumber, formatSpread, type Target, type View } from '../present.ts';
 import type { Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { type Spread, spreadOf } from '../statistics.ts';
-import { limitOne } from './backfill.ts';
 
 interface Cell {
   latencyMs: number;

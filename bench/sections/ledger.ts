@@ -2,12 +2,12 @@
 import { cp, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ROOT } from '../../test/support/root.ts';
+import { reportLoad } from '../limits.ts';
 import { backfill, type Load } from '../loads.ts';
 import { playRounds } from '../rounds.ts';
 import { MAIN, type Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { spreadOf } from '../statistics.ts';
-import { reportLoad } from './backfill.ts';
 
 /**
  * Takes the place of the statement that appends to the ledger what was copied: its parameters, its columns, and none of

@@ -1,12 +1,12 @@
 /** A stored range read again, in which nothing changed: it should cost the source's reading and little else. */
 import type { Database } from '../database.ts';
-import { backfill, type Load } from '../loads.ts';
+import { reportLoad } from '../limits.ts';
+import { backfill, type Load, rates } from '../loads.ts';
 import { formatBytes, formatNumber, formatSpread, type View } from '../present.ts';
 import { playRounds } from '../rounds.ts';
 import { roundsOf } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { ratioOf, spreadOf } from '../statistics.ts';
-import { rates, reportLoad } from './backfill.ts';
 
 const WANTED_RATIO = 2;
 

@@ -1,4 +1,5 @@
 /** `verify` of what a backfill stored, against reading the same pages and doing nothing with them. */
+import { fetching } from '../limits.ts';
 import { backfill } from '../loads.ts';
 import { type Measured, measureWorker } from '../measure.ts';
 import { formatNumber, formatSpread, type View } from '../present.ts';
@@ -6,7 +7,6 @@ import { type Contestant, playRounds } from '../rounds.ts';
 import { roundsOf } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { ratioOf, spreadOf } from '../statistics.ts';
-import { fetching } from './backfill.ts';
 
 const ONLINE = 'verify';
 const OFFLINE = 'verify --offline';
@@ -48,7 +48,7 @@ export const verifySection: Section = {
       views: [viewOf(played, fetch.name, rows)],
       targets: [],
       notes: [
-        'Seconds are of whole processes here, start included. Online compares with the source and walks the ledger.',
+        'By the time of whole processes here, start included. Without --offline it compares with the source and walks the ledger.',
       ],
       figures: played,
     };
@@ -69,12 +69,11 @@ function viewOf(played: Record<string, Measured[]>, limit: string, rows: number)
   const ratesOf = (name: string) => played[name]!.map(({ processSeconds }) => rows / processSeconds);
   return {
     title: `Verify of ${formatNumber(rows)} events`,
-    head: ['', 'seconds', 'rows/s', 'of limit 2', 'CPU s', 'database CPU s', 'peak MB'],
+    head: ['', 'rows/s', 'of limit 2', 'CPU s', 'database CPU s', 'peak MB'],
     rows: Object.entries(played).map(([name, all]) => {
       const database = all.flatMap(({ databaseCpuSeconds }) => databaseCpuSeconds ?? []);
       return [
         name,
-        formatSpread(spreadOf(all.map(({ processSeconds }) => processSeconds)), 2),
         formatSpread(spreadOf(ratesOf(name))),
         name === limit ? undefined : formatSpread(ratioOf(ratesOf(name), ratesOf(limit)), 2),
         formatSpread(spreadOf(all.map(({ client }) => client.cpuSeconds)), 1),

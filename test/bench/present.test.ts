@@ -12,7 +12,7 @@ test.each([
 
 test('a spread shows its range only where there is one', () => {
   expect(formatSpread(spreadOf([2]), 1)).toBe('2.0');
-  expect(formatSpread(spreadOf([2, 1, 4]), 1)).toBe('2.0 (1.0 to 4.0)');
+  expect(formatSpread(spreadOf([2, 1, 4]), 1)).toBe('2.0 (1.0–4.0)');
 });
 
 test.each([
