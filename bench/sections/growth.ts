@@ -63,6 +63,9 @@ export function grown(scene: Scene): Promise<Grown> {
     const watch = watchRun(scene, database);
     const load = await backfill(scene, { simulator, database }).finally(() => watch.stop());
     scene.report(`${load.seconds.toFixed(1)} s, ${formatNumber(load.rows / load.seconds)} rows/s`);
+    // Or the server would do it by itself, at the cost of whoever is measured then.
+    await database.query('vacuum analyze');
+    await database.checkpoint();
     return { database, simulator, load, looks: await watch.stop() };
   });
 }
