@@ -50,7 +50,10 @@ export async function openServer(options: {
   const embedded =
     given === undefined ? await acquireEmbeddedPostgres({ directory, port: 0, settings }) : undefined;
   const url = given ?? embedded!.connectionString;
-  const admin = await connect(url);
+  const admin = await connect(url).catch(async (error) => {
+    await embedded?.release();
+    throw error;
+  });
   const prefix = `audit_bench_${process.pid}_${Date.now().toString(36)}`;
   const template = `${prefix}_template`;
   const made = new Set<string>();

@@ -40,6 +40,8 @@ async function bench(options: Options): Promise<void> {
     process.stderr.write(`${seconds.toFixed(0).padStart(5)} s  ${line}\n`);
   };
   const stopped = stopOnSignals();
+  // A reader that has seen enough, as `head`, must not leave a server behind.
+  process.stdout.on('error', () => {});
   let scene: Scene | undefined;
   try {
     scene = await openScene(options, report);
@@ -54,7 +56,6 @@ async function bench(options: Options): Promise<void> {
     await scene?.close();
   }
   if (stopped.aborted) process.exit(130);
-  report('done');
 }
 
 async function measureAll(scene: Scene, loadAtStart: number): Promise<void> {
