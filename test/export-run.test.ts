@@ -68,7 +68,7 @@ describe('a run', () => {
       await scene.run();
       const versions = async () => ({
         events: await scene.query(
-          'select ctid::text, xmin::text from audit.events where organization = $1 order by 1',
+          'select ctid::text, xmin::text, xmax::text from audit.events where organization = $1 order by 1',
         ),
         watermarks: await scene.query(
           'select ctid::text, xmin::text, xmax::text from audit.watermarks where organization = $1',

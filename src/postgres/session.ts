@@ -23,12 +23,13 @@ import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, withTransaction } from './pool.ts';
 import { upsertRejected } from './rejected.ts';
-import { END_RUN, HOLD_FENCE, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, RESTORE_EVENTS, UPDATE_RUN } from './sql.ts';
+import { END_RUN, HOLD_FENCE, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
 import {
   copyEvents,
   isRefusedCopy,
   type LedgerHead,
   mayCopy,
+  restoreEvents,
   type StoredBatch,
   upsertEvents,
 } from './store-events.ts';
@@ -123,8 +124,8 @@ export class PostgresSession implements RunSession {
   }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
     const { entry, ...counts } = await this.write('storing what the source has', async () => {
       const { client, organization } = this.facts;
-      const given = { organization, runId: this.runId, known: this.known, statement: RESTORE_EVENTS };
-      const { inserted, updated, entry } = await upsertEvents(client, events, given);
+      const options = { organization, runId: this.runId, known: this.known };
+      const { inserted, updated, entry } = await restoreEvents(client, events, options);
       await this.keepAside(rejected);
       return { inserted, updated, entry };
     });

@@ -115,6 +115,15 @@ export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
 /** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
 export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
+/** What can have changed of rows whose columns give it back. $1 organization, $2 and $3 times from and to, $4 how many at most. */
+export const READ_CHANGEABLE = {
+  name: 'read-changeable',
+  text: `
+  select event_id, created_on_raw, user_name, email, message from audit.events
+  where organization = $1 and created_on between $2 and $3 and extra is null and raw is null
+  order by created_on limit $4`,
+};
+
 export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
 
 /** Appends to the ledger what was copied. $1 organization, $2 run, $3 its batch, $4 and $5 times of its first and last row. */

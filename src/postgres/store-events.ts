@@ -2,7 +2,8 @@
  * Storing the events of one commit, and their entry in the ledger, within a transaction that holds the fence.
  *
  * Rows newer than any stored one cannot be stored yet, and go straight into the table by COPY, in half the time that the
- * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one.
+ * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one. Of a re-read, only what is not
+ * stored just so already is written: an upsert locks each row that it meets, and writes that down.
  */
 import type { CommitResult } from '../core/export.ts';
 import type { IdentifiedEvent } from '../core/identity.ts';
@@ -10,7 +11,7 @@ import { formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf } from './columns.ts';
 import { areCopyable, type createCopyEncoder } from './copy-format.ts';
 import { type Client, copyFromBytes } from './pool.ts';
-import { APPEND_COPIED, COPY_EVENTS, type RESTORE_EVENTS, UPSERT_EVENTS } from './sql.ts';
+import { APPEND_COPIED, COPY_EVENTS, READ_CHANGEABLE, RESTORE_EVENTS, UPSERT_EVENTS } from './sql.ts';
 
 /** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
 export interface LedgerHead {
@@ -28,19 +29,84 @@ interface Owner {
   runId: string;
 }
 
-/** Upserts. A new event before `known` came late. */
+interface UpsertOptions extends Owner {
+  /** A new event before this came late. */
+  known: bigint | undefined;
+}
+
 export async function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
-  options: Owner & { known: bigint | undefined; statement?: typeof UPSERT_EVENTS | typeof RESTORE_EVENTS },
+  options: UpsertOptions,
+): Promise<StoredBatch> {
+  const changed = await findChanged(client, options.organization, events);
+  const stored = await execute(client, UPSERT_EVENTS, changed, options);
+  return { ...stored, unchanged: stored.unchanged + events.length - changed.length };
+}
+
+/** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
+export function restoreEvents(
+  client: Client,
+  events: readonly IdentifiedEvent[],
+  options: UpsertOptions,
+): Promise<StoredBatch> {
+  return execute(client, RESTORE_EVENTS, events, options);
+}
+
+async function execute(
+  client: Client,
+  statement: typeof UPSERT_EVENTS,
+  events: readonly IdentifiedEvent[],
+  { organization, runId, known }: UpsertOptions,
 ): Promise<StoredBatch> {
   if (events.length === 0) return toStoredBatch(NOTHING, 0);
-  const { organization, runId, known, statement = UPSERT_EVENTS } = options;
   const { rows } = await client.query<StoredRow>({
     ...statement,
     values: [organization, runId, known?.toString() ?? null, ...columnsOf(events)],
   });
   return toStoredBatch(rows[0]!, events.length);
+}
+
+/** The events that are not known to be stored just so; some of those that are may be among them. */
+async function findChanged(
+  client: Client,
+  organization: string,
+  events: readonly IdentifiedEvent[],
+): Promise<readonly IdentifiedEvent[]> {
+  if (events.length === 0) return events;
+  const { rows } = await client.query<ChangeableRow>({
+    ...READ_CHANGEABLE,
+    rowMode: 'array',
+    // There may be years of rows that the source has deleted between two events that it has.
+    values: [organization, ...timesOf(events), 2 * events.length],
+  });
+  const storedById = new Map(rows.map((row) => [row[0], row]));
+  return events.filter(({ event, eventId }) => {
+    const row = storedById.get(eventId);
+    if (!row || event.extra !== null || event.raw !== null) return true;
+    const [, createdOnRaw, userName, email, message] = row;
+    const isSame =
+      createdOnRaw === event.createdOnRaw &&
+      userName === event.userName &&
+      email === event.email &&
+      message === event.message;
+    return !isSame;
+  });
+}
+
+/** In the order of READ_CHANGEABLE. */
+type ChangeableRow = [
+  eventId: string,
+  createdOnRaw: string,
+  userName: string | null,
+  email: string | null,
+  message: string | null,
+];
+
+/** Of the first and the last. */
+function timesOf(events: readonly IdentifiedEvent[]): [from: string, to: string] {
+  const [first, last] = [events[0]!.event, events.at(-1)!.event];
+  return [formatMicroseconds(first.createdOnTicks), formatMicroseconds(last.createdOnTicks)];
 }
 
 /** Whether `copyEvents` may be tried: all are newer than the newest one stored, to the microsecond that the table keeps. */
@@ -57,12 +123,9 @@ export async function copyEvents(
 ): Promise<StoredBatch> {
   const { organization, runId, batch, encoder } = options;
   await copyFromBytes(client, COPY_EVENTS, encoder.encode(events, { organization, runId, batch }));
-  const [from, to] = [events[0]!, events.at(-1)!].map(({ event }) =>
-    formatMicroseconds(event.createdOnTicks),
-  );
   const { rows } = await client.query<StoredRow>({
     ...APPEND_COPIED,
-    values: [organization, runId, batch, from, to],
+    values: [organization, runId, batch, ...timesOf(events)],
   });
   return toStoredBatch(rows[0]!, events.length);
 }
