@@ -30,6 +30,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["node", "dist/healthcheck.js"]
 # Node itself is process 1 and handles the signals; nothing stands between.
-# The -- keeps Node from reading --env-file itself.
-ENTRYPOINT ["node", "--", "dist/main.js"]
+# The -- keeps Node from reading --env-file itself. The option is that of the first line of src/main.ts.
+ENTRYPOINT ["node", "--max-semi-space-size=8", "--", "dist/main.js"]
 CMD ["start"]

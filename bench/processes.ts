@@ -33,7 +33,10 @@ const HOOK = pathToFileURL(join(ROOT, 'bench', 'usage-hook.mjs')).href;
 /** In which /proc counts time; it has been 100 on every Linux for decades. */
 const TICKS_PER_SECOND = 100;
 
-/** Starts a script with Node in an empty directory, with `environment` and nothing of ours but PATH. */
+/**
+ * Starts a script in an empty directory, with `environment` and nothing of ours but PATH: with Node, or, where its first line
+ * says so, with the options that users have too.
+ */
 export async function startScript(
   script: string,
   args: readonly string[],
@@ -42,7 +45,9 @@ export async function startScript(
   const directory = await mkdtemp(join(tmpdir(), 'audit-bench-process-'));
   const usageFile = join(directory, 'usage.json');
   const startedAt = performance.now();
-  const child = spawn(process.execPath, [script, ...args], {
+  const isProgram = (await readFile(script, 'utf8')).startsWith('#!');
+  const [command, ...before] = isProgram ? [script] : [process.execPath, script];
+  const child = spawn(command!, [...before, ...args], {
     cwd: directory,
     env: {
       PATH: process.env.PATH,
