@@ -10,6 +10,8 @@ import { ratioOf, type Spread, spreadOf } from '../statistics.ts';
 import { viewsOfLoads } from './backfill-views.ts';
 
 const OURS = 'worker';
+/** With EXPORT_SYNCHRONOUS_COMMIT=false: only the run's end waits for the disk. */
+const UNWAITING = 'worker, unwaiting';
 const NAIVE = 'naive loop';
 
 /** The naive loop's share of a round; where it would take longer, it loads fewer rows. */
@@ -29,6 +31,8 @@ export const backfillSection: Section = {
     const format = fasterFormat(played);
     const ratios = {
       ofCopy: ratioOf(rates(played[OURS]!), rates(played[copyName(format)]!)),
+      ofText: ratioOf(rates(played[OURS]!), rates(played[copyName('text')]!)),
+      unwaiting: ratioOf(rates(played[UNWAITING]!), rates(played[OURS]!)),
       ofFetch: ratioOf(rates(played[OURS]!), rates(played[FETCH]!)),
       overNaive: ratioOf(rates(played[OURS]!), rates(played[NAIVE]!)),
     };
@@ -48,6 +52,14 @@ async function contestantsOf(scene: Scene): Promise<Contestant<Load>[]> {
     {
       name: OURS,
       play: () => scene.withDatabase((database) => backfill(scene, { simulator, database })),
+    },
+    {
+      name: UNWAITING,
+      play: () =>
+        scene.withDatabase((database) => {
+          const environment = { EXPORT_SYNCHRONOUS_COMMIT: 'false' };
+          return backfill(scene, { simulator, database, environment });
+        }),
     },
     ...copiesOf(scene),
     fetching(scene),
@@ -69,16 +81,18 @@ function rowsWithin({ options }: Scene, { rows, seconds }: Load): number {
   return Math.min(options.events, Math.max(1, Math.round(allowed / PAGE_SIZE)) * PAGE_SIZE);
 }
 
-type Ratios = Record<'ofCopy' | 'ofFetch' | 'overNaive', Spread>;
+type Ratios = Record<'ofCopy' | 'ofText' | 'ofFetch' | 'overNaive' | 'unwaiting', Spread>;
 
-function viewOfRatios({ ofCopy, ofFetch, overNaive }: Ratios): View {
+function viewOfRatios({ ofCopy, ofText, ofFetch, overNaive, unwaiting }: Ratios): View {
   return {
     title: 'The worker against them, rows/s by rows/s, round by round',
     head: ['', 'ratio'],
     rows: [
       ['worker / limit 1', formatSpread(ofCopy, 2)],
+      ['worker / COPY text', formatSpread(ofText, 2)],
       ['worker / limit 2', formatSpread(ofFetch, 2)],
       ['worker / naive loop', formatSpread(overNaive, 1)],
+      [`${UNWAITING} / worker`, formatSpread(unwaiting, 2)],
     ],
   };
 }
@@ -111,7 +125,7 @@ function notesOf({ options }: Scene, played: Loads): string[] {
   const naiveRows = played[NAIVE]![0]!.rows;
   const notes = [
     'Seconds are of the work, as the process itself measured it; CPU and memory are of the whole process, start included.',
-    'Limit 1 is the faster of the two formats.',
+    'Limit 1 is the faster of the two formats. "Unwaiting" is EXPORT_SYNCHRONOUS_COMMIT=false.',
   ];
   if (naiveRows < options.events)
     notes.push(
