@@ -178,7 +178,8 @@ describe('a backfill that was cut short', () => {
     await cutShort(scene, 2, { shouldRestart: true });
     expect(Number((await scene.runs())[0]!.rows_unchanged)).toBeGreaterThan(150);
     const { counters } = await scene.run({ kind: 'backfill' });
-    expect(counters.unchanged).toBeGreaterThan(300);
+    // Up to four pages are committed together, so that the second one may have come nearly as far as the first.
+    expect(counters.unchanged).toBeGreaterThan(80);
     await expectStored(scene, scene.simulator.rows);
   });
 
