@@ -40,6 +40,7 @@ export const COPIED_COLUMNS = [
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
 /** Flags and the length of a header extension: none. */
 const HEADER = Buffer.concat([SIGNATURE, Buffer.alloc(8)]);
+const SMALLEST_BUFFER = 1024 * 1024;
 const END = -1;
 const NULL = -1;
 const JSONB_VERSION = 1;
@@ -60,13 +61,14 @@ export function createCopyEncoder(): {
   /** For events that `areCopyable`. The server may still refuse details that are JSON, but none that its jsonb can hold. */
   encode(events: readonly IdentifiedEvent[], origin: RowOrigin): Buffer;
 } {
-  let bytes = Buffer.allocUnsafeSlow(1024 * 1024);
-  let view = new DataView(bytes.buffer);
+  // Taken when there is something to write: a quiet run has nothing.
+  let bytes = Buffer.alloc(0);
+  let view = new DataView(new ArrayBuffer(0));
   let at = 0;
 
   const reserve = (length: number) => {
     if (at + length <= bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(2 * bytes.length, at + length));
+    const larger = Buffer.allocUnsafeSlow(Math.max(SMALLEST_BUFFER, 2 * bytes.length, at + length));
     bytes.copy(larger, 0, 0, at);
     bytes = larger;
     view = new DataView(bytes.buffer);
