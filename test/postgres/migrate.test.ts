@@ -16,6 +16,7 @@ const ALL = [
   '0003_ledger_and_coverage',
   '0004_roles',
   '0005_quiet_runs',
+  '0006_daily_activity',
 ];
 
 let database: TestDatabase;

@@ -168,6 +168,7 @@ describe('audit_writer', () => {
       audit: 'usage',
       bi: 'usage',
       'content_digest()': 'execute',
+      'audit.daily_activity': 'select',
       'audit.events': 'insert, select, update (created_on_raw user_name email message extra raw updated_at)',
       'audit.ledger': 'insert, select',
       'audit.ledger_changes': 'insert, select',

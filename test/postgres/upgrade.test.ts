@@ -36,7 +36,12 @@ beforeAll(async () => {
   await client.query(OLD_ROWS);
   await client.end();
   gapsBefore = (await pool.query(GAPS)).rows;
-  expect(await migrate(pool)).toEqual(['0003_ledger_and_coverage', '0004_roles', '0005_quiet_runs']);
+  expect(await migrate(pool)).toEqual([
+    '0003_ledger_and_coverage',
+    '0004_roles',
+    '0005_quiet_runs',
+    '0006_daily_activity',
+  ]);
 });
 afterAll(async () => {
   await pool.end();
