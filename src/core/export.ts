@@ -8,7 +8,7 @@
 import { createCommits } from './commits.ts';
 import { type CoveredRange, describeGap, extendCovered, gapBefore } from './covered.ts';
 import { ExportError } from './errors.ts';
-import type { EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
+import type { AuditEvent, EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
 import { judgePage, startFrontier, type Verdict } from './frontier.ts';
 import { type Group, mergeGroups } from './group.ts';
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
@@ -177,9 +177,12 @@ function batchOf(verdict: Verdict, page: Page, rest: Pick<Batch, 'covered' | 'be
   const events: IdentifiedEvent[] = [];
   const rejected: RejectedRow[] = [];
   for (const group of verdict.groups) {
-    const eventsOfGroup = group.flatMap((row) => row.event ?? []);
+    const eventsOfGroup: AuditEvent[] = [];
+    for (const row of group) {
+      if (row.event) eventsOfGroup.push(row.event);
+      else rejected.push(row.rejected);
+    }
     for (const event of identifyGroup(eventsOfGroup)) events.push(event);
-    for (const row of group) if (row.rejected) rejected.push(row.rejected);
   }
   return {
     events,

@@ -43,6 +43,8 @@ const HEADER = Buffer.concat([SIGNATURE, Buffer.alloc(8)]);
 const SMALLEST_BUFFER = 1024 * 1024;
 const END = -1;
 const NULL = -1;
+/** Characters. */
+const LONGEST_SHORT = 40;
 const JSONB_VERSION = 1;
 /** timestamptz counts microseconds from 2000-01-01. */
 const POSTGRES_EPOCH = 946_684_800n * TICKS_PER_SECOND;
@@ -84,9 +86,20 @@ export function createCopyEncoder(): {
   };
   const putText = (text: string | null) => {
     if (text === null) return putInt32(NULL);
-    const length = bytes.write(text, at + 4);
+    const length = putShort(text, at + 4);
     putInt32(length);
     at += length;
+  };
+  /** Nearly all texts are short ASCII, which is written in half the time by a loop. Gives the length in bytes. */
+  const putShort = (text: string, from: number): number => {
+    const { length } = text;
+    if (length > LONGEST_SHORT) return bytes.write(text, from);
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 0x7f) return bytes.write(text, from);
+      bytes[from + i] = code;
+    }
+    return length;
   };
   const putJsonb = (text: string | null) => {
     if (text === null) return putInt32(NULL);
@@ -94,6 +107,17 @@ export function createCopyEncoder(): {
     putInt32(length + 1);
     bytes[at] = JSONB_VERSION;
     at += length + 1;
+  };
+  /** The text, and the same as jsonb: its bytes are copied, which takes less than to encode them again. */
+  const putDetails = (event: AuditEvent) => {
+    const from = at + 4;
+    putText(event.auditLogDetails);
+    if (event.auditLogDetails === null || !isJson(event)) return putInt32(NULL);
+    const end = at;
+    putInt32(end - from + 1);
+    bytes[at] = JSONB_VERSION;
+    bytes.copyWithin(at + 1, from, end);
+    at += end - from + 1;
   };
   const putUuid = (id: string) => {
     putInt32(16);
@@ -117,8 +141,7 @@ export function createCopyEncoder(): {
     putText(event.email);
     putText(event.message);
     putText(event.detailsVersion);
-    putText(event.auditLogDetails);
-    putJsonb(jsonOf(event));
+    putDetails(event);
     putJsonb(event.extra);
     putInt32(4);
     putInt32(ordinal);
@@ -146,24 +169,32 @@ export function createCopyEncoder(): {
 
 /** UTF-16 code units of all texts; the details are written twice. */
 function lengthOf(event: AuditEvent): number {
-  const { category, action, source, userName, email, message, detailsVersion, auditLogDetails, extra } =
-    event;
-  const fields = [category, action, source, userName, email, message, detailsVersion, extra];
-  return fields.reduce(
-    (length, text) => length + (text?.length ?? 0),
-    event.createdOnRaw.length + 2 * (auditLogDetails?.length ?? 0),
+  return (
+    event.createdOnRaw.length +
+    unitsOf(event.category) +
+    unitsOf(event.action) +
+    unitsOf(event.source) +
+    unitsOf(event.userName) +
+    unitsOf(event.email) +
+    unitsOf(event.message) +
+    unitsOf(event.detailsVersion) +
+    2 * unitsOf(event.auditLogDetails) +
+    unitsOf(event.extra)
   );
 }
 
-/** The details where they are JSON, as PostgreSQL would find: both follow RFC 8259. */
-function jsonOf(event: AuditEvent): string | null {
-  const { auditLogDetails: details } = event;
-  if (details === null || !isParsable(event)) return null;
+function unitsOf(text: string | null): number {
+  return text === null ? 0 : text.length;
+}
+
+/** Whether the details are JSON, as PostgreSQL would find: both follow RFC 8259. */
+function isJson(event: AuditEvent): boolean {
+  if (!isParsable(event)) return false;
   try {
-    JSON.parse(details);
-    return details;
+    JSON.parse(event.auditLogDetails!);
+    return true;
   } catch {
-    return null;
+    return false;
   }
 }
 
