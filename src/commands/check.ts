@@ -40,8 +40,15 @@ async function runCheck(context: CommandContext, options: CommonOptions): Promis
   const { checks } = checklist;
   const gravest = gravestFailure(checks);
   const next = nextSteps(checks, context, options);
-  if (options.json) context.out(JSON.stringify({ ok: gravest === undefined, checks, next }));
-  else for (const line of ['', ...next].flatMap((each) => hang('', each))) context.out(line);
+  if (options.json) {
+    const lines = next.map((parts) => parts.join(''));
+    context.out(JSON.stringify({ ok: gravest === undefined, checks, next: lines }));
+  } else {
+    const lines = next.flatMap(([text, explanation]) =>
+      explanation === undefined ? hang('', text) : hang(text, explanation),
+    );
+    for (const line of ['', ...lines]) context.out(line);
+  }
   if (!gravest) return;
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   throw new ExportError(
@@ -98,24 +105,24 @@ function describeCheck({ name, outcome, found }: Check, colours: Colours): strin
   return hang(`${colours[colour](mark)} ${pad(name, NAME_WIDTH)}  `, shown);
 }
 
-/** In lines that fit no terminal yet. */
+/** Sentences, and commands with what they do; not made to fit a terminal yet. */
 function nextSteps(
   checks: readonly Check[],
   { environment }: CommandContext,
   options: CommonOptions,
-): string[] {
-  const type = (name: string) => commandLine(name, options, environment);
+): [text: string, explanation?: string][] {
+  const type = (name: string) => `  ${commandLine(name, options, environment)}`;
   const [first, ...others] = checks.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name);
   if (first !== undefined) {
     const then = others.length === 0 ? '' : `, then ${others.join(' and ')}`;
-    return [`Mend ${first} first${then}: the lines above say how. Then try again:`, `  ${type('check')}`];
+    return [[`Mend ${first} first${then}: the lines above say how. Then try again:`], [type('check')]];
   }
   const commands = [type('run'), type('start')];
   const width = Math.max(...commands.map((command) => command.length));
-  const [run, start] = commands.map((command) => pad(command, width));
+  const [run, start] = commands.map((command) => `${pad(command, width)}   `);
   return [
-    'Everything is in place. Next:',
-    `  ${run}   exports once: everything the first time, then what is new`,
-    `  ${start}   exports on a schedule and serves a status page`,
+    ['Everything is in place. Next:'],
+    [run!, 'exports once: everything the first time, then what is new'],
+    [start!, 'exports on a schedule and serves a status page'],
   ];
 }

@@ -1,5 +1,6 @@
 /** How help, mistakes in a command line and errors look. */
 import type { Command } from 'commander';
+import { calledBy } from './next.ts';
 import { coloursFor, hang, widthOf } from './terminal.ts';
 
 /** Longer lines are hard to read. */
@@ -61,7 +62,7 @@ function describeMistake(text: string, command: Command): string {
   const [path, what] = command.parent
     ? [`${command.parent.name()} ${command.name()}`, 'its options and examples']
     : [command.name(), 'all commands'];
-  return `${sentence}\n\`${path} --help\` shows ${what}.`;
+  return `${sentence}\n\`${calledBy(process.env)}${path} --help\` shows ${what}.`;
 }
 
 function remedyFor(found: string, { parent, commands }: Command): string | undefined {

@@ -10,9 +10,15 @@ export function commandLine(
   environment: Environment,
 ): string {
   const file = envFile === undefined ? '' : ` --env-file ${shellQuote(envFile)}`;
+  const npx = calledBy(environment);
   // Without the dashes Node 20 takes the option for its own.
-  const npx = file === '' ? 'npx ' : 'npx -- ';
-  return `${environment.npm_command === 'exec' ? npx : ''}uipath-audit-export ${name}${file}`;
+  const dashes = npx === '' || file === '' ? '' : '-- ';
+  return `${npx}${dashes}uipath-audit-export ${name}${file}`;
+}
+
+/** What stands before the program's name on the command line that started this process. */
+export function calledBy({ npm_command: command }: Environment): string {
+  return command === 'exec' ? 'npx ' : '';
 }
 
 /** Tells a person which command comes next. Nothing where nobody looks on: a result in a pipe or a mail is only that. */

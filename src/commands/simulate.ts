@@ -156,7 +156,7 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
   out('');
   for (const [name, value] of Object.entries(environment)) out(`export ${name}=${shellQuote(value)}`);
   out('');
-  out('Ctrl+C stops it.');
+  out('Ctrl-C stops it.');
 }
 
 function every(perMinute: number, happen: () => void): NodeJS.Timeout | undefined {
