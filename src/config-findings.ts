@@ -1,3 +1,4 @@
+import { nearest } from './config-nearest.ts';
 import { type VariableName, variableOf } from './config-variables.ts';
 import { ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
@@ -15,7 +16,9 @@ const maxShown = 100;
 export function problemWith(name: VariableName, found: string, remedy = remedyFor(name)): string {
   const { kind, secret } = variableOf(name);
   const shown = secret ? 'something else (not shown)' : quote(found);
-  return `${name}: expected ${kind.expected}, found ${shown}. ${remedy}`;
+  const meant = secret || !kind.choices ? undefined : nearest(found, kind.choices);
+  const suggestion = meant === undefined ? '' : `Did you mean ${meant}? `;
+  return `${name}: expected ${kind.expected}, found ${shown}. ${suggestion}${remedy}`;
 }
 
 /** `text` in quotes, cut when long, without passwords a URL may hold. */

@@ -7,6 +7,8 @@ export interface Kind<T = unknown> {
   readonly schema: z.ZodType<T, string>;
   /** Completes "expected …". */
   readonly expected: string;
+  /** All there is, where that is few words: the nearest is suggested for a mistyped one. */
+  readonly choices?: readonly string[];
 }
 
 const languages = 'en ja de es es-mx fr ko pt pt-br ru tr zh-cn zh-tw'.split(' ');
@@ -50,16 +52,19 @@ export function orOff<T>(kind: Kind<T>): Kind<T | undefined> {
 export const flag: Kind<boolean> = {
   schema: z.stringbool(),
   expected: 'true or false',
+  choices: ['true', 'false'],
 };
 
 export const language: Kind<string> = {
   schema: z.string().toLowerCase().pipe(z.enum(languages)),
   expected: `one of the languages UiPath documents: ${languages.join(', ')}`,
+  choices: languages,
 };
 
 export const logLevel: Kind<(typeof logLevels)[number]> = {
   schema: z.string().toLowerCase().pipe(z.enum(logLevels)),
   expected: `one of ${logLevels.join(', ')}`,
+  choices: logLevels,
 };
 
 /** A name that stands between two slashes of a URL. It is not encoded yet. */

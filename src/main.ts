@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import type { CommandContext } from './app.ts';
+import { describeError, prepare, withHelp } from './commands/help.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
 
@@ -35,6 +36,13 @@ const EXIT_CODES: Record<ErrorCode, number> = {
   fenced: 75,
   interrupted: 75,
 };
+const HELP = {
+  notes: [
+    'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
+      'later goes on.',
+  ],
+  examples: ['uipath-audit-export demo', 'uipath-audit-export check', 'uipath-audit-export backfill --help'],
+};
 const USAGE = 2;
 const FAILED = 1;
 const STOPPED_AT_ONCE = 130;
@@ -57,18 +65,19 @@ process.exit();
 async function main(argv: string[]): Promise<number> {
   try {
     const context = { environment: process.env, signal: listenForSignals(), out: writeLine };
-    const program = await createProgram(context, argv[2]);
-    await program.parseAsync(argv);
+    const args = readArguments(argv.slice(2));
+    const program = await createProgram(context, args[0]);
+    await program.parseAsync(args, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
     // No configuration is known here, so this takes out only what looks like a secret; messages hold none to begin with.
     const redact = createRedactor();
     if (error instanceof ExportError) {
-      process.stderr.write(`${redact(`error: ${error.message}`)}\n`);
+      process.stderr.write(describeError(redact(error.message)));
       return EXIT_CODES[error.code];
     }
-    process.stderr.write(`${redact(`error: ${error instanceof Error ? error.stack : String(error)}`)}\n`);
+    process.stderr.write(describeError(redact(error instanceof Error ? String(error.stack) : String(error))));
     return FAILED;
   }
 }
@@ -78,14 +87,23 @@ async function createProgram(context: CommandContext, asked: string | undefined)
   const { version, description } = JSON.parse(
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   );
-  const program = new Command('uipath-audit-export').description(description).version(version);
+  const program = withHelp(
+    new Command('uipath-audit-export').description(description).version(version),
+    HELP,
+  );
   const load = COMMANDS.get(asked);
   const commands = await Promise.all(load ? [load()] : [...COMMANDS.values()].map((loadEach) => loadEach()));
   for (const create of commands) program.addCommand(create(context));
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride().showHelpAfterError('(--help shows what there is)');
-  }
+  prepare(program);
   return program;
+}
+
+/** `help X` is `X --help`. Of what begins with no command only that is kept: a mistake comes before the help asked for. */
+function readArguments(args: string[]): string[] {
+  const [first, second] = args;
+  if (first === undefined || first.startsWith('-') || COMMANDS.has(first)) return args;
+  if (first !== 'help') return [first];
+  return second === undefined || second.startsWith('-') ? args : readArguments([second, '--help']);
 }
 
 /** The first SIGTERM or SIGINT aborts, so that the page in hand is finished or rolled back; the second ends at once. */

@@ -220,6 +220,17 @@ describe('a value of the wrong shape', () => {
       }),
     );
   });
+
+  test.each([
+    ['LOG_LEVEL', 'debgu', 'Did you mean debug? '],
+    ['UIPATH_LANGUAGE', 'DEE', 'Did you mean de? '],
+    ['UIPATH_ALLOW_HTTP', 'ture', 'Did you mean true? '],
+    ['LOG_LEVEL', 'everything', undefined],
+  ])('%s=%s, one of few words, has the nearest suggested where one is near', (name, value, suggestion) => {
+    const problem = problemOf({ [name]: value });
+    if (suggestion === undefined) expect(problem).not.toContain('Did you mean');
+    else expect(problem).toContain(`found "${value}". ${suggestion}`);
+  });
 });
 
 describe('the addresses of the source', () => {

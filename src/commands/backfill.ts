@@ -4,6 +4,8 @@ import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
+import { withHelp } from './help.ts';
+import { tellNext } from './next.ts';
 import {
   assertRange,
   type CommonOptions,
@@ -13,30 +15,35 @@ import {
   withRange,
 } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
+import { quietlyForPeople } from './quietly.ts';
 import { describeSummary } from './run.ts';
 
 interface BackfillOptions extends CommonOptions, RangeOptions {
   restart?: boolean;
 }
 
+const HELP = {
+  notes: [
+    'Rows that are stored already are compared, not doubled. The watermark never moves back.',
+    'A date alone is its midnight in UTC; a time needs its offset, or Z.',
+  ],
+  examples: [
+    'uipath-audit-export backfill',
+    'uipath-audit-export backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00',
+  ],
+};
+
 export function backfillCommand(context: CommandContext): Command {
   const command = new Command('backfill')
     .description('read the whole list, or a range of it, again; goes on where an earlier call stopped')
-    .option('--restart', 'begin anew, even where an earlier call stopped half-way')
-    .addHelpText(
-      'after',
-      `
-Rows that are stored already are compared, not doubled. The watermark never moves back.
-A date alone is its midnight in UTC; a time needs its offset, or Z.
-
-Examples:
-  uipath-audit-export backfill
-  uipath-audit-export backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00`,
-    );
+    .option('--restart', 'begin anew, even where an earlier call stopped half-way');
+  withHelp(command, HELP);
   return withJson(withEnvFile(withRange(command))).action(async (options: BackfillOptions) => {
-    await withApp(context, { envFile: options.envFile, needs: 'source' }, (app) =>
+    const { envFile } = options;
+    await withApp(quietlyForPeople(context, envFile), { envFile, needs: 'source' }, (app) =>
       backfill(app, context, options),
     );
+    if (!options.json) tellNext(context, 'verify', options);
   });
 }
 
@@ -60,7 +67,7 @@ export async function backfill(app: App, context: CommandContext, options: Backf
       shouldRestart: options.restart === true,
       onPage: (page) => progress.update(...measure(page)),
     });
-    progress.stop();
+    progress.finish();
     context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));
   } finally {
     progress.stop();

@@ -7,23 +7,26 @@ import { createRedactor } from '../redaction.ts';
 import { checkDatabase } from './check-database.ts';
 import { checkSource, type SourceToCheck } from './check-source.ts';
 import { type Check, type Checklist, createChecklist, gravestFailure, ok, warning } from './checklist.ts';
+import { withHelp } from './help.ts';
+import { commandLine } from './next.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
-import { type Colours, coloursFor, hang, printable, quietly } from './terminal.ts';
+import { quietly } from './quietly.ts';
+import { type Colours, coloursFor, hang, pad, printable } from './terminal.ts';
 
 const NAME_WIDTH = 'configuration'.length;
 
-export function checkCommand(context: CommandContext): Command {
-  const command = new Command('check')
-    .description('try configuration, database, token, scope, path and sort order, one line each')
-    .addHelpText(
-      'after',
-      `
-Changes nothing, except that with no DATABASE_URL the PostgreSQL of its own is created where it is missing.
+const HELP = {
+  notes: [
+    'Changes nothing, except that with no DATABASE_URL the PostgreSQL of its own is created where it is missing.',
+  ],
+  examples: ['uipath-audit-export check', 'uipath-audit-export check --env-file production.env --json'],
+};
 
-Examples:
-  uipath-audit-export check
-  uipath-audit-export check --env-file /etc/audit-export.env --json`,
-    );
+export function checkCommand(context: CommandContext): Command {
+  const command = new Command('check').description(
+    'try configuration, database, token, scope, path and sort order, one line each',
+  );
+  withHelp(command, HELP);
   return withJson(withEnvFile(command)).action((options: CommonOptions) => runCheck(context, options));
 }
 
@@ -36,9 +39,16 @@ async function runCheck(context: CommandContext, options: CommonOptions): Promis
   await tryEverything(checklist, context, options);
   const { checks } = checklist;
   const gravest = gravestFailure(checks);
-  const next = nextSteps(checks);
-  if (options.json) context.out(JSON.stringify({ ok: gravest === undefined, checks, next }));
-  else for (const line of ['', ...next]) context.out(line);
+  const next = nextSteps(checks, context, options);
+  if (options.json) {
+    const lines = next.map((parts) => parts.join(''));
+    context.out(JSON.stringify({ ok: gravest === undefined, checks, next: lines }));
+  } else {
+    const lines = next.flatMap(([text, explanation]) =>
+      explanation === undefined ? hang('', text) : hang(text, explanation),
+    );
+    for (const line of ['', ...lines]) context.out(line);
+  }
   if (!gravest) return;
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   throw new ExportError(
@@ -91,18 +101,28 @@ const OUTCOMES = {
 
 function describeCheck({ name, outcome, found }: Check, colours: Colours): string[] {
   const { mark, colour } = OUTCOMES[outcome];
-  const padded = name.padEnd(NAME_WIDTH);
-  return hang(`${colours[colour](mark)} ${padded} `, NAME_WIDTH + 3, printable(found));
+  const shown = outcome === 'skipped' ? colours.dim(found) : printable(found);
+  return hang(`${colours[colour](mark)} ${pad(name, NAME_WIDTH)}  `, shown);
 }
 
-function nextSteps(checks: readonly Check[]): string[] {
-  const failed = checks.filter(({ outcome }) => outcome === 'failed');
-  if (failed.length > 0) {
-    return [`Mend ${failed[0]!.name} first; each line above says how. Then: uipath-audit-export check`];
+/** Sentences, and commands with what they do; not made to fit a terminal yet. */
+function nextSteps(
+  checks: readonly Check[],
+  { environment }: CommandContext,
+  options: CommonOptions,
+): [text: string, explanation?: string][] {
+  const type = (name: string) => `  ${commandLine(name, options, environment)}`;
+  const [first, ...others] = checks.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name);
+  if (first !== undefined) {
+    const then = others.length === 0 ? '' : `, then ${others.join(' and ')}`;
+    return [[`Mend ${first} first${then}: the lines above say how. Then try again:`], [type('check')]];
   }
+  const commands = [type('run'), type('start')];
+  const width = Math.max(...commands.map((command) => command.length));
+  const [run, start] = commands.map((command) => `${pad(command, width)}   `);
   return [
-    'Everything is in place. Next:',
-    '  uipath-audit-export run     exports once: everything the first time, then what is new',
-    '  uipath-audit-export start   exports on a schedule and serves a status page',
+    ['Everything is in place. Next:'],
+    [run!, 'exports once: everything the first time, then what is new'],
+    [start!, 'exports on a schedule and serves a status page'],
   ];
 }

@@ -1,5 +1,7 @@
-import Table from 'cli-table3';
 import type { Pool } from '../postgres/pool.ts';
+import { describeInstant, formatNumber } from '../status/words.ts';
+import { layTable } from './table.ts';
+import { type Colours, printable } from './terminal.ts';
 
 /** What people ask of an audit log. Shown with their answers by the demo; the README names the same. */
 const QUESTIONS: { question: string; sql: string }[] = [
@@ -44,25 +46,38 @@ from bi.export_health`,
 ];
 
 /** Prints each question with its SQL and what the database answers. */
-export async function answerQuestions(pool: Pool, out: (line: string) => void): Promise<void> {
+export async function answerQuestions(
+  pool: Pool,
+  out: (line: string) => void,
+  colours: Colours,
+): Promise<void> {
   for (const { question, sql } of QUESTIONS) {
     const { rows, fields } = await pool.query<Record<string, unknown>>(sql);
-    const table = new Table({
-      head: fields.map(({ name }) => name),
-      style: { head: [], border: [], compact: true },
-      wordWrap: false,
-    });
-    for (const row of rows) table.push(fields.map(({ name }) => show(row[name])));
-    out(`${question}\n\n${indent(sql)}\n\n${indent(table.toString())}\n`);
+    const columns = fields.map(({ name }) => ({
+      title: name,
+      mayCut: true,
+      isNumber: isNumber(rows[0]?.[name]),
+    }));
+    const table = layTable(
+      columns,
+      rows.map((row) => fields.map(({ name }) => show(row[name]))),
+      colours,
+    );
+    out(`${colours.bold(question)}\n\n${indent(sql)}\n\n${table.join('\n')}\n`);
   }
+}
+
+/** pg gives a count as text, since it may be greater than a number holds. */
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' || (typeof value === 'string' && /^\d+$/.test(value));
 }
 
 function show(value: unknown): string {
   if (value === null || value === undefined) return '';
-  if (value instanceof Date) return value.toISOString().replace('T', ' ').slice(0, 19);
+  if (value instanceof Date) return describeInstant(value);
   // pg gives an interval as an object that knows how to print itself.
   if (typeof value === 'object' && 'toPostgres' in value) return showInterval(value as Interval);
-  return String(value).slice(0, 60);
+  return isNumber(value) ? formatNumber(Number(value)) : printable(String(value)).slice(0, 60);
 }
 
 interface Interval {

@@ -2,11 +2,14 @@ import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
 import { runExport } from '../export-run.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
+import { formatNumber } from '../status/words.ts';
 import { backfill } from './backfill.ts';
 import { answerQuestions } from './demo-questions.ts';
+import { withHelp } from './help.ts';
 import { parseCount } from './options.ts';
 import { describeSummary } from './run.ts';
 import { aborted } from './signal.ts';
+import { coloursFor, hang } from './terminal.ts';
 
 interface DemoOptions {
   events: number;
@@ -23,39 +26,44 @@ const ROOM_FOR_NEW_EVENTS = 900;
 /** Small pages, so that the list moves several times under one incremental export. */
 const INCREMENTAL_PAGE_SIZE = 100;
 
+const HELP = {
+  examples: ['uipath-audit-export demo', 'uipath-audit-export demo --keep'],
+};
+
 export function demoCommand(context: CommandContext): Command {
-  return new Command('demo')
-    .description('a tour with nothing configured: simulated UiPath, real PostgreSQL, backfill, export, SQL')
-    .option('--events <count>', 'events at the simulated source', parseCount, EVENTS)
-    .option('--directory <path>', 'where the demo keeps its database', './data/demo')
-    .option('--keep', 'keep the database up at the end, until Ctrl-C, to look around in it')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  uipath-audit-export demo
-  uipath-audit-export demo --keep`,
-    )
-    .action(async (options: DemoOptions) => {
-      const startAt = new Date(Date.now() - (options.events + ROOM_FOR_NEW_EVENTS) * SPACING_MS);
-      const simulator = await createSimulator({
-        events: options.events,
-        spacingMs: SPACING_MS,
-        startAt,
-        gzip: true,
-      });
-      try {
-        await tour(context, simulator, options);
-      } finally {
-        await simulator.close();
-      }
-    });
+  return withHelp(
+    new Command('demo')
+      .description('a tour with nothing configured: simulated UiPath, real PostgreSQL, backfill, export, SQL')
+      .option('--events <count>', 'events at the simulated source', parseCount, EVENTS)
+      .option('--directory <path>', 'where the demo keeps its database', './data/demo')
+      .option('--keep', 'keep the database up at the end, until Ctrl-C, to look around in it')
+      .action(async (options: DemoOptions) => {
+        const startAt = new Date(Date.now() - (options.events + ROOM_FOR_NEW_EVENTS) * SPACING_MS);
+        const simulator = await createSimulator({
+          events: options.events,
+          spacingMs: SPACING_MS,
+          startAt,
+          gzip: true,
+        });
+        try {
+          await tour(context, simulator, options);
+        } finally {
+          await simulator.close();
+        }
+      }),
+    HELP,
+  );
 }
 
 async function tour(context: CommandContext, simulator: Simulator, options: DemoOptions): Promise<void> {
   const { out, signal } = context;
+  const colours = coloursFor(context.environment);
+  const heading = (step: number, text: string) => `\n${colours.bold(`${step}. ${text}`)}\n`;
   out(
-    heading(1, `A simulated UiPath organization with ${count(simulator.length)} events, at ${simulator.url}`),
+    heading(
+      1,
+      `A simulated UiPath organization with ${formatNumber(simulator.length)} events, at ${simulator.url}`,
+    ),
   );
   out(heading(2, 'Backfill: the whole audit log into a real PostgreSQL of our own'));
   await withDemoApp(context, simulator, options, {}, async (app) => {
@@ -82,7 +90,7 @@ async function tour(context: CommandContext, simulator: Simulator, options: Demo
     out(describeSummary(await runExport(app, { kind: 'run', signal })));
     await compareCounts(app, simulator, out);
     out(heading(4, 'Five questions to the audit log, in SQL'));
-    await answerQuestions(app.pool, out);
+    await answerQuestions(app.pool, out, colours);
     out(heading(5, 'Look around yourself'));
     await explainConnecting(app, context, options);
   });
@@ -112,10 +120,12 @@ async function compareCounts(app: App, simulator: Simulator, out: (line: string)
   const { rows } = await app.pool.query<{ count: string }>('select count(*) from audit.events');
   const stored = Number(rows[0]!.count);
   const gone = simulator.removed.length;
-  out(
-    `The source shows ${count(simulator.length)} events and has deleted ${count(gone)}, ${count(simulator.length + gone)} ` +
-      `together; stored are ${count(stored)}: ${stored === simulator.length + gone ? 'nothing lost, nothing doubled' : 'NOT THE SAME'}.`,
-  );
+  const together = simulator.length + gone;
+  const verdict = stored === together ? 'nothing lost, nothing doubled' : 'NOT THE SAME';
+  const sentence =
+    `The source shows ${formatNumber(simulator.length)} events and has deleted ${formatNumber(gone)}, ` +
+    `${formatNumber(together)} together; stored are ${formatNumber(stored)}: ${verdict}.`;
+  out(hang('', sentence).join('\n'));
 }
 
 async function explainConnecting(app: App, context: CommandContext, options: DemoOptions): Promise<void> {
@@ -131,12 +141,4 @@ async function explainConnecting(app: App, context: CommandContext, options: Dem
   }
   out(`The database is up until Ctrl-C:\n\n  psql '${url}'\n\nTry: select * from bi.events limit 10;`);
   await aborted(signal);
-}
-
-function heading(step: number, text: string): string {
-  return `\n${step}. ${text}\n`;
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en');
 }

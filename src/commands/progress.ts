@@ -1,13 +1,22 @@
 import progress from 'cli-progress';
 import type { PageProgress } from '../core/export.ts';
 import type { Logger } from '../log.ts';
+import { describeDuration, formatNumber } from '../status/words.ts';
+import { widthOf } from './terminal.ts';
 
 /** Lines in a log come no oftener than this. */
 const LOG_INTERVAL_MS = 5_000;
 
+const WIDEST_BAR = 28;
+const NARROWEST_BAR = 8;
+/** What stands beside the bar at its widest: a title, `100%`, two numbers of millions, a rate and a time. */
+const ROOM_FOR_WORDS = 66;
+
 export interface Progress {
   update(done: number, total: number): void;
-  /** Leaves the last state standing. May be called twice. */
+  /** Says that all is done, whatever the total was thought to be: the source's list moves. */
+  finish(): void;
+  /** Leaves the last state standing. May be called twice, and after `finish`. */
   stop(): void;
 }
 
@@ -15,13 +24,15 @@ export interface Progress {
 export function createProgress(log: Logger, title: string): Progress {
   const startedAt = performance.now();
   let loggedAt = startedAt;
+  let reached = 0;
   const bar = process.stderr.isTTY === true ? createBar(title) : undefined;
   return {
     update(done, total) {
+      reached = done;
       const rate = done / Math.max(0.001, (performance.now() - startedAt) / 1000);
       const secondsLeft = Math.ceil((total - done) / Math.max(rate, 0.001));
       if (bar) {
-        const facts = { rate: Math.round(rate).toLocaleString('en'), left: secondsLeft };
+        const facts = { rate: formatNumber(Math.round(rate)), left: secondsLeft };
         if (!bar.isActive) bar.start(total, done, facts);
         bar.setTotal(total);
         bar.update(done, facts);
@@ -30,6 +41,12 @@ export function createProgress(log: Logger, title: string): Progress {
         const facts = { done, total, rowsPerSecond: Math.round(rate), secondsLeft };
         log.info(facts, `${title.toLowerCase()} under way`);
       }
+    },
+    finish() {
+      if (!bar?.isActive) return;
+      bar.setTotal(reached);
+      bar.update(reached);
+      bar.stop();
     },
     stop() {
       if (bar?.isActive) bar.stop();
@@ -55,16 +72,17 @@ function createBar(title: string): progress.SingleBar {
       format: (options, params, payload) => {
         const part = params.total === 0 ? 1 : params.value / params.total;
         const filled = progress.Format.BarFormat(part, options);
-        const counts = `${params.value.toLocaleString('en')} of ${params.total.toLocaleString('en')} events`;
+        const percent = `${Math.floor(part * 100)}%`.padStart(4);
+        const counts = `${formatNumber(params.value)} of ${formatNumber(params.total)}`;
         const left =
           params.value >= params.total
             ? 'done'
-            : `${progress.Format.TimeFormat(payload.left, options, 1)} left`;
-        return `${title} ${filled} ${Math.floor(part * 100)}%  ${counts}  ${payload.rate}/s  ${left}`;
+            : `${payload.left < 10 ? `${payload.left} s` : describeDuration(payload.left * 1000)} left`;
+        return `${title} ${filled} ${percent}  ${counts}  ${payload.rate}/s  ${left}`;
       },
       stream: process.stderr,
       hideCursor: true,
-      barsize: 28,
+      barsize: Math.min(WIDEST_BAR, Math.max(NARROWEST_BAR, widthOf(process.stderr) - ROOM_FOR_WORDS)),
       stopOnComplete: false,
     },
     progress.Presets.shades_classic,

@@ -1,78 +1,82 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, Option } from 'commander';
 import { ExportError } from '../core/errors.ts';
-import { type FaultRule, parseFaultRule } from '../simulator/faults.ts';
 import { hostileRows } from '../simulator/hostile.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
 import { LONGEST_BURST } from '../simulator/stream.ts';
-
-/** The options of `simulate` as the command line gives them. Rates are rows for each list request. */
-export interface SimulateOptions {
-  port: number;
-  organization: string;
-  events: number;
-  seed: number;
-  startAt?: Date;
-  appendsPerMinute: number;
-  latePerMinute: number;
-  hostile?: boolean;
-  pageCap?: number[];
-  latency: number | [number, number];
-  shuffleTies?: boolean;
-  ignoreSortOrder?: boolean;
-  gzip?: boolean;
-  prerender?: boolean;
-  appendRate: number;
-  lateRate: number;
-  deleteHeadRate: number;
-  deleteMiddleRate: number;
-  tokenLife: number;
-  fault: FaultRule[];
-  json?: boolean;
-}
+import { withHelp } from './help.ts';
+import { shellQuote } from './next.ts';
+import { aborted } from './signal.ts';
+import {
+  parseCaps,
+  parseFault,
+  parseLatency,
+  parsePort,
+  parseRate,
+  parseStart,
+  parseWhole,
+  type SimulateOptions,
+} from './simulate-options.ts';
 
 const USUAL_SPACING_MS = 30_000;
 
+const HELP = {
+  notes: [
+    'Faults: any HTTP status, html, half-length, half-chunked, half-clean, reset, silence, drip, null-results, empty, revoke, ' +
+      'huge, bomb, redirect. When: every=N, next=N, after=N, probability=P, on=list|token|both. Also retryAfter=SECONDS, ' +
+      'body=message|problem|errorMessage|error|oauth|html, bytesPerSecond=N, bytes=N, location=URL.',
+  ],
+  examples: [
+    'uipath-audit-export simulate --port 8090 --events 20000 --appends-per-minute 60',
+    'uipath-audit-export simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
+  ],
+};
+
 /** `simulate`: prints where it listens and the variables that point the worker at it, and serves until the signal. */
 export function simulateCommand(context: { signal: AbortSignal; out: (line: string) => void }): Command {
-  return new Command('simulate')
-    .description('serve a simulated UiPath organization on 127.0.0.1, for trying things out')
-    .option('--port <port>', 'port to listen on; 0 takes any free one', wholeNumber, 0)
-    .option('--organization <name>', 'name of the organization', 'acme')
-    .option('--events <count>', 'events there are at the start', wholeNumber, 5000)
-    .option('--seed <number>', 'the same seed gives the same events', wholeNumber, 1)
-    .option('--start-at <time>', 'time of the first event (default: so that the last one is now)', time)
-    .option('--appends-per-minute <rate>', 'new events while it runs', rate, 0)
-    .option('--late-per-minute <rate>', 'events that appear up to 10 minutes late while it runs', rate, 0)
-    .option('--hostile', 'add some 200 rows that are hard to store')
-    .option(
-      '--page-cap <rows>',
-      'most rows in an answer; of a list like 50,10 each request takes the next',
-      caps,
-    )
-    .option('--latency <ms>', 'time before each answer, or a range like 50-200', latency, 0)
-    .option('--shuffle-ties', 'events of one time come in another order at every request')
-    .option('--ignore-sort-order', 'newest first, whatever is asked')
-    .option('--gzip', 'compress for clients that accept it')
-    .option('--prerender', 'render the events before listening, for measuring')
-    .option('--append-rate <rows>', 'events that appear after each list request', rate, 0)
-    .option('--late-rate <rows>', 'events that appear late after each list request', rate, 0)
-    .option('--delete-head-rate <rows>', 'oldest events that go after each list request', rate, 0)
-    .option('--delete-middle-rate <rows>', 'events anywhere that go after each list request', rate, 0)
-    .option('--token-life <seconds>', 'lifetime of a token', wholeNumber, 3600)
-    .option('--fault <rule>', 'an HTTP status or a fault, and when; may be given several times', fault, [])
-    .option('--json', 'print where it listens as one JSON object')
-    .addHelpText(
-      'after',
-      `
-Faults: any HTTP status, html, half-length, half-chunked, half-clean, reset, silence, drip, null-results, empty, revoke,
-huge, bomb, redirect. When: every=N, next=N, after=N, probability=P, on=list|token|both. Also retryAfter=SECONDS,
-body=message|problem|errorMessage|error|oauth|html, bytesPerSecond=N, bytes=N, location=URL.
-
-Examples:
-  $ uipath-audit-export simulate --port 8090 --events 20000 --appends-per-minute 60
-  $ uipath-audit-export simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1 --fault reset:probability=0.02`,
-    )
-    .action((options: SimulateOptions) => runSimulate(options, context.signal, context.out));
+  return withHelp(
+    new Command('simulate')
+      .description('serve a simulated UiPath organization on 127.0.0.1, for trying things out')
+      .option('--port <port>', 'port to listen on; 0 takes any free one', parsePort, 0)
+      .option('--organization <name>', 'name of the organization', 'acme')
+      .option('--events <count>', 'events there are at the start', parseWhole, 5000)
+      .option('--seed <number>', 'the same seed gives the same events', parseWhole, 1)
+      .option(
+        '--start-at <time>',
+        'time of the first event (default: so that the last one is now)',
+        parseStart,
+      )
+      .option('--appends-per-minute <rate>', 'new events while it runs', parseRate, 0)
+      .option(
+        '--late-per-minute <rate>',
+        'events that appear up to 10 minutes late while it runs',
+        parseRate,
+        0,
+      )
+      .option('--hostile', 'add some 200 rows that are hard to store')
+      .option(
+        '--page-cap <rows>',
+        'most rows in an answer; of a list like 50,10 each request takes the next',
+        parseCaps,
+      )
+      .option('--latency <ms>', 'time before each answer, or a range like 50-200', parseLatency, 0)
+      .option('--shuffle-ties', 'events of one time come in another order at every request')
+      .option('--ignore-sort-order', 'newest first, whatever is asked')
+      .option('--gzip', 'compress for clients that accept it')
+      .option('--prerender', 'render the events before listening, for measuring')
+      .option('--append-rate <rows>', 'events that appear after each list request', parseRate, 0)
+      .option('--late-rate <rows>', 'events that appear late after each list request', parseRate, 0)
+      .option('--delete-head-rate <rows>', 'oldest events that go after each list request', parseRate, 0)
+      .option('--delete-middle-rate <rows>', 'events anywhere that go after each list request', parseRate, 0)
+      .option('--token-life <seconds>', 'lifetime of a token', parseWhole, 3600)
+      .addOption(
+        new Option('--fault <rule>', 'an HTTP status or a fault, and when; may be given several times')
+          .argParser(parseFault)
+          .default([], 'none'),
+      )
+      .option('--json', 'print where it listens as one JSON object')
+      .action((options: SimulateOptions) => runSimulate(options, context.signal, context.out)),
+    HELP,
+  );
 }
 
 /** Serves until the signal is aborted. Throws `ExportError` with `configuration` when the port cannot be had. */
@@ -152,11 +156,7 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
   out('');
   for (const [name, value] of Object.entries(environment)) out(`export ${name}=${shellQuote(value)}`);
   out('');
-  out('Ctrl+C stops it.');
-}
-
-function shellQuote(value: string): string {
-  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`;
+  out('Ctrl-C stops it.');
 }
 
 function every(perMinute: number, happen: () => void): NodeJS.Timeout | undefined {
@@ -166,49 +166,4 @@ function every(perMinute: number, happen: () => void): NodeJS.Timeout | undefine
   return setInterval(() => {
     for (owed += perMinute / 600; owed >= 1; owed--) happen();
   }, 100);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Expected a whole number of 0 or more.');
-  return Number(text);
-}
-
-function rate(text: string): number {
-  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Expected a number of 0 or more.');
-  return Number(text);
-}
-
-function caps(text: string): number[] {
-  return text.split(',').map((part) => {
-    const cap = wholeNumber(part);
-    if (cap === 0) throw new InvalidArgumentError('Expected whole numbers above 0.');
-    return cap;
-  });
-}
-
-function latency(text: string): number | [number, number] {
-  const [from = '', to] = text.split('-');
-  return to === undefined ? rate(from) : [rate(from), rate(to)];
-}
-
-function time(text: string): Date {
-  const date = new Date(text);
-  if (Number.isNaN(date.getTime()))
-    throw new InvalidArgumentError('Expected a time like 2024-01-31T00:00:00Z.');
-  return date;
-}
-
-function fault(text: string, before: FaultRule[]): FaultRule[] {
-  try {
-    return [...before, parseFaultRule(text)];
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
 }

@@ -9,24 +9,28 @@ import { createHealth, type Health } from '../status/health.ts';
 import { createMetrics } from '../status/metrics.ts';
 import { createStatusServer } from '../status/server.ts';
 import { createWorker, type Worker } from '../worker.ts';
+import { withHelp } from './help.ts';
 import { type CommonOptions, withEnvFile } from './options.ts';
 import { aborted } from './signal.ts';
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 60_000;
 
-export function startCommand(context: CommandContext): Command {
-  const command = new Command('start')
-    .description('migrate, export once, then on the schedule; serves health, metrics and a status page')
-    .addHelpText(
-      'after',
-      `
-Runs until SIGTERM or SIGINT, which finish or roll back the page in hand. A source or database that is away is waited for.
+const HELP = {
+  notes: [
+    'Runs until SIGTERM or SIGINT, which finish or roll back the page in hand. A source or database that is away is waited for.',
+  ],
+  examples: [
+    'uipath-audit-export start',
+    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 uipath-audit-export start",
+  ],
+};
 
-Examples:
-  uipath-audit-export start
-  EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 uipath-audit-export start`,
-    );
+export function startCommand(context: CommandContext): Command {
+  const command = new Command('start').description(
+    'migrate, export once, then on the schedule; serves health, metrics and a status page',
+  );
+  withHelp(command, HELP);
   return withEnvFile(command).action(async (options: CommonOptions) => {
     await withApp(context, { envFile: options.envFile, needs: 'source' }, (app) =>
       start(app, context.signal),

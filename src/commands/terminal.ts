@@ -1,72 +1,61 @@
-/** How results look in a terminal. */
-import Table from 'cli-table3';
+/** What a terminal can show, and text made to fit it. */
+import { stripVTControlCharacters } from 'node:util';
 import colours from 'picocolors';
-import type { CommandContext } from '../app.ts';
-import { loadEnvironment } from '../config.ts';
-
-/**
- * The context with the log at `level` unless one is set: what was asked for should not stand between lines about a database
- * that starts and stops. Throws `configuration` for a file that cannot be read.
- */
-export function quietly(
-  context: CommandContext,
-  envFile: string | undefined,
-  level: 'warn' | 'error',
-): CommandContext {
-  const environment = loadEnvironment(envFile === undefined ? {} : { envFile }, context.environment);
-  return { ...context, environment: { ...environment, LOG_LEVEL: environment.LOG_LEVEL || level } };
-}
+import stringWidth from 'string-width';
+import wrapAnsi from 'wrap-ansi';
 
 export type Colours = ReturnType<typeof colours.createColors>;
 
-/** Colours where standard output is a terminal that has them, and NO_COLOR does not forbid them; else plain text. */
-export function coloursFor(environment: Readonly<Record<string, string | undefined>>): Colours {
-  const { NO_COLOR: forbidden, TERM: terminal } = environment;
-  return colours.createColors(process.stdout.isTTY === true && !forbidden && terminal !== 'dumb');
+/** Standard output or standard error, as far as it matters here. */
+export interface Screen {
+  isTTY?: boolean;
+  columns?: number;
 }
 
-/** Rows in aligned columns, without borders; lines as they are to be written. A column is aligned by its heading. */
-export function alignColumns(
-  head: readonly { title: string; isNumber?: boolean }[],
-  rows: readonly (readonly string[])[],
-  colours: Colours,
-): string[] {
-  const table = new Table({
-    head: head.map(({ title }) => colours.dim(title)),
-    colAligns: head.map(({ isNumber }) => (isNumber ? 'right' : 'left')),
-    chars: NO_BORDERS,
-    // Its own colours do not know of NO_COLOR.
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2, compact: true },
-  });
-  table.push(...rows.map((row) => [...row]));
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd());
-}
+const USUAL_WIDTH = 80;
+/** Narrower than this, breaking lines ourselves makes them no easier to read. */
+const LEAST_WIDTH = 40;
+const LEAST_ROOM = 20;
 
 /**
- * `text` behind `prefix`, in lines: what follows the first stands below its beginning. Broken at words where standard output
- * is a terminal; elsewhere a line stays a line, for those who search it. `prefixWidth` is what a terminal shows of `prefix`.
+ * Colours where `screen` is a terminal that has them, or FORCE_COLOR asks for them; plain text where NO_COLOR forbids them.
+ * Only marks and what went wrong are coloured, each beside a sign or a word that says the same: green and yellow words cannot
+ * be read on every background.
  */
-export function hang(prefix: string, prefixWidth: number, text: string): string[] {
-  const width = process.stdout.isTTY ? Math.max(40, process.stdout.columns - prefixWidth) : Infinity;
-  return text
-    .split('\n')
-    .flatMap((line) => wrap(line, width))
-    .map((line, i) => (i === 0 ? prefix : ' '.repeat(prefixWidth)) + line);
+export function coloursFor(
+  environment: Readonly<Record<string, string | undefined>>,
+  screen: Screen = process.stdout,
+): Colours {
+  const { NO_COLOR: forbidden, FORCE_COLOR: forced, TERM: terminal } = environment;
+  if (forbidden) return colours.createColors(false);
+  if (forced) return colours.createColors(forced !== '0' && forced !== 'false');
+  return colours.createColors(screen.isTTY === true && terminal !== 'dumb');
 }
 
+/** In columns. Without a terminal there is no end to it: a line stays a line, for those who search it. */
+export function widthOf(screen: Screen = process.stdout): number {
+  if (!screen.isTTY) return Number.POSITIVE_INFINITY;
+  return Math.max(LEAST_WIDTH, screen.columns || USUAL_WIDTH);
+}
+
+/** `text` behind `prefix`, in lines broken at words: what follows the first stands below its beginning. */
+export function hang(prefix: string, text: string, width = widthOf()): string[] {
+  const indent = ' '.repeat(stringWidth(prefix));
+  return text
+    .split('\n')
+    .flatMap((line) => wrap(line, width - indent.length))
+    .map((line, i) => (i === 0 ? prefix : indent) + line);
+}
+
+/** The parts of a line; those of an item in a list, or of an indented line, stand below each other. */
 function wrap(line: string, width: number): string[] {
-  const indent = /^ */.exec(line)![0];
-  const lines: string[] = [];
-  for (const word of line.trim().split(' ')) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width)
-      lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(indent + word);
-  }
-  return lines;
+  const [start] = /^ *(?:- )?/.exec(line)!;
+  if (stringWidth(line) <= width) return [line];
+  const text = line.slice(start.length);
+  // Chinese and Japanese have no spaces; a long address stays whole, for copying.
+  const hard = stringWidth(text) > stripVTControlCharacters(text).length;
+  const parts = wrapAnsi(text, Math.max(LEAST_ROOM, width - start.length), { hard }).split('\n');
+  return parts.map((part, i) => (i === 0 ? start : ' '.repeat(start.length)) + part);
 }
 
 /** Text from outside without what a terminal would obey; line breaks stay. */
@@ -74,20 +63,21 @@ export function printable(text: string): string {
   return text.replace(/[^\P{Cc}\n]/gu, '\uFFFD');
 }
 
-const NO_BORDERS = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: '',
-};
+/** `text` with spaces, so that it takes `width` columns: before it where `toRight`, else behind it. */
+export function pad(text: string, width: number, toRight = false): string {
+  const spaces = ' '.repeat(Math.max(0, width - stringWidth(text)));
+  return toRight ? spaces + text : text + spaces;
+}
+
+/** Plain text cut to `width` columns, never within a character, with … in place of what is left out. */
+export function cut(text: string, width: number): string {
+  if (stringWidth(text) <= width) return text;
+  let kept = '';
+  let used = 1;
+  for (const { segment } of new Intl.Segmenter().segment(text)) {
+    used += stringWidth(segment);
+    if (used > width) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}

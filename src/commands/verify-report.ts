@@ -4,7 +4,7 @@ import { formatTicks } from '../core/ticks.ts';
 import { count, formatNumber } from '../status/words.ts';
 import { countTamperings, type LedgerReport } from '../verify-ledger.ts';
 import { countDifferences, type SourceReport } from '../verify-source.ts';
-import { type Colours, printable } from './terminal.ts';
+import { type Colours, hang, printable } from './terminal.ts';
 
 export interface Verification {
   organization: string;
@@ -16,12 +16,16 @@ export interface Verification {
 /** The report has more, and --json shows them. */
 const EXAMPLES_A_KIND = 5;
 
+const NAME_WIDTH = 'no longer at the source'.length;
+/** So that the numbers of both parts stand below each other as a rule. */
+const LEAST_NUMBER = 9;
+
 type Line = [name: string, count: number, meaning: string, isFault?: boolean];
 
 export function describeVerification(verifications: readonly Verification[], colours: Colours): string[] {
   if (verifications.length === 0) return ['Nothing is stored yet.'];
   const parts = verifications.map(({ organization, source, ledger }) => [
-    describeOrganization(organization, { source, ledger }, colours),
+    ...describeOrganization(organization, { source, ledger }, colours),
     ...(source ? [...describeSource(source, colours), ''] : []),
     ...describeLedger(ledger, colours),
     ...describeHead(ledger, colours),
@@ -38,14 +42,15 @@ function describeOrganization(
   organization: string,
   { source, ledger }: Pick<Verification, 'source' | 'ledger'>,
   colours: Colours,
-): string {
+): string[] {
   const name = colours.bold(printable(organization));
-  if (countFaults({ source, ledger }) > 0)
-    return `${colours.red('✗')} ${name}  ${colours.red('The table is not as it should be')}`;
-  if (source && source.events + source.rejected + source.stored === 0)
-    return `${colours.yellow('!')} ${name}  ${colours.yellow('Nothing of this range is at the source or stored')}`;
+  const tell = (mark: string, words: string) => hang(`${mark} `, `${name}  ${words}`);
+  if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'The table is not as it should be');
+  if (source && source.events + source.rejected + source.stored === 0) {
+    return tell(colours.yellow('!'), 'Nothing of this range is at the source or stored');
+  }
   const what = source ? 'The table has what the source has' : 'The table is as the worker wrote it';
-  return `${colours.green('✓')} ${name}  ${colours.green(what)}`;
+  return tell(colours.green('✓'), what);
 }
 
 function describeSource(source: SourceReport, colours: Colours): string[] {
@@ -60,13 +65,15 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
   const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are kept aside` : '';
   const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
   return [
-    `  ${colours.bold('Against the source')}  ${colours.dim(read)}`,
+    ...describeTitle('Against the source', read, colours),
     ...describeLines(lines, colours),
     ...firstOfEach(examples)
       .filter(({ kind }) => kind !== 'gone')
-      .map(({ kind, createdOnTicks, eventId, fields }) => {
+      .flatMap(({ kind, createdOnTicks, eventId, fields }) => {
         const differing = fields.length > 0 ? `  ${fields.join(', ')}` : '';
-        return colours.dim(`      ${kind}  ${formatTicks(createdOnTicks)}  ${eventId}${differing}`);
+        return hang('      ', `${kind}  ${formatTicks(createdOnTicks)}  ${eventId}${differing}`).map(
+          colours.dim,
+        );
       }),
   ];
 }
@@ -80,9 +87,13 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
     ['mended since', counts.mended, 'edited or deleted by hand once, and put right by a later run'],
   ];
   return [
-    `  ${colours.bold('Against the ledger')}  ${colours.dim(`${count(entries, 'entry', 'entries')}, ${count(rows, 'row')} listed`)}`,
+    ...describeTitle(
+      'Against the ledger',
+      `${count(entries, 'entry', 'entries')}, ${count(rows, 'row')} listed`,
+      colours,
+    ),
     ...describeLines(lines, colours),
-    ...firstOfEach(examples).map((finding) => colours.dim(describeFinding(finding))),
+    ...firstOfEach(examples).flatMap((finding) => hang('      ', describeFinding(finding)).map(colours.dim)),
   ];
 }
 
@@ -96,14 +107,20 @@ function firstOfEach<T extends { kind: string }>(examples: readonly T[]): T[] {
 
 function describeFinding({ kind, batch, eventId, createdOn, reason }: LedgerFinding): string {
   const what = [createdOn, eventId].filter((part) => part !== null).join('  ');
-  return printable(`      ${kind}  entry ${batch}  ${what && `${what}  `}${reason}`);
+  return printable(`${kind}  entry ${batch}  ${what && `${what}  `}${reason}`);
+}
+
+function describeTitle(title: string, facts: string, colours: Colours): string[] {
+  return hang('  ', `${colours.bold(title)}  ${colours.dim(facts)}`);
 }
 
 function describeLines(lines: readonly Line[], colours: Colours): string[] {
-  return lines.map(([name, number, meaning, isFault]) => {
-    const shown = formatNumber(number).padStart(11);
+  const widest = Math.max(LEAST_NUMBER, ...lines.map(([, number]) => formatNumber(number).length));
+  return lines.flatMap(([name, number, meaning, isFault]) => {
+    const shown = formatNumber(number).padStart(widest);
     const coloured = isFault && number > 0 ? colours.red(shown) : shown;
-    return `    ${name.padEnd(24)}${coloured}  ${colours.dim(meaning)}`.trimEnd();
+    const prefix = `    ${name.padEnd(NAME_WIDTH)}  ${coloured}`;
+    return meaning === '' ? [prefix] : hang(`${prefix}  `, colours.dim(meaning));
   });
 }
 
@@ -112,8 +129,11 @@ function describeHead({ head }: LedgerReport, colours: Colours): string[] {
   const entry = `${head.organization}/${head.batch}/${head.digest}`;
   return [
     '',
-    '  Newest entry of the ledger; noted where the database administrators cannot write, it proves later that the',
-    '  chain was not rewritten (verify --expect ENTRY):',
+    ...hang(
+      '  ',
+      'Newest entry of the ledger; noted where the database administrators cannot write, it proves later that the chain was ' +
+        'not rewritten (verify --expect ENTRY):',
+    ),
     `    ${colours.bold(printable(entry))}`,
   ];
 }

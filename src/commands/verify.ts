@@ -7,6 +7,7 @@ import { formatTicks } from '../core/ticks.ts';
 import { readMigrations } from '../postgres/migrate.ts';
 import { type LedgerReport, type NotedEntry, verifyLedgers } from '../verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../verify-source.ts';
+import { withHelp } from './help.ts';
 import {
   assertRange,
   type CommonOptions,
@@ -16,6 +17,7 @@ import {
   withRange,
 } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
+import { quietlyForPeople } from './quietly.ts';
 import { coloursFor } from './terminal.ts';
 import { countFaults, describeVerification, type Verification } from './verify-report.ts';
 
@@ -25,25 +27,28 @@ interface VerifyOptions extends CommonOptions, RangeOptions {
   expect?: NotedEntry;
 }
 
+const HELP = {
+  notes: [
+    'Reads the source again and finds what is missing, changed or no longer there; then walks the ledger and finds rows that ' +
+      'were edited, deleted or inserted by hand. Ends with 3 when anything is missing, changed, or not as the ledger says, ' +
+      'and with 0 when all is well or --repair mended everything. Only --repair writes events; a clean result is noted in ' +
+      'audit.coverage.',
+    'Each call names the newest entry of the ledger: noted where the administrators of the database cannot write, it proves ' +
+      'later, with --expect, that the chain was not rewritten. The log of each run names it too.',
+  ],
+  examples: [
+    'uipath-audit-export verify --from 2026-01-01 --to 2026-02-01',
+    'uipath-audit-export verify --offline --expect "$(cat noted-entry.txt)"',
+  ],
+};
+
 export function verifyCommand(context: CommandContext): Command {
   const command = new Command('verify')
     .description('compare the table with the source, and with its own ledger')
     .option('--repair', 'store what is missing and restore what was changed')
     .option('--offline', 'ask no source: only the ledger and the ids of the rows')
-    .option('--expect <entry>', 'the ledger must still hold this entry, as noted elsewhere', parseNoted)
-    .addHelpText(
-      'after',
-      `
-Reads the source again and finds what is missing, changed or no longer there; then walks the ledger and finds rows that were
-edited, deleted or inserted by hand. Ends with 3 when anything is missing, changed, or not as the ledger says, and with 0
-when all is well or --repair mended everything. Only --repair writes events; a clean result is noted in audit.coverage.
-Each call names the newest entry of the ledger: noted where the administrators of the database cannot write, it proves
-later, with --expect, that the chain was not rewritten. The log of each run names it too.
-
-Examples:
-  uipath-audit-export verify --from 2026-01-01 --to 2026-02-01
-  uipath-audit-export verify --offline --expect acme/812/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
-    );
+    .option('--expect <entry>', 'the ledger must still hold this entry, as noted elsewhere', parseNoted);
+  withHelp(command, HELP);
   return withJson(withEnvFile(withRange(command))).action(async (options: VerifyOptions) => {
     assertRange(options);
     if (options.offline && options.repair) {
@@ -59,7 +64,7 @@ Examples:
 async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<Verification[]> {
   const { from, to, envFile } = options;
   const { signal } = context;
-  return withApp(context, { envFile, needs: 'source' }, async (app) => {
+  return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'source' }, async (app) => {
     await assertMigrated(app);
     const { organization } = app.config.source;
     if (options.expect && options.expect.organization !== organization) {
@@ -80,6 +85,7 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
         shouldRepair: options.repair === true,
         onPage: (page) => progress.update(...measure(page)),
       });
+      progress.finish();
     } finally {
       progress.stop();
     }
@@ -90,7 +96,7 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
 
 async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<Verification[]> {
   const { envFile } = options;
-  return withApp(context, { envFile, needs: 'database' }, async (app) => {
+  return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'database' }, async (app) => {
     await assertMigrated(app);
     const reports = await verifyLedgerOf(app, { ...options, signal: context.signal });
     return reports.map((ledger) => ({ organization: ledger.organization, source: null, ledger }));
@@ -103,7 +109,7 @@ async function verifyLedgerOf(
 ): Promise<LedgerReport[]> {
   const progress = createProgress(app.log, 'Verify ledger');
   try {
-    return await verifyLedgers(app.pool, {
+    const reports = await verifyLedgers(app.pool, {
       ...(organization !== undefined && { organization }),
       from,
       to,
@@ -111,6 +117,8 @@ async function verifyLedgerOf(
       signal,
       onRows: (done, total) => progress.update(done, total),
     });
+    progress.finish();
+    return reports;
   } finally {
     progress.stop();
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { commandLine } from '../../src/commands/next.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type Ended, environmentFor, runProgram } from '../support/program.ts';
@@ -34,7 +35,7 @@ function check(given: Record<string, string> = {}, args: readonly string[] = [])
 function read({ stdout }: Ended): { marks: Record<string, string>; failed: Record<string, string> } {
   const marks: Record<string, string> = {};
   const failed: Record<string, string> = {};
-  for (const [, mark, name, found] of stdout.matchAll(/^([✓!✗-]) (\w+) +([^\n]*(?:\n {16}[^\n]*)*)/gm)) {
+  for (const [, mark, name, found] of stdout.matchAll(/^([✓!✗-]) (\w+) +([^\n]*(?:\n {17}[^\n]*)*)/gm)) {
     marks[name!] = mark!;
     if (mark === '✗') failed[name!] = found!;
   }
@@ -132,6 +133,9 @@ describe('a failure', () => {
     const ended = await check({}, ['--env-file', '/nowhere/.env']);
     expect(read(ended).marks).toEqual(marksOf('✗-------'));
     expect(ended.code).toBe(2);
+    expect(ended.stdout).toMatch(
+      /Then try again:\n {2}uipath-audit-export check --env-file \/nowhere\/\.env\n$/,
+    );
   });
 
   test('of the database leaves the source to be tried, and is temporary', async () => {
@@ -211,6 +215,7 @@ describe('a failure', () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
     expect([ended.code, ended.stderr]).toEqual([1, 'error: 2 of 8 checks failed: database, order.\n']);
+    expect(ended.stdout).toMatch(/\nMend database first, then order: .*\n {2}uipath-audit-export check\n$/);
     const graver = await check({
       DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x',
       UIPATH_CLIENT_SECRET: 'not-the-right-one',
@@ -240,4 +245,13 @@ describe('the source', () => {
       await small.close();
     }
   });
+});
+
+test.each([
+  [{}, {}, 'uipath-audit-export run'],
+  [{ envFile: 'a b.env' }, {}, "uipath-audit-export run --env-file 'a b.env'"],
+  [{}, { npm_command: 'exec' }, 'npx uipath-audit-export run'],
+  [{ envFile: 'a.env' }, { npm_command: 'exec' }, 'npx -- uipath-audit-export run --env-file a.env'],
+])('with %j and %j the next command is named as it has to be typed', (options, environment, line) => {
+  expect(commandLine('run', options, environment)).toBe(line);
 });

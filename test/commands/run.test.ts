@@ -54,7 +54,7 @@ describe('run, as a process', () => {
 
   test('the result goes to standard output, JSON log lines to standard error, a run with all its counters', async () => {
     const { stdout, stderr } = await runProgram(['run'], environment);
-    expect(stdout).toMatch(/^Run \d+: 250 new events; 250 read in 1 request, [\d.]+ s\.\n$/);
+    expect(stdout).toMatch(/^Run \d+: 250 new events; 250 read in 1 request, [\d.]+ m?s\.\n$/);
     const lines = stderr
       .trim()
       .split('\n')

@@ -51,7 +51,7 @@ test('a complete copy is shown as such, in aligned columns and without colour in
   expect(stdout).toMatch(/^Migrations: \d+ applied, none pending\.$/m);
   expect(stdout).not.toContain('\u001b');
   const [head, row] = stdout.split('\n').filter((line) => /^ {2}(Run |1 )/.test(line));
-  for (const title of ['New', 'Same', 'Req', 'Retry']) {
+  for (const title of ['New', 'Same', 'Requests', 'Retries']) {
     const end = head!.indexOf(title) + title.length;
     expect(row!.slice(0, end)).toMatch(/ \d+$/);
     expect(row!.slice(end)).toMatch(/^( |$)/);
@@ -97,6 +97,26 @@ test('what a terminal would obey is taken out of an error', async () => {
   expect(stdout).toContain('HTTP 403 \uFFFD]0;title\uFFFD \uFFFD2J');
 });
 
+test('of more than three organizations an overview comes first, the details after it', async () => {
+  const names = ['株式会社テスト', '🏢 Büro', 'beta'];
+  const client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  await client.query('insert into audit.watermarks (organization) select unnest($1::text[])', [names]);
+  await client.end();
+  const { code, stdout } = await runProgram(['status'], environment);
+  expect(code).toBe(0);
+  const [summary, head, ...rows] = stdout.split('\n\n')[0]!.split('\n');
+  expect(summary).toBe('4 organizations: 4 in trouble');
+  expect(head).toMatch(/^ {5}Organization {4}State {9}Newest event +Last success +Stored +Gaps +Rejected$/);
+  expect(rows).toHaveLength(4);
+  expect(rows).toContainEqual(expect.stringMatching(/^ {2}✗ {2}acme {12}Not current {3}.* 250 +0 +0$/));
+  expect(rows).toContainEqual(
+    expect.stringMatching(/^ {2}✗ {2}株式会社テスト {2}Not complete {2}none yet .* 0 +0 +0$/),
+  );
+  for (const name of ['acme', ...names]) expect(stdout).toMatch(new RegExp(`^✗ ${name}  Not `, 'm'));
+  expect(stdout).toMatch(/^ {2}No run is on record\.$/m);
+});
+
 describe('colours', () => {
   const { isTTY } = process.stdout;
   afterEach(() => {
@@ -105,8 +125,10 @@ describe('colours', () => {
 
   test.each([
     ['come on a terminal', true, {}, true],
-    ['do not come in a pipe', false, { CI: '1', FORCE_COLOR: '1' }, false],
-    ['do not come with NO_COLOR', true, { NO_COLOR: '1' }, false],
+    ['do not come in a pipe', false, { CI: '1', TERM: 'xterm-256color' }, false],
+    ['come in a pipe with FORCE_COLOR', false, { FORCE_COLOR: '1' }, true],
+    ['do not come with FORCE_COLOR=0', true, { FORCE_COLOR: '0' }, false],
+    ['do not come with NO_COLOR', true, { NO_COLOR: '1', FORCE_COLOR: '1' }, false],
     ['do not come on a dumb terminal', true, { TERM: 'dumb' }, false],
   ])('%s', (_, isTerminal, given, expected) => {
     process.stdout.isTTY = isTerminal;

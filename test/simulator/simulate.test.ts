@@ -109,9 +109,9 @@ describe('simulate', () => {
   test.each([
     ['--events', 'many', 'Expected a whole number'],
     ['--fault', 'boom', '"boom" is no fault'],
-    ['--page-cap', '5,0', 'Expected whole numbers above 0'],
-    ['--latency', 'slow', 'Expected a number'],
-    ['--start-at', 'yesterday', 'Expected a time like'],
+    ['--page-cap', '5,0', 'Expected a whole number of 1 or more, or a list'],
+    ['--latency', 'slow', 'Expected milliseconds or a range'],
+    ['--start-at', 'yesterday', 'a time like 2026-01-31T08:00:00Z'],
   ])('refuses %s %s', async (flag, value, message) => {
     await expect(simulate([flag, value], async () => {})).rejects.toMatchObject({
       code: 'commander.invalidArgument',
@@ -123,6 +123,6 @@ describe('simulate', () => {
     const lines: string[] = [];
     const command = simulateCommand({ signal: new AbortController().signal, out: () => {} });
     command.configureOutput({ writeOut: (text) => lines.push(text) }).outputHelp();
-    expect(lines.join('').match(/\$ uipath-audit-export simulate/g)).toHaveLength(2);
+    expect(lines.join('').match(/^ {2}uipath-audit-export simulate/gm)).toHaveLength(2);
   });
 });

@@ -1,0 +1,83 @@
+import { InvalidArgumentError } from 'commander';
+import { nearest } from '../config-nearest.ts';
+import { dateOfTicks } from '../core/ticks.ts';
+import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults.ts';
+import { parseTime } from './options.ts';
+
+/** The options of `simulate` as the command line gives them. Rates are rows for each list request. */
+export interface SimulateOptions {
+  port: number;
+  organization: string;
+  events: number;
+  seed: number;
+  startAt?: Date;
+  appendsPerMinute: number;
+  latePerMinute: number;
+  hostile?: boolean;
+  pageCap?: number[];
+  latency: number | [number, number];
+  shuffleTies?: boolean;
+  ignoreSortOrder?: boolean;
+  gzip?: boolean;
+  prerender?: boolean;
+  appendRate: number;
+  lateRate: number;
+  deleteHeadRate: number;
+  deleteMiddleRate: number;
+  tokenLife: number;
+  fault: FaultRule[];
+  json?: boolean;
+}
+
+const LAST_PORT = 65_535;
+
+export function parseWhole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Expected a whole number of 0 or more.');
+  return Number(text);
+}
+
+export function parsePort(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > LAST_PORT) {
+    throw new InvalidArgumentError(`Expected a port from 0 to ${LAST_PORT}, for example 8090.`);
+  }
+  return Number(text);
+}
+
+export function parseRate(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) {
+    throw new InvalidArgumentError('Expected a number of 0 or more, for example 60 or 0.5.');
+  }
+  return Number(text);
+}
+
+export function parseCaps(text: string): number[] {
+  if (!/^[1-9]\d{0,14}(,[1-9]\d{0,14})*$/.test(text)) {
+    throw new InvalidArgumentError(
+      'Expected a whole number of 1 or more, or a list of them, for example 50,10.',
+    );
+  }
+  return text.split(',').map(Number);
+}
+
+export function parseLatency(text: string): number | [number, number] {
+  const match = /^(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?$/.exec(text);
+  if (!match)
+    throw new InvalidArgumentError('Expected milliseconds or a range of them, for example 100 or 50-200.');
+  const [, from, to] = match;
+  return to === undefined ? Number(from) : [Number(from), Number(to)];
+}
+
+export function parseStart(text: string): Date {
+  return dateOfTicks(parseTime(text));
+}
+
+export function parseFault(text: string, before: FaultRule[]): FaultRule[] {
+  try {
+    return [...before, parseFaultRule(text)];
+  } catch (error) {
+    const meant = nearest(text.split(':')[0]!, FAULT_NAMES);
+    const isMistyped = meant !== undefined && !text.startsWith(meant) && !/^\d/.test(text);
+    const suggestion = isMistyped ? ` Did you mean ${meant}?` : '';
+    throw new InvalidArgumentError(`${(error as Error).message}.${suggestion}`);
+  }
+}

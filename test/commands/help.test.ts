@@ -1,0 +1,162 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Command } from 'commander';
+import type { CommandContext } from '../../src/app.ts';
+import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { environmentFor, runProgram } from '../support/program.ts';
+
+const PROGRAM = 'uipath-audit-export';
+const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migrate', 'demo', 'simulate'];
+/** These serve until they are stopped, or have a test that takes the whole tour. */
+const LONG = ['start', 'demo', 'simulate'];
+const SHORT = COMMANDS.filter((name) => !LONG.includes(name));
+
+const helps = new Map<string, ReturnType<typeof runProgram>>();
+
+async function examplesOf(name: string): Promise<string[]> {
+  const help = helps.get(name) ?? runProgram([name, '--help'], {});
+  helps.set(name, help);
+  const { stdout } = await help;
+  const [, examples = ''] = stdout.split(/^Examples:\n/m);
+  return examples
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/^ {2}/, ''));
+}
+
+test('--help names exactly these commands, and two examples or more', async () => {
+  const { code, stdout } = await runProgram(['--help'], {});
+  expect(code).toBe(0);
+  expect([...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)).toEqual(COMMANDS);
+  expect(stdout.match(/^ {2}uipath-audit-export /gm)!.length).toBeGreaterThanOrEqual(2);
+});
+
+describe.each(COMMANDS)('%s --help', (name) => {
+  test('ends with two examples or more, whose options it takes', async () => {
+    const examples = await examplesOf(name);
+    expect(examples.length).toBeGreaterThanOrEqual(2);
+    for (const example of examples) {
+      expect(example).toMatch(new RegExp(`(^| )${PROGRAM} ${name}( |$)`));
+      const [asked, ...args] = await wordsOf(example);
+      expect(asked).toBe(name);
+      const command = await createCommand(name);
+      let wasRun = false;
+      command.exitOverride().action(() => {
+        wasRun = true;
+      });
+      await command.parseAsync(args, { from: 'user' });
+      expect([example, wasRun]).toEqual([example, true]);
+    }
+  });
+});
+
+/** What a shell makes of an example: the arguments of the program. */
+async function wordsOf(example: string): Promise<string[]> {
+  const entry = `acme/1/${'0'.repeat(64)}`;
+  const script = `cat() { printf %s '${entry}'; }; jq() { :; }; ${PROGRAM}() { printf '%s\\n' "$@" >&3; }; ${example}`;
+  const { stdout } = await promisify(execFile)('bash', ['-c', `exec 3>&1; ${script}`]);
+  return stdout.trimEnd().split('\n');
+}
+
+async function createCommand(name: string): Promise<Command> {
+  const module = await import(`../../src/commands/${name}.ts`);
+  const create: (context: CommandContext) => Command = module[`${name}Command`];
+  return create({ environment: {}, signal: new AbortController().signal, out: () => {} });
+}
+
+describe('the examples', () => {
+  let database: TestDatabase;
+  let simulator: Simulator;
+  let directory: string;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    simulator = await createSimulator({ events: 50 });
+    directory = await mkdtemp(join(tmpdir(), 'audit-examples-'));
+    const variables = Object.entries(environmentFor(simulator, database.url));
+    const text = variables.map(([name, value]) => `${name}='${value}'\n`).join('');
+    for (const name of ['.env', 'production.env']) await writeFile(join(directory, name), text);
+    await runProgram(['run'], {}, directory);
+    const { stdout } = await runProgram(['verify'], {}, directory);
+    await writeFile(join(directory, 'noted-entry.txt'), /acme\/\d+\/[0-9a-f]{64}/.exec(stdout)![0]);
+  });
+
+  afterAll(async () => {
+    await simulator.close();
+    await database.drop();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  test.each(SHORT)('of %s work as they stand', async (name) => {
+    for (const example of await examplesOf(name)) {
+      const args = await wordsOf(example.replace('$(cat noted-entry.txt)', await readNoted()));
+      const { code, stderr } = await runProgram(args, {}, directory);
+      expect([example, code, stderr.includes('error')]).toEqual([example, 0, false]);
+    }
+  });
+
+  function readNoted(): Promise<string> {
+    return readFile(join(directory, 'noted-entry.txt'), 'utf8');
+  }
+});
+
+describe('a mistake ends with 2, the nearest that there is, and where to read on', () => {
+  const all = `\`${PROGRAM} --help\` shows all commands.`;
+  const own = (name: string) => `\`${PROGRAM} ${name} --help\` shows its options and examples.`;
+
+  test.each([
+    [['stats'], "unknown command 'stats'. Did you mean status?", all],
+    [['stats', '--help'], "unknown command 'stats'. Did you mean status?", all],
+    [['help', 'stats'], "unknown command 'stats'. Did you mean status?", all],
+    [['Status'], "unknown command 'Status'. Did you mean status?", all],
+    [['backfil', '--form'], "unknown command 'backfil'. Did you mean backfill?", all],
+    [['xyzzy'], `unknown command 'xyzzy'. The commands are ${COMMANDS.join(', ')}.`, all],
+    [
+      ['--json', 'status'],
+      "unknown option '--json'. Options follow the command, as in `uipath-audit-export status --json`.",
+      all,
+    ],
+    [['backfill', '--form', 'x'], "unknown option '--form'. Did you mean --from?", own('backfill')],
+    [['run', '--env-fil', 'x'], "unknown option '--env-fil'. Did you mean --env-file?", own('run')],
+    [['migrate', '--dryrun'], "unknown option '--dryrun'. Did you mean --dry-run?", own('migrate')],
+    [['run', '--env-file'], "option '--env-file <path>' argument missing", own('run')],
+    [
+      ['run', 'extra'],
+      "too many arguments for 'run'. Expected 0 arguments but got 1. Options begin with two dashes, as in --json.",
+      own('run'),
+    ],
+    [
+      ['backfill', '--from', 'yesterday'],
+      "option '--from <time>' argument 'yesterday' is invalid. Expected a date like 2026-01-31 or a time like " +
+        '2026-01-31T08:00:00Z.',
+      own('backfill'),
+    ],
+    [
+      ['simulate', '--port', '99999'],
+      "option '--port <port>' argument '99999' is invalid. Expected a port from 0 to 65535, for example 8090.",
+      own('simulate'),
+    ],
+  ])('%j', async (args, sentence, pointer) => {
+    const { code, stdout, stderr } = await runProgram(args, {});
+    expect([code, stdout, stderr]).toEqual([2, '', `error: ${sentence}\n${pointer}\n`]);
+  });
+
+  test.each([
+    [['simulate', '--fault', 'htm'], {}, 'Did you mean html?'],
+    [['simulate', '--fault', 'sielnce:every=3'], {}, 'Did you mean silence?'],
+    [['status'], { LOG_LEVEL: 'debgu' }, 'found "debgu". Did you mean debug?'],
+  ])('%j with %j, one of few words', async (args, environment: Record<string, string>, words) => {
+    const { code, stderr } = await runProgram(args, environment);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(words)]);
+  });
+
+  test('but nothing is suggested where nothing is near', async () => {
+    const { code, stderr } = await runProgram(['simulate', '--fault', 'explode'], {});
+    expect([code, stderr]).toEqual([2, expect.not.stringContaining('Did you mean')]);
+  });
+});
