@@ -4,16 +4,19 @@ import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
+import type { RunSummary } from '../run.ts';
+import { forEachOrganization } from './each-organization.ts';
 import {
   assertRange,
   type CommonOptions,
   type RangeOptions,
   withEnvFile,
   withJson,
+  withOrganization,
   withRange,
 } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
-import { describeSummary } from './run.ts';
+import { tellerFor } from './run.ts';
 
 interface BackfillOptions extends CommonOptions, RangeOptions {
   restart?: boolean;
@@ -33,26 +36,39 @@ Examples:
   uipath-audit-export backfill
   uipath-audit-export backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00`,
     );
-  return withJson(withEnvFile(withRange(command))).action(async (options: BackfillOptions) => {
-    await withApp(context, { envFile: options.envFile, needs: 'source' }, (app) =>
-      backfill(app, context, options),
-    );
-  });
+  return withJson(withOrganization(withEnvFile(withRange(command)))).action(
+    async (options: BackfillOptions) => {
+      assertRange(options);
+      const { envFile, organization } = options;
+      await withApp(context, { envFile, organization, needs: 'sources' }, async (app) => {
+        await migrate(app.pool);
+        const tell = tellerFor(app, context, options);
+        // One after another: each is as fast as the machine lets it be.
+        await forEachOrganization(app.organizations, { atOnce: 1, onFailure: tell.failed }, async (each) => {
+          const title =
+            app.organizations.length > 1 ? `Backfill ${each.config.source.organization}` : 'Backfill';
+          tell.done(each, await backfill(each, context, { ...options, title }));
+        });
+      });
+    },
+  );
 }
 
-/** Exported for the demo, which shows the same bar. */
-export async function backfill(app: App, context: CommandContext, options: BackfillOptions): Promise<void> {
+/** Exported for the demo, which shows the same bar. The tables must be there. */
+export async function backfill(
+  app: App,
+  context: CommandContext,
+  options: BackfillOptions & { title: string },
+): Promise<RunSummary> {
   const { from, to } = options;
-  assertRange(options);
-  await migrate(app.pool);
   const end =
     to === undefined
       ? undefined
       : await locate(app.source, to, { meter: newCounters(), signal: context.signal });
-  const progress = createProgress(app.log, 'Backfill');
+  const progress = createProgress(app.log, options.title);
   const measure = createMeasure(end?.skip);
   try {
-    const summary = await runExport(app, {
+    return await runExport(app, {
       kind: 'backfill',
       signal: context.signal,
       from,
@@ -60,8 +76,6 @@ export async function backfill(app: App, context: CommandContext, options: Backf
       shouldRestart: options.restart === true,
       onPage: (page) => progress.update(...measure(page)),
     });
-    progress.stop();
-    context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));
   } finally {
     progress.stop();
   }

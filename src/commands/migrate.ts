@@ -10,7 +10,8 @@ export function migrateCommand(context: CommandContext): Command {
     .addHelpText(
       'after',
       `
-start, run and backfill do this by themselves. Several processes may do it at once.
+start, run and backfill do this by themselves. Several processes may do it at once. All organizations share the tables, so
+there is no --organization here.
 
 Examples:
   uipath-audit-export migrate

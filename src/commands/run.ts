@@ -1,9 +1,10 @@
 import { Command } from 'commander';
-import { type CommandContext, withApp } from '../app.ts';
+import { type App, type CommandContext, type OrganizationsApp, withApp } from '../app.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
 import type { RunSummary } from '../run.ts';
-import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { type Failure, forEachOrganization } from './each-organization.ts';
+import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 
 export function runCommand(context: CommandContext): Command {
   const command = new Command('run').description('export once from the watermark, then exit').addHelpText(
@@ -11,15 +12,41 @@ export function runCommand(context: CommandContext): Command {
     `
 Examples:
   uipath-audit-export run
+  uipath-audit-export run --organization acme
   uipath-audit-export run --env-file /etc/audit-export.env --json`,
   );
-  return withJson(withEnvFile(command)).action(async (options: CommonOptions) => {
-    await withApp(context, { envFile: options.envFile, needs: 'source' }, async (app) => {
+  return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
+    const { envFile, organization } = options;
+    await withApp(context, { envFile, organization, needs: 'sources' }, async (app) => {
       await migrate(app.pool);
-      const summary = await runExport(app, { kind: 'run', signal: context.signal });
-      context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));
+      const { signal } = context;
+      const tell = tellerFor(app, context, options);
+      const atOnce = app.config.export.parallelOrganizations;
+      await forEachOrganization(app.organizations, { atOnce, onFailure: tell.failed }, async (each) => {
+        tell.done(each, await runExport(each, { kind: 'run', signal }));
+      });
     });
   });
+}
+
+/** Writes how each run ended: a line, which names the organization where there are several; or one of JSON. */
+export function tellerFor(
+  { organizations }: OrganizationsApp,
+  { out }: CommandContext,
+  { json }: CommonOptions,
+): { done(app: App, summary: RunSummary): void; failed(failure: Failure): void } {
+  const isOne = organizations.length === 1;
+  return {
+    done({ config }, summary) {
+      const { organization } = config.source;
+      if (json) out(JSON.stringify({ organization, ...summary }));
+      else out(`${isOne ? '' : `${organization}: `}${describeSummary(summary)}`);
+    },
+    // For people the error at the end says it.
+    failed({ organization, error }) {
+      if (json) out(JSON.stringify({ organization, error: error.message, code: error.code }));
+    },
+  };
 }
 
 /** One sentence for a person. */

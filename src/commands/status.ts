@@ -1,15 +1,17 @@
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
+import { assertKnown } from '../config.ts';
 import {
   type OrganizationStatus,
   type RunRecord,
+  readOrganizationNames,
   readStatus,
   type StatusReport,
 } from '../postgres/status.ts';
 import { nameRuns, noteRuns } from '../status/run-notes.ts';
 import { judgeDatabase, judgeOrganization, type Verdict } from '../status/verdict.ts';
 import { count, describeDuration, describeInstant, describeWhen, formatNumber } from '../status/words.ts';
-import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { alignColumns, type Colours, coloursFor, hang, printable, quietly } from './terminal.ts';
 
 export function statusCommand(context: CommandContext): Command {
@@ -24,10 +26,12 @@ Examples:
   uipath-audit-export status
   uipath-audit-export status --json | jq '.organizations[].lagMs'`,
     );
-  return withJson(withEnvFile(command)).action(async (options: CommonOptions) => {
-    const { envFile } = options;
+  return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
+    const { envFile, organization } = options;
     await withApp(quietly(context, envFile, 'warn'), { envFile, needs: 'database' }, async ({ pool }) => {
-      const report = await readStatus(pool);
+      const report = await readStatus(pool, organization === undefined ? undefined : [organization]);
+      if (organization !== undefined && report.organizations.length === 0)
+        assertKnown(organization, await readOrganizationNames(pool));
       if (options.json) context.out(JSON.stringify(report, bigintsAsText));
       else for (const line of describeStatus(report, coloursFor(context.environment))) context.out(line);
     });
