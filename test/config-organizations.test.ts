@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -99,6 +99,16 @@ describe('a file of organizations', () => {
     expect(warnings).toEqual([
       expect.stringMatching(/^UIPATH_ORGANIZATION has no effect .*"other" is not\.$/),
     ]);
+  });
+
+  test('may be the one that the document shows', () => {
+    const text = readFileSync(new URL('../docs/organizations.md', import.meta.url), 'utf8');
+    const example = /```json\n(.*?)```/s.exec(text)![1]!;
+    for (const name of ['acme', 'beta']) writeFileSync(join(directory, name), `secret of ${name}`);
+    const { config, warnings } = parse(example.replaceAll('/run/secrets', directory), {});
+    expect(warnings).toEqual([]);
+    expect(config.sources.map(({ organization }) => organization)).toEqual(['acme', 'beta']);
+    expect(secretsOf(config)).toEqual(['secret of acme', 'secret of beta']);
   });
 
   test('is no business of commands that only ask the database', () => {

@@ -8,11 +8,11 @@ import type { Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
 
 const SIZES = {
-  full: { count: 20, events: 5_000, latencyMs: 100, processes: [1, 2, 4] },
+  full: { count: 20, events: 3_000, latencyMs: 500, processes: [1, 2, 4] },
   short: { count: 6, events: 500, latencyMs: 50, processes: [1, 2] },
 };
-/** Small pages, one request at a time: the time goes into waiting for the source, and not into processors that all share. */
-const PAGE_SIZE = 100;
+/** One request at a time: the time goes into waiting for the source, and not into processors that all share. */
+const PAGE_SIZE = 250;
 const PARALLEL = 2;
 const WORKER = {
   EXPORT_PAGE_SIZE: String(PAGE_SIZE),
@@ -182,7 +182,7 @@ async function until(condition: () => Promise<boolean>, workers: readonly Starte
       throw new Error(`the workers ended:\n${stderr.slice(-2000)}`);
     }
     if (performance.now() > giveUpAt) throw new Error(`not complete after ${GIVE_UP_SECONDS} s`);
-    await sleep(20);
+    await sleep(100);
   }
 }
 
