@@ -14,17 +14,13 @@ import type { PageProgress } from './core/export.ts';
 import type { RunKind } from './postgres/session.ts';
 
 export interface Slots {
-  /**
-   * Does `work` when there is room and nothing else goes on for the organization; at once when the signal is aborted, which
-   * `work` must look at.
-   */
+  /** Does `work` when there is room and nothing else goes on for the organization. */
   use(claim: Claim, work: (turn: Turn) => Promise<void>): Promise<void>;
 }
 
 export interface Claim {
   organization: string;
   kind: RunKind;
-  signal: AbortSignal;
 }
 
 /** What a run tells of itself, and is told, while it has a slot. */
@@ -89,21 +85,8 @@ export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotO
     fill();
   };
   const turnFor = (claim: Claim) =>
-    new Promise<Running>((resolve) => {
-      const { signal } = claim;
-      if (signal.aborted) return begin({ claim, start: resolve });
-      const next: Waiting = {
-        claim,
-        start(turn) {
-          signal.removeEventListener('abort', leave);
-          resolve(turn);
-        },
-      };
-      const leave = () => {
-        if (waiting.delete(next)) begin(next);
-      };
-      signal.addEventListener('abort', leave);
-      waiting.add(next);
+    new Promise<Running>((start) => {
+      waiting.add({ claim, start });
       fill();
     });
 

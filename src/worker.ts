@@ -75,8 +75,7 @@ export function createWorker(
   /** When what is wanted was asked for last. */
   const wanted = new Map<RunKind, number>();
   const serving = new Map<RunKind, Promise<void>>();
-  const failures = new Map<RunKind, number>();
-  const retryTimers = new Map<RunKind, NodeJS.Timeout>();
+  const retries = createRetries(retryWaits);
   const unstoredEnds: UnstoredEnd[] = [];
 
   const want = (kind: RunKind, askedAt: number) => {
@@ -87,10 +86,10 @@ export function createWorker(
 
   const serve = async (kind: RunKind) => {
     while (wanted.has(kind) && !signal.aborted) {
-      await slots.use({ organization, kind, signal }, async (turn) => {
+      await slots.use({ organization, kind }, async (turn) => {
         const askedAt = wanted.get(kind)!;
         wanted.delete(kind);
-        clearTimeout(retryTimers.get(kind));
+        retries.cancel(kind);
         if (!signal.aborted) await runOnce(kind, askedAt, turn);
       });
     }
@@ -108,7 +107,7 @@ export function createWorker(
       const unlessDoneWithinMs = shared && performance.now() - askedAt + CLOCKS_APART_MS;
       const request = { kind, signal: either, onPage, unstoredEnds, unlessDoneWithinMs };
       const summary = await runExport(app, request);
-      failures.delete(kind);
+      retries.forget(kind);
       health.runEnded(summary);
       metrics.observeRun(summary);
     } catch (error) {
@@ -127,31 +126,48 @@ export function createWorker(
   const noteFailure = (kind: RunKind, askedAt: number, error: unknown) => {
     health.runFailed(kind, error);
     const code = error instanceof ExportError ? error.code : undefined;
-    // A run that failed elsewhere is none: it may succeed here.
+    const message = error instanceof Error ? error.message : String(error);
+    // Only a success is left at that: what failed elsewhere may succeed here.
     if (code === 'superseded') {
-      failures.delete(kind);
+      retries.forget(kind);
+      app.log.debug({ kind }, message);
       return;
     }
     metrics.observeFailure(kind, error);
-    const message = error instanceof Error ? error.message : String(error);
-    const failed = failures.get(kind) ?? 0;
-    const delayMs = Math.min(retryWaits.longestMs, retryWaits.firstMs * 2 ** failed);
-    failures.set(kind, failed + 1);
-    const retryInSeconds = delayMs / 1000;
+    const retryInSeconds = retries.plan(kind, () => want(kind, askedAt)) / 1000;
     // Among several, somebody else has one of them all the time.
     const level = shared ? 'debug' : 'info';
     if (code === 'locked') app.log[level]({ kind, retryInSeconds }, `standing by: ${message}`);
     else app.log.error({ ...describe(error), kind, code, retryInSeconds }, `${kind} failed: ${message}`);
-    const timer = setTimeout(() => want(kind, askedAt), delayMs);
-    timer.unref();
-    retryTimers.set(kind, timer);
   };
 
   return {
     trigger: (kind) => want(kind, performance.now()),
     async settled() {
-      for (const timer of retryTimers.values()) clearTimeout(timer);
+      retries.stop();
       await Promise.all(serving.values());
+    },
+  };
+}
+
+/** The timers of runs that are to be tried again, one of each kind. */
+function createRetries({ firstMs, longestMs }: RetryWaits) {
+  const failures = new Map<RunKind, number>();
+  const timers = new Map<RunKind, NodeJS.Timeout>();
+  return {
+    /** After a wait that doubles from failure to failure; says how long it is. */
+    plan(kind: RunKind, tryAgain: () => void): number {
+      const failed = failures.get(kind) ?? 0;
+      failures.set(kind, failed + 1);
+      const delayMs = Math.min(longestMs, firstMs * 2 ** failed);
+      timers.set(kind, setTimeout(tryAgain, delayMs).unref());
+      return delayMs;
+    },
+    cancel: (kind: RunKind) => clearTimeout(timers.get(kind)),
+    /** The next failure is a first one. */
+    forget: (kind: RunKind) => failures.delete(kind),
+    stop() {
+      for (const timer of timers.values()) clearTimeout(timer);
     },
   };
 }

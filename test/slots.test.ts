@@ -25,12 +25,11 @@ function open(options: Partial<SlotOptions>) {
   const order: string[] = [];
   return {
     order,
-    stop,
     turn: (organization: string) => turns.get(organization)!.turn,
     running: () => [...turns.keys()],
     /** Resolves when its work has ended. */
     claim(organization: string, kind: RunKind = 'run'): Promise<void> {
-      return slots.use({ organization, kind, signal: stop.signal }, async (turn) => {
+      return slots.use({ organization, kind }, async (turn) => {
         const key = turns.has(organization) ? `${organization} twice` : organization;
         order.push(organization);
         await new Promise<void>((resolve) => {
@@ -171,14 +170,4 @@ test('as many make room as wait, those first that have stored for the longest', 
   await new Promise((resolve) => setTimeout(resolve, 100));
   clearInterval(pages);
   expect(turn('young').signal.aborted).toBe(false);
-});
-
-test('once the process is to stop nobody waits any longer', async () => {
-  const { claim, stop, order } = open({ slots: 1 });
-  const all = ['a', 'b', 'c'].map((organization) => claim(organization));
-  await settle();
-  expect(order).toEqual(['a']);
-  stop.abort();
-  await Promise.all(all);
-  expect(order).toHaveLength(3);
 });

@@ -89,13 +89,19 @@ test('a long first load makes room for others, and goes on where it was', async 
 
 test('what one process has exported since it was asked for, another one leaves out', async () => {
   const scenes = [await bench.open({ events: 20 }), await bench.open({ events: 20 })];
-  const slots = () => createSlots({ slots: 1 });
-  const [one, other] = [employ(scenes, { slots: slots() }), employ(scenes, { slots: slots() })];
-  one.worker.trigger('run');
+  const slots = createSlots({ slots: 1 });
+  let giveWay = () => {};
+  const busy = slots.use(
+    { organization: 'some other', kind: 'run' },
+    () => new Promise((end) => (giveWay = end)),
+  );
+  const [one, other] = [employ(scenes), employ(scenes, { slots })];
   other.worker.trigger('run');
-  for (const { lastOutcome } of [one, other]) {
-    await until(() => scenes.every((scene) => ['succeeded', 'locked'].includes(lastOutcome(scene) ?? '')));
-  }
+  one.worker.trigger('run');
+  await until(() => scenes.every((scene) => one.lastOutcome(scene) === 'succeeded'));
+  giveWay();
+  await busy;
+  await until(() => scenes.every((scene) => other.lastOutcome(scene) === 'locked'));
   for (const scene of scenes) expect(await outcomesOf(scene)).toEqual(['succeeded']);
   // Asked again, and not at the same moment, it is wanted again.
   await sleep(1_100);

@@ -162,8 +162,13 @@ describe('start', () => {
 describe('one-off commands', () => {
   test('run exports each, a line of JSON each; one that fails decides the exit code and keeps no other', async () => {
     const names = await open(3);
-    organizations.write({ [names[1]!]: { UIPATH_CLIENT_SECRET: 'wrong' } });
-    const { code, stdout, stderr } = await runProgram(['run', '--json'], environment);
+    organizations.write({ [names[1]!]: { UIPATH_CLIENT_SECRET: 'secret-of-one-of-them' } });
+    const { code, stdout, stderr } = await runProgram(['run', '--json'], {
+      ...environment,
+      LOG_LEVEL: 'debug',
+    });
+    for (const secret of ['secret-of-one-of-them', organizations.simulators[0]!.clientSecret, 'eyJ'])
+      expect(stdout + stderr).not.toContain(secret);
     const lines = stdout
       .trim()
       .split('\n')
