@@ -12,6 +12,7 @@ import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
+import { organizationsSection } from './sections/organizations.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
 import { tamperingSection } from './sections/tampering.ts';
@@ -22,7 +23,7 @@ const STANDARD: Section[] = [
   ...[growthSection, quietSection, footprintSection],
 ];
 /** Played only when they are named. */
-const EXTRA: Section[] = [ledgerSection, tamperingSection];
+const EXTRA: Section[] = [ledgerSection, tamperingSection, organizationsSection];
 
 const names = (sections: readonly Section[]) => sections.map(({ name }) => name);
 await createProgram({ standard: names(STANDARD), extra: names(EXTRA) }, bench)

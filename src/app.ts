@@ -2,9 +2,12 @@
 import {
   type Config,
   type DatabaseConfig,
+  type Environment,
   loadEnvironment,
   type Needs,
   parseConfig,
+  type SourceConfig,
+  type SourcesConfig,
   secretsOf,
 } from './config.ts';
 import { createLog, type Logger } from './log.ts';
@@ -12,6 +15,9 @@ import { acquireEmbeddedPostgres } from './postgres/embedded.ts';
 import { createPool, type Pool } from './postgres/pool.ts';
 import { createRedactor, type Redactor } from './redaction.ts';
 import { createUipathSource, type UipathSource } from './uipath/client.ts';
+
+/** The token in use and the one before. */
+const TOKENS_EACH = 2;
 
 /** What a command is given by `main.ts`. */
 export interface CommandContext {
@@ -30,9 +36,17 @@ export interface DatabaseApp {
   pool: Pool;
 }
 
+/** What one organization is exported with. Its log names the organization in every line. */
 export interface App extends DatabaseApp {
   config: Config;
   source: UipathSource;
+}
+
+/** What several organizations are exported with: an app of each, which share everything but source and log. */
+export interface OrganizationsApp extends DatabaseApp {
+  config: SourcesConfig;
+  /** One at least, in the order of the configuration. */
+  organizations: readonly App[];
 }
 
 interface AppOptions {
@@ -40,9 +54,12 @@ interface AppOptions {
   envFile?: string | undefined;
   /** `context.environment` is all there is: no file is read. */
   isSelfContained?: boolean;
+  /** The one organization that is asked for, of those that are configured. */
+  organization?: string | undefined;
 }
 
 interface AppFor {
+  sources: OrganizationsApp;
   source: App;
   database: DatabaseApp;
 }
@@ -73,24 +90,37 @@ async function openApp(
   context: CommandContext,
   options: AppOptions & { needs: Needs },
   closers: (() => Promise<void> | void)[],
-): Promise<DatabaseApp | App> {
+): Promise<DatabaseApp | App | OrganizationsApp> {
   const envFile = options.envFile === undefined ? {} : { envFile: options.envFile };
   const environment = options.isSelfContained
     ? context.environment
     : loadEnvironment(envFile, context.environment);
-  const { config, warnings } = parseConfig(environment, options.needs);
-  const redactor = createRedactor(secretsOf(config));
+  const { organization } = options;
+  const parsed = parseConfig<Needs>(environment, options.needs, { organization });
+  const config: DatabaseConfig | Config | SourcesConfig = parsed.config;
+  const sources = sourcesOf(config);
+  const redactor = createRedactor(secretsOf(config), { mostPassing: TOKENS_EACH * (sources.length + 1) });
   const log = createLog({ level: config.logLevel, redactor });
-  for (const warning of warnings) log.warn(warning);
+  for (const warning of parsed.warnings) log.warn(warning);
 
   const url = await openDatabase(config, log, closers);
-  const pool = createPool(url, (err) => log.warn({ err }, 'an idle database connection broke'));
+  const onIdleError = (err: Error) => log.warn({ err }, 'an idle database connection broke');
+  const pool = createPool(url, onIdleError, { sessions: sources.length });
   closers.push(() => pool.end());
   const database = { config, log, redactor, pool };
-  if (!hasSource(config)) return database;
+  const apps = sources.map((source) => openSource(database, source, environment, closers));
+  return 'sources' in config ? { ...database, config, organizations: apps } : (apps[0] ?? database);
+}
 
-  const { source: given } = config;
-  const { organization: _organization, baseUrl: _baseUrl, ...settings } = given;
+function openSource(
+  database: DatabaseApp,
+  config: SourceConfig,
+  environment: Environment,
+  closers: (() => Promise<void> | void)[],
+): App {
+  const { redactor } = database;
+  const { organization, baseUrl: _baseUrl, ...settings } = config;
+  const log = database.log.child({ organization });
   const source = createUipathSource({
     ...settings,
     log,
@@ -98,7 +128,12 @@ async function openApp(
     onToken: (token) => redactor.add(token),
   });
   closers.push(() => source.close());
-  return { ...database, config, source };
+  return { ...database, config: { ...database.config, source: config }, log, source };
+}
+
+function sourcesOf(config: DatabaseConfig | Config | SourcesConfig): readonly SourceConfig[] {
+  if ('sources' in config) return config.sources;
+  return 'source' in config ? [config.source] : [];
 }
 
 async function openDatabase(
@@ -111,8 +146,4 @@ async function openDatabase(
   const embedded = await acquireEmbeddedPostgres({ directory, log: (message) => log.info(message) });
   closers.push(() => embedded.release());
   return embedded.connectionString;
-}
-
-function hasSource(config: DatabaseConfig | Config): config is Config {
-  return 'source' in config;
 }

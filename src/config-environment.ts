@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'dotenv';
 import { closest } from 'fastest-levenshtein';
 import { type Findings, quote } from './config-findings.ts';
-import { knownNames, type VariableName, variableNames, variableOf } from './config-variables.ts';
+import { knownNames, type VariableName, variableOf } from './config-variables.ts';
 import { ExportError } from './core/errors.ts';
 
 /** Environment variables as a process gets them: untrusted, an empty one counts as unset. */
@@ -68,11 +68,6 @@ export function warnOfUnknown(env: Environment, findings: Findings): void {
   }
 }
 
-/** The names a command reads: `source` ones only where it asks UiPath. */
-export function namesFor(needs: 'source' | 'database'): VariableName[] {
-  return variableNames.filter((name) => needs === 'source' || variableOf(name).group !== 'source');
-}
-
 function readPlain(env: Environment, name: VariableName, findings: Findings): string {
   const found = env[name] ?? '';
   const text = clean(found);
@@ -83,8 +78,7 @@ function readPlain(env: Environment, name: VariableName, findings: Findings): st
 }
 
 function readSecretFile(name: string, path: string, findings: Findings): string | null {
-  // What does not look like a path may be the secret itself, put into the wrong variable.
-  const shown = /^(~|\.{0,2}[/\\]|[a-z]:[/\\])/i.test(path) ? quote(path, 500) : 'a text that is not shown';
+  const shown = showPath(path);
   const fail = (found: string) => {
     findings.problems.push(
       `${name}: expected the path of a file that holds the value, found ${shown}, ${found}. ` +
@@ -102,6 +96,12 @@ function readSecretFile(name: string, path: string, findings: Findings): string 
   }
 }
 
+/** What does not look like a path may be the secret itself, put into the wrong variable. */
+export function showPath(path: string): string {
+  const isPath = /^(~|\.{0,2}[/\\]|[a-z]:[/\\])|^[\w.-]+\.json$/i.test(path);
+  return isPath ? quote(path, 500) : 'a text that is not shown';
+}
+
 /** dotenv looks for the begin of a line from each of the blank ones before it: 100,000 of them would take it a minute. */
 function withoutBlankLines(text: string): string {
   return text
@@ -117,6 +117,6 @@ function clean(text: string): string {
 }
 
 /** Node's own words without the path, which the sentence around them names already. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).message.split(',')[0]!;
 }

@@ -16,8 +16,8 @@ import {
 } from './config-values.ts';
 
 export interface Variable {
-  /** Variables of the group `source` are read only by commands that ask UiPath. */
-  readonly group: 'source' | 'database' | 'export' | 'status' | 'log';
+  /** Variables of the groups `source` and `organizations` are read only by commands that ask UiPath. */
+  readonly group: 'source' | 'organizations' | 'database' | 'export' | 'status' | 'log';
   readonly kind: Kind;
   readonly default?: string;
   /** Shown in a problem's remedy where there is no default. */
@@ -113,6 +113,13 @@ export const variables = {
     example: '1.0',
     description: 'Sent as api-version; not sent when unset.',
   },
+  UIPATH_ORGANIZATIONS_FILE: {
+    group: 'organizations',
+    kind: text('the path of a file'),
+    description:
+      'Several organizations in one worker: path of a JSON list with an object for each, whose entries are named like the ' +
+      'variables here and replace them.',
+  },
   HTTP_TIMEOUT: {
     group: source,
     kind: duration('1ms', '24d'),
@@ -176,6 +183,12 @@ export const variables = {
     kind: integer(1, 64),
     default: '4',
     description: 'Requests under way at once, 1 to 64.',
+  },
+  EXPORT_PARALLEL_ORGANIZATIONS: {
+    group: 'export',
+    kind: integer(1, 64),
+    default: '4',
+    description: 'How many of several organizations a process exports at once, 1 to 64.',
   },
   EXPORT_LOOKBACK: {
     group: 'export',
@@ -250,6 +263,11 @@ export type Values = {
 };
 
 export const variableNames = Object.keys(variables) as VariableName[];
+
+/** Those of one organization, which an entry of the file below may give. */
+export const sourceNames = variableNames.filter((name) => variables[name].group === 'source');
+
+export const ORGANIZATIONS_FILE: VariableName = 'UIPATH_ORGANIZATIONS_FILE';
 
 /** The variable's row of the table, without its own type. */
 export function variableOf(name: VariableName): Variable {

@@ -1,19 +1,23 @@
-import {
-  type Environment,
-  type GivenTexts,
-  namesFor,
-  readGiven,
-  warnOfUnknown,
-} from './config-environment.ts';
-import { type Findings, problemWith, throwProblems } from './config-findings.ts';
+import { closest } from 'fastest-levenshtein';
+import { type Environment, type GivenTexts, readGiven, warnOfUnknown } from './config-environment.ts';
+import { type Findings, problemWith, quote, throwProblems } from './config-findings.ts';
+import { findDuplicates, mergeFindings, readOrganizations } from './config-organizations.ts';
 import { parseSource, type SourceConfig } from './config-source.ts';
-import { type Values, type VariableName, variableOf } from './config-variables.ts';
+import {
+  ORGANIZATIONS_FILE,
+  sourceNames,
+  type Values,
+  type VariableName,
+  variableNames,
+  variableOf,
+} from './config-variables.ts';
+import { ExportError } from './core/errors.ts';
 
 export { type Environment, loadEnvironment } from './config-environment.ts';
 export type { Credentials, SourceConfig } from './config-source.ts';
 
-/** What a command needs: the source as well as the database, or the database alone. */
-export type Needs = 'source' | 'database';
+/** What a command needs: all organizations, or one, as well as the database, or the database alone. */
+export type Needs = 'sources' | 'source' | 'database';
 
 /** For commands that never ask UiPath. No variable of the source was read for it. */
 export interface DatabaseConfig {
@@ -24,6 +28,7 @@ export interface DatabaseConfig {
     timezone: string;
     pageSize: number;
     concurrency: number;
+    parallelOrganizations: number;
     lookbackMs: number;
     recheck: { schedule: string; windowMs: number } | undefined;
     leaseMs: number;
@@ -35,41 +40,50 @@ export interface DatabaseConfig {
   logLevel: Values['LOG_LEVEL'];
 }
 
+/** For one organization. */
 export interface Config extends DatabaseConfig {
   source: SourceConfig;
 }
 
+/** For all of them, or the one that was chosen: one at least, each name once. */
+export interface SourcesConfig extends DatabaseConfig {
+  sources: readonly SourceConfig[];
+}
+
 interface ConfigFor {
+  sources: SourcesConfig;
   source: Config;
   database: DatabaseConfig;
 }
 
 /**
- * The deeply frozen configuration that `env` describes, and warnings for the log. Reads nothing but `env` and the
- * files its `NAME_FILE` variables name. Throws one `configuration` error with every problem; no secret is in it.
+ * The deeply frozen configuration that `env` describes, of all organizations or of the one chosen, and warnings for the log.
+ * Reads nothing but `env` and the files that it names. Throws one `configuration` error with every problem; no secret is in
+ * it.
  */
 export function parseConfig<N extends Needs>(
   env: Environment,
   needs: N,
+  { organization }: { organization?: string | undefined } = {},
 ): { config: ConfigFor[N]; warnings: string[] } {
   const findings: Findings = { problems: [], warnings: [] };
   warnOfUnknown(env, findings);
-  const names = namesFor(needs);
-  const given = readGiven(env, names, findings);
-  const values = parseValues(names, given, findings);
-  const source = needs === 'source' ? parseSource(given, values, findings) : undefined;
+  const shared = parseValues(env, sharedNames, findings);
+  const sources =
+    needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   throwProblems(findings);
-  const config = { ...(source && { source }), ...describeRest(values as Values) };
+  const chosen = organization === undefined ? sources : choose(sources, organization);
+  const rest = describeRest(shared.values as Values);
+  const config = { ...describeSources(needs, chosen), ...rest };
   return { config: freezeDeep(config) as ConfigFor[N], warnings: findings.warnings };
 }
 
 /** The literal values that must appear nowhere, each as it stands and as it is meant (URL-decoded). */
-export function secretsOf(config: DatabaseConfig | Config): string[] {
-  const secrets: string[] = [];
-  if ('source' in config) {
-    const { credentials } = config.source;
-    secrets.push(credentials.kind === 'client' ? credentials.clientSecret : credentials.accessToken);
-  }
+export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): string[] {
+  const sources = 'sources' in config ? config.sources : 'source' in config ? [config.source] : [];
+  const secrets = sources.map(({ credentials }) =>
+    credentials.kind === 'client' ? credentials.clientSecret : credentials.accessToken,
+  );
   if (config.database.kind === 'url') {
     const { password, searchParams } = new URL(config.database.url);
     secrets.push(password, decodeURIComponent(password), searchParams.get('password') ?? '');
@@ -77,7 +91,63 @@ export function secretsOf(config: DatabaseConfig | Config): string[] {
   return [...new Set(secrets)].filter((secret) => secret !== '');
 }
 
-function parseValues(names: readonly VariableName[], given: GivenTexts, findings: Findings): Partial<Values> {
+/** Throws `configuration`, with the nearest name, for one that is not among `known`. */
+export function assertKnown(organization: string, known: readonly string[]): void {
+  if (known.includes(organization)) return;
+  const asked = quote(organization);
+  if (known.length === 0)
+    throw new ExportError('configuration', `--organization: ${asked} is not known, nor is any other one.`);
+  const few = known.slice(0, MOST_NAMED).join(', ') + (known.length > MOST_NAMED ? ', …' : '');
+  throw new ExportError(
+    'configuration',
+    `--organization: ${asked} is not known. Did you mean ${closest(organization, known)}? There ${known.length === 1 ? 'is' : 'are'} ${few}.`,
+  );
+}
+
+const MOST_NAMED = 20;
+
+const sharedNames = variableNames.filter((name) => variableOf(name).group !== 'source');
+
+function parseSources(env: Environment, path: string | undefined, findings: Findings): SourceConfig[] {
+  const parsed = readOrganizations(env, path, findings).map(({ env: own, label }) => {
+    const ownFindings: Findings = { problems: [], warnings: [] };
+    const { given, values } = parseValues(own, sourceNames, ownFindings);
+    const source = parseSource(given, values, ownFindings);
+    return { label, source, organization: values.UIPATH_ORGANIZATION, findings: ownFindings };
+  });
+  mergeFindings(parsed, findings);
+  const named = parsed.flatMap(({ organization, label }) => (organization ? [{ organization, label }] : []));
+  findings.problems.push(...findDuplicates(named));
+  const unused = path === undefined ? '' : (env.UIPATH_ORGANIZATION?.trim() ?? '');
+  if (unused !== '' && !named.some(({ organization }) => organization === unused)) {
+    const sentence = `has no effect beside ${ORGANIZATIONS_FILE}, in which ${quote(unused)} is not.`;
+    findings.warnings.push(`UIPATH_ORGANIZATION ${sentence}`);
+  }
+  return parsed.flatMap(({ source }) => source ?? []);
+}
+
+function choose(sources: readonly SourceConfig[], organization: string): SourceConfig[] {
+  const known = sources.map((source) => source.organization);
+  if (sources.length > 0) assertKnown(organization, known);
+  return sources.filter((source) => source.organization === organization);
+}
+
+function describeSources(needs: Needs, sources: readonly SourceConfig[]): object {
+  if (needs === 'database') return {};
+  if (needs === 'sources') return { sources };
+  if (sources.length === 1) return { source: sources[0] };
+  throw new ExportError(
+    'configuration',
+    `Several organizations are configured: choose one with --organization.`,
+  );
+}
+
+function parseValues(
+  env: Environment,
+  names: readonly VariableName[],
+  findings: Findings,
+): { given: GivenTexts; values: Partial<Values> } {
+  const given = readGiven(env, names, findings);
   const values: Partial<Record<VariableName, unknown>> = {};
   for (const name of names) {
     const { kind, default: fallback } = variableOf(name);
@@ -88,7 +158,7 @@ function parseValues(names: readonly VariableName[], given: GivenTexts, findings
     if (parsed.success) values[name] = parsed.data;
     else findings.problems.push(problemWith(name, text));
   }
-  return values as Partial<Values>;
+  return { given, values: values as Partial<Values> };
 }
 
 function describeRest(values: Values): DatabaseConfig {
@@ -103,6 +173,7 @@ function describeRest(values: Values): DatabaseConfig {
       timezone: values.EXPORT_TIMEZONE,
       pageSize: values.EXPORT_PAGE_SIZE,
       concurrency: values.EXPORT_CONCURRENCY,
+      parallelOrganizations: values.EXPORT_PARALLEL_ORGANIZATIONS,
       lookbackMs: values.EXPORT_LOOKBACK,
       recheck:
         recheckSchedule === undefined

@@ -1,5 +1,6 @@
 /** One export: what `start`, `run` and `backfill` have in common. */
 import type { App } from './app.ts';
+import { ExportError, isInterrupted } from './core/errors.ts';
 import { exportEvents, type PageProgress } from './core/export.ts';
 import { nextFrontier, resumedFrontier } from './core/plan.ts';
 import { formatTicks } from './core/ticks.ts';
@@ -10,11 +11,10 @@ import {
   type UnfinishedBackfill,
 } from './postgres/plan.ts';
 import type { PostgresSession, RunKind } from './postgres/session.ts';
-import type { UnstoredEnd } from './postgres/store.ts';
-import { type Run, type RunSummary, withRun } from './run.ts';
+import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
-export interface RunRequest {
+export interface RunRequest extends RunConditions {
   kind: RunKind;
   signal: AbortSignal;
   /** The half-open range of a backfill, in ticks; none means all. */
@@ -23,8 +23,6 @@ export interface RunRequest {
   /** A backfill of the same range that did not end is begun anew, not gone on with. */
   shouldRestart?: boolean;
   onPage?: ((progress: PageProgress) => void) | undefined;
-  /** As `withRun` has it. */
-  unstoredEnds?: UnstoredEnd[] | undefined;
 }
 
 /** An offset is guessed so many rows too early: rows that are no events are not counted, and a few must cost no request. */
@@ -59,7 +57,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
       log.info({ from: formatTicks(start.frontier!) }, `going on with backfill ${unfinished.runId}`);
     session.movesWatermark = start.reachesOn;
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-    await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+    const exporting = endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
       exportEvents(app.source, session, counters, {
         ...start,
         ...watchers,
@@ -74,8 +72,11 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
         },
       }),
     );
+    await exporting.catch((error) => {
+      throw isInterrupted(error) ? (reasonToStop(request.signal) ?? error) : error;
+    });
   };
-  return withRun(app, request.kind, work, request.unstoredEnds);
+  return withRun(app, request.kind, work, request);
 }
 
 async function planStart(
@@ -100,6 +101,11 @@ async function planStart(
   const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
   const stored = await countBetween(app.pool, organization, { from: frontier, to: undefined });
   return { frontier, skip: watermark.skip - stored - GUESS_MARGIN, reachesOn: true };
+}
+
+/** Why the run was asked to stop, where that was not a signal of the operating system. */
+function reasonToStop({ aborted, reason }: AbortSignal): ExportError | undefined {
+  return aborted && reason instanceof ExportError ? reason : undefined;
 }
 
 function describePage({ skip, rows, totalCount, taken, frontier, result, requestMs }: PageProgress) {

@@ -31,6 +31,7 @@ const EXIT_CODES: Record<ErrorCode, number> = {
   'database-away': 75,
   database: 1,
   locked: 75,
+  superseded: 75,
   stalled: 75,
   differences: 3,
   fenced: 75,

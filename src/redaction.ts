@@ -2,7 +2,7 @@ const mark = '[redacted]';
 /** Below this length a value guards nothing, and replacing it would shred every text. */
 const minSecretLength = 4;
 /** A token, the one before, and what a test may add. */
-const mostPassing = 4;
+const fewPassing = 4;
 
 /** What looks like a secret wherever it comes from; the token of a client is not known in advance. */
 const suspects: readonly [RegExp, string][] = [
@@ -19,8 +19,8 @@ const suspects: readonly [RegExp, string][] = [
 export interface Redactor {
   (text: string): string;
   /**
-   * From here on this value is taken out too, for example a token just received. Only the newest few such values are
-   * kept: a token is renewed for as long as the program runs.
+   * From here on this value is taken out too, for example a token just received. Only the newest few such values, `mostPassing`,
+   * are kept: a token is renewed for as long as the program runs.
    */
   add(secret: string): void;
 }
@@ -29,7 +29,10 @@ export interface Redactor {
  * Replaces each of `secrets` of at least four characters, also where it stands JSON-escaped, URL-encoded or inside
  * base64, and whatever looks like a bearer token or a password in a URL.
  */
-export function createRedactor(secrets: Iterable<string> = []): Redactor {
+export function createRedactor(
+  secrets: Iterable<string> = [],
+  { mostPassing = fewPassing }: { mostPassing?: number } = {},
+): Redactor {
   const lasting = [...secrets].flatMap(formsOf);
   let passing: string[][] = [];
   let pattern = compile(lasting);

@@ -27,24 +27,30 @@ export interface Run {
   watchers: Required<Pick<ExportOptions, 'onRejected' | 'onWarning'>>;
 }
 
+export interface RunConditions {
+  /** How the process's earlier runs ended: this one stores it, and adds its own where the database is away at its end. */
+  unstoredEnds?: UnstoredEnd[] | undefined;
+  /** Throws `superseded`, as `openSession` does. */
+  unlessDoneWithinMs?: number | undefined;
+}
+
 /**
  * Does `work` with the organization's lock and stores how it ended. Throws what ended it, or `locked` when another worker
- * has the organization; what was committed by then stays. `unstoredEnds` are of the process's earlier runs: this one stores
- * them, and adds its own where the database is away at its end.
+ * has the organization; what was committed by then stays.
  */
 export async function withRun(
   app: App,
   kind: RunKind,
   work: (run: Run) => Promise<void>,
-  unstoredEnds: UnstoredEnd[] = [],
+  { unstoredEnds = [], unlessDoneWithinMs }: RunConditions = {},
 ): Promise<RunSummary> {
   const { organization } = app.config.source;
   const startedAt = performance.now();
   const { leaseMs, isSynchronous } = app.config.export;
-  const options = { organization, kind, leaseMs, isSynchronous, unstoredEnds };
+  const options = { organization, kind, leaseMs, isSynchronous, unstoredEnds, unlessDoneWithinMs };
   const session = await openSession(app.pool, options);
   unstoredEnds.length = 0;
-  const log = app.log.child({ organization, run: session.runId });
+  const log = app.log.child({ run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {

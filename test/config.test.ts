@@ -76,6 +76,7 @@ describe('a configuration', () => {
           timezone: 'UTC',
           pageSize: 1000,
           concurrency: 4,
+          parallelOrganizations: 4,
           lookbackMs: 3_600_000,
           recheck: { schedule: '17 3 * * *', windowMs: 172_800_000 },
           leaseMs: 60_000,

@@ -210,6 +210,13 @@ describe('a known secret', () => {
     expect(fields()).toMatchObject([{ msg: 'got [redacted]' }]);
   });
 
+  test('learned later is redacted until as many newer ones as are kept have come', () => {
+    const redactor = createRedactor([], { mostPassing: 6 });
+    const tokens = Array.from({ length: 7 }, (_, i) => `token-number-${i}`);
+    for (const token of tokens) redactor.add(token);
+    expect(tokens.map(redactor)).toEqual([tokens[0], ...Array(6).fill('[redacted]')]);
+  });
+
   test('of fewer than four characters does not shred the text', () => {
     expect(createRedactor(['', 'a'])('a cat sat')).toBe('a cat sat');
   });

@@ -26,9 +26,11 @@ afterEach(async () => {
 });
 
 function employ(scene: Pick<Scene, 'app'>, retryWaits?: { firstMs: number; longestMs: number }) {
-  const health = createHealth();
+  const health = createHealth([scene.app.config.source.organization]);
   health.databaseReady();
-  worker = createWorker(scene.app, { health, metrics: createMetrics() }, stopping.signal, retryWaits);
+  worker = createWorker(scene.app, { health, metrics: createMetrics() }, stopping.signal, {
+    ...(retryWaits && { retryWaits }),
+  });
   return { worker, health };
 }
 
@@ -80,7 +82,7 @@ test('a run that failed is tried again after waits that double up to the longest
   expect(unreadyReasons(health.read())).toEqual([expect.stringMatching(/^last run: .*HTTP 503/)]);
 
   scene.simulator.set({ faults: [] });
-  await until(() => health.read().lastRun?.outcome === 'succeeded');
+  await until(() => health.read().organizations[0]!.lastRun?.outcome === 'succeeded');
   expect((await scene.runs())[0]).toMatchObject({ outcome: 'succeeded' });
   expect(unreadyReasons(health.read())).toEqual([]);
   const [ended, waited] = [(await scene.runs()).length, waits().length];
@@ -119,10 +121,10 @@ test('a lock that the server keeps for a connection that was lost is not taken f
     await someStored(scene);
     proxy.hang();
     scene.simulator.set({ latencyMs: 0 });
-    await until(() => health.read().lastRun?.outcome === 'failed');
+    await until(() => health.read().organizations[0]!.lastRun?.outcome === 'failed');
     await proxy.start();
     const reason = /keeps the lock of run \d+, whose connection this worker lost, for at most 5 s/;
-    await until(() => reason.test(health.read().lastRun?.error ?? ''));
+    await until(() => reason.test(health.read().organizations[0]!.lastRun?.error ?? ''));
     expect(unreadyReasons(health.read())).toEqual([expect.stringMatching(reason)]);
     const runs = await endedRuns(scene, 2);
     expect(runs.map(({ outcome }) => outcome)).toEqual(['failed', 'succeeded']);

@@ -4,6 +4,8 @@ import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
+import type { RunSummary } from '../run.ts';
+import { forEachOrganization } from './each-organization.ts';
 import { withHelp } from './help.ts';
 import { tellNext } from './next.ts';
 import {
@@ -12,11 +14,12 @@ import {
   type RangeOptions,
   withEnvFile,
   withJson,
+  withOrganization,
   withRange,
 } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
-import { describeSummary } from './run.ts';
+import { tellerFor } from './run.ts';
 
 interface BackfillOptions extends CommonOptions, RangeOptions {
   restart?: boolean;
@@ -38,25 +41,38 @@ export function backfillCommand(context: CommandContext): Command {
     .description('read the whole list, or a range of it, again; goes on where an earlier call stopped')
     .option('--restart', 'begin anew, even where an earlier call stopped half-way');
   withHelp(command, HELP);
-  return withJson(withEnvFile(withRange(command))).action(async (options: BackfillOptions) => {
-    const { envFile } = options;
-    await withApp(quietlyForPeople(context, envFile), { envFile, needs: 'source' }, (app) =>
-      backfill(app, context, options),
-    );
-    if (!options.json) tellNext(context, 'verify', options);
-  });
+  return withJson(withOrganization(withEnvFile(withRange(command)))).action(
+    async (options: BackfillOptions) => {
+      assertRange(options);
+      const { envFile, organization } = options;
+      const quiet = quietlyForPeople(context, envFile);
+      await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
+        await migrate(app.pool);
+        const tell = tellerFor(app, context, options);
+        // One after another: each is as fast as the machine lets it be.
+        await forEachOrganization(app.organizations, { atOnce: 1, onFailure: tell.failed }, async (each) => {
+          const title =
+            app.organizations.length > 1 ? `Backfill ${each.config.source.organization}` : 'Backfill';
+          tell.done(each, await backfill(each, context, { ...options, title }));
+        });
+      });
+      if (!options.json) tellNext(context, 'verify', options);
+    },
+  );
 }
 
-/** Exported for the demo, which shows the same bar. */
-export async function backfill(app: App, context: CommandContext, options: BackfillOptions): Promise<void> {
+/** Exported for the demo, which shows the same bar. The tables must be there. */
+export async function backfill(
+  app: App,
+  context: CommandContext,
+  options: BackfillOptions & { title: string },
+): Promise<RunSummary> {
   const { from, to } = options;
-  assertRange(options);
-  await migrate(app.pool);
   const end =
     to === undefined
       ? undefined
       : await locate(app.source, to, { meter: newCounters(), signal: context.signal });
-  const progress = createProgress(app.log, 'Backfill');
+  const progress = createProgress(app.log, options.title);
   const measure = createMeasure(end?.skip);
   try {
     const summary = await runExport(app, {
@@ -68,7 +84,7 @@ export async function backfill(app: App, context: CommandContext, options: Backf
       onPage: (page) => progress.update(...measure(page)),
     });
     progress.finish();
-    context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));
+    return summary;
   } finally {
     progress.stop();
   }

@@ -1,6 +1,12 @@
 import { Command } from 'commander';
 import type { CommandContext } from '../app.ts';
-import { type Config, type Environment, parseConfig, secretsOf } from '../config.ts';
+import {
+  type Environment,
+  parseConfig,
+  type SourceConfig,
+  type SourcesConfig,
+  secretsOf,
+} from '../config.ts';
 import { ExportError } from '../core/errors.ts';
 import { createLog } from '../log.ts';
 import { createRedactor } from '../redaction.ts';
@@ -9,7 +15,7 @@ import { checkSource, type SourceToCheck } from './check-source.ts';
 import { type Check, type Checklist, createChecklist, gravestFailure, ok, warning } from './checklist.ts';
 import { withHelp } from './help.ts';
 import { commandLine } from './next.ts';
-import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { quietly } from './quietly.ts';
 import { type Colours, coloursFor, hang, pad, printable } from './terminal.ts';
 
@@ -27,7 +33,9 @@ export function checkCommand(context: CommandContext): Command {
     'try configuration, database, token, scope, path and sort order, one line each',
   );
   withHelp(command, HELP);
-  return withJson(withEnvFile(command)).action((options: CommonOptions) => runCheck(context, options));
+  return withJson(withOrganization(withEnvFile(command))).action((options: CommonOptions) =>
+    runCheck(context, options),
+  );
 }
 
 /** Throws the gravest failure's code once everything was tried and told. */
@@ -53,27 +61,41 @@ async function runCheck(context: CommandContext, options: CommonOptions): Promis
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   throw new ExportError(
     gravest.code,
-    `${failed.length} of ${checks.length} checks failed: ${failed.map(({ name }) => name).join(', ')}.`,
+    `${failed.length} of ${checks.length} checks failed: ${failed.map(nameCheck).join(', ')}.`,
   );
 }
 
 async function tryEverything(
   checklist: Checklist,
   context: CommandContext,
-  { envFile }: CommonOptions,
+  { envFile, organization }: CommonOptions,
 ): Promise<void> {
   let quiet: CommandContext | undefined;
-  let config: Config | undefined;
+  let config: SourcesConfig | undefined;
   await checklist.try('configuration', [], async () => {
     quiet = quietly(context, envFile, 'error');
-    const parsed = parseConfig(quiet.environment, 'source');
+    const parsed = parseConfig(quiet.environment, 'sources', { organization });
     config = parsed.config;
-    const found = `organization ${config.source.organization}, list ${config.source.auditUrl}`;
+    const found = describeSources(config.sources);
     return parsed.warnings.length === 0 ? ok(found) : warning([found, ...parsed.warnings].join('\n'));
   });
   const canOpen = quiet && isDatabaseInOrder(quiet.environment);
   await checkDatabase(checklist, canOpen ? quiet : undefined, envFile);
-  await checkSource(checklist, config && describeSource(config, quiet!));
+  if (!config) return checkSource(checklist, undefined);
+  const { sources } = config;
+  for (const source of sources) {
+    const own = sources.length === 1 ? checklist : checklist.of(source.organization);
+    await checkSource(own, sourceToCheck(config, source, quiet!));
+  }
+}
+
+function describeSources(sources: readonly SourceConfig[]): string {
+  const [first, ...rest] = sources;
+  if (rest.length === 0) return `organization ${first!.organization}, list ${first!.auditUrl}`;
+  return [
+    `${sources.length} organizations:`,
+    ...sources.map(({ organization, auditUrl }) => `${organization}, list ${auditUrl}`),
+  ].join('\n');
 }
 
 /** What the database needs may be in order although the variables of the source are not. */
@@ -86,10 +108,14 @@ function isDatabaseInOrder(environment: Environment): boolean {
   }
 }
 
-function describeSource(config: Config, { environment, signal }: CommandContext): SourceToCheck {
+function sourceToCheck(
+  config: SourcesConfig,
+  source: SourceConfig,
+  { environment, signal }: CommandContext,
+): SourceToCheck {
   const redactor = createRedactor(secretsOf(config));
   const log = createLog({ level: config.logLevel, redactor });
-  return { config: config.source, environment, log, redactor, signal };
+  return { config: source, environment, log, redactor, signal };
 }
 
 const OUTCOMES = {
@@ -99,10 +125,15 @@ const OUTCOMES = {
   skipped: { mark: '-', colour: 'dim' },
 } as const;
 
-function describeCheck({ name, outcome, found }: Check, colours: Colours): string[] {
+function describeCheck({ name, organization, outcome, found }: Check, colours: Colours): string[] {
   const { mark, colour } = OUTCOMES[outcome];
   const shown = outcome === 'skipped' ? colours.dim(found) : printable(found);
-  return hang(`${colours[colour](mark)} ${pad(name, NAME_WIDTH)}  `, shown);
+  const subject = organization === undefined ? '' : `${printable(organization)}: `;
+  return hang(`${colours[colour](mark)} ${pad(name, NAME_WIDTH)}  `, `${subject}${shown}`);
+}
+
+function nameCheck({ name, organization }: Check): string {
+  return organization === undefined ? name : `${name} of ${organization}`;
 }
 
 /** Sentences, and commands with what they do; not made to fit a terminal yet. */
@@ -112,7 +143,8 @@ function nextSteps(
   options: CommonOptions,
 ): [text: string, explanation?: string][] {
   const type = (name: string) => `  ${commandLine(name, options, environment)}`;
-  const [first, ...others] = checks.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name);
+  const failed = checks.filter(({ outcome }) => outcome === 'failed');
+  const [first, ...others] = failed.map(nameCheck);
   if (first !== undefined) {
     const then = others.length === 0 ? '' : `, then ${others.join(' and ')}`;
     return [[`Mend ${first} first${then}: the lines above say how. Then try again:`], [type('check')]];

@@ -6,7 +6,7 @@ export interface Finding {
   found: string;
 }
 
-export type Check = { name: string } & (
+export type Check = { name: string; organization?: string } & (
   | Finding
   | { outcome: 'skipped'; found: string }
   | { outcome: 'failed'; found: string; code: ErrorCode }
@@ -17,18 +17,29 @@ export interface Checklist {
   readonly checks: readonly Check[];
   /** `needs` names earlier checks. Throws `interrupted`, and whatever is no `ExportError`. */
   try(name: string, needs: readonly string[], work: () => Promise<Finding>): Promise<void>;
+  /** The same list, for checks of one organization of several: what they need is its own, or everybody's. */
+  of(organization: string): Checklist;
 }
 
 export function createChecklist(onCheck: (check: Check) => void): Checklist {
-  const checks: Check[] = [];
+  return extendChecklist([], onCheck, undefined);
+}
+
+function extendChecklist(
+  checks: Check[],
+  onCheck: (check: Check) => void,
+  organization: string | undefined,
+): Checklist {
   const add = (check: Check) => {
-    checks.push(check);
-    onCheck(check);
+    const named = organization === undefined ? check : { ...check, organization };
+    checks.push(named);
+    onCheck(named);
   };
   return {
     checks,
     async try(name, needs, work) {
-      const lacking = needs.filter((need) => !passed(checks, need));
+      const known = checks.filter((check) => [undefined, organization].includes(check.organization));
+      const lacking = needs.filter((need) => !passed(known, need));
       if (lacking.length > 0) {
         add({ name, outcome: 'skipped', found: `not tried: needs ${lacking.join(' and ')}` });
         return;
@@ -40,6 +51,7 @@ export function createChecklist(onCheck: (check: Check) => void): Checklist {
         add({ name, outcome: 'failed', found: error.message, code: error.code });
       }
     },
+    of: (named) => extendChecklist(checks, onCheck, named),
   };
 }
 

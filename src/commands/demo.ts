@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
 import { runExport } from '../export-run.ts';
+import { migrate } from '../postgres/migrate.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
 import { formatNumber } from '../status/words.ts';
 import { backfill } from './backfill.ts';
@@ -69,7 +70,8 @@ async function tour(context: CommandContext, simulator: Simulator, options: Demo
   await withDemoApp(context, simulator, options, {}, async (app) => {
     // Each tour begins with an empty database; the directory is the demo's alone.
     await app.pool.query('drop schema if exists audit, bi cascade');
-    await backfill(app, context, { restart: true });
+    await migrate(app.pool);
+    out(describeSummary(await backfill(app, context, { restart: true, title: 'Backfill' })));
   });
 
   out(

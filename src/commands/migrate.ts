@@ -7,7 +7,10 @@ import { type CommonOptions, withEnvFile, withJson } from './options.ts';
 import { quietlyForPeople } from './quietly.ts';
 
 const HELP = {
-  notes: ['start, run and backfill do this by themselves. Several processes may do it at once.'],
+  notes: [
+    'start, run and backfill do this by themselves. Several processes may do it at once. All organizations share the ' +
+      'tables, so there is no --organization here.',
+  ],
   examples: ['uipath-audit-export migrate', 'uipath-audit-export migrate --dry-run --json'],
 };
 

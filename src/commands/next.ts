@@ -3,17 +3,23 @@ import type { Environment } from '../config.ts';
 import type { CommonOptions } from './options.ts';
 import { coloursFor } from './terminal.ts';
 
-/** A command to type next, so that it runs as this process does: by npx or not, and with the same file of variables. */
+type Scope = Pick<CommonOptions, 'envFile' | 'organization'>;
+
+/**
+ * A command to type next, so that it runs as this process does: by npx or not, with the same file of variables and the same
+ * organization.
+ */
 export function commandLine(
   name: string,
-  { envFile }: Pick<CommonOptions, 'envFile'>,
+  { envFile, organization }: Scope,
   environment: Environment,
 ): string {
   const file = envFile === undefined ? '' : ` --env-file ${shellQuote(envFile)}`;
+  const one = organization === undefined ? '' : ` --organization ${shellQuote(organization)}`;
   const npx = calledBy(environment);
   // Without the dashes Node 20 takes the option for its own.
   const dashes = npx === '' || file === '' ? '' : '-- ';
-  return `${npx}${dashes}uipath-audit-export ${name}${file}`;
+  return `${npx}${dashes}uipath-audit-export ${name}${file}${one}`;
 }
 
 /** What stands before the program's name on the command line that started this process. */
@@ -22,11 +28,7 @@ export function calledBy({ npm_command: command }: Environment): string {
 }
 
 /** Tells a person which command comes next. Nothing where nobody looks on: a result in a pipe or a mail is only that. */
-export function tellNext(
-  { environment, out }: CommandContext,
-  name: string,
-  options: Pick<CommonOptions, 'envFile'>,
-): void {
+export function tellNext({ environment, out }: CommandContext, name: string, options: Scope): void {
   if (!process.stdout.isTTY) return;
   out(coloursFor(environment).dim(`Next: ${commandLine(name, options, environment)}`));
 }

@@ -5,11 +5,17 @@ import { parseTicks } from '../core/ticks.ts';
 export interface CommonOptions {
   envFile?: string;
   json?: boolean;
+  organization?: string;
 }
 
 /** What every command takes. */
 export function withEnvFile(command: Command): Command {
   return command.option('--env-file <path>', 'read variables from this file instead of .env');
+}
+
+/** What every command takes that asks one organization or several. */
+export function withOrganization(command: Command): Command {
+  return command.option('--organization <name>', 'this one only, of several');
 }
 
 export function withJson(command: Command): Command {

@@ -1,12 +1,13 @@
 import { Command } from 'commander';
-import { type CommandContext, withApp } from '../app.ts';
+import { type App, type CommandContext, type OrganizationsApp, withApp } from '../app.ts';
 import { runExport } from '../export-run.ts';
 import { migrate } from '../postgres/migrate.ts';
 import type { RunSummary } from '../run.ts';
 import { count, describeDuration, formatNumber } from '../status/words.ts';
+import { type Failure, forEachOrganization } from './each-organization.ts';
 import { withHelp } from './help.ts';
 import { tellNext } from './next.ts';
-import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
 import { hang, printable } from './terminal.ts';
@@ -18,28 +19,61 @@ const HELP = {
 export function runCommand(context: CommandContext): Command {
   const command = new Command('run').description('export once from the watermark, then exit');
   withHelp(command, HELP);
-  return withJson(withEnvFile(command)).action(async (options: CommonOptions) => {
-    const { envFile } = options;
+  return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
+    const { envFile, organization } = options;
     const quiet = quietlyForPeople(context, envFile);
-    await withApp(quiet, { envFile, needs: 'source' }, async (app) => {
+    await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
       await migrate(app.pool);
-      const progress = createProgress(app.log, 'Export');
-      const measure = createMeasure(undefined);
-      let summary: RunSummary;
-      try {
-        summary = await runExport(app, {
-          kind: 'run',
-          signal: context.signal,
-          onPage: (page) => progress.update(...measure(page)),
-        });
-        progress.finish();
-      } finally {
-        progress.stop();
-      }
-      context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));
+      const tell = tellerFor(app, context, options);
+      const atOnce = app.config.export.parallelOrganizations;
+      const exportOnce = app.organizations.length === 1 ? runWithProgress : runPlainly;
+      await forEachOrganization(app.organizations, { atOnce, onFailure: tell.failed }, async (each) => {
+        tell.done(each, await exportOnce(each, context));
+      });
     });
     if (!options.json) tellNext(context, 'status', options);
   });
+}
+
+function runPlainly(app: App, { signal }: CommandContext): Promise<RunSummary> {
+  return runExport(app, { kind: 'run', signal });
+}
+
+/** Bars of several at once would write over each other. */
+async function runWithProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
+  const progress = createProgress(app.log, 'Export');
+  const measure = createMeasure(undefined);
+  try {
+    const summary = await runExport(app, {
+      kind: 'run',
+      signal,
+      onPage: (page) => progress.update(...measure(page)),
+    });
+    progress.finish();
+    return summary;
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Writes how each run ended: a line, which names the organization where there are several; or one of JSON. */
+export function tellerFor(
+  { organizations }: OrganizationsApp,
+  { out }: CommandContext,
+  { json }: CommonOptions,
+): { done(app: App, summary: RunSummary): void; failed(failure: Failure): void } {
+  const isOne = organizations.length === 1;
+  return {
+    done({ config }, summary) {
+      const { organization } = config.source;
+      if (json) out(JSON.stringify({ organization, ...summary }));
+      else out(`${isOne ? '' : `${organization}: `}${describeSummary(summary)}`);
+    },
+    // For people the error at the end says it.
+    failed({ organization, error }) {
+      if (json) out(JSON.stringify({ organization, error: error.message, code: error.code }));
+    },
+  };
 }
 
 /** A sentence for a person, and the warnings. */

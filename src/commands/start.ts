@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { type App, type CommandContext, withApp } from '../app.ts';
+import { type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
 import { migrate } from '../postgres/migrate.ts';
 import { readStatus } from '../postgres/status.ts';
@@ -8,9 +8,9 @@ import { createSchedule, type Schedule, type ScheduleEntry } from '../schedule.t
 import { createHealth, type Health } from '../status/health.ts';
 import { createMetrics } from '../status/metrics.ts';
 import { createStatusServer } from '../status/server.ts';
-import { createWorker, type Worker } from '../worker.ts';
+import { createWorkers, type Worker } from '../worker.ts';
 import { withHelp } from './help.ts';
-import { type CommonOptions, withEnvFile } from './options.ts';
+import { type CommonOptions, withEnvFile, withOrganization } from './options.ts';
 import { aborted } from './signal.ts';
 
 const FIRST_WAIT_MS = 1_000;
@@ -31,16 +31,16 @@ export function startCommand(context: CommandContext): Command {
     'migrate, export once, then on the schedule; serves health, metrics and a status page',
   );
   withHelp(command, HELP);
-  return withEnvFile(command).action(async (options: CommonOptions) => {
-    await withApp(context, { envFile: options.envFile, needs: 'source' }, (app) =>
-      start(app, context.signal),
-    );
+  return withOrganization(withEnvFile(command)).action(async (options: CommonOptions) => {
+    const { envFile, organization } = options;
+    await withApp(context, { envFile, organization, needs: 'sources' }, (app) => start(app, context.signal));
   });
 }
 
-async function start(app: App, signal: AbortSignal): Promise<void> {
+async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> {
   const { config, log } = app;
-  const health = createHealth();
+  const names = config.sources.map(({ organization }) => organization);
+  const health = createHealth(names);
   const metrics = createMetrics();
   let schedule: Schedule | undefined;
   const server = config.status
@@ -49,17 +49,21 @@ async function start(app: App, signal: AbortSignal): Promise<void> {
         health,
         metrics,
         log,
-        readStatus: () => readStatus(app.pool, config.source.organization),
+        readStatus: () => readStatus(app.pool, names),
         nextRunAt: () => schedule?.nextRunAt(),
       })
     : undefined;
   if (server) log.info(`status page, /healthz, /readyz and /metrics at ${server.url}`);
   try {
     await prepareDatabase(app, health, signal);
-    const worker = createWorker(app, { health, metrics }, signal);
+    const worker = createWorkers(app.organizations, { health, metrics }, signal);
     schedule = createSchedule(entriesOf(app, worker), { timezone: config.export.timezone, log });
     log.info(
-      { schedule: config.export.schedule, timezone: config.export.timezone },
+      {
+        schedule: config.export.schedule,
+        timezone: config.export.timezone,
+        ...(names.length > 1 && { organizations: names.length }),
+      },
       'scheduled; exporting once now',
     );
     worker.trigger('run');
@@ -72,7 +76,7 @@ async function start(app: App, signal: AbortSignal): Promise<void> {
   }
 }
 
-function entriesOf({ config }: App, worker: Worker): ScheduleEntry[] {
+function entriesOf({ config }: DatabaseApp, worker: Worker): ScheduleEntry[] {
   const { schedule, recheck } = config.export;
   const entries: ScheduleEntry[] = [{ expression: schedule, run: () => worker.trigger('run') }];
   if (recheck) entries.push({ expression: recheck.schedule, run: () => worker.trigger('recheck') });
@@ -80,7 +84,7 @@ function entriesOf({ config }: App, worker: Worker): ScheduleEntry[] {
 }
 
 /** Migrates, waiting for a database that is away. Throws what waiting cannot mend. */
-async function prepareDatabase(app: App, health: Health, signal: AbortSignal): Promise<void> {
+async function prepareDatabase(app: DatabaseApp, health: Health, signal: AbortSignal): Promise<void> {
   for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
     try {
       const applied = await migrate(app.pool);

@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
-import { readStatus } from '../postgres/status.ts';
+import { assertKnown } from '../config.ts';
+import { readOrganizationNames, readStatus } from '../postgres/status.ts';
 import { withHelp } from './help.ts';
-import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { quietly } from './quietly.ts';
 import { describeStatus } from './status-report.ts';
 import { coloursFor } from './terminal.ts';
@@ -19,10 +20,12 @@ export function statusCommand(context: CommandContext): Command {
     'show how complete and current the copy is, and the last runs',
   );
   withHelp(command, HELP);
-  return withJson(withEnvFile(command)).action(async (options: CommonOptions) => {
-    const { envFile } = options;
+  return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
+    const { envFile, organization } = options;
     await withApp(quietly(context, envFile, 'warn'), { envFile, needs: 'database' }, async ({ pool }) => {
-      const report = await readStatus(pool);
+      const report = await readStatus(pool, organization === undefined ? undefined : [organization]);
+      if (organization !== undefined && report.organizations.length === 0)
+        assertKnown(organization, await readOrganizationNames(pool));
       if (options.json) context.out(JSON.stringify(report, bigintsAsText));
       else for (const line of describeStatus(report, coloursFor(context.environment))) context.out(line);
     });

@@ -1,12 +1,15 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
+import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
+import { assertKnown } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
 import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readMigrations } from '../postgres/migrate.ts';
+import { readOrganizationNames } from '../postgres/status.ts';
 import { type LedgerReport, type NotedEntry, verifyLedgers } from '../verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../verify-source.ts';
+import { forEachOrganization } from './each-organization.ts';
 import { withHelp } from './help.ts';
 import {
   assertRange,
@@ -14,6 +17,7 @@ import {
   type RangeOptions,
   withEnvFile,
   withJson,
+  withOrganization,
   withRange,
 } from './options.ts';
 import { createMeasure, createProgress } from './progress.ts';
@@ -49,63 +53,104 @@ export function verifyCommand(context: CommandContext): Command {
     .option('--offline', 'ask no source: only the ledger and the ids of the rows')
     .option('--expect <entry>', 'the ledger must still hold this entry, as noted elsewhere', parseNoted);
   withHelp(command, HELP);
-  return withJson(withEnvFile(withRange(command))).action(async (options: VerifyOptions) => {
-    assertRange(options);
-    if (options.offline && options.repair) {
-      throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
-    }
-    const verification = options.offline
-      ? await verifyOffline(context, options)
-      : await verifyOnline(context, options);
-    print(context, options, verification);
-  });
+  return withJson(withOrganization(withEnvFile(withRange(command)))).action(
+    async (options: VerifyOptions) => {
+      assertRange(options);
+      if (options.offline && options.repair) {
+        throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
+      }
+      if (options.offline) await verifyOffline(context, options);
+      else await verifyOnline(context, options);
+    },
+  );
 }
 
-async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<Verification[]> {
-  const { from, to, envFile } = options;
-  const { signal } = context;
-  return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'source' }, async (app) => {
-    await assertMigrated(app);
-    const { organization } = app.config.source;
-    if (options.expect && options.expect.organization !== organization) {
-      throw new ExportError(
-        'configuration',
-        `--expect names an entry of ${options.expect.organization}, and UIPATH_ORGANIZATION is ${organization}.`,
-      );
-    }
-    const end = to === undefined ? undefined : await locate(app.source, to, { meter: newCounters(), signal });
-    const progress = createProgress(app.log, 'Verify source');
-    const measure = createMeasure(end?.skip);
-    let source: SourceReport;
-    try {
-      source = await verifyAgainstSource(app, {
-        from,
-        to,
-        signal,
-        shouldRepair: options.repair === true,
-        onPage: (page) => progress.update(...measure(page)),
-      });
-      progress.finish();
-    } finally {
-      progress.stop();
-    }
-    const [ledger] = await verifyLedgerOf(app, { ...options, organization, signal });
-    return [{ organization, source, ledger: ledger! }];
-  });
+async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<void> {
+  const { envFile, organization } = options;
+  return withApp(
+    quietlyForPeople(context, envFile),
+    { envFile, organization, needs: 'sources' },
+    async (app) => {
+      await assertMigrated(app);
+      assertExpected(app, options);
+      const verifications: Verification[] = [];
+      const isOneOfSeveral = app.organizations.length > 1;
+      try {
+        await forEachOrganization(app.organizations, { atOnce: 1 }, async (each) => {
+          const verification = await verifyOne(each, context, options, isOneOfSeveral);
+          verifications.push(verification);
+          throwDifferences([verification], options);
+        });
+      } finally {
+        if (verifications.length > 0) print(context, options, verifications);
+      }
+    },
+  );
 }
 
-async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<Verification[]> {
-  const { envFile } = options;
+function assertExpected(app: OrganizationsApp, { expect }: VerifyOptions): void {
+  const names = app.config.sources.map(({ organization }) => organization);
+  if (!expect || names.includes(expect.organization)) return;
+  throw new ExportError(
+    'configuration',
+    `--expect names an entry of ${expect.organization}, and ${
+      names.length === 1 ? `UIPATH_ORGANIZATION is ${names[0]}` : `the organizations are ${names.join(', ')}`
+    }.`,
+  );
+}
+
+async function verifyOne(
+  app: App,
+  { signal }: CommandContext,
+  options: VerifyOptions,
+  isOneOfSeveral: boolean,
+): Promise<Verification> {
+  const { from, to, expect } = options;
+  const { organization } = app.config.source;
+  const end = to === undefined ? undefined : await locate(app.source, to, { meter: newCounters(), signal });
+  const progress = createProgress(
+    app.log,
+    isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source',
+  );
+  const measure = createMeasure(end?.skip);
+  let source: SourceReport;
+  try {
+    source = await verifyAgainstSource(app, {
+      from,
+      to,
+      signal,
+      shouldRepair: options.repair === true,
+      onPage: (page) => progress.update(...measure(page)),
+    });
+    progress.finish();
+  } finally {
+    progress.stop();
+  }
+  const own = { ...options, organization, signal };
+  if (expect?.organization !== organization) delete own.expect;
+  const [ledger] = await verifyLedgerOf(app, own);
+  return { organization, source, ledger: ledger! };
+}
+
+async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
+  const { envFile, organization } = options;
   return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'database' }, async (app) => {
     await assertMigrated(app);
+    if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const reports = await verifyLedgerOf(app, { ...options, signal: context.signal });
-    return reports.map((ledger) => ({ organization: ledger.organization, source: null, ledger }));
+    const verifications = reports.map((ledger) => ({
+      organization: ledger.organization,
+      source: null,
+      ledger,
+    }));
+    print(context, options, verifications);
+    throwDifferences(verifications, options);
   });
 }
 
 async function verifyLedgerOf(
   app: DatabaseApp,
-  { organization, from, to, expect, signal }: VerifyOptions & { organization?: string; signal: AbortSignal },
+  { organization, from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
 ): Promise<LedgerReport[]> {
   const progress = createProgress(app.log, 'Verify ledger');
   try {
@@ -141,6 +186,9 @@ function print(context: CommandContext, options: VerifyOptions, verifications: V
     const colours = coloursFor(context.environment);
     for (const line of describeVerification(verifications, colours)) context.out(line);
   }
+}
+
+function throwDifferences(verifications: Verification[], options: VerifyOptions): void {
   const left = verifications.filter((verification) => countFaults(verification) > 0);
   if (left.length === 0) return;
   const names = left.map(({ organization }) => organization).join(', ');

@@ -12,6 +12,8 @@ export type ErrorCode =
   | 'database'
   /** Another worker exports this organization. */
   | 'locked'
+  /** Another worker has exported meanwhile what was asked for. */
+  | 'superseded'
   /** The run came no further for too long and was ended. Worth another try later. */
   | 'stalled'
   /** This worker lost its lock to another one and must not write any more. */
@@ -32,4 +34,9 @@ export class ExportError extends Error {
   ) {
     super(message, options);
   }
+}
+
+/** Whether it is of somebody who was asked to stop, and no failure. */
+export function isInterrupted(error: unknown): boolean {
+  return error instanceof ExportError && error.code === 'interrupted';
 }

@@ -13,12 +13,22 @@ export type Client = pg.PoolClient;
 /** A connection, wherever it came from. */
 export type Queryable = Pick<Client, 'query'>;
 
-/** `onIdleError` hears of connections that break while nobody uses them; the pool replaces those by itself. */
-export function createPool(url: string, onIdleError: (error: Error) => void): Pool {
+/** For whatever asks beside the runs: planning, the status. Each run keeps a connection from its begin to its end. */
+const BESIDE_RUNS = 3;
+
+/**
+ * `onIdleError` hears of connections that break while nobody uses them; the pool replaces those by itself. So many `sessions`
+ * can be open at once, and never all connections are theirs.
+ */
+export function createPool(
+  url: string,
+  onIdleError: (error: Error) => void,
+  { sessions = 1 }: { sessions?: number } = {},
+): Pool {
   const pool = new pg.Pool({
     connectionString: url,
     application_name: APPLICATION_NAME,
-    max: 4,
+    max: Math.max(1, sessions) + BESIDE_RUNS,
     connectionTimeoutMillis: 10_000,
     query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,

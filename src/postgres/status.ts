@@ -75,15 +75,15 @@ export interface RunRecord {
 }
 
 /**
- * The state of every organization in the database, or of one, as of one instant. Works without tables, and says then which
+ * The state of every organization in the database, or of those named, as of one instant. Works without tables, and says then which
  * migrations are missing. Throws `database-away`, `database` or `configuration`.
  */
-export async function readStatus(pool: Pool, organization?: string): Promise<StatusReport> {
+export async function readStatus(pool: Pool, organizations?: readonly string[]): Promise<StatusReport> {
   const migrations = await readMigrations(pool);
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    return await withTransaction(client, () => readReport(client!, migrations, organization));
+    return await withTransaction(client, () => readReport(client!, migrations, organizations));
   } catch (error) {
     throw translateDatabaseError(error, 'reading the status');
   } finally {
@@ -91,10 +91,22 @@ export async function readStatus(pool: Pool, organization?: string): Promise<Sta
   }
 }
 
+/** Of every organization for which a run has begun. */
+export async function readOrganizationNames(pool: Pool): Promise<string[]> {
+  try {
+    const { rows } = await pool.query<{ organization: string }>(
+      'select organization from audit.watermarks order by organization',
+    );
+    return rows.map(({ organization }) => organization);
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading which organizations there are');
+  }
+}
+
 async function readReport(
   client: Client,
   migrations: MigrationState,
-  organization: string | undefined,
+  wanted: readonly string[] | undefined,
 ): Promise<StatusReport> {
   // One snapshot, so that the rows, the watermark and the runs belong together.
   await client.query('set transaction isolation level repeatable read, read only');
@@ -103,13 +115,13 @@ async function readReport(
     `select now() as read_at, to_regclass('audit.watermarks') is not null as has_tables`,
   );
   const { read_at: readAt, has_tables: hasTables } = rows[0]!;
-  const organizations = hasTables ? await readOrganizations(client, organization, readAt) : [];
+  const organizations = hasTables ? await readOrganizations(client, wanted, readAt) : [];
   return { readAt, migrations, organizations };
 }
 
 async function readOrganizations(
   client: Client,
-  wanted: string | undefined,
+  wanted: readonly string[] | undefined,
   readAt: Date,
 ): Promise<OrganizationStatus[]> {
   const { rows } = await client.query<OrganizationRow>(ORGANIZATIONS, [wanted ?? null]);
@@ -136,7 +148,7 @@ const ORGANIZATIONS = `
     (select count(*) from audit.rejected_events r where r.organization = w.organization) as rejected,
     (select count(*) from audit.gaps g where g.organization = w.organization) as gap_count
   from audit.watermarks w
-  where $1::text is null or organization = $1
+  where $1::text[] is null or organization = any ($1)
   order by organization`;
 
 const RUNS = `

@@ -20,7 +20,7 @@ export interface UnstoredEnd {
 
 /**
  * Takes the organization's lock and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
- * holds it. The caller must `release()` the session, whatever happens.
+ * holds it, and `superseded` as asked. The caller must `release()` the session, whatever happens.
  */
 export async function openSession(
   pool: Pool,
@@ -31,6 +31,8 @@ export async function openSession(
     /** False: commits before the run's end do not wait for the disk. */
     isSynchronous?: boolean;
     unstoredEnds?: readonly UnstoredEnd[] | undefined;
+    /** Throws `superseded` where a run of this kind, of whatever worker, has succeeded that began no longer ago. */
+    unlessDoneWithinMs?: number | undefined;
   },
 ): Promise<PostgresSession> {
   const { organization, kind, leaseMs = LEASE_MS, isSynchronous = true, unstoredEnds = [] } = options;
@@ -44,6 +46,9 @@ export async function openSession(
     );
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     await takeLock(client, organization, { leaseMs, unstoredEnds });
+    // With the lock, so that no other worker is about to succeed.
+    if (options.unlessDoneWithinMs !== undefined)
+      await assertNotDone(client, { organization, kind, withinMs: options.unlessDoneWithinMs });
     const { runId, watermark, newestStored } = await beginRun(client, organization, kind, unstoredEnds);
     const lease = { isBusy: false };
     const release = keepAlive(client, leaseMs, lease);
@@ -94,6 +99,19 @@ async function takeLock(
     `Another worker exports ${organization} (${who}). Wait for it, or stop it; if it is gone, its lock ends within ` +
       `${leaseMs / 1000} s.`,
   );
+}
+
+async function assertNotDone(
+  client: Client,
+  { organization, kind, withinMs }: { organization: string; kind: RunKind; withinMs: number },
+): Promise<void> {
+  const { rowCount } = await client.query(
+    `select from audit.runs where organization = $1 and kind = $2 and outcome = 'succeeded'
+       and started_at >= clock_timestamp() - make_interval(secs => $3) limit 1`,
+    [organization, kind, withinMs / 1000],
+  );
+  if (rowCount === 0) return;
+  throw new ExportError('superseded', `Another worker has exported ${organization} meanwhile.`);
 }
 
 async function beginRun(

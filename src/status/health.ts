@@ -8,6 +8,12 @@ type RunKind = RunSummary['kind'];
 export interface HealthState {
   startedAt: Date;
   database: { isReady: boolean; since: Date; reason: string | null };
+  /** One for each that the process exports, in the order of the configuration. */
+  organizations: OrganizationState[];
+}
+
+export interface OrganizationState {
+  organization: string;
   running: { kind: RunKind; startedAt: Date } | null;
   /** The run of this process that ended last. `locked`: another worker has the organization, and this one stands by. */
   lastRun: {
@@ -20,9 +26,8 @@ export interface HealthState {
 
 /** Told of what happens by `start`, and read by the status server. No method throws. */
 export interface Health {
-  runStarted(kind: RunKind): void;
-  runEnded(summary: RunSummary): void;
-  runFailed(kind: RunKind, error: unknown): void;
+  /** What is told of the runs of one organization. */
+  of(organization: string): RunHealth;
   /** It answered, and its tables are as this version wants them. */
   databaseReady(): void;
   databaseAway(error: unknown): void;
@@ -30,27 +35,35 @@ export interface Health {
   read(): HealthState;
 }
 
+export interface RunHealth {
+  runStarted(kind: RunKind): void;
+  runEnded(summary: Pick<RunSummary, 'kind' | 'outcome'>): void;
+  runFailed(kind: RunKind, error: unknown): void;
+}
+
 /** A process that has neither reached its database nor ended a run. */
-export function createHealth(now: () => Date = () => new Date()): Health {
+export function createHealth(organizations: readonly string[], now: () => Date = () => new Date()): Health {
   const startedAt = now();
   let database: HealthState['database'] = {
     isReady: false,
     since: startedAt,
     reason: 'the database has not been reached yet',
   };
-  let running: HealthState['running'] = null;
-  let lastRun: HealthState['lastRun'] = null;
+  const states = new Map<string, OrganizationState>(
+    organizations.map((organization) => [organization, { organization, running: null, lastRun: null }]),
+  );
   return {
-    runStarted(kind) {
-      running = { kind, startedAt: now() };
-    },
-    runEnded({ kind, outcome }) {
-      running = null;
-      lastRun = { kind, outcome, endedAt: now(), error: null };
-    },
-    runFailed(kind, error) {
-      running = null;
-      lastRun = { kind, outcome: outcomeOf(error), endedAt: now(), error: describeError(error) };
+    of(organization) {
+      const state = states.get(organization)!;
+      const end = (lastRun: OrganizationState['lastRun']) => Object.assign(state, { running: null, lastRun });
+      return {
+        runStarted(kind) {
+          state.running = { kind, startedAt: now() };
+        },
+        runEnded: ({ kind, outcome }) => void end({ kind, outcome, endedAt: now(), error: null }),
+        runFailed: (kind, error) =>
+          void end({ kind, outcome: outcomeOf(error), endedAt: now(), error: describeError(error) }),
+      };
     },
     databaseReady() {
       if (!database.isReady) database = { isReady: true, since: now(), reason: null };
@@ -59,21 +72,33 @@ export function createHealth(now: () => Date = () => new Date()): Health {
       const since = database.isReady ? now() : database.since;
       database = { isReady: false, since, reason: describeError(error) };
     },
-    read: () => structuredClone({ startedAt, database, running, lastRun }),
+    read: () => structuredClone({ startedAt, database, organizations: [...states.values()] }),
   };
 }
 
-/** Why the process is not ready, one sentence each; none when it is. */
-export function unreadyReasons({ database, lastRun }: HealthState): string[] {
-  const reasons: string[] = [];
-  if (!database.isReady) reasons.push(`database: ${database.reason}`);
-  if (lastRun?.outcome === 'failed') reasons.push(`last ${lastRun.kind}: ${lastRun.error ?? 'failed'}`);
-  return reasons;
+/**
+ * Why the process is not ready, one sentence each; none when it is. One organization of several that fails does not make
+ * the process unready, since it goes on with the others; when all of them fail, it is of no use.
+ */
+export function unreadyReasons(state: HealthState): string[] {
+  const reasons = state.database.isReady ? [] : [`database: ${state.database.reason}`];
+  const failing = failingReasons(state);
+  return failing.length === state.organizations.length ? [...reasons, ...failing] : reasons;
 }
 
-/** How a run ended that threw, in the words of the run history, and `locked`, for which there is no row. */
+/** One sentence for each organization whose last run in this process failed. */
+export function failingReasons({ organizations }: HealthState): string[] {
+  return organizations.flatMap(({ organization, lastRun }) => {
+    if (lastRun?.outcome !== 'failed') return [];
+    const prefix = organizations.length === 1 ? '' : `${organization}: `;
+    return [`${prefix}last ${lastRun.kind}: ${lastRun.error ?? 'failed'}`];
+  });
+}
+
+/** How a run ended that threw, in the words of the run history, and `locked`, when another worker has it, without a row. */
 export function outcomeOf(error: unknown): 'failed' | 'interrupted' | 'locked' {
   const code = error instanceof ExportError ? error.code : undefined;
+  if (code === 'superseded') return 'locked';
   return code === 'locked' || code === 'interrupted' ? code : 'failed';
 }
 

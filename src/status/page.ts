@@ -1,5 +1,5 @@
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/status.ts';
-import type { HealthState } from './health.ts';
+import type { HealthState, OrganizationState } from './health.ts';
 import { type Html, html } from './html.ts';
 import { STYLE } from './page-style.ts';
 import { nameRuns, noteRuns } from './run-notes.ts';
@@ -81,15 +81,19 @@ ${gapCount > 0 && renderGaps(status)}`;
 }
 
 function renderProcess({ health, nextRunAt, now }: PageContent): Html {
-  const { running, lastRun, startedAt } = health;
-  const last = lastRun && `${lastRun.kind} ${lastRun.outcome}`;
+  const { startedAt, organizations } = health;
   return html`<h3>This process</h3>
 <dl>
 ${renderFact('Next run', nextRunAt ? describeWhen(nextRunAt, now) : 'not scheduled yet', nextRunAt && renderTime(nextRunAt))}
-${renderFact('Now', running ? `${running.kind} under way` : 'waiting', running && html`since ${renderTime(running.startedAt)}`)}
-${renderFact('Its last run', last ?? 'none yet', lastRun?.outcome === 'locked' ? 'another worker exports; this one stands by' : lastRun?.error)}
+${organizations.map((state) => renderState(state, organizations.length === 1 ? '' : ` (${state.organization})`))}
 ${renderFact('Up', describeDuration(now.getTime() - startedAt.getTime()), html`since ${renderTime(startedAt)}`)}
 </dl>`;
+}
+
+function renderState({ running, lastRun }: OrganizationState, of: string): Html {
+  const last = lastRun && `${lastRun.kind} ${lastRun.outcome}`;
+  return html`${renderFact(`Now${of}`, running ? `${running.kind} under way` : 'waiting', running && html`since ${renderTime(running.startedAt)}`)}
+${renderFact(`Its last run${of}`, last ?? 'none yet', lastRun?.outcome === 'locked' ? 'another worker exports; this one stands by' : lastRun?.error)}`;
 }
 
 function renderFact(name: string, value: string, note: Html | string | null | undefined): Html {

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
 import type { StatusReport } from '../postgres/status.ts';
-import { describeError, type Health, unreadyReasons } from './health.ts';
+import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { renderPage } from './page.ts';
 import { STYLE_SOURCE } from './page-style.ts';
@@ -38,8 +38,11 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
       '/readyz',
       async () => {
         await read();
-        const reasons = unreadyReasons(health.read());
-        return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons });
+        const state = health.read();
+        const reasons = unreadyReasons(state);
+        const isReady = reasons.length === 0;
+        const failing = isReady ? failingReasons(state) : [];
+        return json(isReady ? 200 : 503, { ready: isReady, reasons, ...(failing.length > 0 && { failing }) });
       },
     ],
     [

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => bench.close());
 
 async function statusOf(organization: string) {
-  const report = await readStatus(bench.pool, organization);
+  const report = await readStatus(bench.pool, [organization]);
   expect(report.organizations).toHaveLength(1);
   return report.organizations[0]!;
 }
@@ -163,7 +163,7 @@ test('without an organization named, each is shown, by name, with its own number
   expect(names).toEqual([...names].sort());
   const stored = (name: string) => organizations.find(({ organization }) => organization === name)?.stored;
   expect([stored(one.organization), stored(other.organization)]).toEqual([1, 2]);
-  expect((await readStatus(bench.pool, 'nobody')).organizations).toEqual([]);
+  expect((await readStatus(bench.pool, ['nobody'])).organizations).toEqual([]);
 });
 
 test('a database that is away is reported as such', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../src/core/errors.ts';
 import { newCounters } from '../../src/core/export.ts';
 import type { RunSummary } from '../../src/run.ts';
-import { createHealth, unreadyReasons } from '../../src/status/health.ts';
+import { createHealth, failingReasons, unreadyReasons } from '../../src/status/health.ts';
 
 const summary: RunSummary = {
   runId: '1',
@@ -15,14 +15,14 @@ const summary: RunSummary = {
 };
 
 function healthOfReadyProcess() {
-  const health = createHealth();
+  const health = createHealth(['acme']);
   health.databaseReady();
   return health;
 }
 
 describe('a process is ready', () => {
   test('not before its database is', () => {
-    const health = createHealth();
+    const health = createHealth(['acme']);
     expect(unreadyReasons(health.read())).toEqual(['database: the database has not been reached yet']);
     health.databaseReady();
     expect(unreadyReasons(health.read())).toEqual([]);
@@ -30,25 +30,41 @@ describe('a process is ready', () => {
 
   test('no longer when a run failed, until one succeeds', () => {
     const health = healthOfReadyProcess();
-    health.runStarted('run');
-    health.runFailed('run', new ExportError('source-away', 'Asked in vain.'));
+    health.of('acme').runStarted('run');
+    health.of('acme').runFailed('run', new ExportError('source-away', 'Asked in vain.'));
     expect(unreadyReasons(health.read())).toEqual(['last run: Asked in vain.']);
-    health.runStarted('run');
+    health.of('acme').runStarted('run');
     expect(unreadyReasons(health.read())).toHaveLength(1);
-    health.runEnded(summary);
+    health.of('acme').runEnded(summary);
     expect(unreadyReasons(health.read())).toEqual([]);
   });
 
   test.each(['locked', 'interrupted'] as const)('although its run was %s', (code) => {
     const health = healthOfReadyProcess();
-    health.runFailed('run', new ExportError(code, 'Another worker exports acme.'));
+    health.of('acme').runFailed('run', new ExportError(code, 'Another worker exports acme.'));
     expect(unreadyReasons(health.read())).toEqual([]);
-    expect(health.read().lastRun).toMatchObject({ outcome: code });
+    expect(health.read().organizations[0]!.lastRun).toMatchObject({ outcome: code });
+  });
+
+  test('while one of several organizations fails, until all of them do', () => {
+    const health = createHealth(['acme', 'beta', 'new']);
+    health.databaseReady();
+    const fail = (organization: string) =>
+      health.of(organization).runFailed('run', new ExportError('source-away', 'Asked in vain.'));
+    fail('acme');
+    fail('beta');
+    expect(unreadyReasons(health.read())).toEqual([]);
+    const both = ['acme: last run: Asked in vain.', 'beta: last run: Asked in vain.'];
+    expect(failingReasons(health.read())).toEqual(both);
+    fail('new');
+    expect(unreadyReasons(health.read())).toEqual([...both, 'new: last run: Asked in vain.']);
+    health.of('beta').runEnded(summary);
+    expect(unreadyReasons(health.read())).toEqual([]);
   });
 
   test('no longer when its database went away, and says since when', () => {
     let now = new Date(0);
-    const health = createHealth(() => now);
+    const health = createHealth(['acme'], () => now);
     health.databaseReady();
     now = new Date(1_000);
     health.databaseAway(new ExportError('database-away', 'Refused.'));
@@ -60,16 +76,16 @@ describe('a process is ready', () => {
 });
 
 test('the run under way is known from its start to its end', () => {
-  const health = createHealth();
-  health.runStarted('recheck');
-  expect(health.read().running?.kind).toBe('recheck');
-  health.runFailed('recheck', new Error('x'));
-  expect(health.read().running).toBeNull();
+  const health = createHealth(['acme']);
+  health.of('acme').runStarted('recheck');
+  expect(health.read().organizations[0]!.running?.kind).toBe('recheck');
+  health.of('acme').runFailed('recheck', new Error('x'));
+  expect(health.read().organizations[0]!.running).toBeNull();
 });
 
 test('an error that is not the program’s own is not quoted, and no message shows a password', () => {
-  const health = createHealth();
-  health.runFailed('run', new TypeError('row of Alice is undefined'));
+  const health = createHealth(['acme']);
+  health.of('acme').runFailed('run', new TypeError('row of Alice is undefined'));
   expect(JSON.stringify(health.read())).not.toContain('Alice');
   health.databaseAway(new ExportError('database', 'no answer from postgres://u:hunter22@db/x'));
   expect(JSON.stringify(health.read())).not.toContain('hunter22');

@@ -7,7 +7,7 @@ import { STYLE_SOURCE } from '../../src/status/page-style.ts';
 import { minutesAgo, NOW, organizationStatus, runRecord, statusReport } from './support.ts';
 
 function page(given: Partial<PageContent> = {}): string {
-  const health = createHealth(() => minutesAgo(600)).read();
+  const health = createHealth(['acme'], () => minutesAgo(600)).read();
   return renderPage({
     health,
     report: statusReport(),
@@ -76,8 +76,13 @@ describe('the page', () => {
   });
 
   test('says that a process stands by', () => {
-    const health = createHealth().read();
-    health.lastRun = { kind: 'run', outcome: 'locked', endedAt: NOW, error: 'Another worker exports acme.' };
+    const health = createHealth(['acme']).read();
+    health.organizations[0]!.lastRun = {
+      kind: 'run',
+      outcome: 'locked',
+      endedAt: NOW,
+      error: 'Another worker exports acme.',
+    };
     expect(textOf(page({ health }))).toContain('run locked another worker exports; this one stands by');
   });
 

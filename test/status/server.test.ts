@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 async function serve(given: Partial<StatusServerOptions> = {}) {
-  const health = given.health ?? createHealth();
+  const health = given.health ?? createHealth(['acme']);
   const server = await createStatusServer({
     host: '127.0.0.1',
     port: 0,
@@ -147,10 +147,19 @@ describe('readiness', () => {
     const runs = [runRecord({ outcome: 'failed', error: 'x' })];
     const report = statusReport({ organizations: [organizationStatus({ runs })] });
     const { url, health } = await serve({ readStatus: async () => report });
-    health.runFailed('run', new ExportError('locked', 'Another worker exports acme.'));
+    health.of('acme').runFailed('run', new ExportError('locked', 'Another worker exports acme.'));
     expect(await ready(url)).toEqual([200, []]);
-    health.runFailed('run', new ExportError('source-away', 'HTTP 503'));
+    health.of('acme').runFailed('run', new ExportError('source-away', 'HTTP 503'));
     expect(await ready(url)).toEqual([503, ['last run: HTTP 503']]);
+  });
+
+  test('outlasts one organization of several that fails, and names it', async () => {
+    const health = createHealth(['acme', 'beta']);
+    const { url } = await serve({ health });
+    health.of('acme').runFailed('run', new ExportError('source-away', 'HTTP 503'));
+    const { status, body } = await ask(url, '/readyz');
+    const failing = ['acme: last run: HTTP 503'];
+    expect([status, JSON.parse(body)]).toEqual([200, { ready: true, reasons: [], failing }]);
   });
 });
 

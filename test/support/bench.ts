@@ -107,8 +107,8 @@ export function createApp(
   const lines: Row[] = [];
   const redactor = createRedactor(secretsOf(config));
   const destination = { write: (line: string) => lines.push(JSON.parse(line)) };
-  const log = createLog({ level: 'debug', redactor, destination });
-  const { organization: _organization, baseUrl: _baseUrl, ...settings } = config.source;
+  const { organization, baseUrl: _baseUrl, ...settings } = config.source;
+  const log = createLog({ level: 'debug', redactor, destination }).child({ organization });
   const source = createUipathSource({ ...settings, log, environment: {}, sleep: async () => {} });
   return { app: { config, log, redactor, pool: given.pool, source }, lines };
 }
