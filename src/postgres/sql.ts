@@ -174,5 +174,8 @@ export const UPDATE_RUN = `
     next_skip = coalesce($12, next_skip), source_total = coalesce($13, source_total)
   where run_id = $1`;
 
+export const DESCRIBE_RANGE =
+  'update audit.runs set from_ticks = $2, to_ticks = $3, from_at = $4, to_at = $5 where run_id = $1';
+
 export const END_RUN = `
   update audit.runs set ended_at = now(), outcome = $2, error = $3, warnings = $4 where run_id = $1`;

@@ -10,8 +10,9 @@ import type { IdentifiedEvent } from '../core/identity.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf } from './columns.ts';
 import { areCopyable, type createCopyEncoder } from './copy-format.ts';
-import { type Client, copyFromBytes } from './pool.ts';
+import type { Client } from './pool.ts';
 import { APPEND_COPIED, COPY_EVENTS, READ_CHANGEABLE, RESTORE_EVENTS, UPSERT_EVENTS } from './sql.ts';
+import type { Answer, Statement } from './together.ts';
 
 /** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
 export interface LedgerHead {
@@ -34,12 +35,14 @@ interface UpsertOptions extends Owner {
   known: bigint | undefined;
 }
 
+/** `found` is the answer to `readStored`. */
 export async function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
+  found: Answer | undefined,
   options: UpsertOptions,
 ): Promise<StoredBatch> {
-  const changed = await findChanged(client, options.organization, events);
+  const changed = found ? eventsNotAmong(found, events) : events;
   const stored = await execute(client, UPSERT_EVENTS, changed, options);
   return { ...stored, unchanged: stored.unchanged + events.length - changed.length };
 }
@@ -67,19 +70,19 @@ async function execute(
   return toStoredBatch(rows[0]!, events.length);
 }
 
+/** Reads what is stored of the events; no statement for none. */
+export function readStored(organization: string, events: readonly IdentifiedEvent[]): Statement[] {
+  if (events.length === 0) return [];
+  // There may be years of rows that the source has deleted between two events that it has.
+  const values = [organization, ...timesOf(events), 2 * events.length];
+  return [{ ...READ_CHANGEABLE, rowMode: 'array', values }];
+}
+
 /** The events that are not known to be stored just so; some of those that are may be among them. */
-async function findChanged(
-  client: Client,
-  organization: string,
+function eventsNotAmong(
+  rows: readonly ChangeableRow[],
   events: readonly IdentifiedEvent[],
-): Promise<readonly IdentifiedEvent[]> {
-  if (events.length === 0) return events;
-  const { rows } = await client.query<ChangeableRow>({
-    ...READ_CHANGEABLE,
-    rowMode: 'array',
-    // There may be years of rows that the source has deleted between two events that it has.
-    values: [organization, ...timesOf(events), 2 * events.length],
-  });
+): readonly IdentifiedEvent[] {
   const storedById = new Map(rows.map((row) => [row[0], row]));
   return events.filter(({ event, eventId }) => {
     const row = storedById.get(eventId);
@@ -115,19 +118,23 @@ export function mayCopy(events: readonly IdentifiedEvent[], newestStored: bigint
   return newestStored === undefined || isLaterMicrosecond(events[0]!.event.createdOnTicks, newestStored);
 }
 
-/** Copies events that `mayCopy`. */
-export async function copyEvents(
-  client: Client,
+/** Copies events that `mayCopy`, and appends them to the ledger, which is answered with what `copiedBatch` reads. */
+export function copyEvents(
   events: readonly IdentifiedEvent[],
   options: Owner & { batch: string; encoder: ReturnType<typeof createCopyEncoder> },
-): Promise<StoredBatch> {
+): [copy: Statement, append: Statement] {
   const { organization, runId, batch, encoder } = options;
-  await copyFromBytes(client, COPY_EVENTS, encoder.encode(events, { organization, runId, batch }));
-  const { rows } = await client.query<StoredRow>({
-    ...APPEND_COPIED,
-    values: [organization, runId, batch, ...timesOf(events)],
-  });
-  return toStoredBatch(rows[0]!, events.length);
+  const bytes = encoder.encode(events, { organization, runId, batch });
+  return [
+    { text: COPY_EVENTS, bytes },
+    { ...APPEND_COPIED, values: [organization, runId, batch, ...timesOf(events)] },
+  ];
+}
+
+/** What comes of a COPY is known before: it stores every row as a new one, or none. */
+export function copiedBatch(events: readonly IdentifiedEvent[], appended?: Answer): StoredBatch {
+  const inserted = String(events.length);
+  return toStoredBatch(appended?.[0] ?? { ...NOTHING, inserted }, events.length);
 }
 
 /** Whether the server refused the rows themselves: one is stored already, or its details are more than jsonb holds. */
