@@ -5,13 +5,21 @@
  * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one. Of a re-read, only what is not
  * stored just so already is written: an upsert locks each row that it meets, and writes that down.
  */
+import { hash } from 'node:crypto';
 import type { CommitResult } from '../core/export.ts';
 import type { IdentifiedEvent } from '../core/identity.ts';
-import { formatMicroseconds } from '../core/ticks.ts';
+import { floorToMicrosecond, formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf } from './columns.ts';
 import { areCopyable, type createCopyEncoder } from './copy-format.ts';
 import type { Client } from './pool.ts';
-import { APPEND_COPIED, COPY_EVENTS, READ_CHANGEABLE, RESTORE_EVENTS, UPSERT_EVENTS } from './sql.ts';
+import {
+  APPEND_COPIED,
+  COPY_EVENTS,
+  DIGEST_CHANGEABLE,
+  READ_CHANGEABLE,
+  RESTORE_EVENTS,
+  UPSERT_EVENTS,
+} from './sql.ts';
 import type { Answer, Statement } from './together.ts';
 
 /** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
@@ -42,7 +50,7 @@ export async function upsertEvents(
   found: Answer | undefined,
   options: UpsertOptions,
 ): Promise<StoredBatch> {
-  const changed = found ? eventsNotAmong(found, events) : events;
+  const changed = found ? await findChanged(client, events, found, options) : events;
   const stored = await execute(client, UPSERT_EVENTS, changed, options);
   return { ...stored, unchanged: stored.unchanged + events.length - changed.length };
 }
@@ -70,12 +78,47 @@ async function execute(
   return toStoredBatch(rows[0]!, events.length);
 }
 
-/** Reads what is stored of the events; no statement for none. */
+/** Reads a digest of what is stored of the events; no statement for none. */
 export function readStored(organization: string, events: readonly IdentifiedEvent[]): Statement[] {
   if (events.length === 0) return [];
-  // There may be years of rows that the source has deleted between two events that it has.
-  const values = [organization, ...timesOf(events), 2 * events.length];
-  return [{ ...READ_CHANGEABLE, rowMode: 'array', values }];
+  return [{ ...DIGEST_CHANGEABLE, values: placeOf(organization, events) }];
+}
+
+/** The events that are not stored just so, as far as can be seen without those that have `extra` or `raw`. */
+async function findChanged(
+  client: Client,
+  events: readonly IdentifiedEvent[],
+  found: Answer,
+  { organization }: Owner,
+): Promise<readonly IdentifiedEvent[]> {
+  const isPlain = ({ event }: IdentifiedEvent) => event.extra === null && event.raw === null;
+  const plain = events.filter(isPlain);
+  if (found[0].digest === digestOf(plain)) return events.filter((event) => !isPlain(event));
+  const { rows } = await client.query<ChangeableRow>({
+    ...READ_CHANGEABLE,
+    rowMode: 'array',
+    values: placeOf(organization, events),
+  });
+  return eventsNotAmong(rows, events);
+}
+
+/** In the order of the table's key, as DIGEST_CHANGEABLE has it. */
+function digestOf(events: IdentifiedEvent[]): string {
+  const texts = events.sort(compareKeys).map(({ event, eventId }) => {
+    return JSON.stringify([eventId, event.createdOnRaw, event.userName, event.email, event.message]);
+  });
+  return hash('sha256', texts.join(''), 'hex');
+}
+
+function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {
+  const apart = floorToMicrosecond(a.event.createdOnTicks) - floorToMicrosecond(b.event.createdOnTicks);
+  if (apart !== 0n) return apart < 0n ? -1 : 1;
+  return a.eventId < b.eventId ? -1 : 1;
+}
+
+/** Organization, first and last time, and how many rows at most: there may be years of rows that the source has deleted. */
+function placeOf(organization: string, events: readonly IdentifiedEvent[]): unknown[] {
+  return [organization, ...timesOf(events), 2 * events.length];
 }
 
 /** The events that are not known to be stored just so; some of those that are may be among them. */
