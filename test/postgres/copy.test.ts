@@ -132,6 +132,14 @@ test('rows that are copied are those that an upsert stores, as is their entry in
   );
 }, 300_000);
 
+test('unchanged rows of one microsecond are known again without being read, whatever their order', async () => {
+  const events = Array.from({ length: 60 }, (_, i) =>
+    eventAt(`2026-01-01T10:00:00.00000${20 + Math.floor(i / 3)}Z`, { action: `Action ${i}` }),
+  );
+  const { organization } = await commit(events);
+  expect(await readAgain(organization, events)).toEqual({ unchanged: 60, rowsRead: 0 });
+});
+
 test('each hostile row is stored as an upsert stores it, those included that COPY refuses', async () => {
   const events = hostileRows().flatMap(({ text: row }) => {
     const item = scanElement(`${row},`, 0);

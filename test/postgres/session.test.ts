@@ -232,6 +232,13 @@ describe('rows that are read again', () => {
     },
   );
 
+  test('and have unknown fields are compared in these', async () => {
+    await (await begin()).commit(batchOf(events));
+    const changed = [...events.slice(0, 2), { ...events[2]!, extra: '{"a":2}' }];
+    const result = await (await begin()).commit(batchOf(changed));
+    expect(result).toMatchObject({ inserted: 0, updated: 1, unchanged: 2 });
+  });
+
   test('and are new but older than the watermark was are counted as late', async () => {
     await (await begin()).commit(batchOf([eventAt(ELEVEN)]));
     const session = await begin();
