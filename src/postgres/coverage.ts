@@ -2,7 +2,8 @@
 import type { CoveredRange } from '../core/covered.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, type Pool, type Queryable, withTransaction } from './pool.ts';
+import type { Client, Pool } from './pool.ts';
+import { type Statement, transact } from './together.ts';
 
 /** A range that was read, and found or made complete. */
 export interface ProvenRange extends CoveredRange {
@@ -42,32 +43,27 @@ const EXTEND_COVERAGE = `
   )`;
 
 /**
- * To be called by the one run of the organization, or with LOCK_COVERAGE, because ranges that touch become one. An empty
- * range is nothing to note. What is known already and was proven less than `renewAfterMs` before is left alone.
+ * Notes the range. For the one run of the organization, or with LOCK_COVERAGE, because ranges that touch become one. No
+ * statement for an empty range. What is known already and was proven less than `renewAfterMs` before is left alone.
  */
-export async function extendCoverage(
-  client: Queryable,
+export function extendCoverage(
   { organization, runId, renewAfterMs }: { organization: string; runId: string | null; renewAfterMs: number },
-  range: ProvenRange,
-): Promise<void> {
-  const { from, to, isFromHead, isToEnd, readAt } = range;
-  if (from >= to) return;
-  await client.query({
-    name: 'extend-coverage',
-    text: EXTEND_COVERAGE,
-    values: [
-      organization,
-      runId,
-      from.toString(),
-      to.toString(),
-      formatMicroseconds(from),
-      formatMicroseconds(to),
-      readAt,
-      isFromHead,
-      isToEnd,
-      `${renewAfterMs} milliseconds`,
-    ],
-  });
+  { from, to, isFromHead, isToEnd, readAt }: ProvenRange,
+): Statement[] {
+  if (from >= to) return [];
+  const values = [
+    organization,
+    runId,
+    from.toString(),
+    to.toString(),
+    formatMicroseconds(from),
+    formatMicroseconds(to),
+    readAt,
+    isFromHead,
+    isToEnd,
+    `${renewAfterMs} milliseconds`,
+  ];
+  return [{ name: 'extend-coverage', text: EXTEND_COVERAGE, values }];
 }
 
 /** Waits until no transaction has written to the table, and lets none write until this one has ended. */
@@ -77,12 +73,11 @@ const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 export async function noteProof(pool: Pool, organization: string, range: ProvenRange): Promise<void> {
   let client: Client | undefined;
   try {
-    const held = await pool.connect();
-    client = held;
-    await withTransaction(held, async () => {
-      await held.query(LOCK_COVERAGE);
-      await extendCoverage(held, { organization, runId: null, renewAfterMs: 0 }, range);
-    });
+    client = await pool.connect();
+    await transact(client, [{ text: LOCK_COVERAGE }], async () => ({
+      last: extendCoverage({ organization, runId: null, renewAfterMs: 0 }, range),
+      result: () => {},
+    }));
   } catch (error) {
     throw translateDatabaseError(error, 'noting that the range is complete');
   } finally {

@@ -1,6 +1,4 @@
-import { finished } from 'node:stream/promises';
 import pg from 'pg';
-import { from as copyFrom } from 'pg-copy-streams';
 
 /** Seen in pg_stat_activity by whoever looks after the database. */
 export const APPLICATION_NAME = 'uipath-audit-export';
@@ -57,21 +55,10 @@ function endWhenSilent(client: Client): void {
   client.query = pass as typeof client.query;
 }
 
-function endIfSilent(client: Queryable, error: Error): void {
+/** To be told of what any query failed with that gives no promise. */
+export function endIfSilent(client: Queryable, error: Error): void {
   // pg gives it no code.
   if (error.message === 'Query read timeout') void (client as unknown as pg.Client).end();
-}
-
-/** Runs a `copy … from stdin`. `bytes` must stay as they are until it has ended. */
-export async function copyFromBytes(client: Queryable, statement: string, bytes: Buffer): Promise<void> {
-  const stream = client.query(copyFrom(statement));
-  try {
-    stream.end(bytes);
-    await finished(stream);
-  } catch (error) {
-    endIfSilent(client, error as Error);
-    throw error;
-  }
 }
 
 /** A connection like the pool's, not yet open, whose queries may take as long as they need. */

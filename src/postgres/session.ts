@@ -4,7 +4,7 @@
  * The lock is a session advisory lock on the connection that also writes, so that losing the connection loses both.
  * The server ends a connection that is silent for the lease, and the lock with it: a worker that is stopped or cut off
  * frees the organization. The fence is the run's own row in `audit.runs`: whoever takes the lock ends the run that was
- * open, and every commit begins by holding its row, if it is still open.
+ * open, and every commit begins by holding its row, if it is still open, before it writes anything.
  */
 import { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
@@ -21,18 +21,21 @@ import { storableText } from './columns.ts';
 import { createCopyEncoder } from './copy-format.ts';
 import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, withTransaction } from './pool.ts';
+import type { Client } from './pool.ts';
 import { upsertRejected } from './rejected.ts';
-import { END_RUN, HOLD_FENCE, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
+import { DESCRIBE_RANGE, END_RUN, HOLD_FENCE, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
 import {
+  copiedBatch,
   copyEvents,
   isRefusedCopy,
   type LedgerHead,
   mayCopy,
+  readStored,
   restoreEvents,
   type StoredBatch,
   upsertEvents,
 } from './store-events.ts';
+import { type Answer, type Statement, transact } from './together.ts';
 
 export interface StoredWatermark {
   ticks: bigint;
@@ -61,6 +64,15 @@ export interface SessionFacts {
   release: () => Promise<void>;
 }
 
+/** What came of a commit, with its entry in the ledger. */
+type Stored = CommitResult & Pick<StoredBatch, 'entry'>;
+
+/** Makes of the ledger's next batch, and of what was read with the fence, the statements that stand before the commit. */
+type Work<T> = (
+  nextBatch: string,
+  answers: Answer[],
+) => Promise<{ last: Statement[]; result: (answers: Answer[]) => T }>;
+
 /** A run under way. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
   readonly runId: string;
@@ -82,39 +94,51 @@ export class PostgresSession implements RunSession {
   }
 
   async commit(batch: Batch): Promise<CommitResult> {
-    const { client, organization, runId, newestStored } = this.facts;
-    const { events } = batch;
-    if (mayCopy(events, newestStored)) {
-      const copy = (nextBatch: string) =>
-        copyEvents(client, events, { organization, runId, batch: nextBatch, encoder: this.encoder });
-      try {
-        return await this.commitStored(batch, copy);
-      } catch (error) {
-        if (!isRefusedCopy((error as ExportError).cause)) throw error;
-      }
-    }
-    return this.commitStored(batch, () =>
-      upsertEvents(client, events, { organization, runId, known: this.known }),
-    );
-  }
-
-  private async commitStored(
-    batch: Batch,
-    store: (nextBatch: string) => Promise<StoredBatch>,
-  ): Promise<CommitResult> {
-    const { entry, ...result } = await this.write(
-      `storing ${batch.events.length} events`,
-      async (nextBatch) => {
-        const stored = await store(nextBatch);
-        const newlyRejected = await this.keepAside(batch.rejected);
-        await this.extendCoverage(batch);
-        await this.moveWatermark(batch);
-        await this.updateRun(addBatch(batch.counters, batch, stored), batch);
-        return { ...stored, newlyRejected };
-      },
-    );
+    const { entry, ...result } = await this.store(batch);
     this.newestEntry = entry ?? this.newestEntry;
     return result;
+  }
+
+  private async store(batch: Batch): Promise<Stored> {
+    if (!mayCopy(batch.events, this.facts.newestStored)) return this.upsert(batch);
+    try {
+      return await this.copy(batch);
+    } catch (error) {
+      if (!isRefusedCopy((error as ExportError).cause)) throw error;
+      return this.upsert(batch);
+    }
+  }
+
+  private copy(batch: Batch): Promise<Stored> {
+    const { events } = batch;
+    const { organization, runId } = this.facts;
+    return this.write(storing(events), [], async (nextBatch) => {
+      const newlyRejected = await this.keepAside(batch.rejected);
+      const copied = copyEvents(events, { organization, runId, batch: nextBatch, encoder: this.encoder });
+      return {
+        last: [...copied, ...this.closing(batch, copiedBatch(events))],
+        result: ([, appended]) => ({ ...copiedBatch(events, appended), newlyRejected }),
+      };
+    });
+  }
+
+  private upsert(batch: Batch): Promise<Stored> {
+    const { events } = batch;
+    const { client, organization, runId } = this.facts;
+    return this.write(storing(events), readStored(organization, events), async (_nextBatch, [found]) => {
+      const stored = await upsertEvents(client, events, found, { organization, runId, known: this.known });
+      const newlyRejected = await this.keepAside(batch.rejected);
+      return { last: this.closing(batch, stored), result: () => ({ ...stored, newlyRejected }) };
+    });
+  }
+
+  /** What stands in one transaction with the rows. */
+  private closing(batch: Batch, stored: StoredBatch): Statement[] {
+    return [
+      ...this.extendCoverage(batch),
+      this.moveWatermark(batch),
+      this.updateRun(addBatch(batch.counters, batch, stored), batch),
+    ];
   }
 
   /** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
@@ -122,12 +146,12 @@ export class PostgresSession implements RunSession {
     events,
     rejected,
   }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
-    const { entry, ...counts } = await this.write('storing what the source has', async () => {
+    const { entry, ...counts } = await this.write('storing what the source has', [], async () => {
       const { client, organization } = this.facts;
       const options = { organization, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
       await this.keepAside(rejected);
-      return { inserted, updated, entry };
+      return { last: [], result: () => ({ inserted, updated, entry }) };
     });
     this.newestEntry = entry ?? this.newestEntry;
     return counts;
@@ -140,55 +164,51 @@ export class PostgresSession implements RunSession {
     warnings: string[];
     counters: RunCounters;
   }): Promise<void> {
-    await this.write('storing how the run ended', async () => {
+    const error = end.error === null ? null : storableText(end.error);
+    await this.writeStatements('storing how the run ended', [
       // Takes all commits before it to the disk as well: what a run says it did, it did.
-      if (!this.facts.isSynchronous) await this.facts.client.query('set local synchronous_commit = on');
-      await this.updateRun(end.counters, undefined);
-      const error = end.error === null ? null : storableText(end.error);
-      await this.facts.client.query(END_RUN, [this.runId, end.outcome, error, end.warnings]);
-    });
+      ...(this.facts.isSynchronous ? [] : [{ text: 'set local synchronous_commit = on' }]),
+      this.updateRun(end.counters, undefined),
+      { text: END_RUN, values: [this.runId, end.outcome, error, end.warnings] },
+    ]);
   }
 
   /** Notes what range the run was asked for; before the first commit. */
   async describeRange(range: { from: bigint | undefined; to: bigint | undefined }): Promise<void> {
     const { from, to } = range;
-    await this.write('describing the run', () =>
-      this.facts.client.query(
-        'update audit.runs set from_ticks = $2, to_ticks = $3, from_at = $4, to_at = $5 where run_id = $1',
-        [
-          this.runId,
-          from?.toString(),
-          to?.toString(),
-          from === undefined ? null : formatMicroseconds(from),
-          to === undefined ? null : formatMicroseconds(to),
-        ],
-      ),
-    );
+    const values = [
+      this.runId,
+      from?.toString(),
+      to?.toString(),
+      from === undefined ? null : formatMicroseconds(from),
+      to === undefined ? null : formatMicroseconds(to),
+    ];
+    await this.writeStatements('describing the run', [{ text: DESCRIBE_RANGE, values }]);
   }
 
   release(): Promise<void> {
     return this.facts.release();
   }
 
+  private writeStatements(doing: string, last: Statement[]): Promise<void> {
+    return this.write(doing, [], async () => ({ last, result: () => {} }));
+  }
+
   /** One transaction after another: a run that is ended from outside may still have one under way. */
-  private write<T>(doing: string, work: (nextBatch: string) => Promise<T>): Promise<T> {
-    const written = this.lastWrite.then(() => this.writeNow(doing, work));
+  private write<T>(doing: string, reading: Statement[], work: Work<T>): Promise<T> {
+    const written = this.lastWrite.then(() => this.writeNow(doing, reading, work));
     this.lastWrite = written.catch(() => {});
     return written;
   }
 
-  private async writeNow<T>(doing: string, work: (nextBatch: string) => Promise<T>): Promise<T> {
+  private async writeNow<T>(doing: string, reading: Statement[], work: Work<T>): Promise<T> {
     const { client, organization, lease } = this.facts;
+    const holdFence = { name: 'hold-fence', text: HOLD_FENCE, values: [organization, this.runId] };
     lease.isBusy = true;
     try {
-      return await withTransaction(client, async () => {
-        const { rows } = await client.query<{ next_batch: string }>({
-          name: 'hold-fence',
-          text: HOLD_FENCE,
-          values: [organization, this.runId],
-        });
-        if (!rows[0]) throw fenced(organization, this.runId);
-        return work(rows[0].next_batch);
+      return await transact(client, [holdFence, ...reading], ([fence, ...answers]) => {
+        if (!fence?.[0]) throw fenced(organization, this.runId);
+        return work(fence[0].next_batch, answers);
       });
     } catch (error) {
       throw translateDatabaseError(error, doing);
@@ -202,61 +222,56 @@ export class PostgresSession implements RunSession {
     return upsertRejected(client, { organization, runId: this.runId, rejected });
   }
 
-  private async extendCoverage({ covered, beganAt }: Batch): Promise<void> {
-    if (!covered) return;
-    const { client, organization, kind } = this.facts;
+  private extendCoverage({ covered, beganAt }: Batch): Statement[] {
+    if (!covered) return [];
+    const { organization, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
     // A run comes every few minutes, and often finds what the one before had found.
     const renewAfterMs = kind === 'run' ? 3_600_000 : 0;
-    await extendCoverage(client, { organization, runId: this.runId, renewAfterMs }, range);
+    return extendCoverage({ organization, runId, renewAfterMs }, range);
   }
 
-  private async moveWatermark(batch: Batch): Promise<void> {
-    const { organization, client } = this.facts;
-    if (!this.movesWatermark) {
-      await client.query(NOTE_SOURCE_TOTAL, [organization, batch.totalCount]);
-      return;
-    }
+  private moveWatermark(batch: Batch): Statement {
+    const { organization } = this.facts;
+    if (!this.movesWatermark) return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.totalCount] };
     const newest = batch.events.at(-1)?.event;
-    await client.query({
-      name: 'move-watermark',
-      text: MOVE_WATERMARK,
-      values: [
-        organization,
-        newest?.createdOnTicks.toString() ?? null,
-        newest?.createdOnRaw ?? null,
-        newest ? formatMicroseconds(newest.createdOnTicks) : null,
-        batch.beganAt,
-        batch.skip,
-        batch.totalCount,
-        batch.frontier.toString(),
-        batch.isEnd,
-        this.runId,
-      ],
-    });
+    const values = [
+      organization,
+      newest?.createdOnTicks.toString() ?? null,
+      newest?.createdOnRaw ?? null,
+      newest ? formatMicroseconds(newest.createdOnTicks) : null,
+      batch.beganAt,
+      batch.skip,
+      batch.totalCount,
+      batch.frontier.toString(),
+      batch.isEnd,
+      this.runId,
+    ];
+    return { name: 'move-watermark', text: MOVE_WATERMARK, values };
   }
 
-  private async updateRun(counters: RunCounters, reached: Batch | undefined): Promise<void> {
-    await this.facts.client.query({
-      name: 'update-run',
-      text: UPDATE_RUN,
-      values: [
-        this.runId,
-        counters.pages,
-        counters.requests,
-        counters.retries,
-        counters.rowsRead,
-        counters.inserted,
-        counters.updated,
-        counters.unchanged,
-        counters.rejected,
-        counters.late,
-        reached?.frontier.toString() ?? null,
-        reached?.skip ?? null,
-        reached?.totalCount ?? null,
-      ],
-    });
+  private updateRun(counters: RunCounters, reached: Batch | undefined): Statement {
+    const values = [
+      this.runId,
+      counters.pages,
+      counters.requests,
+      counters.retries,
+      counters.rowsRead,
+      counters.inserted,
+      counters.updated,
+      counters.unchanged,
+      counters.rejected,
+      counters.late,
+      reached?.frontier.toString() ?? null,
+      reached?.skip ?? null,
+      reached?.totalCount ?? null,
+    ];
+    return { name: 'update-run', text: UPDATE_RUN, values };
   }
+}
+
+function storing(events: readonly unknown[]): string {
+  return `storing ${events.length} events`;
 }
 
 function fenced(organization: string, runId: string): ExportError {

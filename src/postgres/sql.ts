@@ -124,6 +124,20 @@ export const READ_CHANGEABLE = {
   order by created_on limit $4`,
 };
 
+/** The same rows as one digest: most re-reads find nothing changed, and so need none of them. Takes what READ_CHANGEABLE takes. */
+export const DIGEST_CHANGEABLE = {
+  name: 'digest-changeable',
+  text: `
+  select encode(sha256(convert_to(coalesce(string_agg(text, '' order by created_on, event_id), ''), 'UTF8')), 'hex') as digest
+  from (
+    select created_on, event_id,
+      array_to_json(array[event_id::text, created_on_raw, user_name, email, message])::text as text
+    from audit.events
+    where organization = $1 and created_on between $2 and $3 and extra is null and raw is null
+    order by created_on, event_id limit $4
+  ) stored`,
+};
+
 export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
 
 /** Appends to the ledger what was copied. $1 organization, $2 run, $3 its batch, $4 and $5 times of its first and last row. */
@@ -173,6 +187,9 @@ export const UPDATE_RUN = `
     rows_rejected = $9, rows_late = $10, frontier_ticks = coalesce($11, frontier_ticks),
     next_skip = coalesce($12, next_skip), source_total = coalesce($13, source_total)
   where run_id = $1`;
+
+export const DESCRIBE_RANGE =
+  'update audit.runs set from_ticks = $2, to_ticks = $3, from_at = $4, to_at = $5 where run_id = $1';
 
 export const END_RUN = `
   update audit.runs set ended_at = now(), outcome = $2, error = $3, warnings = $4 where run_id = $1`;

@@ -5,13 +5,22 @@
  * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one. Of a re-read, only what is not
  * stored just so already is written: an upsert locks each row that it meets, and writes that down.
  */
+import { hash } from 'node:crypto';
 import type { CommitResult } from '../core/export.ts';
 import type { IdentifiedEvent } from '../core/identity.ts';
-import { formatMicroseconds } from '../core/ticks.ts';
+import { floorToMicrosecond, formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf } from './columns.ts';
 import { areCopyable, type createCopyEncoder } from './copy-format.ts';
-import { type Client, copyFromBytes } from './pool.ts';
-import { APPEND_COPIED, COPY_EVENTS, READ_CHANGEABLE, RESTORE_EVENTS, UPSERT_EVENTS } from './sql.ts';
+import type { Client } from './pool.ts';
+import {
+  APPEND_COPIED,
+  COPY_EVENTS,
+  DIGEST_CHANGEABLE,
+  READ_CHANGEABLE,
+  RESTORE_EVENTS,
+  UPSERT_EVENTS,
+} from './sql.ts';
+import type { Answer, Statement } from './together.ts';
 
 /** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
 export interface LedgerHead {
@@ -34,12 +43,14 @@ interface UpsertOptions extends Owner {
   known: bigint | undefined;
 }
 
+/** `found` is the answer to `readStored`. */
 export async function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
+  found: Answer | undefined,
   options: UpsertOptions,
 ): Promise<StoredBatch> {
-  const changed = await findChanged(client, options.organization, events);
+  const changed = found ? await findChanged(client, events, found, options) : events;
   const stored = await execute(client, UPSERT_EVENTS, changed, options);
   return { ...stored, unchanged: stored.unchanged + events.length - changed.length };
 }
@@ -67,19 +78,54 @@ async function execute(
   return toStoredBatch(rows[0]!, events.length);
 }
 
-/** The events that are not known to be stored just so; some of those that are may be among them. */
+/** Reads a digest of what is stored of the events; no statement for none. */
+export function readStored(organization: string, events: readonly IdentifiedEvent[]): Statement[] {
+  if (events.length === 0) return [];
+  return [{ ...DIGEST_CHANGEABLE, values: placeOf(organization, events) }];
+}
+
+/** The events that are not stored just so, as far as can be seen without those that have `extra` or `raw`. */
 async function findChanged(
   client: Client,
-  organization: string,
   events: readonly IdentifiedEvent[],
+  found: Answer,
+  { organization }: Owner,
 ): Promise<readonly IdentifiedEvent[]> {
-  if (events.length === 0) return events;
+  const isPlain = ({ event }: IdentifiedEvent) => event.extra === null && event.raw === null;
+  const plain = events.filter(isPlain);
+  if (found[0].digest === digestOf(plain)) return events.filter((event) => !isPlain(event));
   const { rows } = await client.query<ChangeableRow>({
     ...READ_CHANGEABLE,
     rowMode: 'array',
-    // There may be years of rows that the source has deleted between two events that it has.
-    values: [organization, ...timesOf(events), 2 * events.length],
+    values: placeOf(organization, events),
   });
+  return eventsNotAmong(rows, events);
+}
+
+/** In the order of the table's key, as DIGEST_CHANGEABLE has it. */
+function digestOf(events: IdentifiedEvent[]): string {
+  const texts = events.sort(compareKeys).map(({ event, eventId }) => {
+    return JSON.stringify([eventId, event.createdOnRaw, event.userName, event.email, event.message]);
+  });
+  return hash('sha256', texts.join(''), 'hex');
+}
+
+function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {
+  const apart = floorToMicrosecond(a.event.createdOnTicks) - floorToMicrosecond(b.event.createdOnTicks);
+  if (apart !== 0n) return apart < 0n ? -1 : 1;
+  return a.eventId < b.eventId ? -1 : 1;
+}
+
+/** Organization, first and last time, and how many rows at most: there may be years of rows that the source has deleted. */
+function placeOf(organization: string, events: readonly IdentifiedEvent[]): unknown[] {
+  return [organization, ...timesOf(events), 2 * events.length];
+}
+
+/** The events that are not known to be stored just so; some of those that are may be among them. */
+function eventsNotAmong(
+  rows: readonly ChangeableRow[],
+  events: readonly IdentifiedEvent[],
+): readonly IdentifiedEvent[] {
   const storedById = new Map(rows.map((row) => [row[0], row]));
   return events.filter(({ event, eventId }) => {
     const row = storedById.get(eventId);
@@ -115,19 +161,23 @@ export function mayCopy(events: readonly IdentifiedEvent[], newestStored: bigint
   return newestStored === undefined || isLaterMicrosecond(events[0]!.event.createdOnTicks, newestStored);
 }
 
-/** Copies events that `mayCopy`. */
-export async function copyEvents(
-  client: Client,
+/** Copies events that `mayCopy`, and appends them to the ledger, which is answered with what `copiedBatch` reads. */
+export function copyEvents(
   events: readonly IdentifiedEvent[],
   options: Owner & { batch: string; encoder: ReturnType<typeof createCopyEncoder> },
-): Promise<StoredBatch> {
+): [copy: Statement, append: Statement] {
   const { organization, runId, batch, encoder } = options;
-  await copyFromBytes(client, COPY_EVENTS, encoder.encode(events, { organization, runId, batch }));
-  const { rows } = await client.query<StoredRow>({
-    ...APPEND_COPIED,
-    values: [organization, runId, batch, ...timesOf(events)],
-  });
-  return toStoredBatch(rows[0]!, events.length);
+  const bytes = encoder.encode(events, { organization, runId, batch });
+  return [
+    { text: COPY_EVENTS, bytes },
+    { ...APPEND_COPIED, values: [organization, runId, batch, ...timesOf(events)] },
+  ];
+}
+
+/** What comes of a COPY is known before: it stores every row as a new one, or none. */
+export function copiedBatch(events: readonly IdentifiedEvent[], appended?: Answer): StoredBatch {
+  const inserted = String(events.length);
+  return toStoredBatch(appended?.[0] ?? { ...NOTHING, inserted }, events.length);
 }
 
 /** Whether the server refused the rows themselves: one is stored already, or its details are more than jsonb holds. */

@@ -1,0 +1,152 @@
+/**
+ * Statements that are sent to the server together and answered one after another, so that a commit waits twice for the
+ * database and not ten times, each time until the program has done with the page that it is parsing.
+ *
+ * pg's own pipelining refuses COPY, and goes on behind a statement that failed. Here one Sync follows them all, so that the
+ * server carries out nothing behind a statement that fails, not even a commit.
+ */
+import pg from 'pg';
+import { type Client, endIfSilent } from './pool.ts';
+
+export interface Statement extends pg.QueryConfig {
+  /** `array`: each row is an array of its values. */
+  rowMode?: 'array';
+  /** For `copy … from stdin`; they must stay as they are until the answer is there. */
+  bytes?: Buffer;
+}
+
+/** The rows of one statement. */
+// biome-ignore lint/suspicious/noExplicitAny: as in pg, whoever wrote the statement knows its rows.
+export type Answer = any[];
+
+/** Sends all, and gives the rows of each. Throws what the first that failed did; none behind it was carried out. */
+export async function sendTogether(client: Client, statements: readonly Statement[]): Promise<Answer[]> {
+  try {
+    return await new Promise((resolve, reject) => {
+      client.query(new Together(statements, (error, answers) => (error ? reject(error) : resolve(answers))));
+    });
+  } catch (error) {
+    endIfSilent(client, error as Error);
+    throw error;
+  }
+}
+
+/**
+ * One transaction in two journeys: `first` behind its begin, and what `work` makes of the answers before its commit. All of it
+ * is stored, or nothing. What `work` throws takes it back.
+ */
+export async function transact<T>(
+  client: Client,
+  first: readonly Statement[],
+  work: (answers: Answer[]) => Promise<{ last: readonly Statement[]; result: (answers: Answer[]) => T }>,
+): Promise<T> {
+  try {
+    const [, ...answers] = await sendTogether(client, [{ text: 'begin' }, ...first]);
+    const { last, result } = await work(answers);
+    return result(await sendTogether(client, [...last, { text: 'commit' }]));
+  } catch (error) {
+    // A broken connection cannot roll back, and need not: the server does.
+    await client.query('rollback').catch(() => {});
+    throw error;
+  }
+}
+
+/** What pg's client calls of the query under way; its types leave it out. */
+interface Answered extends pg.Query {
+  readonly name?: string;
+  readonly text: string;
+  handleRowDescription(message: unknown): void;
+  handleDataRow(message: unknown): void;
+  handleCommandComplete(message: unknown, connection: pg.Connection): void;
+  handleReadyForQuery(connection: pg.Connection): void;
+}
+
+/** To pg's client it is one query. Each statement is a query of pg's own, which writes itself and reads its answer. */
+class Together implements pg.Submittable {
+  private readonly answers: Answer[] = [];
+  private readonly queries: Answered[];
+  private failure: Error | undefined;
+
+  constructor(
+    readonly statements: readonly Statement[],
+    /** pg puts another in its place, which ends its watch over the time that the answer takes. */
+    public callback: (error: Error | null, answers: Answer[]) => void,
+  ) {
+    this.queries = statements.map(({ bytes: _bytes, ...statement }) => {
+      const config = { ...statement, queryMode: 'extended' };
+      return new pg.Query(config, (error, result) => {
+        this.failure ??= error;
+        this.answers.push(result?.rows ?? []);
+      }) as Answered;
+    });
+  }
+
+  /** The client notes under its name that a statement was prepared. */
+  get name(): string | undefined {
+    return this.current?.name;
+  }
+
+  get text(): string | undefined {
+    return this.current?.text;
+  }
+
+  submit(connection: pg.Connection): void {
+    const unsynced = withoutSync(connection);
+    connection.stream.cork();
+    try {
+      this.queries.forEach((query, i) => {
+        query.submit(unsynced);
+        const { bytes } = this.statements[i]!;
+        if (bytes) sendCopyData(connection, bytes);
+      });
+      connection.sync();
+    } finally {
+      connection.stream.uncork();
+    }
+  }
+
+  handleRowDescription(message: unknown): void {
+    this.current!.handleRowDescription(message);
+  }
+
+  handleDataRow(message: unknown): void {
+    this.current!.handleDataRow(message);
+  }
+
+  /** The bytes are on their way. */
+  handleCopyInResponse(): void {}
+
+  handleCommandComplete(message: unknown, connection: pg.Connection): void {
+    const query = this.current!;
+    query.handleCommandComplete(message, connection);
+    query.handleReadyForQuery(connection);
+  }
+
+  handleError(error: Error): void {
+    this.callback(error, []);
+  }
+
+  handleReadyForQuery(): void {
+    this.callback(this.failure ?? null, this.answers);
+  }
+
+  private get current(): Answered | undefined {
+    return this.queries[this.answers.length];
+  }
+}
+
+/** The connection, but that a query's Sync is not sent, and what was not prepared because of an error before it is forgotten. */
+function withoutSync(connection: pg.Connection): pg.Connection {
+  return Object.create(connection, { sync: { value: () => {} }, submittedNamedStatements: { value: {} } });
+}
+
+/** The messages CopyData and CopyDone. A server that has refused the COPY passes over them. */
+function sendCopyData({ stream }: pg.Connection, bytes: Buffer): void {
+  const head = Buffer.from('d\0\0\0\0', 'latin1');
+  head.writeUInt32BE(bytes.length + 4, 1);
+  stream.write(head);
+  stream.write(bytes);
+  stream.write(COPY_DONE);
+}
+
+const COPY_DONE = Buffer.from('c\0\0\0\x04', 'latin1');

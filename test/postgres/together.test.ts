@@ -1,0 +1,128 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { type Client, createPool, type Pool } from '../../src/postgres/pool.ts';
+import { sendTogether, transact } from '../../src/postgres/together.ts';
+import { createTestDatabase, type TestDatabase, withParameter } from '../support/database.ts';
+import { createDatabaseProxy } from '../support/proxy.ts';
+
+let database: TestDatabase;
+let pool: Pool;
+let client: Client;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pool = createPool(database.url, () => {});
+});
+afterAll(async () => {
+  await pool.end();
+  await database.drop();
+});
+beforeEach(async () => {
+  client = await pool.connect();
+  await client.query('drop table if exists numbers; create table numbers (n int primary key)');
+});
+afterEach(() => client.release());
+
+const add = (n: number) => ({
+  name: 'add',
+  text: 'insert into numbers values ($1) returning n',
+  values: [n],
+});
+const copy = (...lines: string[]) => ({
+  text: 'copy numbers from stdin',
+  bytes: Buffer.from(lines.map((line) => `${line}\n`).join('')),
+});
+const numbers = async () => (await pool.query('select n from numbers order by n')).rows.map(({ n }) => n);
+
+describe('statements that are sent together', () => {
+  test('are each answered with their own rows', async () => {
+    const answers = await sendTogether(client, [
+      { text: 'begin' },
+      add(1),
+      copy('2', '3'),
+      { text: 'select n, $1::text as said from numbers order by n', values: ['x'], rowMode: 'array' },
+      { text: 'select from numbers where false' },
+      add(4),
+      { text: 'commit' },
+    ]);
+    const all = [
+      [1, 'x'],
+      [2, 'x'],
+      [3, 'x'],
+    ];
+    expect(answers).toEqual([[], [{ n: 1 }], [], all, [], [{ n: 4 }], []]);
+    expect(await numbers()).toEqual([1, 2, 3, 4]);
+  });
+
+  test.each([
+    ['is refused before its rows', { ...copy('2'), text: 'copy nowhere from stdin' }, '42P01'],
+    ['is refused for its rows', copy('2', 'two', '3'), '22P02'],
+    ['is refused for a row that is there', copy('2', '1'), '23505'],
+  ])('are not carried out behind a COPY that %s', async (_, refused, code) => {
+    const sent = sendTogether(client, [{ text: 'begin' }, add(1), refused, add(5), { text: 'commit' }]);
+    await expect(sent).rejects.toMatchObject({ code });
+    await client.query('rollback');
+    expect(await numbers()).toEqual([]);
+    expect(await sendTogether(client, [add(6), copy('7')])).toEqual([[{ n: 6 }], []]);
+    expect(await numbers()).toEqual([6, 7]);
+  });
+
+  test('may have been sent, and never prepared, behind one that failed', async () => {
+    const addMore = (n: number) => ({ ...add(n), name: 'add more' });
+    const failed = sendTogether(client, [{ text: 'select 1 / 0' }, addMore(1)]);
+    await expect(failed).rejects.toMatchObject({ code: '22012' });
+    expect(await sendTogether(client, [addMore(2), addMore(3)])).toEqual([[{ n: 2 }], [{ n: 3 }]]);
+    expect((await client.query(addMore(4))).rows).toEqual([{ n: 4 }]);
+  });
+
+  test('fail with the connection, of which the server says why', async () => {
+    const other = await pool.connect();
+    const statements = [add(1), { text: 'select pg_terminate_backend(pg_backend_pid())' }, copy('2'), add(3)];
+    await expect(sendTogether(other, statements)).rejects.toMatchObject({ code: '57P01' });
+    other.release(true);
+    expect(await numbers()).toEqual([]);
+  });
+
+  test('are not waited for longer than one query, on a connection that is ended then', async () => {
+    const proxy = await createDatabaseProxy(database.url);
+    const impatient = createPool(withParameter(proxy.url, 'query_timeout', '2000'), () => {});
+    try {
+      const silent = await impatient.connect();
+      proxy.hang();
+      await expect(sendTogether(silent, [add(1), copy('2')])).rejects.toThrow('Query read timeout');
+      await expect(silent.query('select 1')).rejects.toThrow('Client was closed and is not queryable');
+      silent.release();
+    } finally {
+      await impatient.end();
+      await proxy.close();
+    }
+  });
+});
+
+describe('a transaction', () => {
+  test('makes its last statements of what the first ones read', async () => {
+    const added = await transact(client, [add(1)], async ([rows]) => ({
+      last: [add(rows![0].n + 1)],
+      result: ([next]) => next![0].n,
+    }));
+    expect([added, await numbers()]).toEqual([2, [1, 2]]);
+  });
+
+  test.each([
+    ['its first statements fail', [add(1), add(1)], []],
+    ['its last statements fail', [add(1)], [add(2), add(2)]],
+  ])('stores nothing where %s', async (_, first, last) => {
+    const work = async () => ({ last, result: () => {} });
+    await expect(transact(client, first, work)).rejects.toMatchObject({ code: '23505' });
+    expect(await numbers()).toEqual([]);
+    await client.query(add(3));
+    expect(await numbers()).toEqual([3]);
+  });
+
+  test('stores nothing where the work between them fails', async () => {
+    const work = async () => {
+      throw new Error('no');
+    };
+    await expect(transact(client, [add(1)], work)).rejects.toThrow('no');
+    expect(await numbers()).toEqual([]);
+  });
+});
