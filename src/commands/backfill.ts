@@ -3,7 +3,6 @@ import { type App, type CommandContext, withApp } from '../app.ts';
 import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
-import { migrate } from '../postgres/migrate.ts';
 import {
   assertRange,
   type CommonOptions,
@@ -12,6 +11,7 @@ import {
   withJson,
   withRange,
 } from './options.ts';
+import { prepareExport } from './prepare.ts';
 import { createMeasure, createProgress } from './progress.ts';
 import { describeSummary } from './run.ts';
 
@@ -44,7 +44,7 @@ Examples:
 export async function backfill(app: App, context: CommandContext, options: BackfillOptions): Promise<void> {
   const { from, to } = options;
   assertRange(options);
-  await migrate(app.pool);
+  await prepareExport(app, context.signal);
   const end =
     to === undefined
       ? undefined

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
 import { runExport } from '../export-run.ts';
-import { migrate } from '../postgres/migrate.ts';
 import type { RunSummary } from '../run.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
+import { prepareExport } from './prepare.ts';
 
 export function runCommand(context: CommandContext): Command {
   const command = new Command('run').description('export once from the watermark, then exit').addHelpText(
@@ -15,7 +15,7 @@ Examples:
   );
   return withJson(withEnvFile(command)).action(async (options: CommonOptions) => {
     await withApp(context, { envFile: options.envFile, needs: 'source' }, async (app) => {
-      await migrate(app.pool);
+      await prepareExport(app, context.signal);
       const summary = await runExport(app, { kind: 'run', signal: context.signal });
       context.out(options.json ? JSON.stringify(summary) : describeSummary(summary));
     });

@@ -1,0 +1,9 @@
+import type { App } from '../app.ts';
+import { migrate } from '../postgres/migrate.ts';
+
+/** Applies pending migrations, while the token that the first request for a page needs is on its way already. */
+export async function prepareExport(app: App, signal: AbortSignal): Promise<void> {
+  // The run asks for the same token, and says what is wrong with it.
+  app.source.fetchToken({ signal }).catch(() => {});
+  await migrate(app.pool);
+}
