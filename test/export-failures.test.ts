@@ -23,7 +23,7 @@ describe('a run that cannot go on', () => {
     ['the scope is missing', { fault: 403 }, 'configuration', /PM\.Audit\.Read/],
   ] as const)('because %s keeps what it had and says why in its row', async (_, fault, code, message) => {
     const scene = await bench.open({ events: 1000 });
-    scene.simulator.set({ faults: [{ ...fault, after: 4 }] });
+    scene.simulator.set({ faults: [{ ...fault, after: 6 }] });
     await expect(scene.run()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
     const run = await lastRun(scene);
     expect(run).toMatchObject({ outcome: 'failed', error: expect.stringMatching(message) });

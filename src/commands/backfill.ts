@@ -3,7 +3,6 @@ import { type App, type CommandContext, withApp } from '../app.ts';
 import { newCounters } from '../core/export.ts';
 import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
-import { migrate } from '../postgres/migrate.ts';
 import type { RunSummary } from '../run.ts';
 import { forEachOrganization } from './each-organization.ts';
 import { withHelp } from './help.ts';
@@ -17,6 +16,7 @@ import {
   withOrganization,
   withRange,
 } from './options.ts';
+import { prepareExport } from './prepare.ts';
 import { createMeasure, createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
 import { tellerFor } from './run.ts';
@@ -47,7 +47,7 @@ export function backfillCommand(context: CommandContext): Command {
       const { envFile, organization } = options;
       const quiet = quietlyForPeople(context, envFile);
       await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
-        await migrate(app.pool);
+        await prepareExport(app, context.signal);
         const tell = tellerFor(app, context, options);
         // One after another: each is as fast as the machine lets it be.
         await forEachOrganization(app.organizations, { atOnce: 1, onFailure: tell.failed }, async (each) => {

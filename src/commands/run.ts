@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, type OrganizationsApp, withApp } from '../app.ts';
 import { runExport } from '../export-run.ts';
-import { migrate } from '../postgres/migrate.ts';
 import type { RunSummary } from '../run.ts';
 import { count, describeDuration, formatNumber } from '../status/words.ts';
 import { type Failure, forEachOrganization } from './each-organization.ts';
 import { withHelp } from './help.ts';
 import { tellNext } from './next.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
+import { prepareExport } from './prepare.ts';
 import { createMeasure, createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
 import { hang, printable } from './terminal.ts';
@@ -23,7 +23,7 @@ export function runCommand(context: CommandContext): Command {
     const { envFile, organization } = options;
     const quiet = quietlyForPeople(context, envFile);
     await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
-      await migrate(app.pool);
+      await prepareExport(app, context.signal);
       const tell = tellerFor(app, context, options);
       const atOnce = app.config.export.parallelOrganizations;
       const exportOnce = app.organizations.length === 1 ? runWithProgress : runPlainly;

@@ -64,6 +64,11 @@ export interface EventSource {
    */
   fetchPage(
     request: { skip: number; top: number },
-    options: { signal: AbortSignal; meter: RequestMeter },
+    options: {
+      signal: AbortSignal;
+      meter: RequestMeter;
+      /** Called once the answer is here, before time goes into reading it: the source has nothing to do now. */
+      onReceived?: () => void;
+    },
   ): Promise<Page>;
 }

@@ -127,8 +127,12 @@ export async function exportEvents(
   let beganAt: Date | undefined;
   let covered: CoveredRange | undefined;
   const prefetcher = createPrefetcher(
-    (request, dropped) =>
-      source.fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter: counters }),
+    (request, { signal: dropped, onReceived }) =>
+      source.fetchPage(request, {
+        signal: AbortSignal.any([signal, dropped]),
+        meter: counters,
+        onReceived,
+      }),
     options.concurrency,
     () => counters.retries,
   );

@@ -2,7 +2,7 @@
  * Requests made ahead. Each page is judged by the frontier rule when its turn comes, so nothing here can change the
  * outcome: a page that does not fit is dropped and asked for again.
  */
-import type { Page } from './event.ts';
+import type { EventSource, Page } from './event.ts';
 import { createPace } from './pace.ts';
 
 export interface PageRequest {
@@ -22,68 +22,121 @@ export interface Prefetcher {
   drop(): void;
 }
 
+/** So many pages may wait for their turn while as many requests as allowed are under way: each takes some MB. */
+const MOST_IN_RESERVE = 3;
+
+type FetchPage = (
+  request: PageRequest,
+  options: Pick<Parameters<EventSource['fetchPage']>[1], 'signal' | 'onReceived'>,
+) => Promise<Page>;
+
 interface Ahead extends PageRequest {
-  answer: Promise<{ page: Page; milliseconds: number }>;
+  answer: Promise<Page>;
   controller: AbortController;
 }
 
+/** Where to go on asking ahead. */
+interface Plan {
+  skip: number;
+  top: number;
+  /** How many rows further each request begins. */
+  stride: number;
+  totalCount: number;
+}
+
 /**
- * At most `concurrency` requests are under way at once, fewer where the source shows strain. `fetchPage` must honour its
- * signal; `countRetries` says how many requests had to be sent again so far.
+ * At most `concurrency` requests are under way at once, fewer where the source shows strain; the next one is sent as soon as
+ * one is answered, even before that page's turn, until a few pages wait. `fetchPage` must honour its signal; `countRetries`
+ * says how many requests had to be sent again so far.
  */
 export function createPrefetcher(
-  fetchPage: (request: PageRequest, signal: AbortSignal) => Promise<Page>,
+  fetchPage: FetchPage,
   concurrency: number,
   countRetries: () => number = () => 0,
 ): Prefetcher {
+  /** In the list's order, answered or not. */
   let queue: Ahead[] = [];
+  let plan: Plan | undefined;
   let retries = countRetries();
+  const unanswered = new Set<Ahead>();
   const pace = createPace(concurrency);
 
   const start = (request: PageRequest): Ahead => {
     const controller = new AbortController();
     const askedAt = performance.now();
-    const answer = fetchPage(request, controller.signal).then((page) => {
-      return { page, milliseconds: performance.now() - askedAt };
+    const onReceived = () => {
+      if (!unanswered.delete(ahead)) return;
+      pace.noteAnswer({ milliseconds: performance.now() - askedAt, wasRefused: countRetries() > retries });
+      retries = countRetries();
+      fill();
+    };
+    const answer = fetchPage(request, { signal: controller.signal, onReceived });
+    const ahead: Ahead = { ...request, controller, answer };
+    unanswered.add(ahead);
+    answer.then(onReceived, () => {
+      // A page that was dropped or whose turn is yet to come may fail: only the one that is asked for may throw.
+      if (unanswered.delete(ahead)) plan = undefined;
     });
-    // A dropped page may still fail; only the one that is asked for may throw.
-    answer.catch(() => {});
-    return { ...request, answer, controller };
+    return ahead;
   };
 
-  const take = async ({ answer }: Ahead): Promise<Page> => {
-    const { page, milliseconds } = await answer;
-    pace.noteAnswer({ milliseconds, wasRefused: countRetries() > retries });
-    retries = countRetries();
-    return page;
+  const fill = () => {
+    while (plan && unanswered.size < pace.depth && queue.length < concurrency + MOST_IN_RESERVE) {
+      const { skip, top, stride, totalCount } = plan;
+      if (skip >= totalCount) return;
+      queue.push(start({ skip, top }));
+      plan = stride > 0 ? { ...plan, skip: skip + stride } : undefined;
+    }
+  };
+
+  const cancel = (ahead: Ahead) => {
+    ahead.controller.abort();
+    unanswered.delete(ahead);
   };
 
   const drop = () => {
-    for (const ahead of queue) ahead.controller.abort();
+    // An answer that turned out to be no page is asked for again, and so those are cancelled that are here, too.
+    for (const ahead of [...queue, ...unanswered]) cancel(ahead);
     queue = [];
+    plan = undefined;
   };
 
   return {
     async fetch(request) {
       const ahead = queue.shift();
-      if (ahead && serves(ahead, request)) return take(ahead);
-      if (ahead) pace.noteWaste();
-      ahead?.controller.abort();
+      if (ahead && serves(ahead, request)) {
+        fill();
+        // What else was answered meanwhile must not wait for this page's turn to be replaced by the next request.
+        await new Promise(setImmediate);
+        return ahead.answer;
+      }
+      if (ahead) {
+        pace.noteWaste();
+        cancel(ahead);
+      }
       drop();
-      return take(start(request));
+      return start(request).answer;
     },
 
     prepare(next, last, margin = 1) {
-      if (queue[0] && !serves(queue[0], next)) {
-        pace.noteWaste();
-        drop();
+      const [head, ...rest] = queue;
+      if (head && !serves(head, next)) {
+        if (margin === 1 && isJustTooFar(head, next)) {
+          cancel(head);
+          while (unanswered.size >= concurrency) cancel(rest.pop()!);
+          queue = [start(next), ...rest];
+        } else {
+          pace.noteWaste();
+          drop();
+        }
       }
       const stride = last.rows.length - overlapOf(last.rows.length) - (margin - 1);
-      let skip = queue.length > 0 ? queue.at(-1)!.skip + stride : next.skip;
-      while (queue.length < pace.depth && skip < last.totalCount && (stride > 0 || queue.length === 0)) {
-        queue.push(start({ skip, top: next.top }));
-        skip += stride;
-      }
+      const { top } = next;
+      const { totalCount } = last;
+      const newest = queue.at(-1);
+      if (newest && stride <= 0) plan = undefined;
+      else plan = { skip: newest ? newest.skip + stride : next.skip, top, stride, totalCount };
+      fill();
     },
 
     drop,
@@ -98,4 +151,13 @@ function overlapOf(pageLength: number): number {
 function serves(ahead: PageRequest, request: PageRequest): boolean {
   const early = request.skip - ahead.skip;
   return ahead.top >= request.top && early >= 0 && early <= ahead.top / 2;
+}
+
+/**
+ * A tie group across the page's end was larger than the overlap, but so little that the pages asked for after this one fit
+ * again after one or two: each gains on the next what the overlap has beyond two rows.
+ */
+function isJustTooFar(ahead: PageRequest, request: PageRequest): boolean {
+  const late = ahead.skip - request.skip;
+  return ahead.top >= request.top && late > 0 && late <= 2 * (overlapOf(ahead.top) - 2);
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
 import type { EventSource, Page, RequestMeter } from '../core/event.ts';
 import { createAgents } from './agents.ts';
@@ -50,9 +51,9 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   const now = options.now ?? Date.now;
 
   return {
-    async fetchPage({ skip, top }, { signal, meter }) {
+    async fetchPage({ skip, top }, { signal, meter, onReceived }) {
       for (let rows = top; ; rows = Math.floor(rows / 2)) {
-        const request = { url: listUrl(options, skip, rows), signal, meter };
+        const request = { url: listUrl(options, skip, rows), signal, meter, onReceived };
         try {
           const page = await fetchWhole(request);
           return { ...page, skip, top };
@@ -74,7 +75,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   };
 
   async function fetchWhole(request: ListRequest): Promise<Omit<Page, 'skip' | 'top'>> {
-    const { signal, meter } = request;
+    const { signal, meter, onReceived } = request;
     const url = showUrl(request.url);
     let isRenewed = false;
     const tryOnce = async () => {
@@ -84,7 +85,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
         meter.requests++;
         const outgoing = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
         const answer = await send(outgoing, { ...sending, signal });
-        if (answer.status !== 401) return readPage(answer, requestedAt);
+        if (answer.status !== 401) return await readPage(answer, requestedAt);
         if (!tokens.isRenewable || isRenewed) throw unauthorized(answer, url, tokens);
         isRenewed = true;
         tokens.invalidate(token.value);
@@ -92,8 +93,11 @@ export function createUipathSource(options: UipathOptions): UipathSource {
         log.warn({ reason: 'HTTP 401', status: 401, url }, 'token refused, asking for a new one');
       }
     };
-    const readPage = (answer: Answer, requestedAt: Date) => {
+    const readPage = async (answer: Answer, requestedAt: Date) => {
       checkListAnswer(answer, { url, variables: LIST_VARIABLES, redact: tokens.redact });
+      onReceived?.();
+      // What it may have led to be sent is on its way before time goes into this page.
+      await setImmediate();
       const page = parsePage(answer.body);
       if (page.unreadable !== undefined) throw new FailedTry({ kind: 'truncated' }, page.unreadable);
       const milliseconds = now() - requestedAt.getTime();
@@ -111,6 +115,7 @@ interface ListRequest {
   url: string;
   signal: AbortSignal;
   meter: RequestMeter;
+  onReceived: (() => void) | undefined;
 }
 
 const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PATH';

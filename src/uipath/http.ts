@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module';
 import type { Readable } from 'node:stream';
-import axios from 'axios';
+import type { AxiosStatic } from 'axios';
 import { ExportError } from '../core/errors.ts';
 import type { Failure } from '../core/retry.ts';
 import type { Agents } from './agents.ts';
@@ -44,6 +45,9 @@ export class FailedTry extends Error {
 
 /** The body is larger than `maxResponseBytes`; what was left of it has not been read. */
 export class OversizedBody extends Error {}
+
+// As an ES module axios is 66 files; for `require` it comes as one, and a start is quicker by a tenth.
+const axios = createRequire(import.meta.url)('axios') as AxiosStatic;
 
 /** Certificates that no later try will find better. */
 const CERTIFICATE_CODES = new Set([

@@ -52,6 +52,21 @@ describe('run, as a process', () => {
     expect(await countStored()).toBe(253);
   });
 
+  test('asks for its token while it waits for the database, and only once', async () => {
+    await runProgram(['migrate'], environment);
+    const client = await pool.connect();
+    try {
+      await client.query('begin; lock table audit.migrations in access exclusive mode');
+      const running = runProgram(['run'], environment);
+      while (simulator.counts.token === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      await client.query('rollback');
+      expect((await running).code).toBe(0);
+      expect(simulator.counts.token).toBe(1);
+    } finally {
+      client.release();
+    }
+  });
+
   test('the result goes to standard output, JSON log lines to standard error, a run with all its counters', async () => {
     const { stdout, stderr } = await runProgram(['run'], environment);
     expect(stdout).toMatch(/^Run \d+: 250 new events; 250 read in 1 request, [\d.]+ m?s\.\n$/);

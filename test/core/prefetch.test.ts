@@ -4,6 +4,8 @@ import { createPrefetcher, type PageRequest } from '../../src/core/prefetch.ts';
 
 interface Asked extends PageRequest {
   signal: AbortSignal;
+  /** The answer is here, the page not yet. */
+  receive: () => void;
   fail: (error: Error) => void;
   answer: () => void;
 }
@@ -17,11 +19,11 @@ function openList(
   const asked: Asked[] = [];
   let underWay = 0;
   let mostUnderWay = 0;
-  const fetchPage = (request: PageRequest, signal: AbortSignal): Promise<Page> => {
+  const fetchPage: Parameters<typeof createPrefetcher>[0] = (request, { signal, onReceived }) => {
     mostUnderWay = Math.max(mostUnderWay, ++underWay);
     return new Promise<Page>((resolve, reject) => {
       const answer = () => resolve(pageOf(request, length, how.cap));
-      asked.push({ ...request, signal, fail: reject, answer });
+      asked.push({ ...request, signal, receive: onReceived!, fail: reject, answer });
       signal.addEventListener('abort', () => reject(new Error('dropped')));
       if (!how.isPatient) answer();
     }).finally(() => {
@@ -30,6 +32,30 @@ function openList(
   };
   const prefetcher = createPrefetcher(fetchPage, concurrency, how.countRetries);
   return { asked, prefetcher, mostUnderWay: () => mostUnderWay, skips: () => asked.map(({ skip }) => skip) };
+}
+
+/** As `openList`, with each request answered when the test says so. */
+function openPatient(length: number, concurrency: number, how: { countRetries?: () => number } = {}) {
+  const list = openList(length, concurrency, { ...how, isPatient: true });
+  const answer = async (request: Asked) => {
+    request.answer();
+    await settled();
+  };
+  return {
+    ...list,
+    answer,
+    async prepareFirst(): Promise<Page> {
+      const first = list.prefetcher.fetch({ skip: 0, top: 100 });
+      await answer(list.asked[0]!);
+      list.prefetcher.prepare({ skip: 99, top: 100 }, await first);
+      return first;
+    },
+  };
+}
+
+/** Whatever the answers so far lead to has happened. */
+function settled(): Promise<void> {
+  return new Promise(setImmediate);
 }
 
 function pageOf({ skip, top }: PageRequest, length: number, cap = top): Page {
@@ -67,15 +93,15 @@ describe('requests made ahead', () => {
   });
 
   test('serve the request that comes, which then costs nothing', async () => {
-    const { prefetcher, asked } = openList(1000, 2);
+    const { prefetcher, skips } = openList(300, 2);
     prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     const page = await prefetcher.fetch({ skip: 99, top: 100 });
     expect(page.skip).toBe(99);
-    expect(asked.length).toBe(3);
+    expect(skips()).toEqual([0, 99, 197, 295]);
   });
 
   test('serve a request that begins a few rows later', async () => {
-    const { prefetcher, asked } = openList(1000, 1);
+    const { prefetcher, asked } = openList(150, 1);
     prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     expect((await prefetcher.fetch({ skip: 101, top: 100 })).skip).toBe(99);
     expect(asked.length).toBe(2);
@@ -110,33 +136,100 @@ describe('requests made ahead', () => {
   });
 
   test('are fewer after they were asked for in vain, and one more again once a round of them served', async () => {
-    const { prefetcher, asked } = openList(100_000, 8);
-    prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
+    const { prefetcher, asked, answer, prepareFirst } = openPatient(100_000, 8);
+    await prepareFirst();
     expect(asked.length).toBe(1 + 8);
-    const page = await prefetcher.fetch({ skip: 5000, top: 100 });
-    prefetcher.prepare({ skip: 5099, top: 100 }, page);
+    const other = prefetcher.fetch({ skip: 5000, top: 100 });
+    await answer(asked.at(-1)!);
+    prefetcher.prepare({ skip: 5099, top: 100 }, await other);
     expect(asked.length).toBe(1 + 8 + 1 + 4);
     let request = { skip: 5099, top: 100 };
-    const askedAfterEach: number[] = [];
-    // Those that the first waste left under way are not counted.
-    for (let i = 0; i < 12; i++) {
+    const underWay: number[] = [];
+    // Those that the first waste left under way are not counted: seven answers, of which one is in.
+    for (let i = 10; i < 10 + 6 + 4 + 5; i++) {
+      await answer(asked[i]!);
       const served = await prefetcher.fetch(request);
       request = { skip: served.skip + 98, top: 100 };
       prefetcher.prepare(request, served);
-      askedAfterEach.push(asked.length - (1 + 8 + 1 + 4));
+      underWay.push(asked.length - 1 - i);
     }
-    expect(askedAfterEach).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13]);
+    expect(underWay).toEqual([4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6]);
   });
 
   test('are fewer after a request had to be sent again', async () => {
     let retries = 0;
-    const { prefetcher, asked } = openList(100_000, 8, { countRetries: () => retries });
-    prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
+    const { asked, answer, prepareFirst } = openPatient(100_000, 8, { countRetries: () => retries });
+    await prepareFirst();
     retries = 3;
-    const page = await prefetcher.fetch({ skip: 99, top: 100 });
-    for (let i = 0; i < 4; i++) await prefetcher.fetch({ skip: 197 + i * 98, top: 100 });
-    prefetcher.prepare({ skip: 589, top: 100 }, page);
+    for (let i = 1; i <= 4; i++) await answer(asked[i]!);
+    expect(asked.length).toBe(1 + 8);
+    await answer(asked[5]!);
     expect(asked.length).toBe(1 + 8 + 1);
+  });
+
+  test('go on as soon as one is answered, whosever turn it is', async () => {
+    const { asked, skips, answer, prepareFirst } = openPatient(1000, 2);
+    await prepareFirst();
+    await answer(asked[2]!);
+    expect(skips()).toEqual([0, 99, 197, 295]);
+  });
+
+  test('go on when an answer is received, before its page can be had', async () => {
+    const { asked, skips, answer, prepareFirst } = openPatient(1000, 1);
+    await prepareFirst();
+    asked[1]!.receive();
+    expect(skips()).toEqual([0, 99, 197]);
+    await answer(asked[1]!);
+    expect(skips()).toEqual([0, 99, 197]);
+  });
+
+  test('wait once three pages more than the concurrency are there or under way, until one is used', async () => {
+    const { prefetcher, asked, skips, answer, prepareFirst } = openPatient(10_000, 3);
+    await prepareFirst();
+    for (let i = 1; i < asked.length; i++) await answer(asked[i]!);
+    expect(asked.length).toBe(1 + 6);
+    await prefetcher.fetch({ skip: 99, top: 100 });
+    expect(skips().slice(7)).toEqual([687]);
+  });
+
+  test('end with one that failed', async () => {
+    const { prefetcher, asked, prepareFirst } = openPatient(1000, 2);
+    await prepareFirst();
+    asked[2]!.fail(new Error('away'));
+    await settled();
+    asked[1]!.answer();
+    await prefetcher.fetch({ skip: 99, top: 100 });
+    expect(asked.length).toBe(3);
+  });
+
+  test('but for the first stay under way where a tie group at the end of a page makes the next one begin earlier', async () => {
+    const { prefetcher, asked, answer } = openPatient(10_000, 3);
+    const fetched = prefetcher.fetch({ skip: 0, top: 1000 });
+    await answer(asked[0]!);
+    const first = await fetched;
+    prefetcher.prepare({ skip: 999, top: 1000 }, first);
+    await answer(asked[1]!);
+    prefetcher.prepare({ skip: 990, top: 1000 }, first);
+    // Never more at once than the concurrency: the last one makes room, and is asked for again later.
+    expect(asked.map(({ skip, signal }) => [skip, signal.aborted])).toEqual([
+      [0, false],
+      [999, true],
+      [1989, false],
+      [2979, false],
+      [3969, true],
+      [990, false],
+    ]);
+    await answer(asked[5]!);
+    expect((await prefetcher.fetch({ skip: 990, top: 1000 })).skip).toBe(990);
+    expect(asked.slice(6).map(({ skip }) => skip)).toEqual([3969]);
+  });
+
+  test('are dropped also when their answer is here and may yet have to be asked for again', async () => {
+    const { prefetcher, asked, prepareFirst } = openPatient(1000, 1);
+    await prepareFirst();
+    asked[1]!.receive();
+    prefetcher.drop();
+    expect(asked.slice(1).map(({ signal }) => signal.aborted)).toEqual([true, true]);
   });
 
   test('do not go beyond the end of the list', async () => {

@@ -1,0 +1,12 @@
+import type { OrganizationsApp } from '../app.ts';
+import { migrate } from '../postgres/migrate.ts';
+
+/** Applies pending migrations, while the token that the first request for a page needs is on its way already. */
+export async function prepareExport(
+  { pool, organizations }: Pick<OrganizationsApp, 'pool' | 'organizations'>,
+  signal: AbortSignal,
+): Promise<void> {
+  // The run asks for the same token, and says what is wrong with it.
+  organizations[0]!.source.fetchToken({ signal }).catch(() => {});
+  await migrate(pool);
+}
