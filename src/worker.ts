@@ -7,11 +7,12 @@
  */
 import type { App } from './app.ts';
 import { ExportError } from './core/errors.ts';
+import type { PageProgress } from './core/export.ts';
 import { runExport } from './export-run.ts';
 import type { RunKind } from './postgres/session.ts';
 import type { UnstoredEnd } from './postgres/store.ts';
 import type { Health } from './status/health.ts';
-import type { Metrics } from './status/metrics.ts';
+import type { RunMetrics } from './status/run-metrics.ts';
 
 /** The wait after the first failure, doubled after each that follows, up to the longest. */
 interface RetryWaits {
@@ -30,7 +31,7 @@ export interface Worker {
 
 export function createWorker(
   app: App,
-  watchers: { health: Health; metrics: Metrics },
+  watchers: { health: Health; metrics: RunMetrics },
   signal: AbortSignal,
   retryWaits = RETRY_WAITS,
 ): Worker {
@@ -61,7 +62,7 @@ export function createWorker(
     if (signal.aborted) return;
     health.runStarted(kind);
     try {
-      const onPage = metrics.observePage.bind(metrics);
+      const onPage = (progress: PageProgress) => metrics.observePage(kind, progress);
       const summary = await runExport(app, { kind, signal, onPage, unstoredEnds });
       failures.delete(kind);
       health.runEnded(summary);

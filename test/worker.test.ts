@@ -28,7 +28,12 @@ afterEach(async () => {
 function employ(scene: Pick<Scene, 'app'>, retryWaits?: { firstMs: number; longestMs: number }) {
   const health = createHealth();
   health.databaseReady();
-  worker = createWorker(scene.app, { health, metrics: createMetrics() }, stopping.signal, retryWaits);
+  worker = createWorker(
+    scene.app,
+    { health, metrics: createMetrics().follow('acme', { lookbackMs: 3_600_000 }) },
+    stopping.signal,
+    retryWaits,
+  );
   return { worker, health };
 }
 

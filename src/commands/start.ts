@@ -37,7 +37,7 @@ Examples:
 async function start(app: App, signal: AbortSignal): Promise<void> {
   const { config, log } = app;
   const health = createHealth();
-  const metrics = createMetrics();
+  const metrics = createMetrics({ pool: app.pool });
   let schedule: Schedule | undefined;
   const server = config.status
     ? await createStatusServer({
@@ -52,7 +52,8 @@ async function start(app: App, signal: AbortSignal): Promise<void> {
   if (server) log.info(`status page, /healthz, /readyz and /metrics at ${server.url}`);
   try {
     await prepareDatabase(app, health, signal);
-    const worker = createWorker(app, { health, metrics }, signal);
+    const runMetrics = metrics.follow(config.source.organization, config.export);
+    const worker = createWorker(app, { health, metrics: runMetrics }, signal);
     schedule = createSchedule(entriesOf(app, worker), { timezone: config.export.timezone, log });
     log.info(
       { schedule: config.export.schedule, timezone: config.export.timezone },
