@@ -17,6 +17,7 @@ import type { UnstoredEnd } from './postgres/store.ts';
 import { createSlots, type Slots, type Turn } from './slots.ts';
 import type { Health } from './status/health.ts';
 import type { Metrics } from './status/metrics.ts';
+import type { RunMetrics } from './status/run-metrics.ts';
 
 /** The wait after the first failure, doubled after each that follows, up to the longest. */
 interface RetryWaits {
@@ -51,7 +52,10 @@ export function createWorkers(
 ): Worker {
   const { parallelOrganizations } = apps[0]!.config.export;
   const slots = apps.length === 1 ? undefined : createSlots({ slots: parallelOrganizations });
-  const workers = shuffle(apps).map((app) => createWorker(app, watchers, signal, { slots, ...options }));
+  const workers = shuffle(apps).map((app) => {
+    const metrics = watchers.metrics.follow(app.config.source.organization, app.config.export);
+    return createWorker(app, { health: watchers.health, metrics }, signal, { slots, ...options });
+  });
   return {
     trigger: (kind) => {
       for (const worker of workers) worker.trigger(kind);
@@ -64,7 +68,7 @@ export function createWorkers(
 
 export function createWorker(
   app: App,
-  watchers: { health: Health; metrics: Metrics },
+  watchers: { health: Health; metrics: RunMetrics },
   signal: AbortSignal,
   { retryWaits = RETRY_WAITS, slots: shared }: WorkerOptions = {},
 ): Worker {
@@ -100,7 +104,7 @@ export function createWorker(
     try {
       health.runStarted(kind);
       const onPage: Turn['onPage'] = (progress) => {
-        metrics.observePage(progress);
+        metrics.observePage(kind, progress);
         turn.onPage(progress);
       };
       const either = AbortSignal.any([signal, turn.signal]);

@@ -28,7 +28,8 @@ afterEach(async () => {
 function employ(scene: Pick<Scene, 'app'>, retryWaits?: { firstMs: number; longestMs: number }) {
   const health = createHealth([scene.app.config.source.organization]);
   health.databaseReady();
-  worker = createWorker(scene.app, { health, metrics: createMetrics() }, stopping.signal, {
+  const metrics = createMetrics().follow('acme', { lookbackMs: 3_600_000 });
+  worker = createWorker(scene.app, { health, metrics }, stopping.signal, {
     ...(retryWaits && { retryWaits }),
   });
   return { worker, health };

@@ -41,7 +41,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
   const { config, log } = app;
   const names = config.sources.map(({ organization }) => organization);
   const health = createHealth(names);
-  const metrics = createMetrics();
+  const metrics = createMetrics({ pool: app.pool });
   let schedule: Schedule | undefined;
   const server = config.status
     ? await createStatusServer({

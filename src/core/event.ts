@@ -54,6 +54,8 @@ export interface RequestMeter {
   requests: number;
   /** Requests that were sent again after a failure. */
   retries: number;
+  /** The same by reason, such as `HTTP 429` or `time-out`; kept only where it is given. */
+  retriesBy?: Record<string, number>;
 }
 
 /** Where events come from: offsets into a list sorted by `createdOn` ascending that changes between two requests. */

@@ -101,6 +101,7 @@ export function newCounters(): RunCounters {
     pages: 0,
     requests: 0,
     retries: 0,
+    retriesBy: {},
     rowsRead: 0,
     inserted: 0,
     updated: 0,

@@ -33,6 +33,8 @@ export interface OrganizationStatus {
   stored: number;
   /** Rows kept in `audit.rejected_events`. */
   rejected: number;
+  /** When the newest of them was kept. */
+  lastRejectedAt: Date | null;
   gapCount: number;
   /** The newest gaps, at most 20. */
   gaps: Gap[];
@@ -146,6 +148,7 @@ const ORGANIZATIONS = `
      where r.organization = w.organization and outcome = 'succeeded') as last_success_at,
     (select count(*) from audit.events e where e.organization = w.organization) as stored,
     (select count(*) from audit.rejected_events r where r.organization = w.organization) as rejected,
+    (select max(first_seen_at) from audit.rejected_events r where r.organization = w.organization) as last_rejected_at,
     (select count(*) from audit.gaps g where g.organization = w.organization) as gap_count
   from audit.watermarks w
   where $1::text[] is null or organization = any ($1)
@@ -173,6 +176,7 @@ interface OrganizationRow {
   last_success_at: Date | null;
   stored: string;
   rejected: string;
+  last_rejected_at: Date | null;
   gap_count: string;
 }
 
@@ -190,6 +194,7 @@ function toOrganization(
     sourceTotal: row.source_total === null ? null : Number(row.source_total),
     stored: Number(row.stored),
     rejected: Number(row.rejected),
+    lastRejectedAt: row.last_rejected_at,
     gapCount: Number(row.gap_count),
   };
 }

@@ -3,6 +3,7 @@ import { ExportError } from '../core/errors.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
+import { requireOwnConnection } from './pooling.ts';
 import { PostgresSession, type RunKind, type StoredWatermark } from './session.ts';
 
 /** A connection that says nothing for so long is ended by the server, and its lock with it. */
@@ -39,6 +40,7 @@ export async function openSession(
   let client: Client | undefined;
   try {
     client = await pool.connect();
+    await requireOwnConnection(pool, client);
     await client.query(
       `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
               set_config('statement_timeout', $2, false)`,

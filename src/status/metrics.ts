@@ -1,24 +1,21 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { PageProgress, RunCounters } from '../core/export.ts';
-import { dateOfTicks } from '../core/ticks.ts';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { StatusReport } from '../postgres/status.ts';
-import type { RunSummary } from '../run.ts';
-import { outcomeOf } from './health.ts';
+import { createRunMetrics, type RunMetrics } from './run-metrics.ts';
+import { createStatusGauges } from './status-gauges.ts';
 
 const PREFIX = 'uipath_audit_export_';
 
-const PAGE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
-const RUN_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
-/** A minute to a month; EXPORT_LOOKBACK and EXPORT_RECHECK_WINDOW by default are the 1 h and 48 h among them. */
-const LATENESS_BUCKETS_S = [
-  60, 300, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 172_800, 604_800, 2_592_000,
+/** Gauges of prom-client named like counters, which promtool complains of; the same by type, without `_total`, stay. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
 ];
 
-/** What Prometheus is given. One registry each, so that two may live in one process. */
+/** What Prometheus is given: docs/metrics.md lists it. One registry each, so that two may live in one process. */
 export interface Metrics {
-  observePage(progress: PageProgress): void;
-  observeRun(summary: RunSummary): void;
-  observeFailure(kind: RunSummary['kind'], error: unknown): void;
+  /** Where an organization's runs are counted; ask once for each, with what its alerts are measured by. */
+  follow(organization: string, settings: RunSettings): RunMetrics;
   /** Sets what only the database knows; organizations that are not in the report disappear. */
   observeStatus(report: StatusReport): void;
   /** The status could not be read: the gauges keep what was last known. */
@@ -26,30 +23,37 @@ export interface Metrics {
   render(): Promise<{ contentType: string; text: string }>;
 }
 
-export function createMetrics(now: () => Date = () => new Date()): Metrics {
+interface RunSettings {
+  lookbackMs: number;
+  recheck?: { windowMs: number } | undefined;
+}
+
+/** How many connections a pool has, and how many wait for one. */
+interface PoolCounts {
+  totalCount: number;
+  idleCount: number;
+  waitingCount: number;
+}
+
+export function createMetrics({
+  now = () => new Date(),
+  pool,
+}: {
+  now?: () => Date;
+  pool?: PoolCounts;
+} = {}): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const runs = createRunMetrics(registry);
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
+  const settings = createSettingGauges(registry);
+  const runs = createRunMetrics(registry, now);
   const status = createStatusGauges(registry);
-  const flush = createCounterFlush(registry);
+  if (pool) addPoolGauges(registry, pool);
   return {
-    observePage({ counters, requestMs, result }) {
-      flush.add(counters);
-      runs.pageDuration.observe(requestMs / 1000);
-      for (const ticks of result?.lateTicks ?? []) {
-        runs.lateness.observe(Math.max(0, now().getTime() - dateOfTicks(ticks).getTime()) / 1000);
-      }
-    },
-    observeRun({ kind, outcome, counters, durationMs }) {
-      flush.add(counters);
-      flush.forget();
-      runs.ended.inc({ kind, outcome });
-      runs.duration.observe({ kind }, durationMs / 1000);
-    },
-    observeFailure(kind, error) {
-      flush.again();
-      flush.forget();
-      runs.ended.inc({ kind, outcome: outcomeOf(error) });
+    follow(organization, { lookbackMs, recheck }) {
+      settings.lookback.set({ organization }, lookbackMs / 1000);
+      settings.recheckWindow.set({ organization }, (recheck?.windowMs ?? 0) / 1000);
+      return runs(organization, { lookbackMs });
     },
     observeStatus: status.set,
     observeDatabaseAway: status.setAway,
@@ -57,120 +61,38 @@ export function createMetrics(now: () => Date = () => new Date()): Metrics {
   };
 }
 
-function createRunMetrics(registry: Registry) {
-  const registers = [registry];
-  return {
-    ended: new Counter({
-      name: `${PREFIX}runs_total`,
-      help: 'Runs of this process that ended, by kind and outcome (locked: another worker had the organization).',
-      labelNames: ['kind', 'outcome'],
-      registers,
-    }),
-    duration: new Histogram({
-      name: `${PREFIX}run_duration_seconds`,
-      help: 'Duration of runs that succeeded.',
-      labelNames: ['kind'],
-      buckets: RUN_BUCKETS_S,
-      registers,
-    }),
-    pageDuration: new Histogram({
-      name: `${PREFIX}page_wait_duration_seconds`,
-      help: 'How long a run waited for its next page, retries included; less than a request takes where it was made ahead.',
-      buckets: PAGE_BUCKETS_S,
-      registers,
-    }),
-    lateness: new Histogram({
-      name: `${PREFIX}event_lateness_seconds`,
-      help: 'Age, when stored, of events older than the watermark was. Beyond EXPORT_LOOKBACK only a recheck finds them.',
-      buckets: LATENESS_BUCKETS_S,
-      registers,
-    }),
-  };
-}
-
-/** Counters that follow the totals a run keeps for itself: each call adds what is new since the last. */
-function createCounterFlush(registry: Registry) {
-  const registers = [registry];
-  const rows = new Counter({
-    name: `${PREFIX}rows_total`,
-    help: 'Rows taken from the source, by what became of them.',
-    labelNames: ['result'],
-    registers,
-  });
-  const plain = {
-    late: new Counter({
-      name: `${PREFIX}late_rows_total`,
-      help: 'Inserted rows older than the watermark was when their run began.',
-      registers,
-    }),
-    pages: new Counter({ name: `${PREFIX}pages_total`, help: 'Pages read and judged.', registers }),
-    requests: new Counter({
-      name: `${PREFIX}source_requests_total`,
-      help: 'List requests sent to the source, retries included.',
-      registers,
-    }),
-    retries: new Counter({
-      name: `${PREFIX}source_retries_total`,
-      help: 'List requests sent again after a failure.',
-      registers,
-    }),
-  };
-  const results = ['inserted', 'updated', 'unchanged', 'rejected'] as const;
-  for (const result of results) rows.inc({ result }, 0);
-
-  const counted = new WeakMap<RunCounters, RunCounters>();
-  const live = new Set<RunCounters>();
-  const add = (counters: RunCounters) => {
-    const before = counted.get(counters);
-    const since = (name: keyof RunCounters) => counters[name] - (before?.[name] ?? 0);
-    for (const result of results) rows.inc({ result }, since(result));
-    for (const name of Object.keys(plain) as (keyof typeof plain)[]) plain[name].inc(since(name));
-    counted.set(counters, { ...counters });
-    live.add(counters);
-  };
-  return {
-    add,
-    /** For a run that failed: what its last pages left uncounted. */
-    again: () => live.forEach(add),
-    /** A run that goes on is remembered again by its next page. */
-    forget: () => live.clear(),
-  };
-}
-
-function createStatusGauges(registry: Registry) {
-  const perOrganization = (name: string, help: string) =>
+function createSettingGauges(registry: Registry) {
+  const setting = (name: string, help: string) =>
     new Gauge({ name: PREFIX + name, help, labelNames: ['organization'], registers: [registry] });
-  const plain = (name: string, help: string) =>
-    new Gauge({ name: PREFIX + name, help, registers: [registry] });
-  const up = plain('database_up', '1 when the database answered the last question about the status, else 0.');
-  const pending = plain('pending_migrations', 'Migrations the database lacks.');
-  const newest = perOrganization('newest_event_timestamp_seconds', 'When the newest stored event happened.');
-  const success = perOrganization(
-    'last_success_timestamp_seconds',
-    'When the last run that succeeded ended.',
-  );
-  const source = perOrganization('source_events', 'Events at the source as it last said.');
-  const stored = perOrganization('stored_events', 'Events stored, also those the source has deleted since.');
-  const gaps = perOrganization(
-    'gaps',
-    'Spans of time that are not known to be complete, between two that are.',
-  );
-  const rejected = perOrganization('rejected_rows', 'Rows kept word for word in audit.rejected_events.');
   return {
-    set({ migrations, organizations }: StatusReport) {
-      up.set(1);
-      pending.set(migrations.pending.length);
-      for (const gauge of [newest, success, source, stored, gaps, rejected]) gauge.reset();
-      for (const status of organizations) {
-        const { organization } = status;
-        if (status.newestEventAt) newest.set({ organization }, status.newestEventAt.getTime() / 1000);
-        if (status.lastSuccessAt) success.set({ organization }, status.lastSuccessAt.getTime() / 1000);
-        if (status.sourceTotal !== null) source.set({ organization }, status.sourceTotal);
-        stored.set({ organization }, status.stored);
-        gaps.set({ organization }, status.gapCount);
-        rejected.set({ organization }, status.rejected);
-      }
-    },
-    setAway: () => up.set(0),
+    lookback: setting(
+      'lookback_seconds',
+      'EXPORT_LOOKBACK: how far behind the watermark each run reads again.',
+    ),
+    recheckWindow: setting(
+      'recheck_window_seconds',
+      'EXPORT_RECHECK_WINDOW: how far back the recheck reads again; 0 where there is none.',
+    ),
   };
+}
+
+function addPoolGauges(registry: Registry, pool: PoolCounts): void {
+  new Gauge({
+    name: `${PREFIX}pool_connections`,
+    help: 'Connections of this process to the database, by state (idle or in use).',
+    labelNames: ['state'],
+    registers: [registry],
+    collect() {
+      this.set({ state: 'idle' }, pool.idleCount);
+      this.set({ state: 'in use' }, pool.totalCount - pool.idleCount);
+    },
+  });
+  new Gauge({
+    name: `${PREFIX}pool_waiting`,
+    help: 'Questions to the database that wait for a connection.',
+    registers: [registry],
+    collect() {
+      this.set(pool.waitingCount);
+    },
+  });
 }

@@ -62,7 +62,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
           if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
           const fields = { url: showUrl(request.url), rows, maxResponseBytes };
           log.warn(fields, 'page larger than the limit, asking for half the rows');
-          meter.retries++;
+          countRetry(meter, 'page too large');
         }
       }
     },
@@ -89,7 +89,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
         if (!tokens.isRenewable || isRenewed) throw unauthorized(answer, url, tokens);
         isRenewed = true;
         tokens.invalidate(token.value);
-        meter.retries++;
+        countRetry(meter, 'HTTP 401');
         log.warn({ reason: 'HTTP 401', status: 401, url }, 'token refused, asking for a new one');
       }
     };
@@ -104,11 +104,14 @@ export function createUipathSource(options: UipathOptions): UipathSource {
       log.debug({ url, rows: page.rows.length, bytes: answer.body.length, milliseconds }, 'page fetched');
       return { rows: page.rows, totalCount: page.totalCount, requestedAt };
     };
-    const onRetry = () => {
-      meter.retries++;
-    };
+    const onRetry = (reason: string) => countRetry(meter, reason);
     return await withRetries(tryOnce, { url, signal, onRetry }, options);
   }
+}
+
+function countRetry(meter: RequestMeter, reason: string): void {
+  meter.retries++;
+  if (meter.retriesBy) meter.retriesBy[reason] = (meter.retriesBy[reason] ?? 0) + 1;
 }
 
 interface ListRequest {

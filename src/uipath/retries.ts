@@ -29,7 +29,7 @@ export interface RetryOptions {
  */
 export async function withRetries<T>(
   tryOnce: () => Promise<T>,
-  target: { url: string; signal: AbortSignal; onRetry?: () => void },
+  target: { url: string; signal: AbortSignal; onRetry?: (reason: string) => void },
   options: RetryOptions,
 ): Promise<T> {
   const { retryLimit: limit, retryMaxDelayMs: maxDelayMs, log } = options;
@@ -52,7 +52,7 @@ export async function withRetries<T>(
           'request failed, trying again',
         );
         await sleep(delayMs, signal);
-        onRetry?.();
+        onRetry?.(reason);
       },
     });
   } catch (error) {

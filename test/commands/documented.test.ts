@@ -81,6 +81,7 @@ function organization(name: string, runs: RunRecord[], lastSuccess: number): Org
     sourceTotal: 60_412,
     stored: 60_412,
     rejected: 0,
+    lastRejectedAt: null,
     gapCount: 0,
     gaps: [],
     coverage: [{ from: new Date('2024-01-01T00:00:00Z'), to: at(2), provenAt: at(lastSuccess) }],

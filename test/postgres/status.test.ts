@@ -59,6 +59,7 @@ describe('an organization', () => {
       sourceTotal: 6,
       stored: 5,
       rejected: 1,
+      lastRejectedAt: expect.any(Date),
       gapCount: 0,
       gaps: [],
     });

@@ -1,11 +1,16 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../src/core/errors.ts';
 import { newCounters, type PageProgress, type RunCounters } from '../../src/core/export.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
+import { hasPromtool, promtool } from '../support/promtool.ts';
 import { minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
 
 const OWN = 'uipath_audit_export_';
+const SETTINGS = { lookbackMs: 3_600_000, recheck: { windowMs: 172_800_000 } };
+
+const NO_POOL = { totalCount: 0, idleCount: 0, waitingCount: 0 };
 
 /** The samples of this program's own metrics, by name and labels, and every name with its type. */
 async function scrape(metrics: Metrics): Promise<Record<string, number>> {
@@ -37,79 +42,134 @@ function page(counters: RunCounters, given: Partial<PageProgress> = {}): PagePro
 describe('counters', () => {
   test('follow a run from page to page and count nothing twice', async () => {
     const metrics = createMetrics();
+    const acme = metrics.follow('acme', SETTINGS);
     const counters = newCounters();
-    Object.assign(counters, { pages: 1, requests: 3, retries: 1, inserted: 5, late: 2 });
-    metrics.observePage(page(counters));
+    const retriesBy = { 'HTTP 429': 1 };
+    Object.assign(counters, { pages: 1, requests: 3, retries: 1, retriesBy, inserted: 5, late: 2 });
+    acme.observePage('run', page(counters));
     Object.assign(counters, { pages: 2, requests: 4, inserted: 8, updated: 1, unchanged: 7, rejected: 2 });
-    metrics.observePage(page(counters));
+    Object.assign(retriesBy, { 'HTTP 429': 3, 'time-out': 1 });
+    acme.observePage('run', page(counters));
     counters.requests = 5;
-    metrics.observeRun({
+    acme.observeRun({
       ...{ runId: '1', kind: 'run', outcome: 'succeeded', warnings: [] },
       ...{ counters, durationMs: 2_500, ledger: null },
     });
     expect(await scrape(metrics)).toMatchObject({
-      pages_total: 2,
-      source_requests_total: 5,
-      source_retries_total: 1,
-      late_rows_total: 2,
-      'rows_total{result="inserted"}': 8,
-      'rows_total{result="updated"}': 1,
-      'rows_total{result="unchanged"}': 7,
-      'rows_total{result="rejected"}': 2,
-      'runs_total{kind="run",outcome="succeeded"}': 1,
-      'run_duration_seconds_sum{kind="run"}': 2.5,
-      page_wait_duration_seconds_count: 2,
-      page_wait_duration_seconds_sum: 0.08,
+      'pages_total{organization="acme"}': 2,
+      'source_requests_total{organization="acme"}': 5,
+      'source_retries_total{organization="acme",reason="HTTP 429"}': 3,
+      'source_retries_total{organization="acme",reason="time-out"}': 1,
+      'late_rows_total{organization="acme"}': 2,
+      'rows_total{organization="acme",result="inserted"}': 8,
+      'rows_total{organization="acme",result="updated"}': 1,
+      'rows_total{organization="acme",result="unchanged"}': 7,
+      'rows_total{organization="acme",result="rejected"}': 2,
+      'runs_total{organization="acme",kind="run",outcome="succeeded"}': 1,
+      'run_duration_seconds_sum{organization="acme",kind="run"}': 2.5,
+      'page_wait_duration_seconds_count{organization="acme"}': 2,
+      'page_wait_duration_seconds_sum{organization="acme"}': 0.08,
     });
   });
 
   test('count what a run that failed did after its last page, and the next run from zero', async () => {
     const metrics = createMetrics();
+    const acme = metrics.follow('acme', SETTINGS);
     const first = { ...newCounters(), requests: 2 };
-    metrics.observePage(page(first));
-    Object.assign(first, { requests: 10, retries: 7 });
-    metrics.observeFailure('run', new ExportError('source-away', 'gone'));
-    metrics.observePage(page({ ...newCounters(), requests: 1 }));
+    acme.observePage('run', page(first));
+    Object.assign(first, { requests: 10, retries: 7, retriesBy: { 'network fault': 7 } });
+    acme.observeFailure('run', new ExportError('source-away', 'gone'));
+    acme.observePage('run', page({ ...newCounters(), requests: 1, retriesBy: { 'network fault': 2 } }));
     expect(await scrape(metrics)).toMatchObject({
-      source_requests_total: 11,
-      source_retries_total: 7,
-      'runs_total{kind="run",outcome="failed"}': 1,
+      'source_requests_total{organization="acme"}': 11,
+      'source_retries_total{organization="acme",reason="network fault"}': 9,
+      'runs_total{organization="acme",kind="run",outcome="failed"}': 1,
     });
   });
 
-  test('tell a standby from a failure', async () => {
+  test('tell a standby from a failure, and stand at 0 before the first', async () => {
     const metrics = createMetrics();
-    metrics.observeFailure('recheck', new ExportError('locked', 'busy'));
-    const samples = await scrape(metrics);
-    expect(samples['runs_total{kind="recheck",outcome="locked"}']).toBe(1);
-    expect(samples['runs_total{kind="recheck",outcome="failed"}']).toBeUndefined();
+    metrics.follow('acme', SETTINGS).observeFailure('recheck', new ExportError('locked', 'busy'));
+    expect(await scrape(metrics)).toMatchObject({
+      'runs_total{organization="acme",kind="recheck",outcome="locked"}': 1,
+      'runs_total{organization="acme",kind="recheck",outcome="failed"}': 0,
+      'runs_total{organization="acme",kind="run",outcome="failed"}': 0,
+    });
+  });
+
+  test('keep two organizations apart', async () => {
+    const metrics = createMetrics();
+    const acme = metrics.follow('acme', SETTINGS);
+    metrics.follow('globex', { lookbackMs: 60_000 }).observePage('run', page({ ...newCounters(), pages: 9 }));
+    acme.observePage('run', page({ ...newCounters(), pages: 4 }));
+    expect(await scrape(metrics)).toMatchObject({
+      'pages_total{organization="acme"}': 4,
+      'pages_total{organization="globex"}': 9,
+      'lookback_seconds{organization="acme"}': 3_600,
+      'recheck_window_seconds{organization="acme"}': 172_800,
+      'lookback_seconds{organization="globex"}': 60,
+      'recheck_window_seconds{organization="globex"}': 0,
+    });
   });
 });
 
-test('lateness is the age of a late event when it was stored, in seconds', async () => {
-  const metrics = createMetrics(() => NOW);
+describe('lateness', () => {
   const result = { inserted: 2, updated: 0, unchanged: 0, newlyRejected: [] };
   const lateTicks = [ticksOfDate(minutesAgo(2)), ticksOfDate(minutesAgo(90))];
-  metrics.observePage(page(newCounters(), { result: { ...result, lateTicks } }));
-  expect(await scrape(metrics)).toMatchObject({
-    event_lateness_seconds_sum: 5_520,
-    'event_lateness_seconds_bucket{le="60"}': 0,
-    'event_lateness_seconds_bucket{le="300"}': 1,
-    'event_lateness_seconds_bucket{le="3600"}': 1,
-    'event_lateness_seconds_bucket{le="7200"}': 2,
+  const observe = async (kind: 'run' | 'recheck') => {
+    const metrics = createMetrics({ now: () => NOW });
+    const late = page(newCounters(), { result: { ...result, lateTicks } });
+    metrics.follow('acme', SETTINGS).observePage(kind, late);
+    return scrape(metrics);
+  };
+
+  test('is the age of a late event when it was stored, in seconds', async () => {
+    expect(await observe('run')).toMatchObject({
+      'event_lateness_seconds_sum{organization="acme"}': 5_520,
+      'event_lateness_seconds_bucket{le="60",organization="acme"}': 0,
+      'event_lateness_seconds_bucket{le="300",organization="acme"}': 1,
+      'event_lateness_seconds_bucket{le="3600",organization="acme"}': 1,
+      'event_lateness_seconds_bucket{le="7200",organization="acme"}': 2,
+    });
   });
+
+  test('is beyond the lookback where only a recheck found the event', async () => {
+    const name = 'late_rows_beyond_lookback_total{organization="acme"}';
+    expect((await observe('recheck'))[name]).toBe(1);
+    expect((await observe('run'))[name]).toBe(0);
+  });
+});
+
+test('the pool is counted by state at the moment it is asked', async () => {
+  const pool = { totalCount: 3, idleCount: 1, waitingCount: 2 };
+  const metrics = createMetrics({ pool });
+  expect(await scrape(metrics)).toMatchObject({
+    'pool_connections{state="idle"}': 1,
+    'pool_connections{state="in use"}': 2,
+    pool_waiting: 2,
+  });
+  Object.assign(pool, { totalCount: 4, idleCount: 4, waitingCount: 0 });
+  expect(await scrape(metrics)).toMatchObject({ 'pool_connections{state="in use"}': 0, pool_waiting: 0 });
 });
 
 describe('gauges', () => {
   test('show the status, by organization', async () => {
     const metrics = createMetrics();
-    const acme = organizationStatus({ sourceTotal: 5_100, rejected: 4, gapCount: 2 });
+    const gap = { from: minutesAgo(900), to: minutesAgo(800), noticedAt: minutesAgo(30), runId: '7' };
+    const acme = organizationStatus({
+      ...{ sourceTotal: 5_100, rejected: 4, lastRejectedAt: minutesAgo(3) },
+      ...{ gapCount: 2, gaps: [{ ...gap, noticedAt: minutesAgo(60) }, gap] },
+    });
     metrics.observeStatus(
       statusReport({ organizations: [acme], migrations: { applied: [], pending: ['a', 'b'] } }),
     );
     expect(await scrape(metrics)).toMatchObject({
       'newest_event_timestamp_seconds{organization="acme"}': minutesAgo(10).getTime() / 1000,
       'last_success_timestamp_seconds{organization="acme"}': minutesAgo(5).getTime() / 1000,
+      'watermark_age_seconds{organization="acme"}': 600,
+      'lag_seconds{organization="acme"}': 300,
+      'last_gap_timestamp_seconds{organization="acme"}': minutesAgo(30).getTime() / 1000,
+      'last_rejected_timestamp_seconds{organization="acme"}': minutesAgo(3).getTime() / 1000,
       'source_events{organization="acme"}': 5_100,
       'stored_events{organization="acme"}': 5_000,
       'rejected_rows{organization="acme"}': 4,
@@ -139,24 +199,61 @@ describe('gauges', () => {
     expect(names).toContain('stored_events{organization="globex"}');
     expect(names).not.toContain('newest_event_timestamp_seconds{organization="globex"}');
     expect(names).not.toContain('source_events{organization="globex"}');
+    expect(names).not.toContain('last_gap_timestamp_seconds{organization="globex"}');
   });
 });
 
 test('two registries do not know of each other, and both have the process defaults', async () => {
   const [one, other] = [createMetrics(), createMetrics()];
-  one.observeFailure('run', new Error('x'));
+  one.follow('acme', SETTINGS).observeFailure('run', new Error('x'));
   expect(Object.keys(await scrape(other)).filter((name) => name.startsWith('runs_total'))).toEqual([]);
   expect((await other.render()).text).toMatch(/^process_resident_memory_bytes \d+/m);
 });
 
 test('every own metric has a help text and a name by the convention of its type', async () => {
-  const { text } = await createMetrics().render();
+  const { text } = await createMetrics({ pool: NO_POOL }).render();
   const types = [...text.matchAll(/^# TYPE uipath_audit_export_(\S+) (\S+)$/gm)];
-  expect(types.length).toBeGreaterThan(10);
+  expect(types.length).toBeGreaterThan(20);
   for (const [, name, type] of types) {
     expect(text).toMatch(new RegExp(`^# HELP ${OWN}${name} \\S.*\\.$`, 'm'));
     if (type === 'counter') expect(name).toMatch(/_total$/);
     if (type === 'histogram') expect(name).toMatch(/_seconds$/);
     if (type === 'gauge') expect(name).not.toMatch(/_total$/);
   }
+});
+
+test('docs/metrics.md lists every own metric with its type, labels and help, and no other', async () => {
+  const metrics = createMetrics({ pool: NO_POOL });
+  const gap = { from: minutesAgo(9), to: minutesAgo(8), noticedAt: minutesAgo(5), runId: '7' };
+  const full = organizationStatus({ gapCount: 1, gaps: [gap], lastRejectedAt: NOW });
+  metrics.observeStatus(statusReport({ organizations: [full] }));
+  const acme = metrics.follow('acme', SETTINGS);
+  const counters = { ...newCounters(), retriesBy: { 'HTTP 429': 1 } };
+  const result = { inserted: 1, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [ticksOfDate(NOW)] };
+  acme.observePage('run', page(counters, { result }));
+  const ended = { runId: '1', kind: 'run', outcome: 'succeeded', warnings: [], ledger: null } as const;
+  acme.observeRun({ ...ended, warnings: [], counters, durationMs: 1 });
+  const { text } = await metrics.render();
+  const found = [...text.matchAll(/^# HELP uipath_audit_export_(\S+) (.+)\n# TYPE \S+ (\S+)$/gm)];
+  const document = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  const rows = document.split('\n').filter((line) => line.startsWith(`| \`${OWN}`));
+  const written = rows.map((row) => {
+    const [, name, type, , help] = row.split('|').map((cell) => cell.trim().replaceAll('`', ''));
+    return [name!.slice(OWN.length), type, help];
+  });
+  expect(written.sort()).toEqual(found.map(([, name, help, type]) => [name, type, help]).sort());
+  for (const row of rows) {
+    const [, name, , labels] = row.split('|').map((cell) => cell.trim().replaceAll('`', ''));
+    const sample = text.split('\n').find((line) => line.startsWith(name!)) ?? '';
+    const given = [...sample.matchAll(/([a-z_]+)="/g)].map(([, label]) => label).filter((l) => l !== 'le');
+    expect([name, labels!.split(', ').sort().join()]).toEqual([name, given.sort().join()]);
+  }
+});
+
+(hasPromtool ? test : test.skip)('promtool has nothing to say against any of them', async () => {
+  const metrics = createMetrics({ pool: NO_POOL });
+  metrics.observeStatus(statusReport());
+  metrics.follow('acme', SETTINGS).observePage('run', page(newCounters()));
+  const { text } = await metrics.render();
+  expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
 });

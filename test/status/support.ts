@@ -37,6 +37,7 @@ export function organizationStatus(given: Partial<OrganizationStatus> = {}): Org
     sourceTotal: 5_000,
     stored: 5_000,
     rejected: 0,
+    lastRejectedAt: null,
     gapCount: 0,
     gaps: [],
     coverage: [],

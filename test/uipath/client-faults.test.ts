@@ -26,7 +26,7 @@ describe('a fault that passes', () => {
     const { fetchPage, lines, waits, meter } = openBench(simulator);
     expect((await fetchPage()).rows).toHaveLength(40);
     expect(waits).toEqual([500, 1000]);
-    expect(meter).toEqual({ requests: 3, retries: 2 });
+    expect(meter).toEqual({ requests: 3, retries: 2, retriesBy: { [reason]: 2 } });
     const status = typeof fault === 'number' ? fault : undefined;
     const url = `${simulator.url}/acme/audit_/api/auditlogs?language=en&top=100&skip=0&sortBy=createdOn&sortOrder=asc`;
     expect(lines.filter(({ level }) => level === 'warn')).toMatchObject([
@@ -108,7 +108,7 @@ describe('a fault that stays', () => {
       ),
     });
     expect(waits).toHaveLength(3);
-    expect(meter).toEqual({ requests: 4, retries: 3 });
+    expect(meter).toEqual({ requests: 4, retries: 3, retriesBy: { 'HTTP 503': 3 } });
   });
 
   test('a port nobody listens on', async () => {

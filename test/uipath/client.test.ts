@@ -19,7 +19,7 @@ describe('a page', () => {
     const got = page.rows.map(({ event }) => ({ ...event, createdOn: event!.createdOnRaw }));
     expect(got).toHaveLength(200);
     expect(got).toMatchObject(sent);
-    expect(meter).toEqual({ requests: 1, retries: 0 });
+    expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
   });
 
   test('is asked for exactly as documented', async () => {
@@ -104,7 +104,7 @@ describe('a token', () => {
     simulator.revokeTokens();
     await fetchPage();
     expect(simulator.counts).toMatchObject({ token: 2, list: 3 });
-    expect(meter).toEqual({ requests: 3, retries: 1 });
+    expect(meter).toEqual({ requests: 3, retries: 1, retriesBy: { 'HTTP 401': 1 } });
     expect(lines.filter(({ level }) => level === 'warn')).toMatchObject([{ fields: { reason: 'HTTP 401' } }]);
   });
 
@@ -125,7 +125,7 @@ describe('a token', () => {
       message: expect.stringContaining('A new token was refused as well'),
     });
     expect(simulator.counts).toMatchObject({ token: 2, list: 2 });
-    expect(meter).toEqual({ requests: 2, retries: 1 });
+    expect(meter).toEqual({ requests: 2, retries: 1, retriesBy: { 'HTTP 401': 1 } });
   });
 
   test('that is fixed and refused is an error at once', async () => {
@@ -172,7 +172,7 @@ describe('an answer that no retry mends', () => {
       code: 'configuration',
       message: expect.stringContaining(`answered HTTP ${status} "Not like this" (trace id 00-4bf92f)`),
     });
-    expect(meter).toEqual({ requests: 1, retries: 0 });
+    expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
   });
 
   test('the portal page with status 200 says which URL gave it', async () => {

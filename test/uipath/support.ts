@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { RequestMeter } from '../../src/core/event.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { createUipathSource, type UipathOptions } from '../../src/uipath/client.ts';
 
@@ -62,7 +63,7 @@ export function openBench(
     ...options,
   });
   open.push(() => source.close());
-  const meter = { requests: 0, retries: 0 };
+  const meter: RequestMeter = { requests: 0, retries: 0, retriesBy: {} };
   const abort = new AbortController();
   const fetchPage = (skip = 0, top = 100) => source.fetchPage({ skip, top }, { signal: abort.signal, meter });
   return { lines, waits, meter, abort, source, fetchPage };

@@ -180,7 +180,7 @@ describe('a token endpoint that is away', () => {
       const { fetchPage, waits, meter } = openBench(simulator);
       expect((await fetchPage()).rows).toHaveLength(5);
       expect(waits).toEqual([500, 1000]);
-      expect(meter).toEqual({ requests: 1, retries: 0 });
+      expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
     },
   );
 

@@ -1,0 +1,139 @@
+import { Counter, Histogram, type Registry } from 'prom-client';
+import type { PageProgress, RunCounters } from '../core/export.ts';
+import { dateOfTicks } from '../core/ticks.ts';
+import type { RunSummary } from '../run.ts';
+import { outcomeOf } from './health.ts';
+
+const PREFIX = 'uipath_audit_export_';
+
+const PAGE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const RUN_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
+/** A minute to a month; EXPORT_LOOKBACK and EXPORT_RECHECK_WINDOW by default are the 1 h and 48 h among them. */
+const LATENESS_BUCKETS_S = [
+  60, 300, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 172_800, 604_800, 2_592_000,
+];
+
+const RESULTS = ['inserted', 'updated', 'unchanged', 'rejected'] as const;
+const OUTCOMES = ['succeeded', 'failed', 'locked'] as const;
+const KINDS = ['run', 'recheck'] as const;
+
+type Kind = RunSummary['kind'];
+
+/** What one organization's runs in this process are counted by. No method throws. */
+export interface RunMetrics {
+  observePage(kind: Kind, progress: PageProgress): void;
+  observeRun(summary: RunSummary): void;
+  observeFailure(kind: Kind, error: unknown): void;
+}
+
+type Instruments = ReturnType<typeof createInstruments>;
+
+/** Gives each organization the same instruments under its own label. */
+export function createRunMetrics(
+  registry: Registry,
+  now: () => Date,
+): (organization: string, settings: { lookbackMs: number }) => RunMetrics {
+  const instruments = createInstruments(registry);
+  return (organization, settings) => {
+    // A counter that appears only when something happened has no rise for an alert to see.
+    for (const kind of KINDS) {
+      for (const outcome of OUTCOMES) instruments.ended.inc({ organization, kind, outcome }, 0);
+    }
+    instruments.beyondLookback.inc({ organization }, 0);
+    const flush = createFlush(instruments, organization);
+    return {
+      observePage(kind, { counters, requestMs, result }) {
+        flush.add(counters);
+        instruments.pageWait.observe({ organization }, requestMs / 1000);
+        for (const ticks of result?.lateTicks ?? []) {
+          const lateMs = Math.max(0, now().getTime() - dateOfTicks(ticks).getTime());
+          instruments.lateness.observe({ organization }, lateMs / 1000);
+          // A run reads no further back; after an outage its late events are old, and were found all the same.
+          if (kind !== 'run' && lateMs > settings.lookbackMs)
+            instruments.beyondLookback.inc({ organization });
+        }
+      },
+      observeRun({ kind, outcome, counters, durationMs }) {
+        flush.add(counters);
+        flush.forget();
+        instruments.ended.inc({ organization, kind, outcome });
+        instruments.duration.observe({ organization, kind }, durationMs / 1000);
+      },
+      observeFailure(kind, error) {
+        flush.again();
+        flush.forget();
+        instruments.ended.inc({ organization, kind, outcome: outcomeOf(error) });
+      },
+    };
+  };
+}
+
+function createInstruments(registry: Registry) {
+  const registers = [registry];
+  const counter = (name: string, help: string, ...labels: string[]) =>
+    new Counter({ name: PREFIX + name, help, labelNames: ['organization', ...labels], registers });
+  const histogram = (name: string, buckets: number[], help: string, ...labels: string[]) =>
+    new Histogram({ name: PREFIX + name, help, buckets, labelNames: ['organization', ...labels], registers });
+  return {
+    ended: counter(
+      'runs_total',
+      'Runs of this process that ended, by kind and outcome (locked: another worker had the organization).',
+      ...['kind', 'outcome'],
+    ),
+    rows: counter('rows_total', 'Rows taken from the source, by what became of them.', 'result'),
+    late: counter('late_rows_total', 'Inserted rows older than the watermark was when their run began.'),
+    beyondLookback: counter(
+      'late_rows_beyond_lookback_total',
+      'Late rows that only a recheck found: older, when stored, than EXPORT_LOOKBACK.',
+    ),
+    pages: counter('pages_total', 'Pages read and judged.'),
+    requests: counter('source_requests_total', 'List requests sent to the source, retries included.'),
+    retries: counter('source_retries_total', 'List requests sent again, by what had failed.', 'reason'),
+    duration: histogram(
+      'run_duration_seconds',
+      RUN_BUCKETS_S,
+      'Duration of runs that succeeded, by kind.',
+      'kind',
+    ),
+    pageWait: histogram(
+      'page_wait_duration_seconds',
+      PAGE_BUCKETS_S,
+      'How long a run waited for its next page, retries included; less than a request takes where it was made ahead.',
+    ),
+    lateness: histogram(
+      'event_lateness_seconds',
+      LATENESS_BUCKETS_S,
+      'Age, when stored, of events older than the watermark was. Beyond EXPORT_LOOKBACK only a recheck finds them.',
+    ),
+  };
+}
+
+/** Counters that follow the totals a run keeps for itself: each call adds what is new since the last. */
+function createFlush(instruments: Instruments, organization: string) {
+  for (const result of RESULTS) instruments.rows.inc({ organization, result }, 0);
+  for (const name of ['late', 'pages', 'requests'] as const) instruments[name].inc({ organization }, 0);
+
+  const counted = new WeakMap<RunCounters, RunCounters>();
+  const live = new Set<RunCounters>();
+  const add = (counters: RunCounters) => {
+    const before = counted.get(counters);
+    for (const result of RESULTS) {
+      instruments.rows.inc({ organization, result }, counters[result] - (before?.[result] ?? 0));
+    }
+    for (const name of ['late', 'pages', 'requests'] as const) {
+      instruments[name].inc({ organization }, counters[name] - (before?.[name] ?? 0));
+    }
+    for (const [reason, times] of Object.entries(counters.retriesBy ?? {})) {
+      instruments.retries.inc({ organization, reason }, times - (before?.retriesBy?.[reason] ?? 0));
+    }
+    counted.set(counters, structuredClone(counters));
+    live.add(counters);
+  };
+  return {
+    add,
+    /** For a run that failed: what its last pages left uncounted. */
+    again: () => live.forEach(add),
+    /** A run that goes on is remembered again by its next page. */
+    forget: () => live.clear(),
+  };
+}
