@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
+import { readActivity } from '../postgres/activity.ts';
 import { migrate } from '../postgres/migrate.ts';
 import { readStatus } from '../postgres/status.ts';
 import { createSchedule, type Schedule, type ScheduleEntry } from '../schedule.ts';
@@ -46,6 +47,7 @@ async function start(app: App, signal: AbortSignal): Promise<void> {
         metrics,
         log,
         readStatus: () => readStatus(app.pool, config.source.organization),
+        readActivity: (organization) => readActivity(app.pool, organization),
         nextRunAt: () => schedule?.nextRunAt(),
       })
     : undefined;
