@@ -21,15 +21,18 @@ export function renderVerdict({ level, headline, reasons }: Verdict): Html {
   return html`<section class="verdict ${level}">
 ${renderIcon(level)}
 <div><div role="status"><h2>${headline}</h2></div>
-${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${renderCode(reason)}</li>`)}</ul>`}</div>
+${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${renderText(reason)}</li>`)}</ul>`}</div>
 </section>`;
 }
 
-/** What stands between backticks as code. */
-function renderCode(text: string): Html[] {
-  return text
-    .split(/`([^`]+)`/)
-    .map((piece, i) => (i % 2 === 1 ? html`<code>${piece}</code>` : html`${piece}`));
+/** What stands between backticks as code, and dates in one piece. */
+function renderText(text: string): Html[] {
+  return text.split(/(`[^`]+`|\b\d{4}-\d\d-\d\d\b)/).map((piece, i) => {
+    if (i % 2 === 0) return html`${piece}`;
+    return piece.startsWith('`')
+      ? html`<code>${piece.slice(1, -1)}</code>`
+      : html`<span class="whole">${piece}</span>`;
+  });
 }
 
 /** One entry of a `dl`. */
@@ -39,7 +42,7 @@ export function renderFact(name: string, value: Html | string, note?: Html | str
 
 /** `2026-01-31 08:00:00 UTC` */
 export function renderTime(at: Date): Html {
-  return html`<time datetime="${at.toISOString()}">${describeInstant(at)}</time>`;
+  return html`<time datetime="${at.toISOString()}">${renderText(describeInstant(at))}</time>`;
 }
 
 /** `3 minutes ago`, with the exact time for whoever points at it. */

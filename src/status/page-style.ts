@@ -31,7 +31,7 @@ h3 { margin: 1.25rem 0 .5rem; font-size: 1rem; }
 section { margin-top: 1.25rem; }
 p { margin: 0; }
 small { display: block; color: var(--soft); font-size: .8125rem; }
-time { white-space: nowrap; }
+.whole, td time { white-space: nowrap; }
 code { font: .875em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 .lead { color: var(--soft); font-size: .9375rem; }
 .icon { flex: none; width: 1.25rem; height: 1.25rem; fill: none; stroke-width: 2.25; stroke-linecap: round; stroke-linejoin: round; stroke: var(--card); }
@@ -138,8 +138,8 @@ tbody tr { border-top: 1px solid var(--line); }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .5rem; }
   .tiles > div { padding: .75rem .875rem; }
   .tiles dd { font-size: 1.125rem; }
-  .tiles time { white-space: normal; }
   .card { padding: 1rem; }
+  th, td { padding: .4375rem .5rem; }
   .organizations dl { grid-template-columns: repeat(2, 1fr); }
   .axis, .bars { height: 8rem; }
 }

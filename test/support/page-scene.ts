@@ -1,5 +1,6 @@
 /** The states that the status page tells apart, each an organization in a real database, behind a real server. */
 import pg from 'pg';
+import { ExportError } from '../../src/core/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { readActivity } from '../../src/postgres/activity.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
@@ -48,8 +49,12 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
   await seed(ORGANIZATIONS.gap, 200, '6 minutes');
   for (const query of TROUBLES) await pool.query(query.text, [query.organization, ...(query.values ?? [])]);
 
-  const serve = async (organization: string | undefined, tell: (health: Health) => void) => {
-    const health = createHealth();
+  const serve = async (
+    organization: string | undefined,
+    tell: (health: Health) => void,
+    upMinutes = 8_000,
+  ) => {
+    const health = createHealth(() => new Date(Date.now() - upMinutes * 60_000));
     tell(health);
     const server = await createStatusServer({
       ...{
@@ -70,10 +75,12 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
   const succeeded = (health: Health) =>
     health.runEnded({ kind: 'run', outcome: 'succeeded' } as Parameters<Health['runEnded']>[0]);
   const urls = {
-    empty: await serve(ORGANIZATIONS.empty, () => {}),
+    empty: await serve(ORGANIZATIONS.empty, () => {}, 0),
     healthy: await serve(ORGANIZATIONS.healthy, succeeded),
-    behind: await serve(ORGANIZATIONS.behind, (health) => health.runStarted('run')),
-    failing: await serve(ORGANIZATIONS.failing, () => {}),
+    behind: await serve(ORGANIZATIONS.behind, (health) => health.runStarted('run'), 170),
+    failing: await serve(ORGANIZATIONS.failing, (health) =>
+      health.runFailed('run', new ExportError('source-away', ERROR)),
+    ),
     gap: await serve(ORGANIZATIONS.gap, succeeded),
     overview: await serve(undefined, succeeded),
   };
