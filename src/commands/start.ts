@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
+import { readActivity } from '../postgres/activity.ts';
 import { migrate } from '../postgres/migrate.ts';
 import { readStatus } from '../postgres/status.ts';
 import { createSchedule, type Schedule, type ScheduleEntry } from '../schedule.ts';
@@ -50,6 +51,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         metrics,
         log,
         readStatus: () => readStatus(app.pool, names),
+        readActivity: (organization) => readActivity(app.pool, organization),
         nextRunAt: () => schedule?.nextRunAt(),
       })
     : undefined;

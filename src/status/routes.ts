@@ -1,9 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
+import type { Activity } from '../postgres/activity.ts';
 import type { StatusReport } from '../postgres/status.ts';
 import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import { renderPage } from './page.ts';
+import { chooseOrganization, renderPage } from './page.ts';
+import { SCRIPT_SOURCE } from './page-script.ts';
 import { STYLE_SOURCE } from './page-style.ts';
 
 export interface Answer {
@@ -17,6 +19,7 @@ export interface RouteOptions {
   health: Health;
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
+  readActivity: (organization: string) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
   statusAgeMs?: number;
 }
@@ -26,13 +29,15 @@ type Reading = { report: StatusReport; error?: undefined } | { report?: undefine
 
 /** A probe that waits longer has given up by then. */
 const DATABASE_WAIT_MS = 5_000;
+const STATUS_AGE_MS = 5_000;
 
 /** The answer to a method and a path. Throws only on a fault of this program. */
 export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<Answer> {
   const { health, metrics } = options;
   const read = createReader(options);
+  const answerPage = createPageRoute(options, read);
 
-  const routes = new Map<string, () => Promise<Answer>>([
+  const routes = new Map<string, (query: URLSearchParams) => Promise<Answer>>([
     ['/healthz', async () => json(200, { status: 'alive', ...health.read() })],
     [
       '/readyz',
@@ -55,30 +60,57 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
         return { status: 200, type: contentType, body: text };
       },
     ],
-    [
-      '/',
-      async () => {
-        const { report, error } = await read();
-        const page = renderPage({
-          health: health.read(),
-          report,
-          problem: report ? undefined : describeError(error),
-          nextRunAt: options.nextRunAt(),
-          now: new Date(),
-        });
-        const policy = `default-src 'none'; style-src ${STYLE_SOURCE}; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
-        const headers = { 'Content-Security-Policy': policy };
-        return { status: 200, type: 'text/html; charset=utf-8', body: page, headers };
-      },
-    ],
+    ['/', answerPage],
   ]);
 
   return async (method, url) => {
     if (method !== 'GET' && method !== 'HEAD') {
       return { ...text(405, 'Only GET and HEAD.'), headers: { Allow: 'GET, HEAD', Connection: 'close' } };
     }
-    const answer = routes.get(url.split('?')[0]!);
-    return answer ? answer() : text(404, `Not found. There are ${[...routes.keys()].join(', ')}.`);
+    const [path, query] = url.split('?', 2);
+    const answer = routes.get(path!);
+    return answer
+      ? answer(new URLSearchParams(query))
+      : text(404, `Not found. There are ${[...routes.keys()].join(', ')}.`);
+  };
+}
+
+const PAGE_POLICY =
+  `default-src 'none'; style-src ${STYLE_SOURCE}; script-src ${SCRIPT_SOURCE}; connect-src 'self'; img-src data:; ` +
+  `base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+
+function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
+  const readActivity = createActivityReader(options);
+  return async (query: URLSearchParams): Promise<Answer> => {
+    const { report, error } = await read();
+    const organization = query.get('organization') ?? undefined;
+    const shown = chooseOrganization(report, organization);
+    const body = renderPage({
+      health: options.health.read(),
+      report,
+      problem: report ? undefined : describeError(error),
+      organization,
+      activity: shown && (await readActivity(shown.organization)),
+      nextRunAt: options.nextRunAt(),
+      now: new Date(),
+    });
+    const isUnknown = report !== undefined && organization !== undefined && !shown;
+    const headers = { 'Content-Security-Policy': PAGE_POLICY };
+    return { status: isUnknown ? 404 : 200, type: 'text/html; charset=utf-8', body, headers };
+  };
+}
+
+/** Once for all who ask of an organization at the same time or shortly after; `undefined` when it fails or takes too long. */
+function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: RouteOptions) {
+  const readings = new Map<string, Promise<Activity | undefined>>();
+  return (organization: string): Promise<Activity | undefined> => {
+    const reading =
+      readings.get(organization) ??
+      readActivity(organization)
+        .catch(() => undefined)
+        .finally(() => setTimeout(() => readings.delete(organization), statusAgeMs).unref());
+    readings.set(organization, reading);
+    return Promise.race([reading, wait(DATABASE_WAIT_MS, undefined, { ref: false })]);
   };
 }
 
@@ -86,7 +118,11 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
  * Reads the status once for all who ask at the same time or shortly after, so that no number of them can burden the
  * database, and tells the health what came of it.
  */
-function createReader({ readStatus, health, statusAgeMs = 5_000 }: RouteOptions): () => Promise<Reading> {
+function createReader({
+  readStatus,
+  health,
+  statusAgeMs = STATUS_AGE_MS,
+}: RouteOptions): () => Promise<Reading> {
   let reading: Promise<Reading> | undefined;
   const read = async (): Promise<Reading> => {
     try {

@@ -33,6 +33,21 @@ export function formatNumber(number: number): string {
   return number.toLocaleString('en');
 }
 
+/** `1.5K`, `20M`: where there is no room for more. */
+export function formatCompact(number: number): string {
+  return number.toLocaleString('en', { notation: 'compact' });
+}
+
+/** `31 Jan 2026`, of `2026-01-31`; without the year where that is clear. */
+export function describeDay(day: string, hasYear = true): string {
+  return new Date(day).toLocaleDateString('en-GB', {
+    timeZone: 'UTC',
+    day: 'numeric',
+    month: 'short',
+    ...(hasYear && { year: 'numeric' }),
+  });
+}
+
 function inWholeUnits(ms: number): string {
   if (ms < 2 * MINUTE) return `${Math.round(ms / SECOND)} s`;
   if (ms < 2 * HOUR) return count(Math.round(ms / MINUTE), 'minute');

@@ -7,7 +7,7 @@ import { createLog } from '../../src/log.ts';
 import { createHealth } from '../../src/status/health.ts';
 import { createMetrics } from '../../src/status/metrics.ts';
 import { createStatusServer } from '../../src/status/server.ts';
-import { statusReport } from '../status/support.ts';
+import { activity, statusReport } from '../status/support.ts';
 import { runProgram } from '../support/program.ts';
 import { FOLDER, kustomization, type Manifest, manifests, problemsOf } from './manifests.ts';
 
@@ -109,6 +109,7 @@ test('the probes ask for paths that are served, on the port that is open everywh
     ...{ host: '127.0.0.1', port: 0, health: createHealth(['acme']), metrics: createMetrics() },
     ...{
       readStatus: async () => statusReport(),
+      readActivity: async () => activity(),
       log: createLog({ level: 'silent' }),
       nextRunAt: () => undefined,
     },

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { migrate } from '../../src/postgres/migrate.ts';
 import { createPool } from '../../src/postgres/pool.ts';
-import { readStatus } from '../../src/postgres/status.ts';
+import { ROLL_UP, readStatus } from '../../src/postgres/status.ts';
 import { openSession } from '../../src/postgres/store.ts';
 import { type Bench, createBench } from '../support/bench.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -152,6 +153,25 @@ describe('an organization', () => {
     const { runs } = await statusOf('busy');
     expect(runs.map(({ counters }) => counters.requests)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   });
+});
+
+test('what is stored is known without the roll-up, too, in a database of before it', async () => {
+  const database = await createTestDatabase();
+  const pool = createPool(database.url, () => {});
+  try {
+    await migrate(pool);
+    await pool.query(`insert into audit.watermarks (organization) values ('old')`);
+    await pool.query(
+      `insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+       values ('old', now(), gen_random_uuid(), 0, '', 0, 1, 1)`,
+    );
+    expect((await readStatus(pool)).organizations[0]!.stored).toBe(1);
+    await pool.query(`drop table ${ROLL_UP} cascade`);
+    expect((await readStatus(pool)).organizations[0]!.stored).toBe(1);
+  } finally {
+    await pool.end();
+    await database.drop();
+  }
 });
 
 test('without an organization named, each is shown, by name, with its own numbers', async () => {

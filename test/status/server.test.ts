@@ -8,7 +8,7 @@ import { createLog } from '../../src/log.ts';
 import { createHealth } from '../../src/status/health.ts';
 import { createMetrics } from '../../src/status/metrics.ts';
 import { createStatusServer, type StatusServer, type StatusServerOptions } from '../../src/status/server.ts';
-import { organizationStatus, runRecord, statusReport } from './support.ts';
+import { activity, organizationStatus, runRecord, statusReport } from './support.ts';
 
 const open: StatusServer[] = [];
 
@@ -24,6 +24,7 @@ async function serve(given: Partial<StatusServerOptions> = {}) {
     health,
     metrics: createMetrics(),
     readStatus: async () => statusReport(),
+    readActivity: async () => activity(),
     log: createLog({ level: 'silent' }),
     nextRunAt: () => undefined,
     statusAgeMs: 0,
@@ -84,7 +85,7 @@ describe('routes', () => {
     }
   });
 
-  test('every answer has the security headers, and the page allows its own style alone', async () => {
+  test('every answer has the security headers, and the page allows its own style and script alone', async () => {
     const { url } = await serve();
     for (const path of ['/', '/healthz', '/readyz', '/metrics', '/nothing']) {
       const { headers } = await ask(url, path);
@@ -99,7 +100,31 @@ describe('routes', () => {
       expect(policy).toMatch(/^default-src 'none';.*frame-ancestors 'none'/);
       expect(policy).not.toContain('unsafe');
       expect(policy.includes("style-src 'sha256-")).toBe(path === '/');
+      expect(policy.includes("script-src 'sha256-")).toBe(path === '/');
     }
+  });
+
+  test('the page of an organization that is not there is not found', async () => {
+    const { url } = await serve();
+    const found = await Promise.all(
+      ['/?organization=acme', '/?organization=nobody', '/?organization='].map(async (path) => {
+        const { status, body } = await ask(url, path);
+        return [status, body.includes('<h2>No organization of this name</h2>')];
+      }),
+    );
+    expect(found).toEqual([
+      [200, false],
+      [404, true],
+      [404, true],
+    ]);
+  });
+
+  test('the page is served without its charts when these cannot be read', async () => {
+    const readActivity = async () => {
+      throw new ExportError('database', 'no such table');
+    };
+    const { status, body } = await ask((await serve({ readActivity })).url, '/');
+    expect([status, body.includes('could not be read')]).toEqual([200, true]);
   });
 
   test('a fault of the program is an answer of 500 that quotes nothing', async () => {
@@ -163,16 +188,20 @@ describe('readiness', () => {
   });
 });
 
-test('the database is asked once for many who ask at once', async () => {
+test('the database is asked for status and activity once for many who ask at once', async () => {
   let questions = 0;
   const readStatus = async () => {
     questions += 1;
     return statusReport();
   };
-  const { url } = await serve({ readStatus, statusAgeMs: 60_000 });
+  const readActivity = async () => {
+    questions += 1;
+    return activity();
+  };
+  const { url } = await serve({ readStatus, readActivity, statusAgeMs: 60_000 });
   const answers = await Promise.all(Array.from({ length: 20 }, () => ask(url, '/')));
   expect(answers.every(({ status }) => status === 200)).toBe(true);
-  expect(questions).toBe(1);
+  expect(questions).toBe(2);
 });
 
 describe('clients', () => {

@@ -1,4 +1,5 @@
 import { newCounters } from '../../src/core/export.ts';
+import { type Activity, LATENESS_BOUNDS_S } from '../../src/postgres/activity.ts';
 import type { OrganizationStatus, RunRecord, StatusReport } from '../../src/postgres/status.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
@@ -53,4 +54,15 @@ export function statusReport(given: Partial<StatusReport> = {}): StatusReport {
     organizations: [organizationStatus()],
     ...given,
   };
+}
+
+/** Ten events on each of the last 90 days, none late. */
+export function activity(given: Partial<Activity> = {}): Activity {
+  const days = Array.from({ length: 90 }, (_, i) => ({
+    day: minutesAgo((89 - i) * 1_440)
+      .toISOString()
+      .slice(0, 10),
+    events: 10,
+  }));
+  return { days, lateness: { events: 900, counts: LATENESS_BOUNDS_S.map(() => 0).concat(0) }, ...given };
 }

@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+
+export const RENEW_S = 30;
+
+/**
+ * Renews the page in place, so that focus, scroll position, selection and opened tables stay as they are. It says so when
+ * the server no longer answers, and rests while nobody looks. Without it, the page loads itself anew.
+ */
+export const SCRIPT = `
+'use strict';
+const mend = (old, fresh) => {
+  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (name !== 'open' && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
+  const present = [...old.childNodes];
+  const wanted = [...fresh.childNodes];
+  wanted.forEach((child, i) => (present[i] ? mend(present[i], child) : old.append(child)));
+  present.slice(wanted.length).forEach((child) => child.remove());
+};
+let answeredAt = new Date();
+const renew = async () => {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(location.href, { signal: AbortSignal.timeout(${RENEW_S / 2} * 1000) });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    if (fresh.querySelector('style').textContent !== document.querySelector('style').textContent) {
+      location.reload();
+      return;
+    }
+    document.title = fresh.title;
+    mend(document.querySelector('link[rel=icon]'), fresh.querySelector('link[rel=icon]'));
+    mend(document.body, fresh.body);
+    answeredAt = new Date();
+  } catch {
+    const stale = document.getElementById('stale');
+    const at = answeredAt.toISOString().slice(0, 19).replace('T', ' ');
+    stale.textContent = 'The worker does not answer. All of this is as it was at ' + at + ' UTC.';
+    stale.hidden = false;
+  }
+};
+setInterval(renew, ${RENEW_S} * 1000);
+document.addEventListener('visibilitychange', renew);
+`;
+
+/** What a Content-Security-Policy says to allow this script and no other. */
+export const SCRIPT_SOURCE = `'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'`;

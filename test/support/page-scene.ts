@@ -1,0 +1,191 @@
+/** The states that the status page tells apart, each an organization in a real database, behind a real server. */
+import pg from 'pg';
+import { ExportError } from '../../src/core/errors.ts';
+import { createLog } from '../../src/log.ts';
+import { readActivity } from '../../src/postgres/activity.ts';
+import { migrate } from '../../src/postgres/migrate.ts';
+import { createPool } from '../../src/postgres/pool.ts';
+import { readStatus } from '../../src/postgres/status.ts';
+import { createHealth, type RunHealth } from '../../src/status/health.ts';
+import { createMetrics } from '../../src/status/metrics.ts';
+import { createStatusServer } from '../../src/status/server.ts';
+
+export const PAGE_STATES = ['empty', 'healthy', 'behind', 'failing', 'gap', 'overview'] as const;
+export type PageState = (typeof PAGE_STATES)[number];
+
+export interface PageScene {
+  /** Of the page's server, one for each state. */
+  urls: Record<PageState, string>;
+  /** The same database as its owner, to change what a page shows. */
+  pool: pg.Pool;
+  close(): Promise<void>;
+}
+
+const ORGANIZATIONS = {
+  empty: 'nobody',
+  healthy: 'acme',
+  behind: 'globex',
+  failing: 'initech',
+  gap: 'northwind',
+} as const;
+
+const SCHEDULE_MS = 300_000;
+const ERROR =
+  'The list could not be read: HTTP 503 from GET /initech/audit_/api/auditlogs in each of 8 tries ("Service Unavailable").';
+
+/** Fills the database at `url` with `eventsADay` on a working day, over some months. */
+export async function openPageScene(url: string, eventsADay: number): Promise<PageScene> {
+  const workerPool = createPool(url, () => {});
+  const pool = new pg.Pool({ connectionString: url, options: '-c timezone=UTC' });
+  const closers: (() => Promise<void>)[] = [];
+  await migrate(workerPool);
+  await pool.query(FUNCTIONS);
+  const seed = async (organization: string, days: number, endsAgo: string) => {
+    await pool.query('select page_scene_seed($1, $2, $3, $4)', [organization, days, endsAgo, eventsADay]);
+  };
+  await seed(ORGANIZATIONS.healthy, 400, '4 minutes');
+  await seed(ORGANIZATIONS.behind, 60, '3 hours');
+  await seed(ORGANIZATIONS.failing, 120, '35 minutes');
+  await seed(ORGANIZATIONS.gap, 200, '6 minutes');
+  for (const query of TROUBLES) await pool.query(query.text, [query.organization, ...(query.values ?? [])]);
+
+  const serve = async (
+    organization: string | undefined,
+    tell: (health: RunHealth) => void,
+    upMinutes = 8_000,
+  ) => {
+    const names = organization === undefined ? Object.values(ORGANIZATIONS) : [organization];
+    const health = createHealth(names, () => new Date(Date.now() - upMinutes * 60_000));
+    for (const name of names) tell(health.of(name));
+    const server = await createStatusServer({
+      ...{
+        host: '127.0.0.1',
+        port: 0,
+        health,
+        metrics: createMetrics(),
+        log: createLog({ level: 'silent' }),
+      },
+      readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization]),
+      readActivity: (name) => readActivity(workerPool, name),
+      nextRunAt: () => new Date(Math.ceil(Date.now() / SCHEDULE_MS) * SCHEDULE_MS),
+      statusAgeMs: 0,
+    });
+    closers.push(() => server.close());
+    return server.url;
+  };
+  const succeeded = (health: RunHealth) => health.runEnded({ kind: 'run', outcome: 'succeeded' });
+  const urls = {
+    empty: await serve(ORGANIZATIONS.empty, () => {}, 0),
+    healthy: await serve(ORGANIZATIONS.healthy, succeeded),
+    behind: await serve(ORGANIZATIONS.behind, (health) => health.runStarted('run'), 170),
+    failing: await serve(ORGANIZATIONS.failing, (health) =>
+      health.runFailed('run', new ExportError('source-away', ERROR)),
+    ),
+    gap: await serve(ORGANIZATIONS.gap, succeeded),
+    overview: await serve(undefined, succeeded),
+  };
+  return {
+    urls,
+    pool,
+    async close() {
+      for (const close of closers) await close();
+      await pool.end();
+      await workerPool.end();
+    },
+  };
+}
+
+const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
+  {
+    organization: ORGANIZATIONS.behind,
+    text: `insert into audit.runs (organization, kind, started_at, worker, pages, requests, retries, rows_read, rows_inserted)
+      values ($1, 'run', now() - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
+  },
+  {
+    organization: ORGANIZATIONS.behind,
+    text: 'update audit.watermarks set source_total = source_total + 48211 where organization = $1',
+  },
+  {
+    organization: ORGANIZATIONS.failing,
+    text: `insert into audit.runs (organization, kind, started_at, ended_at, outcome, error, requests, retries)
+      select $1, 'run', at, at + interval '71 seconds', 'failed', $2, 8, 7
+      from generate_series(now() - interval '31 minutes', now() - interval '2 minutes', interval '5 minutes') as at`,
+    values: [ERROR],
+  },
+  {
+    organization: ORGANIZATIONS.gap,
+    text: `delete from audit.events where organization = $1
+      and created_on between current_date - 31.4 * interval '1 day' and current_date - 26.7 * interval '1 day'`,
+  },
+  {
+    organization: ORGANIZATIONS.gap,
+    text: `with cut as (
+        select current_date - 31.4 * interval '1 day' as gone_at, current_date - 26.7 * interval '1 day' as back_at
+      ), old as (
+        update audit.coverage set to_at = gone_at, to_ticks = page_scene_ticks(gone_at),
+          proven_at = gone_at, begun_at = from_at
+        from cut where organization = $1 returning coverage.*
+      )
+      insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
+      select $1, page_scene_ticks(back_at), page_scene_ticks(w.created_on), back_at, w.created_on, now() - interval '1 minute',
+        back_at + interval '2 hours', (select max(run_id) from audit.runs where organization = $1)
+      from cut, audit.watermarks w where w.organization = $1 and exists (select from old)`,
+  },
+  {
+    organization: ORGANIZATIONS.gap,
+    text: `insert into audit.rejected_events (organization, content_hash, source_text, reason, run_id)
+      select $1, sha256(convert_to(n::text, 'UTF8')), '{}', 'no createdOn', 1 from generate_series(1, 3) as n`,
+  },
+];
+
+/** Quiet weekends, some noise, the same each time; one event in 300 is late, by minutes or days. */
+const FUNCTIONS = `
+  create function page_scene_ticks(at timestamptz) returns bigint language sql stable as
+    $$ select (extract(epoch from at) * 10000000)::bigint $$;
+  create function page_scene_seed(name text, days int, ends_ago interval, events_a_day int) returns void language plpgsql as $$
+  declare
+    last_at timestamptz := now() - ends_ago;
+  begin
+    perform setseed(0.5);
+    insert into audit.runs (organization, kind, started_at, ended_at, outcome, pages, requests, rows_read, rows_inserted)
+    select name, case when n = 960 then 'backfill' when n > 0 and n % 24 = 3 then 'recheck' else 'run' end, at,
+      at + (2 + abs(n) % 3) * interval '1 second', 'succeeded', 1 + abs(n) % 2, 1 + abs(n) % 2, 0, 0
+    from (
+      select n, date_trunc('hour', last_at) - n * interval '1 hour' as at from generate_series(960, 2, -1) as n
+      union all
+      select -n, last_at - (12 - n) * interval '5 minutes' from generate_series(1, 12) as n
+    ) as starts where at <= last_at order by at;
+
+    insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+      user_name, message, ordinal, first_seen_at, run_id, batch)
+    select name, at, md5(name || n || at)::uuid, page_scene_ticks(at), at::text, 'User', 'Login', 'Cis',
+      'User ' || n % 40, 'Logged in', 0, seen_at, run.run_id, run.run_id
+    from (
+      select n, at, at + case when random() < 0.0033 then 300 * exp(7 * random()) else 60 end * interval '1 second' as seen_at
+      from (
+        select n, day + 24 * random() * interval '1 hour' as at
+        from generate_series(current_date - days, current_date, interval '1 day') as day
+        cross join lateral generate_series(1, (events_a_day * (0.75 + 0.4 * random() - 0.2 * (current_date - day::date) / days)
+          * case when extract(isodow from day) > 5 then 0.3 else 1 end)::int) as n
+      ) as drawn
+      where at < last_at - interval '10 seconds'
+    ) as dated
+    cross join lateral (
+      select run_id from audit.runs where organization = name and started_at >= least(seen_at, last_at) order by started_at limit 1
+    ) as run;
+
+    update audit.runs r set rows_read = stored.events, rows_inserted = stored.events, rows_late = stored.late,
+      rows_unchanged = case when kind = 'backfill' then 0 else 40 + r.run_id % 60 end
+    from (select run_id, count(*) as events, count(*) filter (where first_seen_at > created_on + interval '2 hours') as late
+      from audit.events where organization = name group by run_id) as stored
+    where r.run_id = stored.run_id;
+    insert into audit.watermarks (organization, created_on, created_on_ticks, created_on_raw, source_total)
+    select name, created_on, created_on_ticks, to_char(created_on at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') || '4Z',
+      (select count(*) from audit.events where organization = name)
+    from audit.events where organization = name order by created_on desc limit 1;
+    insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
+    select name, page_scene_ticks(from_at), page_scene_ticks(to_at), from_at, to_at, last_at, to_at, last_run
+    from (
+      select min(created_on) as from_at, max(created_on) as to_at, max(run_id) as last_run from audit.events where organization = name
+    ) as stored;
+  end $$;`;
