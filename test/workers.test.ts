@@ -37,7 +37,7 @@ function employ(scenes: readonly Scene[], options: WorkerOptions = {}) {
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + 40_000;
+  const giveUpAt = Date.now() + 50_000;
   while (!(await condition())) {
     if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
     await sleep(10);
@@ -69,12 +69,11 @@ test('a long first load makes room for others, and goes on where it was', async 
   const short = await bench.open({ events: 50 });
   // A turn that is over with the first page that stored something new.
   const slots = createSlots({ slots: 1, turnMs: 0, idleMs: 1_000 });
-  const { worker, lastOutcome } = employ([long, short], { slots });
-  const first = employ([long], { slots });
-  first.worker.trigger('run');
+  const [ofLong, ofShort] = [employ([long], { slots }), employ([short], { slots })];
+  ofLong.worker.trigger('run');
   await until(async () => (await countStored(long)) > 0);
-  worker.trigger('run');
-  await until(() => lastOutcome(short) === 'succeeded');
+  ofShort.worker.trigger('run');
+  await until(() => ofShort.lastOutcome(short) === 'succeeded');
   expect(await countStored(long)).toBeLessThan(3_000);
   const [interrupted] = (await long.runs()).reverse();
   expect(interrupted).toMatchObject({

@@ -56,7 +56,8 @@ export interface Scene {
 
 export async function createBench(): Promise<Bench> {
   const database = await createTestDatabase();
-  const pool = createPool(database.url, () => {});
+  // Of a process with several organizations.
+  const pool = createPool(database.url, () => {}, { sessions: 8 });
   const sql = new pg.Pool({ connectionString: database.url, types: { getTypeParser: asText } });
   sql.on('error', () => {});
   const closers: (() => Promise<void> | void)[] = [() => database.drop(), () => sql.end(), () => pool.end()];
