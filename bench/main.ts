@@ -14,12 +14,13 @@ import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
+import { rollupSection } from './sections/rollup.ts';
 import { tamperingSection } from './sections/tampering.ts';
 import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
   ...[backfillSection, latencySection, rereadSection, verifySection],
-  ...[growthSection, quietSection, footprintSection],
+  ...[growthSection, quietSection, rollupSection, footprintSection],
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [ledgerSection, tamperingSection];
