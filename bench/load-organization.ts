@@ -22,12 +22,14 @@ export async function loadOrganization(
   const counters = newCounters();
   let rows = 0;
   let seconds = 0;
+  let from: bigint | undefined;
   try {
     for (const events of batchesOf(count)) {
       if (rows >= limit) break;
-      const [first, last] = [events[0]!.createdOnTicks, events.at(-1)!.createdOnTicks];
+      from ??= events[0]!.createdOnTicks;
+      const to = events.at(-1)!.createdOnTicks + 1n;
       const skip = rows + events.length;
-      const covered = { from: first, to: last + 1n, isFromHead: rows === 0 };
+      const covered = { from, to, isFromHead: rows === 0 };
       const batch = batchOf(events, {
         skip,
         totalCount: skip,

@@ -8,6 +8,7 @@ import { renderView, type Target, viewOfTargets } from './present.ts';
 import { openScene, type Scene } from './scene.ts';
 import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
+import { biSection } from './sections/bi.ts';
 import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
@@ -20,7 +21,7 @@ import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
   ...[backfillSection, latencySection, rereadSection, verifySection],
-  ...[growthSection, quietSection, rollupSection, footprintSection],
+  ...[growthSection, quietSection, rollupSection, biSection, footprintSection],
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [ledgerSection, tamperingSection];

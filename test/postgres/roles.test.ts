@@ -177,6 +177,7 @@ describe('audit_writer', () => {
       'audit.ledger_changes': 'insert, select',
       'audit.coverage': 'delete, insert, select',
       'audit.gaps': 'select',
+      'audit.login_habits': 'select',
       'audit.migrations': 'select',
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':

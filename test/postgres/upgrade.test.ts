@@ -41,6 +41,7 @@ beforeAll(async () => {
     '0004_roles',
     '0005_quiet_runs',
     '0006_daily_activity',
+    '0007_bi',
   ]);
 });
 afterAll(async () => {
