@@ -1,6 +1,7 @@
 /** Three years of an organization with office hours: what its audit log looks like to dashboards. */
 import type { AuditEvent } from '../src/core/event.ts';
 import { type EventKind, makeEvent, variantsOf } from '../src/simulator/events.ts';
+import { personOf } from '../src/simulator/kinds.ts';
 import { below, createRandom, drawCount, pick, type Random } from '../src/simulator/random.ts';
 import { formatCreatedOn } from '../src/simulator/stream.ts';
 
@@ -15,6 +16,8 @@ const PEOPLE = 500;
 const LOGIN_SHARE = 0.82;
 /** Of all logins, at any hour of the day: people who travel, or somebody else. */
 const ODD_HOUR_SHARE = 0.002;
+/** Of all changes, by somebody who is no administrator. */
+const ODD_ACTOR_SHARE = 0.0005;
 
 /** What administrators do, by weight. */
 const CHANGES: [weight: number, kind: EventKind][] = [
@@ -55,9 +58,9 @@ export function* daysOfEvents(count: number): Generator<AuditEvent[]> {
       draw(random, people, present),
     );
     drawn.sort((a, b) => a.ticksOfDay - b.ticksOfDay);
-    yield drawn.map(({ ticksOfDay, kind, variant }) => {
-      const key = `${kind} ${variant}`;
-      const template = templates.get(key) ?? templateOf(kind, variant);
+    yield drawn.map(({ ticksOfDay, kind, variant, actor }) => {
+      const key = `${kind} ${variant} ${actor}`;
+      const template = templates.get(key) ?? templateOf(kind, variant, actor);
       templates.set(key, template);
       return at(template, FIRST_DAY + day * MILLISECONDS_PER_DAY, ticksOfDay);
     });
@@ -89,7 +92,8 @@ function draw(random: Random, people: readonly Person[], present: readonly numbe
   const start = isLogin ? people[variant]!.startHour : 8;
   // Mostly in the morning, fewer later in the working day.
   const hour = random() < ODD_HOUR_SHARE ? 24 * random() : start + 9 * random() ** 2;
-  return { kind, variant, ticksOfDay: Math.floor((hour % 24) * 3600e7) };
+  const actor = !isLogin && random() < ODD_ACTOR_SHARE ? below(random, PEOPLE) : undefined;
+  return { kind, variant, actor, ticksOfDay: Math.floor((hour % 24) * 3600e7) };
 }
 
 function drawChange(random: Random): EventKind {
@@ -101,9 +105,10 @@ function drawChange(random: Random): EventKind {
   return CHANGES[0]![1];
 }
 
-function templateOf(kind: EventKind, variant: number): AuditEvent {
+function templateOf(kind: EventKind, variant: number, actor: number | undefined): AuditEvent {
   const { createdOn, ...fields } = makeEvent(kind, { variant });
-  return { ...fields, createdOnTicks: 0n, createdOnRaw: createdOn, extra: null, raw: null };
+  const who = actor === undefined ? {} : personOf(actor);
+  return { ...fields, ...who, createdOnTicks: 0n, createdOnRaw: createdOn, extra: null, raw: null };
 }
 
 function at(template: AuditEvent, midnight: number, ticksOfDay: number): AuditEvent {

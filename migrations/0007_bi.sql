@@ -116,47 +116,40 @@ begin
   end loop;
 end $$;
 
--- Of a year alone, which is habit enough, and a third of the work where there are three. Counted by the days that have events, not
--- from the newest one, which may be dated in the future.
+-- Of half a year alone, which is habit enough, and a sixth of the work where there are three years. Counted by the days that have
+-- events, not from the newest one, which may be dated in the future.
 create view audit.login_habits as
-select organization, user_name, count(*) as days, array[
-  sum(hours & 1), sum(hours >> 1 & 1), sum(hours >> 2 & 1), sum(hours >> 3 & 1), sum(hours >> 4 & 1), sum(hours >> 5 & 1),
-  sum(hours >> 6 & 1), sum(hours >> 7 & 1), sum(hours >> 8 & 1), sum(hours >> 9 & 1), sum(hours >> 10 & 1),
-  sum(hours >> 11 & 1), sum(hours >> 12 & 1), sum(hours >> 13 & 1), sum(hours >> 14 & 1), sum(hours >> 15 & 1),
-  sum(hours >> 16 & 1), sum(hours >> 17 & 1), sum(hours >> 18 & 1), sum(hours >> 19 & 1), sum(hours >> 20 & 1),
-  sum(hours >> 21 & 1), sum(hours >> 22 & 1), sum(hours >> 23 & 1)
-] as days_by_hour
-from audit.daily_activity
-where category = 'User' and action = 'Login'
-  and day >= (select min(day) from (select day from audit.daily_totals group by day order by day desc limit 365) newest)
-group by organization, user_name;
-comment on view audit.login_habits is 'On how many of the newest 365 days with events each user logged in at all, and within each hour of the day (UTC, from midnight).';
-comment on column audit.login_habits.organization is 'The UiPath organization.';
+select organization, user_name, hour::integer - 1 as hour, days,
+  greatest(days_by_hour[1 + (hour + 22) % 24], days_in_hour, days_by_hour[1 + hour % 24]) as days_near_hour
+from (
+  select organization, user_name, count(*) as days, array[
+    sum(hours & 1), sum(hours >> 1 & 1), sum(hours >> 2 & 1), sum(hours >> 3 & 1), sum(hours >> 4 & 1), sum(hours >> 5 & 1),
+    sum(hours >> 6 & 1), sum(hours >> 7 & 1), sum(hours >> 8 & 1), sum(hours >> 9 & 1), sum(hours >> 10 & 1),
+    sum(hours >> 11 & 1), sum(hours >> 12 & 1), sum(hours >> 13 & 1), sum(hours >> 14 & 1), sum(hours >> 15 & 1),
+    sum(hours >> 16 & 1), sum(hours >> 17 & 1), sum(hours >> 18 & 1), sum(hours >> 19 & 1), sum(hours >> 20 & 1),
+    sum(hours >> 21 & 1), sum(hours >> 22 & 1), sum(hours >> 23 & 1)
+  ] as days_by_hour
+  from audit.daily_activity
+  where category = 'User' and action = 'Login'
+    and day >= (select min(day) from (select day from audit.daily_totals group by day order by day desc limit 180) newest)
+  group by organization, user_name
+) users cross join unnest(days_by_hour) with ordinality as by_hour (days_in_hour, hour);
+comment on view audit.login_habits is 'Who logs in when: one row per user and hour of the day (UTC), over the newest 180 days that have events.';
+comment on column audit.login_habits.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.login_habits.user_name is 'Who logged in.';
-comment on column audit.login_habits.days is 'On how many days.';
-comment on column audit.login_habits.days_by_hour is 'On how many of them within each hour.';
+comment on column audit.login_habits.hour is 'The hour of the day in UTC, 0 to 23.';
+comment on column audit.login_habits.days is 'On how many days the user logged in.';
+comment on column audit.login_habits.days_near_hour is 'On how many of them within the hour, the one before or the one after: the most of the three.';
 
 create view bi.logins as
 select
-  e.organization, e.created_on as logged_in_at, e.user_name, nullif(e.email, '') as email,
-  (e.created_on at time zone 'UTC')::date as day,
-  date_part('isodow', e.created_on at time zone 'UTC')::integer as weekday,
-  date_part('hour', e.created_on at time zone 'UTC')::integer as hour,
-  users.first_login_at,
-  e.created_on = users.first_login_at as is_first_login,
-  habits.days >= 20 and 20 * greatest(
-    habits.days_by_hour[1 + (date_part('hour', e.created_on at time zone 'UTC')::integer + 23) % 24],
-    habits.days_by_hour[1 + date_part('hour', e.created_on at time zone 'UTC')::integer],
-    habits.days_by_hour[1 + (date_part('hour', e.created_on at time zone 'UTC')::integer + 1) % 24]
-  ) < habits.days as is_unusual_hour,
-  e.message, e.details, e.event_id
-from audit.events e
-left join (
-  select organization, user_name, min(first_at) as first_login_at
-  from audit.user_actions where category = 'User' and action = 'Login' group by organization, user_name
-) users on users.organization = e.organization and users.user_name = e.user_name
-left join audit.login_habits habits on habits.organization = e.organization and habits.user_name = e.user_name
-where e.category = 'User' and e.action = 'Login';
+  organization, created_on as logged_in_at, user_name, nullif(email, '') as email,
+  (created_on at time zone 'UTC')::date as day,
+  date_part('isodow', created_on at time zone 'UTC')::integer as weekday,
+  date_part('hour', created_on at time zone 'UTC')::integer as hour,
+  message, details, event_id
+from audit.events
+where category = 'User' and action = 'Login';
 comment on view bi.logins is 'One row per login. Filter by logged_in_at.';
 comment on column bi.logins.organization is 'The UiPath organization.';
 comment on column bi.logins.logged_in_at is 'When it happened.';
@@ -165,17 +158,40 @@ comment on column bi.logins.email is 'Null where UiPath sent none or an empty on
 comment on column bi.logins.day is 'The day in UTC.';
 comment on column bi.logins.weekday is 'The day of the week in UTC: 1 is Monday, 7 is Sunday.';
 comment on column bi.logins.hour is 'The hour of the day in UTC, 0 to 23.';
-comment on column bi.logins.first_login_at is 'When this user first logged in, as far as this copy goes back.';
-comment on column bi.logins.is_first_login is 'Whether this is that login.';
-comment on column bi.logins.is_unusual_hour is 'Whether this user logged in within an hour of this time of day on fewer than one in twenty of the user''s days with logins among the newest 365 days. False below 20 such days.';
 comment on column bi.logins.message is 'A sentence for people, in the language the worker asks for.';
 comment on column bi.logins.details is 'The event''s details as JSON.';
 comment on column bi.logins.event_id is 'The event in bi.events.';
 
+create view bi.unusual_logins as
+select logins.*, habits.days as days_with_logins, habits.days_near_hour as days_near_this_hour
+from bi.logins logins
+join audit.login_habits habits on habits.organization = logins.organization and habits.user_name = logins.user_name
+  and habits.hour = logins.hour
+where habits.days >= 20 and 20 * habits.days_near_hour < habits.days;
+comment on view bi.unusual_logins is 'Logins at an hour that is unusual for their user: within an hour of it the user logged in on fewer than one in twenty days. Users with fewer than 20 days of logins have no habit. Filter by logged_in_at.';
+do $$
+declare
+  said record;
+begin
+  for said in
+    select attname as name, col_description(attrelid, attnum) as comment from pg_attribute
+    where attrelid = 'bi.logins'::regclass and attnum > 0
+  loop
+    execute format('comment on column bi.unusual_logins.%I is %L', said.name, said.comment);
+  end loop;
+end $$;
+comment on column bi.unusual_logins.days_with_logins is 'On how many days the user logged in, of the newest 180 days that have events.';
+comment on column bi.unusual_logins.days_near_this_hour is 'On how many of them within the hour of this login, the one before or the one after: the most of the three.';
+
 create view bi.login_hours as
 select organization, day, date_part('isodow', day)::integer as weekday, hour, user_name
-from audit.daily_activity cross join generate_series(0, 23) as hour
-where category = 'User' and action = 'Login' and hours >> hour & 1 = 1;
+from audit.daily_activity
+join (values
+  (0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 32), (6, 64), (7, 128), (8, 256), (9, 512), (10, 1024), (11, 2048), (12,
+  4096), (13, 8192), (14, 16384), (15, 32768), (16, 65536), (17, 131072), (18, 262144), (19, 524288), (20, 1048576),
+  (21, 2097152), (22, 4194304), (23, 8388608)
+) as of_day (hour, bit) on hours & bit <> 0
+where category = 'User' and action = 'Login';
 comment on view bi.login_hours is 'One row per user, day and hour in which the user logged in at least once: when people work, and who.';
 comment on column bi.login_hours.organization is 'The UiPath organization.';
 comment on column bi.login_hours.day is 'The day in UTC.';
