@@ -8,6 +8,7 @@ import { renderView, type Target, viewOfTargets } from './present.ts';
 import { openScene, type Scene } from './scene.ts';
 import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
+import { biSection } from './sections/bi.ts';
 import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
@@ -15,12 +16,13 @@ import { ledgerSection } from './sections/ledger.ts';
 import { organizationsSection } from './sections/organizations.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
+import { rollupSection } from './sections/rollup.ts';
 import { tamperingSection } from './sections/tampering.ts';
 import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
   ...[backfillSection, latencySection, rereadSection, verifySection],
-  ...[growthSection, quietSection, footprintSection],
+  ...[growthSection, quietSection, rollupSection, biSection, footprintSection],
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [ledgerSection, tamperingSection, organizationsSection];

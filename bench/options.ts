@@ -6,6 +6,8 @@ export interface Options {
   events: number;
   /** Events in the backfill that shows whether a growing table slows it down. */
   growthEvents: number;
+  /** Events that the questions of docs/bi.md are asked of. */
+  biEvents: number;
   /** Sections asked for, in the order of the program's list. */
   only: string[];
   isShort: boolean;
@@ -16,14 +18,15 @@ export interface Options {
 /** Of a page, as the worker asks for by default. */
 export const PAGE_SIZE = 1000;
 
-const FULL = { rounds: 3, events: 200_000, growthEvents: 2_200_000 };
-const SHORT = { rounds: 1, events: 5_000, growthEvents: 11_000 };
+const FULL = { rounds: 3, events: 200_000, growthEvents: 2_200_000, biEvents: 2_000_000 };
+const SHORT = { rounds: 1, events: 5_000, growthEvents: 11_000, biEvents: 20_000 };
 const MOST = 100_000_000;
 
 interface Given {
   rounds?: number;
   events?: number;
   growthEvents?: number;
+  biEvents?: number;
   only?: string[];
   short?: boolean;
   json: string;
@@ -40,6 +43,7 @@ export function createProgram(
     .option('--rounds <n>', `counted rounds; one more warms up (default: ${FULL.rounds})`, count)
     .option('--events <n>', `events in a backfill (default: ${FULL.events})`, events)
     .option('--growth-events <n>', `events for the growing table (default: ${FULL.growthEvents})`, events)
+    .option('--bi-events <n>', `events for the questions of docs/bi.md (default: ${FULL.biEvents})`, events)
     .option('--only <sections>', `of ${standard.join(', ')}; or, on request, ${extra.join(', ')}`, (text) =>
       parseSections(text, [...standard, ...extra]),
     )

@@ -13,6 +13,10 @@ test.each([
   'docs/operations.md',
   'docs/metrics.md',
   'docs/organizations.md',
+  'docs/bi.md',
+  'docs/performance.md',
+  'docs/reliability.md',
+  'docs/terminal.md',
 ])('%s links to files that exist', (name) => {
   const text = readFileSync(new URL(name, ROOT), 'utf8');
   const links = [...text.matchAll(/\]\(([^)#:]+)\)/g)].map(([, path]) => path!);

@@ -7,7 +7,7 @@ const LAST_RUNS = 10;
 const NEWEST_GAPS = 20;
 const NEWEST_RANGES = 20;
 /** Events by day: what is counted here need not be counted by rows. */
-export const ROLL_UP = 'audit.daily_activity';
+export const ROLL_UP = 'audit.daily_totals';
 /** Whoever looks at the state would rather hear that the database is slow than wait for it. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 

@@ -18,6 +18,7 @@ test('without options everything of the issue is measured, and no extra section'
     rounds: 3,
     events: 200_000,
     growthEvents: 2_200_000,
+    biEvents: 2_000_000,
     only: ['backfill', 'latency', 'quiet'],
     isShort: false,
     json: 'build/bench.json',

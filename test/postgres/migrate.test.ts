@@ -17,6 +17,7 @@ const ALL = [
   '0004_roles',
   '0005_quiet_runs',
   '0006_daily_activity',
+  '0007_bi',
 ];
 
 let database: TestDatabase;

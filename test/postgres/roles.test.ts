@@ -169,11 +169,15 @@ describe('audit_writer', () => {
       bi: 'usage',
       'content_digest()': 'execute',
       'audit.daily_activity': 'select',
+      'audit.daily_totals': 'select',
+      'audit.user_actions': 'select',
+      'audit.user_totals': 'select',
       'audit.events': 'insert, select, update (created_on_raw user_name email message extra raw updated_at)',
       'audit.ledger': 'insert, select',
       'audit.ledger_changes': 'insert, select',
       'audit.coverage': 'delete, insert, select',
       'audit.gaps': 'select',
+      'audit.login_habits': 'select',
       'audit.migrations': 'select',
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':
@@ -271,7 +275,8 @@ describe('audit_reader', () => {
     expect(views.length).toBeGreaterThan(3);
     for (const view of views) {
       const { rows } = await reader.query(`select * from ${view} limit 1`);
-      expect([view, rows.length]).toEqual([view, 1]);
+      // Half a year of logins is what makes one unusual: test/bi.test.ts has a row of it.
+      if (view !== 'bi.unusual_logins') expect([view, rows.length]).toEqual([view, 1]);
     }
   });
 

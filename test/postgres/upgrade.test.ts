@@ -9,6 +9,7 @@ import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import { openSession } from '../../src/postgres/store.ts';
 import { batchOf, eventAt } from '../support/batch.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { expectCounted } from '../support/roll-ups.ts';
 import { expectSame } from '../support/truth.ts';
 
 const MANY = 20_500;
@@ -41,6 +42,7 @@ beforeAll(async () => {
     '0004_roles',
     '0005_quiet_runs',
     '0006_daily_activity',
+    '0007_bi',
   ]);
 });
 afterAll(async () => {
@@ -219,6 +221,12 @@ test('what lies between them is covered: from the oldest event to just behind th
     `select to_char(to_at at time zone 'UTC', 'US') as microseconds from audit.coverage where organization = 'one'`,
   );
   expect(exact).toEqual([{ microseconds: '000001' }]);
+});
+
+test('the events are counted in the roll-ups', async () => {
+  await expectCounted({ query: async (text) => (await pool.query(text)).rows });
+  const { rows } = await pool.query('select sum(events)::int as events from audit.daily_totals');
+  expect(rows[0].events).toBeGreaterThan(MANY);
 });
 
 test('the chain goes on with the next run', async () => {

@@ -1,0 +1,173 @@
+/** The roll-ups equal the aggregate over `audit.events`, whatever happens to that. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { AuditEvent } from '../../src/core/event.ts';
+import { openSession } from '../../src/postgres/store.ts';
+import { batchOf, eventAt } from '../support/batch.ts';
+import { type Bench, createBench } from '../support/bench.ts';
+import { expectCounted } from '../support/roll-ups.ts';
+
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 60);
+const ORGANIZATIONS = ['acme', 'other'];
+
+let bench: Bench;
+
+beforeAll(async () => {
+  bench = await createBench();
+});
+afterAll(() => bench.close());
+beforeEach(() => forget());
+
+async function forget(): Promise<void> {
+  await bench.query('truncate audit.events, audit.ledger, audit.ledger_changes');
+}
+
+// Few of each, so that they meet; among them those that an index or PostgreSQL's text cannot hold.
+const day = fc.constantFrom('2026-03-01', '2026-03-02', '2026-03-29', '1969-12-31', '0001-01-01');
+const time = fc.constantFrom(
+  '00:00:00',
+  '00:59:59.9999999',
+  '12:30:00.0000019',
+  '23:00:00',
+  '23:59:59.9999999',
+);
+const name = fc.constantFrom(null, '', 'Ana', 'Ana\0', 'Ana\uFFFD', '(,"Ana")', 'x'.repeat(10_000));
+const word = fc.constantFrom(null, '', 'User', 'Login');
+const event = fc
+  .record({ day, time, userName: name, category: word, action: word, source: word, message: name })
+  .map(({ day, time, ...fields }) => {
+    const isExact = !Object.values(fields).some((text) => text?.includes('\0'));
+    return eventAt(`${day}T${time}Z`, { ...fields, raw: isExact ? null : JSON.stringify(fields) });
+  });
+const organization = fc.constantFrom(...ORGANIZATIONS);
+/** Which of the stored events, of whatever organization, something is done to. */
+const share = fc.constantFrom(
+  'event_id < $1',
+  'event_id >= $1',
+  'created_on >= $2',
+  'user_name is null',
+  'true',
+);
+const EDITS = [
+  `user_name = 'Bea'`,
+  'user_name = null',
+  `category = coalesce(category, '') || '!'`,
+  `created_on = created_on + interval '25 hours'`,
+  `created_on = created_on + interval '1 microsecond'`,
+  `organization = 'third', batch = 1`,
+  `message = 'edited'`,
+];
+
+type Step =
+  | { does: 'commit' | 'restore'; organization: string; events: AuditEvent[] }
+  | { does: 'read again'; organization: string; events: AuditEvent[]; userName: string | null }
+  | { does: 'edit'; edit: string; share: string; isKept: boolean }
+  | { does: 'delete'; share: string; isKept: boolean }
+  | { does: 'truncate' };
+
+const events = fc.array(event, { minLength: 1, maxLength: 12 });
+const isKept = fc.boolean();
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 50, arbitrary: fc.record({ does: fc.constant('commit' as const), organization, events }) },
+  { weight: 10, arbitrary: fc.record({ does: fc.constant('restore' as const), organization, events }) },
+  {
+    weight: 30,
+    arbitrary: fc.record({ does: fc.constant('read again' as const), organization, events, userName: name }),
+  },
+  {
+    weight: 30,
+    arbitrary: fc.record({
+      does: fc.constant('edit' as const),
+      edit: fc.constantFrom(...EDITS),
+      share,
+      isKept,
+    }),
+  },
+  { weight: 20, arbitrary: fc.record({ does: fc.constant('delete' as const), share, isKept }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('truncate' as const) }) },
+);
+
+/** What was committed before comes again in a later batch, with another name. */
+async function play(given: Step, known: Map<string, AuditEvent[]>): Promise<void> {
+  if (given.does === 'truncate') return forget();
+  if (given.does === 'edit')
+    return change(`update audit.events set ${given.edit} where ${given.share}`, given.isKept);
+  if (given.does === 'delete') return change(`delete from audit.events where ${given.share}`, given.isKept);
+  const before = known.get(given.organization) ?? [];
+  const again =
+    given.does === 'read again'
+      ? before.map((old) => (old.raw === null ? { ...old, userName: storable(given.userName) } : old))
+      : [];
+  const committed = [...given.events, ...again].sort((a, b) =>
+    a.createdOnTicks < b.createdOnTicks ? -1 : 1,
+  );
+  known.set(given.organization, committed);
+  const session = await openSession(bench.pool, { organization: given.organization, kind: 'run' });
+  try {
+    const batch = batchOf(committed);
+    if (given.does === 'restore') await session.restore(batch);
+    else await session.commit(batch);
+  } finally {
+    await session.release();
+  }
+}
+
+function storable(text: string | null): string | null {
+  return text?.replaceAll('\0', '') ?? null;
+}
+
+async function change(sql: string, isKept: boolean): Promise<void> {
+  const filled = sql.replace('$1', `'80000000-0000-0000-0000-000000000000'`).replace('$2', `'2026-03-02'`);
+  const client = await bench.sql.connect();
+  try {
+    await client.query('begin');
+    // A key that is taken fails the statement, and with it all that it did.
+    const isDone = await client.query(filled).then(
+      () => true,
+      () => false,
+    );
+    await client.query(isDone && isKept ? 'commit' : 'rollback');
+  } finally {
+    client.release();
+  }
+}
+
+test('after any history of commits, re-reads, repairs, late rows, edits, deletions and rollbacks', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 10 }), async (steps) => {
+      await forget();
+      const known = new Map<string, AuditEvent[]>();
+      for (const each of steps) {
+        await play(each, known);
+        await expectCounted(bench);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+}, 600_000);
+
+test('when somebody deletes a whole day by hand while the worker adds to it', async () => {
+  const commit = async (...seconds: string[]) => {
+    const session = await openSession(bench.pool, { organization: 'acme', kind: 'run' });
+    const given = seconds.map((second) => eventAt(`2026-03-01T10:00:${second}Z`));
+    await session.commit(batchOf(given)).finally(() => session.release());
+  };
+  const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  await commit('01', '02', '03');
+  const administrator = await bench.sql.connect();
+  try {
+    await administrator.query('begin');
+    await administrator.query('delete from audit.events');
+    const committing = commit('04', '05');
+    while ((await bench.query(waiting)).length === 0) await sleep(5);
+    await administrator.query('commit');
+    await committing;
+  } finally {
+    administrator.release();
+  }
+  await expectCounted(bench);
+  expect(await bench.query('select events, days_active from audit.user_totals')).toEqual([
+    { events: '2', days_active: 1 },
+  ]);
+});

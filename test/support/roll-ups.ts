@@ -1,0 +1,44 @@
+/** What the roll-ups must hold, said over `audit.events` alone and in other words than the triggers use. */
+import { expect } from '@jest/globals';
+import type { Bench } from './bench.ts';
+
+const DAY = `(created_on at time zone 'UTC')::date`;
+const TEXTS = 'category, action, source, user_name';
+
+/** Of each roll-up: the columns compared, and the aggregate. */
+const ROLL_UPS = {
+  daily_activity: [
+    `organization, day, ${TEXTS}, events, first_at, last_at, hours`,
+    `select organization, ${DAY}, ${TEXTS}, count(*), min(created_on), max(created_on),
+       sum(distinct (2 ^ extract(hour from created_on at time zone 'UTC'))::bigint)::integer
+     from audit.events group by organization, ${DAY}, ${TEXTS}`,
+  ],
+  daily_totals: [
+    'organization, day, category, action, source, events',
+    `select organization, ${DAY}, category, action, source, count(*)
+     from audit.events group by organization, ${DAY}, category, action, source`,
+  ],
+  user_actions: [
+    `organization, ${TEXTS}, events, first_at, last_at`,
+    `select organization, ${TEXTS}, count(*), min(created_on), max(created_on)
+     from audit.events group by organization, ${TEXTS}`,
+  ],
+  user_totals: [
+    'organization, user_name, events, days_active, first_at, last_at',
+    `select organization, user_name, count(*), count(distinct ${DAY}), min(created_on), max(created_on)
+     from audit.events group by organization, user_name`,
+  ],
+} as const;
+
+/** Every row of every roll-up is that of the aggregate, and none is missing or there twice. */
+export async function expectCounted(bench: Pick<Bench, 'query'>): Promise<void> {
+  for (const [table, [columns, aggregate]] of Object.entries(ROLL_UPS)) {
+    const wrong = await bench.query(
+      `with stored as (select ${columns} from audit.${table}), counted as (${aggregate})
+       (select 'too many' as what, to_json(rows)::text as row from (table stored except all table counted) rows)
+       union all
+       (select 'missing', to_json(rows)::text from (table counted except all table stored) rows)`,
+    );
+    expect([table, wrong]).toEqual([table, []]);
+  }
+}
