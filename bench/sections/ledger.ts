@@ -1,6 +1,8 @@
 /** What share of a backfill's time the integrity ledger takes: the program, and the program without it, in turn. */
+import { execFile } from 'node:child_process';
 import { cp, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ROOT } from '../../test/support/root.ts';
 import { reportLoad } from '../limits.ts';
 import { backfill, type Load } from '../loads.ts';
@@ -57,14 +59,15 @@ export const ledgerSection: Section = {
 async function createVariant({ directory }: Scene): Promise<string> {
   const root = join(directory, 'without-ledger');
   await mkdir(root);
-  await cp(join(ROOT, 'dist'), join(root, 'dist'), { recursive: true });
+  await cp(join(ROOT, 'src'), join(root, 'src'), { recursive: true });
   for (const name of ['node_modules', 'migrations', 'package.json'])
     await symlink(join(ROOT, name), join(root, name));
-  const sql = join(root, 'dist/postgres/sql.js');
-  await rename(sql, join(root, 'dist/postgres/sql-with-ledger.js'));
+  const sql = join(root, 'src/postgres/sql.ts');
+  await rename(sql, join(root, 'src/postgres/sql-with-ledger.ts'));
   // What a module exports itself stands before what it passes on.
   const replacement = `export const APPEND_COPIED = ${JSON.stringify(APPEND_NOTHING)};`;
-  await writeFile(sql, `export * from './sql-with-ledger.js';\n${replacement}\n`);
+  await writeFile(sql, `export * from './sql-with-ledger.ts';\n${replacement}\n`);
+  await promisify(execFile)(process.execPath, [join(ROOT, 'bundle.js'), root]);
   return join(root, 'dist/main.js');
 }
 

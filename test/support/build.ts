@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 /**
- * Compiles `src` into `dist`, for the tests that start the program as a process of its own.
+ * Compiles and bundles `src` into `dist`, for the tests that start the program as a process of its own.
  * Only files that differ are replaced, each by one rename: a run beside this one never loads half a file.
  * Gives the compiler's complaints, empty when there are none; what could be compiled is in place either way.
  */
@@ -14,9 +14,14 @@ export async function buildDist(root: string): Promise<string> {
   const out = await mkdtemp(join(cache, 'test-dist-'));
   try {
     const complaints = await compile(root, out);
-    const names = await readdir(out, { recursive: true, withFileTypes: true });
-    for (const entry of names.filter((entry) => entry.isFile())) {
-      const from = join(entry.parentPath, entry.name);
+    await promisify(execFile)(process.execPath, ['bundle.js', root, out], { cwd: root });
+    const entries = await readdir(out, { recursive: true, withFileTypes: true });
+    const names = entries
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => join(parentPath, name));
+    // Last comes what loads all the others.
+    const main = join(out, 'main.js');
+    for (const from of [...names.filter((name) => name !== main), main]) {
       await replace(from, join(root, 'dist', from.slice(out.length)));
     }
     return complaints;
