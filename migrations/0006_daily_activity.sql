@@ -308,7 +308,7 @@ select organization, day, audit.activity_id(category, action, source, null), cat
 from audit.daily_activity group by organization, day, category, action, source;
 select audit.settle_users(array(select organization from audit.daily_totals group by organization), '{}');
 
--- All days, those behind the horizon included.
+-- All days, those behind the horizon included. Looked up by key: a bound on both sides and the fence of `offset` tell the planner how few.
 create view audit.all_user_actions as
 select organization, activity_id, category, action, source, user_name, sum(events)::bigint as events, min(first_at) as first_at,
   max(last_at) as last_at
@@ -316,7 +316,10 @@ from (
   select * from audit.user_actions
   union all
   select a.organization, activity_id, category, action, source, user_name, events, first_at, last_at
-  from audit.user_horizon h join audit.daily_activity a on a.organization = h.organization and a.day >= h.day
+  from audit.user_horizon h cross join lateral (
+    select * from audit.daily_activity of_day
+    where of_day.organization = h.organization and of_day.day between h.day and 'infinity' offset 0
+  ) a
 ) parts group by organization, activity_id, category, action, source, user_name;
 comment on view audit.all_user_actions is 'What each user ever did: audit.user_actions, and the days behind the horizon.';
 create view audit.all_user_totals as
@@ -326,7 +329,10 @@ from (
   select organization, user_name, events, days_active as days, first_at, last_at from audit.user_totals
   union all
   select a.organization, user_name, sum(events), 1, min(first_at), max(last_at)
-  from audit.user_horizon h join audit.daily_activity a on a.organization = h.organization and a.day >= h.day
+  from audit.user_horizon h cross join lateral (
+    select * from audit.daily_activity of_day
+    where of_day.organization = h.organization and of_day.day between h.day and 'infinity' offset 0
+  ) a
   group by a.organization, user_name, a.day
 ) parts group by organization, user_name;
 comment on view audit.all_user_totals is 'One row per user: audit.user_totals, and the days behind the horizon.';
