@@ -59,7 +59,7 @@ create table audit.user_actions (
   last_at timestamptz not null,
   primary key (organization, activity_id)
 ) with (fillfactor = 50);
-comment on table audit.user_actions is 'audit.daily_activity without the day: what each user ever did.';
+comment on table audit.user_actions is 'audit.daily_activity before audit.user_horizon, without the day: what each user ever did.';
 comment on column audit.user_actions.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.user_actions.activity_id is 'As in audit.daily_activity.';
 comment on column audit.user_actions.category is 'As in audit.events.';
@@ -80,7 +80,7 @@ create table audit.user_totals (
   last_at timestamptz not null,
   primary key (organization, user_id)
 ) with (fillfactor = 50);
-comment on table audit.user_totals is 'One row per user.';
+comment on table audit.user_totals is 'One row per user, of what was before audit.user_horizon.';
 comment on column audit.user_totals.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.user_totals.user_id is 'Stands for user_name: audit.activity_id.';
 comment on column audit.user_totals.user_name is 'As in audit.events.';
@@ -88,6 +88,14 @@ comment on column audit.user_totals.events is 'How many rows of audit.events the
 comment on column audit.user_totals.days_active is 'On how many days, in UTC, those lie.';
 comment on column audit.user_totals.first_at is 'created_on of the first of them.';
 comment on column audit.user_totals.last_at is 'created_on of the last of them.';
+
+create table audit.user_horizon (
+  organization text primary key,
+  day date not null
+);
+comment on table audit.user_horizon is 'Up to where user_actions and user_totals are counted. The newest days are few, and looked up when somebody asks: a load would else write a row per user with each commit.';
+comment on column audit.user_horizon.organization is 'UIPATH_ORGANIZATION of the worker.';
+comment on column audit.user_horizon.day is 'The days before this one are in user_actions and user_totals; this one and later ones are not.';
 
 create function audit.activity_id(category text, action text, source text, user_name text) returns uuid
 language sql stable parallel safe
@@ -101,84 +109,100 @@ language sql
 return pg_advisory_xact_lock(hashtextextended('uipath-audit-export roll-ups ' || organization, 0));
 comment on function audit.lock_roll_ups is 'Waits until no other transaction changes the roll-ups of the organization.';
 
+-- Takes `late` days, which lie before the horizon, in, and moves the horizon on once 45 days lie behind it, to the tenth newest day that has
+-- events: one that is dated in the future counts as one day.
+create function audit.settle_users(organizations text[], late audit.daily_activity[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  of_organization text;
+  behind date[];
+  since date;
+begin
+  if cardinality(late) > 0 then
+    delete from audit.user_actions stored using unnest(late) here
+    where (stored.organization, stored.activity_id) = (here.organization, here.activity_id);
+    insert into audit.user_actions
+    select a.organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
+    from audit.daily_activity a join audit.user_horizon h on h.organization = a.organization and a.day < h.day
+    where (a.organization, activity_id) in (select organization, activity_id from unnest(late))
+    group by a.organization, activity_id, category, action, source, user_name;
+
+    delete from audit.user_totals stored using unnest(late) here
+    where (stored.organization, stored.user_id) = (here.organization, audit.activity_id(null, null, null, here.user_name));
+    insert into audit.user_totals
+    select a.organization, audit.activity_id(null, null, null, user_name), user_name, sum(events), count(distinct a.day),
+      min(first_at), max(last_at)
+    from audit.daily_activity a join audit.user_horizon h on h.organization = a.organization and a.day < h.day
+    where (a.organization, audit.activity_id(null, null, null, user_name)) in (
+      select organization, audit.activity_id(null, null, null, user_name) from unnest(late))
+    group by a.organization, user_name;
+  end if;
+
+  foreach of_organization in array organizations loop
+    since := (select day from audit.user_horizon where organization = of_organization);
+    behind := array(
+      select day from audit.daily_totals where organization = of_organization and day >= coalesce(since, '-infinity')
+      group by day order by day
+    );
+    if since is null and cardinality(behind) > 0 then
+      since := behind[1];
+      insert into audit.user_horizon values (of_organization, since);
+    end if;
+    continue when cardinality(behind) <= 45;
+    insert into audit.user_actions as stored
+    select organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
+    from audit.daily_activity
+    where organization = of_organization and day >= since and day < behind[cardinality(behind) - 9]
+    group by organization, activity_id, category, action, source, user_name
+    on conflict (organization, activity_id) do update set events = stored.events + excluded.events,
+      first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at);
+    insert into audit.user_totals as stored
+    select organization, audit.activity_id(null, null, null, user_name), user_name, sum(events), count(distinct day),
+      min(first_at), max(last_at)
+    from audit.daily_activity
+    where organization = of_organization and day >= since and day < behind[cardinality(behind) - 9]
+    group by organization, user_name
+    on conflict (organization, user_id) do update set events = stored.events + excluded.events,
+      days_active = stored.days_active + excluded.days_active,
+      first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at);
+    update audit.user_horizon set day = behind[cardinality(behind) - 9] where organization = of_organization;
+  end loop;
+end $$;
+comment on function audit.settle_users is 'Brings user_actions and user_totals up to date.';
+
 create function audit.count_inserted_events() returns trigger
 language plpgsql security definer
--- Hours and days are those of UTC. The planner is left only the plan that suits tables of any size, because it makes it once a
--- session, often while they are empty: each stored row looked up by its key.
-set search_path = pg_catalog, pg_temp set timezone = 'UTC'
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+-- Hours and days are those of UTC. Nothing is joined to what is stored: a plan is made once a session, often while the tables are
+-- empty, and one that looks for each stored row among the added ones took most of a first load's time.
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+  organizations text[] := array(select organization from added_rows group by organization order by organization);
+  late audit.daily_activity[];
 begin
-  perform audit.lock_roll_ups(organization)
-  from (select organization from added_rows group by organization order by organization) organizations;
-  if not found then return null; end if;
-  -- An update and an insert of each: together they take half the time of `on conflict do update`, and the lock makes them safe.
+  if organizations = '{}' then return null; end if;
+  perform audit.lock_roll_ups(organization) from unnest(organizations) as organization;
   with counted as (
     select organization, created_on::date as day, category, action, source, user_name, count(*) as events,
       min(created_on) as first_at, max(created_on) as last_at, bit_or(1 << date_part('hour', created_on)::integer) as hours
     from added_rows group by organization, day, category, action, source, user_name
   ), added as materialized (
-    select *, audit.activity_id(category, action, source, user_name) as activity_id from counted
-  ), changed_days as (
-    update audit.daily_activity stored set events = stored.events + added.events,
-      first_at = least(stored.first_at, added.first_at), last_at = greatest(stored.last_at, added.last_at),
-      hours = stored.hours | added.hours
-    from added
-    where stored.organization = added.organization and stored.day = added.day and stored.activity_id = added.activity_id
-    returning stored.organization, stored.day, stored.activity_id
-  ), new_days as (
-    insert into audit.daily_activity
-    select organization, day, activity_id, category, action, source, user_name, events, first_at, last_at, hours
-    from added where (organization, day, activity_id) not in (select organization, day, activity_id from changed_days)
+    select organization, day, audit.activity_id(category, action, source, user_name) as activity_id, category, action, source,
+      user_name, events, first_at, last_at, hours
+    from counted
+  ), by_day as (
+    insert into audit.daily_activity as stored select * from added
+    on conflict (organization, day, activity_id) do update set events = stored.events + excluded.events,
+      first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at),
+      hours = stored.hours | excluded.hours
   ), totals as (
-    select organization, day, audit.activity_id(category, action, source, null) as activity_id, category, action, source,
-      sum(events) as events
+    insert into audit.daily_totals as stored
+    select organization, day, audit.activity_id(category, action, source, null), category, action, source, sum(events)
     from added group by organization, day, category, action, source
-  ), changed_totals as (
-    update audit.daily_totals stored set events = stored.events + totals.events from totals
-    where stored.organization = totals.organization and stored.day = totals.day and stored.activity_id = totals.activity_id
-    returning stored.organization, stored.day, stored.activity_id
-  ), new_totals as (
-    insert into audit.daily_totals
-    select * from totals where (organization, day, activity_id) not in (select organization, day, activity_id from changed_totals)
-  ), actions as (
-    select organization, activity_id, category, action, source, user_name, sum(events) as events, min(first_at) as first_at,
-      max(last_at) as last_at
-    from added group by organization, activity_id, category, action, source, user_name
-  ), changed_actions as (
-    update audit.user_actions stored set events = stored.events + actions.events,
-      first_at = least(stored.first_at, actions.first_at), last_at = greatest(stored.last_at, actions.last_at)
-    from actions where stored.organization = actions.organization and stored.activity_id = actions.activity_id
-    returning stored.organization, stored.activity_id
-  ), new_actions as (
-    insert into audit.user_actions
-    select * from actions where (organization, activity_id) not in (select organization, activity_id from changed_actions)
-  ), new_user_days as (
-    select organization, day, user_name
-    from (
-      select organization, day, user_name, true as is_new from added
-      union all
-      select organization, day, unnest(array(
-        select stored.user_name from audit.daily_activity stored
-        where stored.organization = days.organization and stored.day = days.day
-      )), false
-      from (select organization, day from added group by organization, day) days
-    ) user_days group by organization, day, user_name having bool_and(is_new)
-  ), users as (
-    select organization, audit.activity_id(null, null, null, user_name) as user_id, user_name, sum(events) as events,
-      sum(days) as days_active, min(first_at) as first_at, max(last_at) as last_at
-    from (
-      select organization, user_name, events, 0 as days, first_at, last_at from added
-      union all select organization, user_name, 0, 1, 'infinity', '-infinity' from new_user_days
-    ) parts group by organization, user_name
-  ), changed_users as (
-    update audit.user_totals stored set events = stored.events + users.events,
-      days_active = stored.days_active + users.days_active,
-      first_at = least(stored.first_at, users.first_at), last_at = greatest(stored.last_at, users.last_at)
-    from users where stored.organization = users.organization and stored.user_id = users.user_id
-    returning stored.organization, stored.user_id
+    on conflict (organization, day, activity_id) do update set events = stored.events + excluded.events
   )
-  insert into audit.user_totals
-  select * from users where (organization, user_id) not in (select organization, user_id from changed_users);
+  select array_agg(added::audit.daily_activity) into late
+  from added join audit.user_horizon horizon on horizon.organization = added.organization and added.day < horizon.day;
+  perform audit.settle_users(organizations, coalesce(late, '{}'));
   return null;
 end $$;
 comment on function audit.count_inserted_events is 'Adds inserted events to the roll-ups.';
@@ -242,22 +266,13 @@ begin
   from audit.daily_activity where (organization, day) in (select organization, day from unnest(changed))
   group by organization, day, category, action, source;
 
-  delete from audit.user_actions as stored using unnest(changed) as here
-  where (stored.organization, stored.activity_id) = (here.organization, here.activity_id);
-  insert into audit.user_actions
-  select organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
-  from audit.daily_activity where (organization, activity_id) in (select organization, activity_id from unnest(changed))
-  group by organization, activity_id, category, action, source, user_name;
-
-  delete from audit.user_totals as stored using unnest(changed) as here
-  where (stored.organization, stored.user_id) = (here.organization, audit.activity_id(null, null, null, here.user_name));
-  insert into audit.user_totals
-  select organization, audit.activity_id(null, null, null, user_name), user_name, sum(events), count(distinct day),
-    min(first_at), max(last_at)
-  from audit.daily_activity
-  where (organization, audit.activity_id(null, null, null, user_name)) in (
-    select organization, audit.activity_id(null, null, null, user_name) from unnest(changed))
-  group by organization, user_name;
+  perform audit.settle_users(
+    array(select organization from unnest(changed) group by organization),
+    array(
+      select here from unnest(changed) as here
+      where here.day < (select h.day from audit.user_horizon h where h.organization = here.organization)
+    )
+  );
   return null;
 end $$;
 comment on function audit.count_changed_events is 'Brings the roll-ups up to date with events that were changed or deleted.';
@@ -265,12 +280,12 @@ comment on function audit.count_changed_events is 'Brings the roll-ups up to dat
 create function audit.forget_counted_events() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  truncate audit.daily_activity, audit.daily_totals, audit.user_actions, audit.user_totals;
+  truncate audit.daily_activity, audit.daily_totals, audit.user_actions, audit.user_totals, audit.user_horizon;
   return null;
 end $$;
 comment on function audit.forget_counted_events is 'Empties the roll-ups with audit.events.';
 
-revoke execute on function audit.activity_id, audit.lock_roll_ups, audit.count_inserted_events, audit.count_changed_events,
+revoke execute on function audit.activity_id, audit.lock_roll_ups, audit.settle_users, audit.count_inserted_events, audit.count_changed_events,
   audit.forget_counted_events from public;
 
 create trigger events_counted_when_inserted after insert on audit.events
@@ -291,17 +306,53 @@ from audit.events group by organization, 2, category, action, source, user_name;
 insert into audit.daily_totals
 select organization, day, audit.activity_id(category, action, source, null), category, action, source, sum(events)
 from audit.daily_activity group by organization, day, category, action, source;
-insert into audit.user_actions
-select organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
-from audit.daily_activity group by organization, activity_id, category, action, source, user_name;
-insert into audit.user_totals
-select organization, audit.activity_id(null, null, null, user_name), user_name, sum(events), count(distinct day),
-  min(first_at), max(last_at)
-from audit.daily_activity group by organization, user_name;
+select audit.settle_users(array(select organization from audit.daily_totals group by organization), '{}');
+
+-- All days, those behind the horizon included. Looked up by key: a bound on both sides and the fence of `offset` tell the planner how few.
+create view audit.all_user_actions as
+select organization, activity_id, category, action, source, user_name, sum(events)::bigint as events, min(first_at) as first_at,
+  max(last_at) as last_at
+from (
+  select * from audit.user_actions
+  union all
+  select a.organization, activity_id, category, action, source, user_name, events, first_at, last_at
+  from audit.user_horizon h cross join lateral (
+    select * from audit.daily_activity of_day
+    where of_day.organization = h.organization and of_day.day between h.day and 'infinity' offset 0
+  ) a
+) parts group by organization, activity_id, category, action, source, user_name;
+comment on view audit.all_user_actions is 'What each user ever did: audit.user_actions, and the days behind the horizon.';
+create view audit.all_user_totals as
+select organization, user_name, sum(events)::bigint as events, sum(days)::integer as days_active, min(first_at) as first_at,
+  max(last_at) as last_at
+from (
+  select organization, user_name, events, days_active as days, first_at, last_at from audit.user_totals
+  union all
+  select a.organization, user_name, sum(events), 1, min(first_at), max(last_at)
+  from audit.user_horizon h cross join lateral (
+    select * from audit.daily_activity of_day
+    where of_day.organization = h.organization and of_day.day between h.day and 'infinity' offset 0
+  ) a
+  group by a.organization, user_name, a.day
+) parts group by organization, user_name;
+comment on view audit.all_user_totals is 'One row per user: audit.user_totals, and the days behind the horizon.';
+do $$
+declare
+  said record;
+begin
+  for said in
+    select c.relname as name, attname as part, col_description(attrelid, attnum) as comment
+    from pg_attribute join pg_class c on c.oid = attrelid
+    where attrelid in ('audit.user_actions'::regclass, 'audit.user_totals'::regclass) and attnum > 0 and attname <> 'user_id'
+  loop
+    execute format('comment on column audit.%I.%I is %L', 'all_' || said.name, said.part, said.comment);
+  end loop;
+end $$;
 
 do $$
 begin
   if exists (select from pg_roles where rolname = 'audit_writer') then
-    grant select on audit.daily_activity, audit.daily_totals, audit.user_actions, audit.user_totals to audit_writer;
+    grant select on audit.daily_activity, audit.daily_totals, audit.user_actions, audit.user_totals, audit.user_horizon,
+      audit.all_user_actions, audit.all_user_totals to audit_writer;
   end if;
 end $$;

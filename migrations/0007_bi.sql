@@ -61,10 +61,10 @@ select
   u.organization, u.user_name, u.events, u.days_active, u.first_at as first_seen_at, u.last_at as last_seen_at,
   coalesce(logins.events, 0) as logins, logins.first_at as first_login_at, logins.last_at as last_login_at,
   u.events - coalesce(logins.events, 0) as other_events
-from audit.user_totals u
+from audit.all_user_totals u
 left join (
   select organization, user_name, sum(events)::bigint as events, min(first_at) as first_at, max(last_at) as last_at
-  from audit.user_actions where category = 'User' and action = 'Login'
+  from audit.all_user_actions where category = 'User' and action = 'Login'
   group by organization, user_name
 ) logins on logins.organization = u.organization
   and coalesce(logins.user_name, '') = coalesce(u.user_name, '') and (logins.user_name is null) = (u.user_name is null);
@@ -86,7 +86,7 @@ select
   count(*) over what as users_who_did_it,
   first_at = min(first_at) over what as was_the_first_of_all,
   round(100 * events / sum(events) over (partition by organization, user_name), 3) as percent_of_user
-from audit.user_actions
+from audit.all_user_actions
 window what as (partition by organization, category, action, source);
 comment on view bi.user_actions is 'One row per user and kind of action that the user ever did: first-ever and rare actions.';
 comment on column bi.user_actions.organization is 'The UiPath organization.';
@@ -288,8 +288,8 @@ select
   w.source_total as source_events,
   (select count(*) from audit.gaps g where g.organization = w.organization) as gaps,
   (select count(*) from audit.rejected_events r where r.organization = w.organization) as rejected_events,
-  (select sum(events)::bigint from audit.user_totals u where u.organization = w.organization) as stored_events,
-  (select min(first_at) from audit.user_totals u where u.organization = w.organization) as oldest_event_at,
+  (select sum(events)::bigint from audit.daily_totals t where t.organization = w.organization) as stored_events,
+  (select created_on from audit.events e where e.organization = w.organization order by created_on limit 1) as oldest_event_at,
   covered.from_at as complete_from,
   covered.to_at as complete_to,
   covered.proven_at as complete_proven_at
@@ -313,6 +313,7 @@ comment on index audit.events_pkey is 'Stores an event once, and finds those of 
 comment on index audit.daily_activity_pkey is 'Counts an event in its place, and finds the days of a range.';
 comment on index audit.daily_totals_pkey is 'Counts an event in its place, and finds the days of a range.';
 comment on index audit.user_actions_pkey is 'Counts an event in its place.';
+comment on index audit.user_horizon_pkey is 'One horizon an organization.';
 comment on index audit.user_totals_pkey is 'Counts an event in its place.';
 comment on index audit.ledger_pkey is 'The newest entry, to append to, and the entries in order, to recompute the chain.';
 comment on index audit.ledger_changes_pkey is 'The changes of the events of an entry.';

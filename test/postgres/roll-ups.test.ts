@@ -167,7 +167,39 @@ test('when somebody deletes a whole day by hand while the worker adds to it', as
     administrator.release();
   }
   await expectCounted(bench);
-  expect(await bench.query('select events, days_active from audit.user_totals')).toEqual([
+  expect(await bench.query('select events, days_active from audit.all_user_totals')).toEqual([
     { events: '2', days_active: 1 },
   ]);
+});
+
+test('behind the horizon up to which users are counted, and before it', async () => {
+  const dayOf = (number: number) => new Date(Date.UTC(2026, 0, 1 + number)).toISOString().slice(0, 10);
+  const on = (number: number, userName = `User ${number % 3}`) =>
+    eventAt(`${dayOf(number)}T10:00:00Z`, { userName });
+  const commit = async (events: AuditEvent[]) => {
+    const session = await openSession(bench.pool, { organization: 'acme', kind: 'run' });
+    await session.commit(batchOf(events)).finally(() => session.release());
+    await expectCounted(bench);
+  };
+  const horizon = async () => (await bench.query('select day from audit.user_horizon'))[0]?.day;
+  const days = Array.from({ length: 120 }, (_, number) => on(number));
+  await commit(days.slice(0, 20));
+  expect(String(await horizon())).toContain('2026');
+  const first = await horizon();
+  await commit(days.slice(20, 50));
+  expect(await horizon()).not.toEqual(first);
+  await commit(days.slice(50));
+  const late = (number: number) => ({ ...on(number, 'Late'), action: 'Late' });
+  await commit([late(3), late(4), late(110)]);
+  // Another name for what lies on both sides of it.
+  await commit([on(5, 'Renamed'), on(115, 'Renamed')]);
+  for (const change of [
+    `update audit.events set user_name = 'Bea' where created_on < '2026-01-09' or created_on > '2026-04-25'`,
+    `delete from audit.events where user_name = 'Late'`,
+    `update audit.events set created_on = created_on - interval '100 days' where user_name = 'User 1'`,
+    `delete from audit.events where created_on < '2026-02-01'`,
+  ]) {
+    await bench.query(change);
+    await expectCounted(bench);
+  }
 });

@@ -18,12 +18,12 @@ const ROLL_UPS = {
     `select organization, ${DAY}, category, action, source, count(*)
      from audit.events group by organization, ${DAY}, category, action, source`,
   ],
-  user_actions: [
+  all_user_actions: [
     `organization, ${TEXTS}, events, first_at, last_at`,
     `select organization, ${TEXTS}, count(*), min(created_on), max(created_on)
      from audit.events group by organization, ${TEXTS}`,
   ],
-  user_totals: [
+  all_user_totals: [
     'organization, user_name, events, days_active, first_at, last_at',
     `select organization, user_name, count(*), count(distinct ${DAY}), min(created_on), max(created_on)
      from audit.events group by organization, user_name`,
