@@ -115,7 +115,8 @@ export const variables = {
   },
   UIPATH_ORGANIZATIONS_FILE: {
     group: 'organizations',
-    kind: text('the path of a file'),
+    // Whatever it is, it is told by who reads the file, and not shown where it may be a secret.
+    kind: text('the path of a file', /./s),
     description:
       'Several organizations in one worker: path of a JSON list with an object for each, whose entries are named like the ' +
       'variables here and replace them.',
