@@ -14,7 +14,8 @@ create table audit.daily_activity (
   hours integer not null,
   -- A digest in place of the four texts: they may be longer than an index entry can be.
   primary key (organization, day, activity_id)
-);
+  -- Room for what the next commit adds to the day, so that its index need not be touched: a fifth of the roll-ups' time.
+) with (fillfactor = 70);
 comment on table audit.daily_activity is 'Events by day, category, action, source and user. Like the other roll-ups, changed by triggers on audit.events in the transaction that changes the rows, so that it always equals the aggregate.';
 comment on column audit.daily_activity.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.daily_activity.day is 'The day of created_on in UTC.';
