@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { closest } from 'fastest-levenshtein';
 import { type Environment, reasonOf, showPath } from './config-environment.ts';
 import { type Findings, quote } from './config-findings.ts';
+import type { SourceConfig } from './config-source.ts';
 import { ORGANIZATIONS_FILE, sourceNames, variableOf } from './config-variables.ts';
 
 /** What one organization's source is read from, and how problems with it are told apart from the others'. */
@@ -28,6 +29,8 @@ const MOST_PROBLEMS = 50;
 /** Either kind of credentials replaces the other one; of a secret and its file, each replaces the other. */
 const CLIENT = withFiles('UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET');
 const TOKEN = withFiles('UIPATH_ACCESS_TOKEN');
+/** They say which organization is asked. */
+const OF_ONE = ['UIPATH_ORGANIZATION', 'UIPATH_PARTITION_GLOBAL_ID'];
 
 /** One for each organization, in the order of the file. Problems with the file itself are in `findings`, and it has no entry then. */
 export function readOrganizations(
@@ -79,6 +82,29 @@ export function findDuplicates(
     }
     return [
       `${ORGANIZATIONS_FILE}: expected each organization once, found ${first.get(key)} and ${label}. Remove one of them.`,
+    ];
+  });
+  return fewOf(problems);
+}
+
+/** Of each that asks for the same list with the same credentials as another one: the events of one would be stored as both's. */
+export function findSameLists(
+  sources: readonly (Pick<SourceConfig, 'organization' | 'auditUrl' | 'credentials'> & {
+    label: string | undefined;
+  })[],
+): string[] {
+  const first = new Map<string, (typeof sources)[number]>();
+  const problems = sources.flatMap((source) => {
+    const { label, organization, auditUrl, credentials } = source;
+    const client = credentials.kind === 'client' ? credentials.clientId : credentials.accessToken;
+    const key = JSON.stringify([auditUrl, credentials.kind, client]);
+    const other = first.get(key) ?? source;
+    first.set(key, other);
+    // One that is named twice is a problem of its own.
+    if (other.organization.toLowerCase() === organization.toLowerCase()) return [];
+    return [
+      `${ORGANIZATIONS_FILE}: expected a list of its own for each organization, found ${quote(auditUrl, 500)} for ` +
+        `${other.label} and ${label}. Put what tells them apart into each entry, such as UIPATH_PARTITION_GLOBAL_ID.`,
     ];
   });
   return fewOf(problems);
@@ -145,9 +171,9 @@ function overlay(env: Environment, entry: Environment): Environment {
   if (given.some((name) => TOKEN.includes(name))) for (const name of CLIENT) replaced.add(name);
   if (given.some((name) => CLIENT.includes(name))) for (const name of TOKEN) replaced.add(name);
   // No entry is about the organization of the environment.
-  replaced.add('UIPATH_ORGANIZATION');
+  for (const name of OF_ONE) replaced.add(name);
   const kept = Object.entries(env).filter(([name]) => !replaced.has(name));
-  return { ...Object.fromEntries(kept), ...entry };
+  return Object.fromEntries([...kept, ...given.map((name) => [name, entry[name]])]);
 }
 
 function withFiles(...names: string[]): string[] {

@@ -1,7 +1,7 @@
 import { closest } from 'fastest-levenshtein';
 import { type Environment, type GivenTexts, readGiven, warnOfUnknown } from './config-environment.ts';
 import { type Findings, problemWith, quote, throwProblems } from './config-findings.ts';
-import { findDuplicates, mergeFindings, readOrganizations } from './config-organizations.ts';
+import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './config-organizations.ts';
 import { parseSource, type SourceConfig } from './config-source.ts';
 import {
   ORGANIZATIONS_FILE,
@@ -118,6 +118,8 @@ function parseSources(env: Environment, path: string | undefined, findings: Find
   mergeFindings(parsed, findings);
   const named = parsed.flatMap(({ organization, label }) => (organization ? [{ organization, label }] : []));
   findings.problems.push(...findDuplicates(named));
+  const asked = parsed.flatMap(({ label, source }) => (source ? [{ ...source, label }] : []));
+  findings.problems.push(...findSameLists(asked));
   const unused = path === undefined ? '' : (env.UIPATH_ORGANIZATION?.trim() ?? '');
   if (unused !== '' && !named.some(({ organization }) => organization === unused)) {
     const sentence = `has no effect beside ${ORGANIZATIONS_FILE}, in which ${quote(unused)} is not.`;

@@ -33,26 +33,29 @@ export function createRedactor(
   secrets: Iterable<string> = [],
   { mostPassing = fewPassing }: { mostPassing?: number } = {},
 ): Redactor {
-  const lasting = [...secrets].flatMap(formsOf);
+  const pattern = compile([...secrets].flatMap(formsOf));
+  // Looked for one by one: a pattern of the tokens of many organizations takes seconds to make, at each new token.
   let passing: string[][] = [];
-  let pattern = compile(lasting);
   const redact = (text: string) => {
     let redacted = pattern === undefined ? text : text.replace(pattern, mark);
+    for (const forms of passing) for (const form of forms) redacted = redacted.replaceAll(form, mark);
     for (const [suspect, replacement] of suspects) redacted = redacted.replace(suspect, replacement);
     return redacted;
   };
   const add = (secret: string) => {
-    passing = [...passing, formsOf(secret)].slice(-mostPassing);
-    pattern = compile([...lasting, ...passing.flat()]);
+    passing = [...passing, longestFirst(formsOf(secret))].slice(-mostPassing);
   };
   return Object.assign(redact, { add });
 }
 
 function compile(forms: readonly string[]): RegExp | undefined {
   if (forms.length === 0) return undefined;
-  // Longest first, or a short form would leave the rest of a longer one standing.
-  const alternatives = [...new Set(forms)].sort((a, b) => b.length - a.length).map(escapePattern);
-  return new RegExp(alternatives.join('|'), 'g');
+  return new RegExp(longestFirst(forms).map(escapePattern).join('|'), 'g');
+}
+
+/** Or a short form would leave the rest of a longer one standing. */
+function longestFirst(forms: readonly string[]): string[] {
+  return [...new Set(forms)].sort((a, b) => b.length - a.length);
 }
 
 /** Redacts the names and values of a line of JSON so that it stays JSON, and other text as it is. */

@@ -39,6 +39,32 @@ function problemsOf(entries: unknown, env: Environment = shared, organization?: 
 }
 
 describe('a file of organizations', () => {
+  test('gives each organization a list of its own', () => {
+    const env = {
+      ...shared,
+      UIPATH_AUDIT_PATH: '/audit_/api/auditlogs/{partitionGlobalId}',
+      UIPATH_PARTITION_GLOBAL_ID: 'b7-1',
+    };
+    const [acme, beta] = [{ UIPATH_ORGANIZATION: 'acme' }, { UIPATH_ORGANIZATION: 'beta' }];
+    expect(problemsOf([acme, beta], env).join()).toMatch(/UIPATH_PARTITION_GLOBAL_ID/);
+    const own = (entry: object, id: string) => ({ ...entry, UIPATH_PARTITION_GLOBAL_ID: id });
+    expect(problemsOf([own(acme, 'b7-1'), own(beta, 'b7-2')], env)).toEqual([]);
+    expect(problemsOf([own(acme, 'b7-1'), own(beta, 'b7-1')], env)).toEqual([
+      expect.stringMatching(/a list of its own .*b7-1" for entry 1 \(acme\) and entry 2 \(beta\)/),
+    ]);
+    expect(
+      problemsOf(
+        [own(acme, 'b7-1'), { ...own(beta, 'b7-1'), UIPATH_CLIENT_ID: 'x', UIPATH_CLIENT_SECRET: 'y' }],
+        env,
+      ),
+    ).toEqual([]);
+  });
+
+  test('leaves the environment in place of what an entry leaves blank', () => {
+    const { config } = parse([{ UIPATH_ORGANIZATION: 'acme', UIPATH_CLIENT_SECRET: ' ' }]);
+    expect(config.sources[0]!.credentials).toMatchObject({ clientSecret: 'shared-secret' });
+  });
+
   test('gives a source for each entry: what it does not name comes from the environment', () => {
     const secret = file('from a file\n');
     const { config, warnings } = parse([

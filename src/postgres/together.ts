@@ -53,6 +53,7 @@ export async function transact<T>(
 
 /** What pg's client calls of the query under way; its types leave it out. */
 interface Answered extends pg.Query {
+  submit(connection: pg.Connection): Error | null;
   readonly name?: string;
   readonly text: string;
   handleRowDescription(message: unknown): void;
@@ -90,19 +91,22 @@ class Together implements pg.Submittable {
     return this.current?.text;
   }
 
-  submit(connection: pg.Connection): void {
+  submit(connection: pg.Connection): Error | undefined {
     const unsynced = withoutSync(connection);
     connection.stream.cork();
-    try {
-      this.queries.forEach((query, i) => {
-        query.submit(unsynced);
-        const { bytes } = this.statements[i]!;
-        if (bytes) sendCopyData(connection, bytes);
-      });
-      connection.sync();
-    } finally {
-      connection.stream.uncork();
+    for (const [i, query] of this.queries.entries()) {
+      // What pg cannot write down of a statement it leaves out, and those behind it must not be carried out without it.
+      const error = query.submit(unsynced) ?? this.failure;
+      if (error) {
+        connection.stream.destroy();
+        return error;
+      }
+      const { bytes } = this.statements[i]!;
+      if (bytes) sendCopyData(connection, bytes);
     }
+    connection.sync();
+    connection.stream.uncork();
+    return undefined;
   }
 
   handleRowDescription(message: unknown): void {

@@ -53,6 +53,28 @@ describe('statements that are sent together', () => {
     expect(await numbers()).toEqual([1, 2, 3, 4]);
   });
 
+  test('are not carried out, a commit included, where one of them cannot be written down', async () => {
+    const own = createPool(database.url, () => {});
+    const lost = await own.connect();
+    const unwritable = {
+      toPostgres() {
+        throw new Error('not to be written');
+      },
+    };
+    const statements = [
+      { text: 'begin' },
+      add(1),
+      { ...add(2), values: [unwritable] },
+      add(3),
+      { text: 'commit' },
+    ];
+    await expect(sendTogether(lost, statements)).rejects.toThrow('not to be written');
+    await expect(lost.query('select')).rejects.toThrow();
+    lost.release(true);
+    await own.end();
+    expect(await numbers()).toEqual([]);
+  });
+
   test.each([
     ['is refused before its rows', { ...copy('2'), text: 'copy nowhere from stdin' }, '42P01'],
     ['is refused for its rows', copy('2', 'two', '3'), '22P02'],
