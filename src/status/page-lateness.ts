@@ -9,7 +9,7 @@ export function renderLateness({ events, counts }: Lateness): Html {
   const late = counts.reduce((sum, number) => sum + number, 0);
   const share = `${((100 * late) / Math.max(1, events)).toFixed(late / events < 0.01 ? 2 : 1)}%`;
   return html`<section class="card" aria-labelledby="lateness"><h2 id="lateness">How late events come</h2>
-<p class="lead">${late === 0 ? describeNone(events) : html`${formatNumber(late)} (${share}) of the newest ${count(events, 'event')} came late: an earlier run had stored newer ones.`}</p>
+<p class="lead">${late === 0 ? describeNone(events) : html`${formatNumber(late)} (${share}) of the newest ${count(events, 'event')} came late: an earlier run had stored newer ones. Backfills are not counted.`}</p>
 ${late > 0 && renderHistogram(counts)}
 </section>`;
 }

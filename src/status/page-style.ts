@@ -30,7 +30,7 @@ h2 { margin: 0 0 .5rem; font-size: 1.125rem; line-height: 1.35; }
 h3 { margin: 1.25rem 0 .5rem; font-size: 1rem; }
 section { margin-top: 1.25rem; }
 p { margin: 0; }
-small { display: block; color: var(--soft); font-size: .8125rem; }
+small { display: block; color: var(--soft); font-size: .8125rem; overflow-wrap: anywhere; }
 .whole, td time { white-space: nowrap; }
 code { font: .875em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 .lead { color: var(--soft); font-size: .9375rem; }

@@ -34,7 +34,7 @@ function steady(text: string): string {
   return text
     .replace(/http:\/\/127\.0\.0\.1:\d+|https:\/\/cloud\.uipath\.com/g, 'URL')
     .replace(/PostgreSQL \S+: database \S+ as user \S+/g, 'PostgreSQL')
-    .replace(/[\d,.]+ (ms|s|minutes|hours|days)\b|all \d+ are applied|\d{4}-\d\d-\d\d [\d:]{8} UTC/g, 'TIME')
+    .replace(/[\d,.]+ (ms|s|minutes|hours|days)\b|\d{4}-\d\d-\d\d [\d:]{8} UTC/g, 'TIME')
     .trim();
 }
 
