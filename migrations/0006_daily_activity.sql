@@ -98,9 +98,10 @@ comment on table audit.user_horizon is 'Up to where user_actions and user_totals
 comment on column audit.user_horizon.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.user_horizon.day is 'The days before this one are in user_actions and user_totals; this one and later ones are not.';
 
+-- Not record_send: that writes texts in the encoding of the client.
 create function audit.activity_id(category text, action text, source text, user_name text) returns uuid
 language sql stable parallel safe
-return md5(record_send(row(category, action, source, user_name)))::uuid;
+return md5(row(category, action, source, user_name)::text)::uuid;
 comment on function audit.activity_id is 'A digest of the four, null and the empty string kept apart: a key for texts of any length.';
 
 -- The worker is alone in its organization anyway. This is for people who change rows by hand at the same time: a count would

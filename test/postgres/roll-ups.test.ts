@@ -203,3 +203,17 @@ test('behind the horizon up to which users are counted, and before it', async ()
     await expectCounted(bench);
   }
 });
+
+test('of people whose clients write another encoding', async () => {
+  const session = await openSession(bench.pool, { organization: 'acme', kind: 'run' });
+  const given = ['01', '02'].map((second) => eventAt(`2026-03-01T10:00:${second}Z`, { userName: 'José' }));
+  await session.commit(batchOf(given)).finally(() => session.release());
+  const client = await bench.sql.connect();
+  try {
+    await client.query(`set client_encoding to 'LATIN1'`);
+    await client.query(`delete from audit.events where created_on = '2026-03-01T10:00:01Z'`);
+  } finally {
+    client.release(true);
+  }
+  await expectCounted(bench);
+});
