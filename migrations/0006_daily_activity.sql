@@ -98,9 +98,10 @@ comment on table audit.user_horizon is 'Up to where user_actions and user_totals
 comment on column audit.user_horizon.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.user_horizon.day is 'The days before this one are in user_actions and user_totals; this one and later ones are not.';
 
+-- Not record_send: that writes texts in the encoding of the client.
 create function audit.activity_id(category text, action text, source text, user_name text) returns uuid
 language sql stable parallel safe
-return md5(record_send(row(category, action, source, user_name)))::uuid;
+return md5(row(category, action, source, user_name)::text)::uuid;
 comment on function audit.activity_id is 'A digest of the four, null and the empty string kept apart: a key for texts of any length.';
 
 -- The worker is alone in its organization anyway. This is for people who change rows by hand at the same time: a count would
@@ -110,35 +111,82 @@ language sql
 return pg_advisory_xact_lock(hashtextextended('uipath-audit-export roll-ups ' || organization, 0));
 comment on function audit.lock_roll_ups is 'Waits until no other transaction changes the roll-ups of the organization.';
 
--- Takes `late` days, which lie before the horizon, in, and moves the horizon on once 45 days lie behind it, to the tenth newest day that has
--- events: one that is dated in the future counts as one day.
-create function audit.settle_users(organizations text[], late audit.daily_activity[]) returns void
+-- Of each day that the late ones are of, all that is stored is read, to know on which the user did nothing before.
+create function audit.add_late_events(late audit.daily_activity[]) returns void
+language sql set search_path = pg_catalog, pg_temp
+begin atomic
+  insert into audit.user_actions as stored
+  select organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
+  from unnest(late) group by organization, activity_id, category, action, source, user_name
+  on conflict (organization, activity_id) do update set events = stored.events + excluded.events,
+    first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at);
+  insert into audit.user_totals as stored
+  select here.organization, audit.activity_id(null, null, null, here.user_name), here.user_name, sum(here.events),
+    count(*) filter (where here.events = of_user.events), min(first_at), max(last_at)
+  from (
+    select organization, day, user_name, sum(events) as events, min(first_at) as first_at, max(last_at) as last_at
+    from unnest(late) group by organization, day, user_name
+  ) here
+  join (
+    select days.organization, days.day, user_name, sum(events) as events
+    from (select organization, day from unnest(late) group by organization, day) days cross join lateral (
+      select user_name, events from audit.daily_activity a
+      where a.organization = days.organization and a.day = days.day offset 0
+    ) of_day
+    group by days.organization, days.day, user_name
+  ) of_user on of_user.organization = here.organization and of_user.day = here.day
+    and coalesce(of_user.user_name, '') = coalesce(here.user_name, '') and (of_user.user_name is null) = (here.user_name is null)
+  group by here.organization, here.user_name
+  on conflict (organization, user_id) do update set events = stored.events + excluded.events,
+    days_active = stored.days_active + excluded.days_active,
+    first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at);
+end;
+comment on function audit.add_late_events is 'Adds inserted events of days before the horizon, which daily_activity has already, to user_actions and user_totals.';
+
+-- What was first or last may be gone, so all days before the horizon are read, of these organizations alone. The settings are for
+-- a plan that was made while the tables were small.
+create function audit.recount_users(changed audit.daily_activity[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_nestloop = off as $$
+declare
+  of_organization text;
+  until date;
+begin
+  for of_organization, until in
+    select organization, day from audit.user_horizon where organization = any (array(select organization from unnest(changed)))
+  loop
+    delete from audit.user_actions
+    where organization = of_organization and activity_id = any (array(
+      select activity_id from unnest(changed) where organization = of_organization));
+    insert into audit.user_actions
+    select organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
+    from audit.daily_activity
+    where organization = of_organization and day < until and activity_id in (
+      select activity_id from unnest(changed) where organization = of_organization)
+    group by organization, activity_id, category, action, source, user_name;
+
+    delete from audit.user_totals
+    where organization = of_organization and user_id = any (array(
+      select audit.activity_id(null, null, null, user_name) from unnest(changed) where organization = of_organization));
+    insert into audit.user_totals
+    select organization, audit.activity_id(null, null, null, user_name), user_name, sum(events), count(distinct day),
+      min(first_at), max(last_at)
+    from audit.daily_activity
+    where organization = of_organization and day < until and (coalesce(user_name, ''), user_name is null) in (
+      select coalesce(user_name, ''), user_name is null from unnest(changed) where organization = of_organization)
+    group by organization, user_name;
+  end loop;
+end $$;
+comment on function audit.recount_users is 'Counts again, in user_actions and user_totals, whom changed or deleted events of days before the horizon belong to.';
+
+-- Moves the horizon on once 45 days lie behind it, to the tenth newest day that has events: one that is dated in the future counts
+-- as one day.
+create function audit.settle_users(organizations text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   of_organization text;
   behind date[];
   since date;
 begin
-  if cardinality(late) > 0 then
-    delete from audit.user_actions stored using unnest(late) here
-    where (stored.organization, stored.activity_id) = (here.organization, here.activity_id);
-    insert into audit.user_actions
-    select a.organization, activity_id, category, action, source, user_name, sum(events), min(first_at), max(last_at)
-    from audit.daily_activity a join audit.user_horizon h on h.organization = a.organization and a.day < h.day
-    where (a.organization, activity_id) in (select organization, activity_id from unnest(late))
-    group by a.organization, activity_id, category, action, source, user_name;
-
-    delete from audit.user_totals stored using unnest(late) here
-    where (stored.organization, stored.user_id) = (here.organization, audit.activity_id(null, null, null, here.user_name));
-    insert into audit.user_totals
-    select a.organization, audit.activity_id(null, null, null, user_name), user_name, sum(events), count(distinct a.day),
-      min(first_at), max(last_at)
-    from audit.daily_activity a join audit.user_horizon h on h.organization = a.organization and a.day < h.day
-    where (a.organization, audit.activity_id(null, null, null, user_name)) in (
-      select organization, audit.activity_id(null, null, null, user_name) from unnest(late))
-    group by a.organization, user_name;
-  end if;
-
   foreach of_organization in array organizations loop
     since := (select day from audit.user_horizon where organization = of_organization);
     behind := array(
@@ -169,7 +217,7 @@ begin
     update audit.user_horizon set day = behind[cardinality(behind) - 9] where organization = of_organization;
   end loop;
 end $$;
-comment on function audit.settle_users is 'Brings user_actions and user_totals up to date.';
+comment on function audit.settle_users is 'Brings user_actions and user_totals up to the horizon, which it moves.';
 
 create function audit.count_inserted_events() returns trigger
 language plpgsql security definer
@@ -203,7 +251,8 @@ begin
   )
   select array_agg(added::audit.daily_activity) into late
   from added join audit.user_horizon horizon on horizon.organization = added.organization and added.day < horizon.day;
-  perform audit.settle_users(organizations, coalesce(late, '{}'));
+  if late is not null then perform audit.add_late_events(late); end if;
+  perform audit.settle_users(organizations);
   return null;
 end $$;
 comment on function audit.count_inserted_events is 'Adds inserted events to the roll-ups.';
@@ -214,6 +263,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 declare
   changed audit.daily_activity[];
+  late audit.daily_activity[];
 begin
   if tg_op = 'DELETE' then
     changed := array(
@@ -267,13 +317,12 @@ begin
   from audit.daily_activity where (organization, day) in (select organization, day from unnest(changed))
   group by organization, day, category, action, source;
 
-  perform audit.settle_users(
-    array(select organization from unnest(changed) group by organization),
-    array(
-      select here from unnest(changed) as here
-      where here.day < (select h.day from audit.user_horizon h where h.organization = here.organization)
-    )
+  late := array(
+    select here from unnest(changed) as here
+    where here.day < (select h.day from audit.user_horizon h where h.organization = here.organization)
   );
+  if cardinality(late) > 0 then perform audit.recount_users(late); end if;
+  perform audit.settle_users(array(select organization from unnest(changed) group by organization));
   return null;
 end $$;
 comment on function audit.count_changed_events is 'Brings the roll-ups up to date with events that were changed or deleted.';
@@ -286,7 +335,7 @@ begin
 end $$;
 comment on function audit.forget_counted_events is 'Empties the roll-ups with audit.events.';
 
-revoke execute on function audit.activity_id, audit.lock_roll_ups, audit.settle_users, audit.count_inserted_events, audit.count_changed_events,
+revoke execute on function audit.activity_id, audit.lock_roll_ups, audit.add_late_events, audit.recount_users, audit.settle_users, audit.count_inserted_events, audit.count_changed_events,
   audit.forget_counted_events from public;
 
 create trigger events_counted_when_inserted after insert on audit.events
@@ -307,7 +356,7 @@ from audit.events group by organization, 2, category, action, source, user_name;
 insert into audit.daily_totals
 select organization, day, audit.activity_id(category, action, source, null), category, action, source, sum(events)
 from audit.daily_activity group by organization, day, category, action, source;
-select audit.settle_users(array(select organization from audit.daily_totals group by organization), '{}');
+select audit.settle_users(array(select organization from audit.daily_totals group by organization));
 
 -- All days, those behind the horizon included. Looked up by key: a bound on both sides and the fence of `offset` tell the planner how few.
 create view audit.all_user_actions as

@@ -129,12 +129,23 @@ from (
     sum(hours >> 16 & 1), sum(hours >> 17 & 1), sum(hours >> 18 & 1), sum(hours >> 19 & 1), sum(hours >> 20 & 1),
     sum(hours >> 21 & 1), sum(hours >> 22 & 1), sum(hours >> 23 & 1)
   ] as days_by_hour
-  from audit.daily_activity
-  where category = 'User' and action = 'Login'
-    and day >= (select min(day) from (select day from audit.daily_totals group by day order by day desc limit 180) newest)
+  from (
+    -- Whoever logs in by two sources on one day has two rows of it.
+    select of_day.organization, user_name, day, bit_or(hours) as hours
+    from (
+      select organization, (
+        select min(day) from (
+          select day from audit.daily_totals t where t.organization = h.organization group by day order by day desc limit 180
+        ) newest
+      ) as since
+      from audit.user_horizon h
+    ) half_year join audit.daily_activity of_day on of_day.organization = half_year.organization and of_day.day >= since
+    where category = 'User' and action = 'Login'
+    group by of_day.organization, user_name, day
+  ) days
   group by organization, user_name
 ) users cross join unnest(days_by_hour) with ordinality as by_hour (days_in_hour, hour);
-comment on view audit.login_habits is 'Who logs in when: one row per user and hour of the day (UTC), over the newest 180 days that have events.';
+comment on view audit.login_habits is 'Who logs in when: one row per user and hour of the day (UTC), over the newest 180 days on which the organization has events.';
 comment on column audit.login_habits.organization is 'UIPATH_ORGANIZATION of the worker.';
 comment on column audit.login_habits.user_name is 'Who logged in.';
 comment on column audit.login_habits.hour is 'The hour of the day in UTC, 0 to 23.';
@@ -180,19 +191,22 @@ begin
     execute format('comment on column bi.unusual_logins.%I is %L', said.name, said.comment);
   end loop;
 end $$;
-comment on column bi.unusual_logins.days_with_logins is 'On how many days the user logged in, of the newest 180 days that have events.';
+comment on column bi.unusual_logins.days_with_logins is 'On how many days the user logged in, of the newest 180 on which the organization has events.';
 comment on column bi.unusual_logins.days_near_this_hour is 'On how many of them within the hour of this login, the one before or the one after: the most of the three.';
 
 -- The first day of all is a Monday; date_part would take longer than everything else here.
 create view bi.login_hours as
 select organization, day, (day - date '0001-01-01') % 7 + 1 as weekday, hour, user_name
-from audit.daily_activity
+from (
+  select organization, day, user_name, bit_or(hours) as hours from audit.daily_activity
+  where category = 'User' and action = 'Login'
+  group by organization, day, user_name
+) days
 join (values
   (0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 32), (6, 64), (7, 128), (8, 256), (9, 512), (10, 1024), (11, 2048), (12,
   4096), (13, 8192), (14, 16384), (15, 32768), (16, 65536), (17, 131072), (18, 262144), (19, 524288), (20, 1048576),
   (21, 2097152), (22, 4194304), (23, 8388608)
-) as of_day (hour, bit) on hours & bit <> 0
-where category = 'User' and action = 'Login';
+) as of_day (hour, bit) on hours & bit <> 0;
 comment on view bi.login_hours is 'One row per user, day and hour in which the user logged in at least once: when people work, and who.';
 comment on column bi.login_hours.organization is 'The UiPath organization.';
 comment on column bi.login_hours.day is 'The day in UTC.';

@@ -235,6 +235,47 @@ describe('the views of schema bi', () => {
     ]);
   });
 
+  test('count a day with logins of two sources once', async () => {
+    const session = await openSession(bench.pool, { organization: 'sources', kind: 'run' });
+    const events = Array.from({ length: 12 }, (_, i) =>
+      ['Cis', 'Orchestrator'].map((source, minute) =>
+        eventAt(`2026-12-${String(i + 1).padStart(2, '0')}T08:0${minute}:00Z`, { userName: 'Dan', source }),
+      ),
+    ).flat();
+    await session.commit(batchOf(events));
+    await session.release();
+    expect(
+      await bench.query(
+        `select days, days_near_hour from audit.login_habits where organization = 'sources' and hour = 8`,
+      ),
+    ).toEqual([{ days: '12', days_near_hour: '12' }]);
+    expect(
+      await ask(`select count(*), min(hour), max(hour) from bi.login_hours where organization = 'sources'`),
+    ).toEqual([['12', '8', '8']]);
+  });
+
+  test('know the habits of an organization that ended long before another', async () => {
+    const day = (number: number) => new Date(Date.UTC(2026, 0, number)).toISOString().slice(0, 10);
+    for (const [organization, first, days] of [
+      ['ended', 1, 3],
+      ['goes on', 10, 200],
+    ] as const) {
+      const session = await openSession(bench.pool, { organization, kind: 'run' });
+      const events = Array.from({ length: days }, (_, i) => loginOf('Eva', `${day(first + i)}T08:00:00Z`));
+      await session.commit(batchOf(events));
+      await session.release();
+    }
+    expect(
+      await bench.query(
+        `select organization, days, days_near_hour from audit.login_habits
+         where organization in ('ended', 'goes on') and hour = 8 order by 1`,
+      ),
+    ).toEqual([
+      { organization: 'ended', days: '3', days_near_hour: '3' },
+      { organization: 'goes on', days: '180', days_near_hour: '180' },
+    ]);
+  });
+
   test('say what is done to whom in each kind of details that the simulator knows', async () => {
     const { EVENT_KINDS, makeEvent } = await import('../src/simulator/events.ts');
     const session = await openSession(bench.pool, { organization: 'kinds', kind: 'run' });

@@ -203,3 +203,57 @@ test('behind the horizon up to which users are counted, and before it', async ()
     await expectCounted(bench);
   }
 });
+
+/** How many rows of daily_activity a statement reads. */
+async function rowsReadBy(sql: string): Promise<number> {
+  const client = await bench.sql.connect();
+  // What the session read in the last second may still be in it.
+  const rowsRead = async () => {
+    const { rows } = await client.query<{ read: string }>(
+      `select seq_tup_read + idx_tup_fetch as read from pg_stat_xact_user_tables
+       where relid = 'audit.daily_activity'::regclass`,
+    );
+    return Number(rows[0]?.read ?? 0);
+  };
+  try {
+    await client.query('begin');
+    const before = await rowsRead();
+    await client.query(sql);
+    const read = (await rowsRead()) - before;
+    await client.query('commit');
+    return read;
+  } finally {
+    client.release();
+  }
+}
+
+/** Rows of `organization` as `numbers` says, 100 a day. */
+const fill = (organization: string, numbers: string) =>
+  `insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+     user_name, ordinal, run_id, batch)
+   select '${organization}', timestamptz '2026-01-01T10:00Z' + n / 100 * interval '1 day', gen_random_uuid(), n, '', 'User', 'Login',
+     'Cis', 'User ' || n % 100, 0, 1, 1
+   from ${numbers} n`;
+
+test('of rows that come late, reading no more than the days they are of', async () => {
+  await bench.query(fill('acme', 'generate_series(0, 9999)'));
+  await bench.query('analyze audit.daily_activity');
+  expect(await rowsReadBy(fill('acme', 'generate_series(500, 501)'))).toBeLessThan(500);
+  await bench.query(`delete from audit.events where user_name = 'User 7' and created_on < '2026-01-04'`);
+  await bench.query(fill('acme', 'unnest(array[107, 107, 207, 407])'));
+  await expectCounted(bench);
+});
+
+test('of people whose clients write another encoding', async () => {
+  const session = await openSession(bench.pool, { organization: 'acme', kind: 'run' });
+  const given = ['01', '02'].map((second) => eventAt(`2026-03-01T10:00:${second}Z`, { userName: 'José' }));
+  await session.commit(batchOf(given)).finally(() => session.release());
+  const client = await bench.sql.connect();
+  try {
+    await client.query(`set client_encoding to 'LATIN1'`);
+    await client.query(`delete from audit.events where created_on = '2026-03-01T10:00:01Z'`);
+  } finally {
+    client.release(true);
+  }
+  await expectCounted(bench);
+});
