@@ -72,11 +72,11 @@ class Scene {
   }
 
   async eventually(look: () => Promise<void>): Promise<void> {
-    for (const giveUpAt = Date.now() + 30_000; ; await sleep(50)) {
+    for (const giveUpAt = performance.now() + 30_000; ; await sleep(50)) {
       try {
         return await look();
       } catch (error) {
-        if (Date.now() > giveUpAt) throw error;
+        if (performance.now() > giveUpAt) throw error;
       }
     }
   }

@@ -212,8 +212,8 @@ function standStill(milliseconds: number): void {
 }
 
 async function waitFor<T>(look: () => Promise<T>, isThere: (found: T) => boolean): Promise<T> {
-  for (const giveUpAt = Date.now() + 20_000; ; await sleep(20)) {
+  for (const giveUpAt = performance.now() + 20_000; ; await sleep(20)) {
     const found = await look();
-    if (isThere(found) || Date.now() > giveUpAt) return found;
+    if (isThere(found) || performance.now() > giveUpAt) return found;
   }
 }
