@@ -23,6 +23,7 @@ let events = 0;
 
 /** An event that is so old when it is stored, which happens at once. */
 function eventAgo(ms: number): string {
+  // Reads the clock: lateness is measured to the moment of storing.
   return eventAt(new Date(Date.now() - ms));
 }
 
@@ -72,6 +73,7 @@ describe('the events by day', () => {
 
   test('end today by the clock of the database, when no time is given', async () => {
     const today = async () =>
+      // Reads the clock: bounds of what the product reads from the same clock.
       (await bench.query("select (now() at time zone 'UTC')::date::text as day"))[0]!.day;
     const before = await today();
     const { days } = await readActivity(bench.pool, 'nobody');

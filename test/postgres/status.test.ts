@@ -23,6 +23,7 @@ async function statusOf(organization: string) {
 
 /** In milliseconds since 1970. */
 async function databaseTime(): Promise<number> {
+  // Reads the clock: bounds of what the product reads from the same clock.
   const rows = await bench.query('select floor(extract(epoch from now()) * 1000)::float8 as ms');
   return rows[0]!.ms as number;
 }
@@ -177,7 +178,7 @@ describe('an organization', () => {
   test('shows its ten newest runs, newest first', async () => {
     await bench.query(
       `insert into audit.runs (organization, kind, started_at, ended_at, outcome, requests)
-       select 'busy', 'run', now() - n * interval '1 minute', now(), 'succeeded', n from generate_series(1, 12) as n`,
+       select 'busy', 'run', timestamptz '2026-01-02T03:04:05Z' - n * interval '1 minute', '2026-01-02T03:04:05Z', 'succeeded', n from generate_series(1, 12) as n`,
     );
     await bench.query(`insert into audit.watermarks (organization) values ('busy')`);
     const { runs } = await statusOf('busy');
@@ -193,7 +194,7 @@ test('what is stored is known without the roll-up, too, in a database of before 
     await pool.query(`insert into audit.watermarks (organization) values ('old')`);
     await pool.query(
       `insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
-       values ('old', now(), gen_random_uuid(), 0, '', 0, 1, 1)`,
+       values ('old', '2026-01-02T03:04:05Z', gen_random_uuid(), 0, '', 0, 1, 1)`,
     );
     expect((await readStatus(pool)).organizations[0]!.stored).toBe(1);
     await pool.query(`drop table ${ROLL_UP} cascade`);
