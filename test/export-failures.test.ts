@@ -108,11 +108,11 @@ describe('a run that is told to stop', () => {
   test('stops at once while it waits for a silent source, and frees the organization', async () => {
     const scene = await bench.open({ events: 300, faults: [{ fault: 'silence', after: 1 }] });
     const stop = new AbortController();
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     const running = scene.run({ signal: stop.signal, onPage: () => setTimeout(() => stop.abort(), 50) });
     await expect(running).rejects.toMatchObject({ code: 'interrupted' });
     // Its request may take 30 s.
-    expect(Date.now() - startedAt).toBeLessThan(20_000);
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
     expect(await lastRun(scene)).toMatchObject({ outcome: 'interrupted' });
     scene.simulator.set({ faults: [] });
     await scene.run();

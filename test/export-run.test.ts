@@ -164,6 +164,7 @@ describe('a run', () => {
 
 describe('an event dated in the future', () => {
   const future = '2099-01-01T00:00:00.0000000Z';
+  // Reads the clock: an event newer than the last run, whenever that was.
   const soon = () => new Date(Date.now() - 1000).toISOString().replace('Z', '0000Z');
 
   test('hides nothing that happens after it was stored', async () => {

@@ -53,9 +53,9 @@ function settle(): Promise<void> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const giveUpAt = Date.now() + 20_000;
+  const giveUpAt = performance.now() + 20_000;
   while (!condition()) {
-    if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
+    if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -36,9 +36,9 @@ function employ(scene: Pick<Scene, 'app'>, retryWaits?: { firstMs: number; longe
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + 20_000;
+  const giveUpAt = performance.now() + 20_000;
   while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
+    if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
     await sleep(10);
   }
 }

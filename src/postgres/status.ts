@@ -80,14 +80,18 @@ export interface RunRecord {
 
 /**
  * The state of every organization in the database, or of those named, as of one instant. Works without tables, and says then which
- * migrations are missing. Throws `database-away`, `database` or `configuration`.
+ * migrations are missing. `now` is the instant that lags are measured to; the database's clock, when not given. Throws `database-away`, `database` or `configuration`.
  */
-export async function readStatus(pool: Pool, organizations?: readonly string[]): Promise<StatusReport> {
+export async function readStatus(
+  pool: Pool,
+  organizations?: readonly string[],
+  now?: Date,
+): Promise<StatusReport> {
   const migrations = await readMigrations(pool);
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    return await withTransaction(client, () => readReport(client!, migrations, organizations));
+    return await withTransaction(client, () => readReport(client!, migrations, organizations, now));
   } catch (error) {
     throw translateDatabaseError(error, 'reading the status');
   } finally {
@@ -111,13 +115,15 @@ async function readReport(
   client: Client,
   migrations: MigrationState,
   wanted: readonly string[] | undefined,
+  now: Date | undefined,
 ): Promise<StatusReport> {
   // One snapshot, so that the rows, the watermark and the runs belong together.
   await client.query('set transaction isolation level repeatable read, read only');
   await client.query(`set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`);
   const { rows } = await client.query<{ read_at: Date; has_tables: boolean; has_roll_up: boolean }>(
-    `select now() as read_at, to_regclass('audit.watermarks') is not null as has_tables,
+    `select coalesce($1::timestamptz, now()) as read_at, to_regclass('audit.watermarks') is not null as has_tables,
        to_regclass('${ROLL_UP}') is not null as has_roll_up`,
+    [now ?? null],
   );
   const { read_at: readAt, has_tables: hasTables, has_roll_up: hasRollUp } = rows[0]!;
   const query = ORGANIZATIONS(hasRollUp ? STORED : COUNTED);

@@ -22,6 +22,8 @@ export interface RouteOptions {
   readActivity: (organization: string) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
   statusAgeMs?: number;
+  /** The time that the page shows; this process' clock, when not given. */
+  now?: () => Date;
 }
 
 /** A status, or why there is none. */
@@ -81,6 +83,7 @@ const PAGE_POLICY =
 
 function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   const readActivity = createActivityReader(options);
+  const { now = () => new Date() } = options;
   return async (query: URLSearchParams): Promise<Answer> => {
     const { report, error } = await read();
     const organization = query.get('organization') ?? undefined;
@@ -92,7 +95,7 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
       organization,
       activity: shown && (await readActivity(shown.organization)),
       nextRunAt: options.nextRunAt(),
-      now: new Date(),
+      now: now(),
     });
     const isUnknown = report !== undefined && organization !== undefined && !shown;
     const headers = { 'Content-Security-Policy': PAGE_POLICY };

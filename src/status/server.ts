@@ -23,6 +23,8 @@ export interface StatusServerOptions {
   clientTimeoutMs?: number;
   /** How long a status once read is good for all who ask; 5 s when not given. */
   statusAgeMs?: number;
+  /** The time that the page shows; this process' clock, when not given. */
+  now?: () => Date;
 }
 
 export interface StatusServer {

@@ -72,11 +72,11 @@ class Scene {
   }
 
   async eventually(look: () => Promise<void>): Promise<void> {
-    for (const giveUpAt = Date.now() + 30_000; ; await sleep(50)) {
+    for (const giveUpAt = performance.now() + 30_000; ; await sleep(50)) {
       try {
         return await look();
       } catch (error) {
-        if (Date.now() > giveUpAt) throw error;
+        if (performance.now() > giveUpAt) throw error;
       }
     }
   }
@@ -274,6 +274,7 @@ describe('the database is away', () => {
 describe('ticks that could not be kept are made up for by one run', () => {
   /** Four ticks, of which the first comes when the worker is surely up; no other for the rest of a minute. */
   function fourTicks(): { schedule: Record<string, string>; lastAt: number } {
+    // Reads the clock: the real schedule has its ticks at instants.
     const first = Math.ceil(Date.now() / 1000) + 12;
     const seconds = [0, 1, 2, 3].map((i) => (first + i) % 60);
     return { schedule: { EXPORT_SCHEDULE: `${seconds.join(',')} * * * * *` }, lastAt: (first + 3) * 1000 };
@@ -292,6 +293,7 @@ describe('ticks that could not be kept are made up for by one run', () => {
       await scene.start(schedule);
       await scene.untilSucceeded();
       scene.program!.kill('SIGSTOP');
+      // Reads the clock: until the ticks have passed.
       await sleep(lastAt + 2_500 - Date.now());
       expect(await scene.runs()).toHaveLength(1);
       scene.program!.kill('SIGCONT');
@@ -305,6 +307,7 @@ describe('ticks that could not be kept are made up for by one run', () => {
       const { simulator } = scene;
       const { schedule, lastAt } = fourTicks();
       // Of two answers: the token's and the list's.
+      // Reads the clock: until the ticks have passed.
       simulator.set({ latencyMs: (lastAt + 1_000 - Date.now()) / 2 });
       await scene.start(schedule);
       await scene.until(async () => simulator.counts.list > 0);

@@ -178,7 +178,7 @@ describe('the lease', () => {
     ['between two commits', ''],
     [
       'in the middle of a transaction',
-      `begin; insert into audit.coverage values ('half', 1, 2, now(), now(), now(), now(), 0)`,
+      `begin; insert into audit.coverage select 'half', 1, 2, at, at, at, at, 0 from (select timestamptz '2026-01-02T03:04:05Z' as at) as fixed`,
     ],
   ])(
     'ends a worker that stands still %s, and with it its lock and what it had not committed',
@@ -212,8 +212,8 @@ function standStill(milliseconds: number): void {
 }
 
 async function waitFor<T>(look: () => Promise<T>, isThere: (found: T) => boolean): Promise<T> {
-  for (const giveUpAt = Date.now() + 20_000; ; await sleep(20)) {
+  for (const giveUpAt = performance.now() + 20_000; ; await sleep(20)) {
     const found = await look();
-    if (isThere(found) || Date.now() > giveUpAt) return found;
+    if (isThere(found) || performance.now() > giveUpAt) return found;
   }
 }

@@ -96,7 +96,9 @@ describe('migrating', () => {
 
   test('refuses a database that a newer version has migrated', async () => {
     const pool = poolOf(database.url);
-    await pool.query(`insert into audit.migrations (name, run_on) values ('0099_later', now())`);
+    await pool.query(
+      `insert into audit.migrations (name, run_on) values ('0099_later', '2026-01-02T03:04:05Z')`,
+    );
     try {
       for (const attempt of [migrate, readMigrations]) {
         await expect(attempt(pool)).rejects.toMatchObject({

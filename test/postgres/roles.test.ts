@@ -204,7 +204,7 @@ describe('audit_writer', () => {
     ['add an event through a view', `insert into bi.events (organization) values ('acme')`],
     ['move an event to another organization', `update audit.events set organization = 'other'`],
     ['change which batch an event came with', 'update audit.events set batch = 1'],
-    ['change when an event was first seen', 'update audit.events set first_seen_at = now()'],
+    ['change when an event was first seen', 'update audit.events set first_seen_at = updated_at'],
     ['change the ledger', 'update audit.ledger set digest = inserted'],
     ['delete from the ledger', 'delete from audit.ledger'],
     ['empty the ledger', 'truncate audit.ledger, audit.ledger_changes'],
@@ -216,7 +216,10 @@ describe('audit_writer', () => {
     ['delete what was rejected', 'delete from audit.rejected_events'],
     ['change what was rejected', `update audit.rejected_events set source_text = '{}'`],
     ['stretch a proven range in place', 'update audit.coverage set to_ticks = 0'],
-    ['note a migration', `insert into audit.migrations (name, run_on) values ('0099', now())`],
+    [
+      'note a migration',
+      `insert into audit.migrations (name, run_on) values ('0099', '2026-01-02T03:04:05Z')`,
+    ],
     ['lock everybody out', 'do $$ begin lock table audit.events in access exclusive mode; end $$'],
     ['drop a table', 'drop table audit.events'],
     ['drop a view', 'drop view bi.events'],
@@ -359,7 +362,9 @@ describe('tables that are not up to date', () => {
         ]);
       }
     } finally {
-      await admin.query(`insert into audit.migrations (name, run_on) values ('0004_roles', now())`);
+      await admin.query(
+        `insert into audit.migrations (name, run_on) values ('0004_roles', '2026-01-02T03:04:05Z')`,
+      );
     }
   });
 

@@ -161,6 +161,7 @@ describe('a fault', () => {
       simulator.set({ faults: [{ fault: 429, retryAfter: 100, asDate: true }] });
       const date = (await getList(simulator, '')).headers.get('retry-after')!;
       expect(date).toMatch(/^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/);
+      // Reads the clock: the header is an instant from now.
       expect((Date.parse(date) - Date.now()) / 1000).toBeGreaterThan(90);
     }));
 

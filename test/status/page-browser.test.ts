@@ -29,7 +29,7 @@ if (!hasBrowser)
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    scene = await openPageScene(database.url, 20);
+    scene = await openPageScene(database.url, { eventsADay: 20 });
     browser = await launchBrowser();
   });
   afterEach(async () => {
@@ -121,7 +121,8 @@ if (!hasBrowser)
     const stored = (await rows.locator('td.number').allTextContents()).map(Number);
     const { rows: counted } = await scene.pool.query(
       `select count(*)::int as count from audit.events
-       where organization = 'northwind' and created_on >= (now() at time zone 'UTC')::date - 89`,
+       where organization = 'northwind' and created_on >= ($1::timestamptz at time zone 'UTC')::date - 89`,
+      [scene.now],
     );
     expect(stored.reduce((sum, events) => sum + events)).toBe(counted[0].count);
     expect((await rows.allTextContents()).filter((row) => row.endsWith('gap'))).toHaveLength(6);
@@ -212,8 +213,8 @@ if (!hasBrowser)
     const error = '</style></script><script>alert(2)</script> `<b onclick=alert(3)>code</b>`';
     await scene.pool.query('insert into audit.watermarks (organization) values ($1)', [name]);
     await scene.pool.query(
-      `insert into audit.runs (organization, kind, ended_at, outcome, error) values ($1, 'run', now(), 'failed', $2)`,
-      [name, error],
+      `insert into audit.runs (organization, kind, ended_at, outcome, error) values ($1, 'run', $3, 'failed', $2)`,
+      [name, error, scene.now],
     );
     try {
       const { page, complaints, strangers } = await open('overview');

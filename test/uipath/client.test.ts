@@ -11,6 +11,7 @@ describe('a page', () => {
   ])('comes %s with every row as the source has it', async (_how, behaviour) => {
     const simulator = await openSimulator({ events: 300, ...behaviour });
     const { fetchPage, meter } = openBench(simulator);
+    // Reads the clock: a bound of what the product reads from the same clock.
     const before = Date.now();
     const page = await fetchPage(10, 200);
     expect(page).toMatchObject({ skip: 10, top: 200, totalCount: 300 });
