@@ -317,10 +317,10 @@ describe('audit_reader', () => {
   });
 });
 
-describe('the commands of the README', () => {
+describe('the commands of docs/roles.md', () => {
   test('make a login for the worker and one for dashboards', async () => {
-    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-    const statements = readme.match(/create role \w+ login password '[^']+' in role \w+/g)!;
+    const page = readFileSync(new URL('../../docs/roles.md', import.meta.url), 'utf8');
+    const statements = page.match(/create role \w+ login password '[^']+' in role \w+/g)!;
     expect(statements.map((statement) => statement.split(' ').at(-1))).toEqual([
       'audit_writer',
       'audit_reader',
