@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { ExportError } from '../core/errors.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, createPatientClient, type Pool } from './pool.ts';
+import { type Client, connectPatientClient, type Pool } from './pool.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 /** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
@@ -27,9 +27,9 @@ export async function migrate(pool: Pool): Promise<string[]> {
   if (pending.length === 0) return [];
   await requireMigrator(pool, pending);
   // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
-  const client = createPatientClient(pool);
+  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
   try {
-    await client.connect();
+    client = await connectPatientClient(pool);
     // Loaded only here: it takes longer than all else that a start loads, and is hardly ever needed.
     const { runner } = await import('node-pg-migrate');
     const applied = await runner({
@@ -46,7 +46,7 @@ export async function migrate(pool: Pool): Promise<string[]> {
   } catch (error) {
     throw translateDatabaseError(error, 'applying migrations');
   } finally {
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
   }
 }
 

@@ -2,15 +2,13 @@ import { hostname } from 'node:os';
 import { ExportError } from '../core/errors.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
+import { type Client, type Pool, withTransaction } from './pool.ts';
 import { requireOwnConnection } from './pooling.ts';
 import { PostgresSession, type RunKind, type StoredWatermark } from './session.ts';
 
 /** A connection that says nothing for so long is ended by the server, and its lock with it. */
 const LEASE_MS = 60_000;
 const HEARTBEATS_PER_LEASE = 4;
-/** A commit of one page takes milliseconds; so long means that the database is stuck. */
-const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 /** How a run failed whose end could not be stored, because the database was away. */
 export interface UnstoredEnd {
@@ -42,9 +40,8 @@ export async function openSession(
     client = await pool.connect();
     await requireOwnConnection(pool, client);
     await client.query(
-      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
-              set_config('statement_timeout', $2, false)`,
-      [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
+      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false)`,
+      [String(leaseMs)],
     );
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     await takeLock(client, organization, { leaseMs, unstoredEnds });
