@@ -70,7 +70,7 @@ export interface EventSource {
       signal: AbortSignal;
       meter: RequestMeter;
       /** Called once the answer is here, before time goes into reading it: the source has nothing to do now. */
-      onReceived?: () => void;
+      onReceived?: (() => void) | undefined;
     },
   ): Promise<Page>;
 }
