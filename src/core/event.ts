@@ -1,5 +1,5 @@
 /** The eight fields of a row beside `createdOn`. Each is exactly what the source sent; a missing field is `null`. */
-export interface EventFields {
+interface EventFields {
   category: string | null;
   action: string | null;
   source: string | null;

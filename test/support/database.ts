@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 
 /** Every test database's name begins with this and the run's own mark, so that the teardown finds what a crash left. */
-export const TEST_DATABASE_PREFIX = 'audit_test_';
+const TEST_DATABASE_PREFIX = 'audit_test_';
 
 export type TestDatabase = {
   /** Connects as the server's superuser (or the createdb user of `TEST_DATABASE_URL`). */
