@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { sortTests } from './test/support/projects.js';
 
@@ -30,4 +31,6 @@ export default {
   ],
   reporters: ['default', '<rootDir>/test/support/count-reporter.js'],
   testTimeout: 60_000,
+  // Most tests wait for a process or a server more than they compute.
+  maxWorkers: 2 * availableParallelism(),
 };

@@ -9,7 +9,12 @@ export type TestServer = { url: string; description: string; stop(): Promise<voi
 const IMAGE = 'postgres:18-alpine';
 
 /** Nothing a test stores must outlive the run, so nothing waits for the disk. */
-const FAST_SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' };
+const FAST_SETTINGS = {
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  max_connections: '300',
+};
 
 /**
  * Starts the server of a run: `TEST_DATABASE_URL`, else a container where a Docker engine answers, else the embedded one.
