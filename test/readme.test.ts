@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { variables } from '../src/config-variables.ts';
-import { migrate } from '../src/postgres/migrate.ts';
-import { createTestDatabase } from './support/database.ts';
+import { createMigratedDatabase } from './support/database.ts';
 import { runProgram } from './support/program.ts';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
@@ -30,10 +29,9 @@ describe('README', () => {
   });
 
   test('its queries run', async () => {
-    const database = await createTestDatabase();
+    const database = await createMigratedDatabase();
     const pool = new pg.Pool({ connectionString: database.url });
     try {
-      await migrate(pool);
       const blocks = [...readme.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql!);
       expect(blocks.length).toBeGreaterThan(0);
       for (const sql of blocks) await pool.query(sql);

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Command } from 'commander';
 import type { CommandContext } from '../../src/app.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram } from '../support/program.ts';
 
 const PROGRAM = 'uipath-audit-export';
@@ -75,7 +75,7 @@ describe('the examples', () => {
   let directory: string;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
+    database = await createMigratedDatabase();
     simulator = await createSimulator({ events: 50 });
     directory = await mkdtemp(join(tmpdir(), 'audit-examples-'));
     const variables = Object.entries(environmentFor(simulator, database.url));
