@@ -9,7 +9,7 @@ import { daysOfEvents } from './organization.ts';
 /** As many as the worker commits at once when pages wait. */
 const ROWS_PER_COMMIT = 4000;
 
-export const ORGANIZATION = 'acme';
+const ORGANIZATION = 'acme';
 
 /** Stores the first `limit` of about `count` events; gives how many it stored, and how long their commits took. */
 export async function loadOrganization(

@@ -11,7 +11,7 @@ import type { SourceConfig } from './config-source.ts';
 import { ORGANIZATIONS_FILE, sourceNames, variableOf } from './config-variables.ts';
 
 /** What one organization's source is read from, and how problems with it are told apart from the others'. */
-export interface OrganizationGiven {
+interface OrganizationGiven {
   env: Environment;
   /** `entry 3 (acme)`; none where the environment alone speaks of one organization. */
   label: string | undefined;

@@ -15,7 +15,7 @@ import {
   webAddress,
 } from './config-values.ts';
 
-export interface Variable {
+interface Variable {
   /** Variables of the groups `source` and `organizations` are read only by commands that ask UiPath. */
   readonly group: 'source' | 'organizations' | 'database' | 'export' | 'status' | 'log';
   readonly kind: Kind;

@@ -2,24 +2,11 @@
 /** The process edge: arguments, signals → AbortSignal, errors → exit code. */
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
-import { Command, CommanderError } from 'commander';
-import type { CommandContext } from './app.ts';
-import { describeError, prepare, withHelp } from './commands/help.ts';
+import { CommanderError } from 'commander';
+import { describeError } from './commands/help.ts';
+import { createProgram, readArguments } from './commands/program.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
-
-/** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
-const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
-  ['start', async () => (await import('./commands/start.ts')).startCommand],
-  ['run', async () => (await import('./commands/run.ts')).runCommand],
-  ['backfill', async () => (await import('./commands/backfill.ts')).backfillCommand],
-  ['verify', async () => (await import('./commands/verify.ts')).verifyCommand],
-  ['status', async () => (await import('./commands/status.ts')).statusCommand],
-  ['check', async () => (await import('./commands/check.ts')).checkCommand],
-  ['migrate', async () => (await import('./commands/migrate.ts')).migrateCommand],
-  ['demo', async () => (await import('./commands/demo.ts')).demoCommand],
-  ['simulate', async () => (await import('./commands/simulate.ts')).simulateCommand],
-]);
 
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;
@@ -36,13 +23,6 @@ const EXIT_CODES: Record<ErrorCode, number> = {
   differences: 3,
   fenced: 75,
   interrupted: 75,
-};
-const HELP = {
-  notes: [
-    'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
-      'later goes on.',
-  ],
-  examples: ['uipath-audit-export demo', 'uipath-audit-export check', 'uipath-audit-export backfill --help'],
 };
 const USAGE = 2;
 const FAILED = 1;
@@ -67,7 +47,8 @@ async function main(argv: string[]): Promise<number> {
   try {
     const context = { environment: process.env, signal: listenForSignals(), out: writeLine };
     const args = readArguments(argv.slice(2));
-    const program = await createProgram(context, args[0]);
+    const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+    const program = await createProgram(context, manifest, args[0]);
     await program.parseAsync(args, { from: 'user' });
     return 0;
   } catch (error) {
@@ -81,30 +62,6 @@ async function main(argv: string[]): Promise<number> {
     process.stderr.write(describeError(redact(error instanceof Error ? String(error.stack) : String(error))));
     return FAILED;
   }
-}
-
-/** Knows all commands, unless `asked` is the name of one. */
-async function createProgram(context: CommandContext, asked: string | undefined): Promise<Command> {
-  const { version, description } = JSON.parse(
-    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-  );
-  const program = withHelp(
-    new Command('uipath-audit-export').description(description).version(version),
-    HELP,
-  );
-  const load = COMMANDS.get(asked);
-  const commands = await Promise.all(load ? [load()] : [...COMMANDS.values()].map((loadEach) => loadEach()));
-  for (const create of commands) program.addCommand(create(context));
-  prepare(program);
-  return program;
-}
-
-/** `help X` is `X --help`. Of what begins with no command only that is kept: a mistake comes before the help asked for. */
-function readArguments(args: string[]): string[] {
-  const [first, second] = args;
-  if (first === undefined || first.startsWith('-') || COMMANDS.has(first)) return args;
-  if (first !== 'help') return [first];
-  return second === undefined || second.startsWith('-') ? args : readArguments([second, '--help']);
 }
 
 /** The first SIGTERM or SIGINT aborts, so that the page in hand is finished or rolled back; the second ends at once. */

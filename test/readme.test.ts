@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { variables } from '../src/config-variables.ts';
-import { migrate } from '../src/postgres/migrate.ts';
-import { createTestDatabase } from './support/database.ts';
+import { createMigratedDatabase } from './support/database.ts';
 import { runProgram } from './support/program.ts';
 
 const read = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
@@ -34,10 +33,9 @@ describe('the documents', () => {
   });
 
   test.each(['README.md', 'docs/tables.md', 'docs/proof.md'])('the queries of %s run', async (name) => {
-    const database = await createTestDatabase();
+    const database = await createMigratedDatabase();
     const pool = new pg.Pool({ connectionString: database.url });
     try {
-      await migrate(pool);
       const blocks = [...read(name).matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql!);
       expect(blocks.length).toBeGreaterThan(0);
       for (const sql of blocks) await pool.query(sql);

@@ -12,7 +12,7 @@ const LEAST_DESCRIPTION = 20;
 /** Commander takes them out again where there are none. */
 const colours = coloursFor({ FORCE_COLOR: '1' });
 
-export interface HelpText {
+interface HelpText {
   /** One paragraph each. */
   notes?: readonly string[];
   /** Command lines that work as they stand, two at least. */

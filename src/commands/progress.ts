@@ -12,7 +12,7 @@ const NARROWEST_BAR = 8;
 /** What stands beside the bar at its widest: a title, `100%`, two numbers of millions, a rate and a time. */
 const ROOM_FOR_WORDS = 66;
 
-export interface Progress {
+interface Progress {
   update(done: number, total: number): void;
   /** Says that all is done, whatever the total was thought to be: the source's list moves. */
   finish(): void;

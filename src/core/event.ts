@@ -1,5 +1,5 @@
 /** The eight fields of a row beside `createdOn`. Each is exactly what the source sent; a missing field is `null`. */
-export interface EventFields {
+interface EventFields {
   category: string | null;
   action: string | null;
   source: string | null;
@@ -70,7 +70,7 @@ export interface EventSource {
       signal: AbortSignal;
       meter: RequestMeter;
       /** Called once the answer is here, before time goes into reading it: the source has nothing to do now. */
-      onReceived?: () => void;
+      onReceived?: (() => void) | undefined;
     },
   ): Promise<Page>;
 }

@@ -127,7 +127,7 @@ export function judgeRows(
 }
 
 /** First 128 bits of SHA-256 over what may change about an event, and its id, as the table has them. */
-export function contentDigest({ eventId, event }: StoredEvent): string {
+function contentDigest({ eventId, event }: StoredEvent): string {
   const { createdOnRaw, userName, email, message, extra, raw } = event;
   const id = Buffer.from(eventId.replaceAll('-', ''), 'hex');
   const texts = [createdOnRaw, userName, email, message, extra, raw];
@@ -136,7 +136,7 @@ export function contentDigest({ eventId, event }: StoredEvent): string {
 }
 
 /** SHA-256 over an entry and the digest before it. */
-export function entryDigest(entry: LedgerEntry): string {
+function entryDigest(entry: LedgerEntry): string {
   const changes = entry.changes.map(({ eventId, oldDigest, newDigest }) =>
     Buffer.from(eventId.replaceAll('-', '') + oldDigest + newDigest, 'hex'),
   );

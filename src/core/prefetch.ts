@@ -10,7 +10,7 @@ export interface PageRequest {
   top: number;
 }
 
-export interface Prefetcher {
+interface Prefetcher {
   /** The page for `request`, or one that was asked for ahead, begins up to a few rows earlier and shows the same. */
   fetch(request: PageRequest): Promise<Page>;
   /**

@@ -39,7 +39,7 @@ export type EmbeddedOptions = {
   settings?: Record<string, string>;
 };
 
-export type EmbeddedPostgres = {
+type EmbeddedPostgres = {
   /** Superuser of the database `audit` on 127.0.0.1. Holds the password: a secret. */
   connectionString: string;
   /** Gives the server back, and stops it when no other process holds it. Close pools first. May be called twice. */

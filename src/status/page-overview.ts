@@ -12,7 +12,7 @@ export interface Judged {
 const LEVELS: readonly Level[] = ['bad', 'attention', 'good'];
 
 /** The page of one organization. */
-export function linkTo(organization: string): string {
+function linkTo(organization: string): string {
   return `/?organization=${encodeURIComponent(organization)}`;
 }
 

@@ -15,7 +15,7 @@ export interface Answer {
   headers?: Record<string, string>;
 }
 
-export interface RouteOptions {
+interface RouteOptions {
   health: Health;
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;

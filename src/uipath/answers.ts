@@ -18,7 +18,7 @@ export interface Asked {
 const MOST_READ = 65_536;
 
 /** Whether an answer is a web page, by its type or, where that is wrong, by how it begins. */
-export function isHtml({ contentType, body }: Answer): boolean {
+function isHtml({ contentType, body }: Answer): boolean {
   return /\bhtml\b/i.test(contentType) || /^\uFEFF?\s*</.test(body.subarray(0, 200).toString());
 }
 

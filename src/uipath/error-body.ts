@@ -1,5 +1,5 @@
 /** What an error answer says of itself, whichever of the documented shapes carries it; `null` where it says nothing. */
-export interface ErrorBody {
+interface ErrorBody {
   /** On one line, at most 300 characters. Not trusted: it may quote what was sent. */
   message: string | null;
   /** What UiPath's support asks for. */

@@ -6,7 +6,7 @@ import type { Failure } from '../core/retry.ts';
 import type { Agents } from './agents.ts';
 
 /** A request to be sent once. `url` must carry no user name: axios would send it in place of the bearer token. */
-export interface Outgoing {
+interface Outgoing {
   method: 'GET' | 'POST';
   url: string;
   headers: Record<string, string>;

@@ -50,7 +50,7 @@ const REMEDIES: Record<string, string> = {
     'The external application must be a confidential one with application scopes; check UIPATH_CLIENT_ID',
 };
 
-export interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions {
+interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions {
   /** Is told each new token before it is used, so that a log can learn to hide it. */
   onToken?: ((value: string) => void) | undefined;
 }

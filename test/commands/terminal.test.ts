@@ -6,7 +6,7 @@ import stringWidth from 'string-width';
 import { layTable } from '../../src/commands/table.ts';
 import { coloursFor, cut, hang, pad, widthOf } from '../../src/commands/terminal.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, machineEnvironment, runProgram } from '../support/program.ts';
 import { ROOT } from '../support/root.ts';
 
@@ -114,7 +114,7 @@ const hasScript = spawnSync('script', ['--version']).status === 0;
   let environment: Record<string, string>;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
+    database = await createMigratedDatabase();
     simulator = await createSimulator({ events: 250 });
     environment = environmentFor(simulator, database.url);
     await runProgram(['run'], environment);

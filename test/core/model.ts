@@ -7,6 +7,7 @@ import type { Batch, CommitResult, RunSession } from '../../src/core/export.ts';
 /** A row and the rows without readable `createdOn` that follow it; they move together. */
 interface Block {
   ticks: bigint;
+  event: AuditEvent;
   content: string;
   unreadable: string[];
 }
@@ -108,7 +109,9 @@ export class ModelSource implements EventSource {
     while (at > 0 && this.blocks[at - 1]!.ticks > ticks) at--;
     let ties = 0;
     while (this.blocks[at - 1 - ties]?.ticks === ticks) ties++;
-    if (ties < this.mostTies) this.blocks.splice(at, 0, { ticks, content: `c${content}`, unreadable: [] });
+    if (ties >= this.mostTies) return;
+    const block = { ticks, content: `c${content}` };
+    this.blocks.splice(at, 0, { ...block, event: eventOf(block), unreadable: [] });
   }
 
   private addUnreadable(): void {
@@ -116,10 +119,14 @@ export class ModelSource implements EventSource {
   }
 
   private list(): SourceRow[] {
-    const order = this.blocks.map((block) => ({ block, luck: this.isShuffling ? this.random() : 0 }));
-    order.sort((a, b) => Number(a.block.ticks - b.block.ticks) || a.luck - b.luck);
+    const order = this.blocks.map((block) => ({
+      block,
+      place: Number(block.ticks),
+      luck: this.isShuffling ? this.random() : 0,
+    }));
+    order.sort((a, b) => a.place - b.place || a.luck - b.luck);
     return order.flatMap(({ block }) => [
-      { ticks: block.ticks, event: eventOf(block) },
+      { ticks: block.ticks, event: block.event },
       ...block.unreadable.map((text) => ({ ticks: undefined, rejected: { reason: 'createdOn', text } })),
     ]);
   }
@@ -193,9 +200,10 @@ export class ModelStore implements RunSession {
     return counts;
   }
 
-  has(key: string, count: number): boolean {
+  /** `stored` saves counting again where many keys are asked for. */
+  has(key: string, count: number, stored = this.stored()): boolean {
     const text = key.slice(key.indexOf(' ') + 1);
-    return text.startsWith('u') ? this.rejected.has(text) : (this.stored().get(key) ?? 0) >= count;
+    return text.startsWith('u') ? this.rejected.has(text) : (stored.get(key) ?? 0) >= count;
   }
 }
 
@@ -207,7 +215,7 @@ export function placeOf(key: string): bigint {
   return BigInt(key.slice(0, key.indexOf(' ')));
 }
 
-function eventOf(block: Block): AuditEvent {
+function eventOf(block: Pick<Block, 'ticks' | 'content'>): AuditEvent {
   return {
     createdOnTicks: block.ticks,
     createdOnRaw: String(block.ticks),

@@ -5,6 +5,7 @@ import { migrate } from '../../src/postgres/migrate.ts';
 import { createPool } from '../../src/postgres/pool.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import {
+  createMigratedDatabase,
   createTestDatabase,
   createTestLogin,
   type TestDatabase,
@@ -19,10 +20,9 @@ let admin: pg.Pool;
 const closers: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   closers.push(() => database.drop());
   admin = connect(database.url);
-  await migrate(admin);
   await admin.query(`
     create schema elsewhere;
     create table elsewhere.secrets (secret text);

@@ -66,7 +66,7 @@ describe('the list', () => {
         (await readTimes(simulator, 'top=50')).length,
         (await readTimes(simulator, 'top=2')).length,
       );
-      simulator.set({ cap: undefined, bom: false });
+      simulator.set({ cap: Number.POSITIVE_INFINITY, bom: false });
       lengths.push((await readTimes(simulator, 'top=50')).length);
       expect(lengths).toEqual([10, 3, 10, 3, 7, 2, 50]);
     }));

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { hasBrowser, launchBrowser } from '../support/browser.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { openPageScene, PAGE_STATES, type PageScene, type PageState } from '../support/page-scene.ts';
 
 const PHONE = { width: 360, height: 740 };
@@ -28,7 +28,7 @@ if (!hasBrowser)
   const pages: Page[] = [];
 
   beforeAll(async () => {
-    database = await createTestDatabase();
+    database = await createMigratedDatabase();
     scene = await openPageScene(database.url, { eventsADay: 20 });
     browser = await launchBrowser();
   });
