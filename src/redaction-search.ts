@@ -7,6 +7,8 @@ import { decodings, undoEscapes } from './redaction-decode.ts';
  * `my-secret` is a word.
  */
 const LONGEST_PIECE = 8;
+/** A phrase, such as `simulated-secret`: each of its words is in other texts too, three quarters of it are not. */
+const phrases = /^[a-z]+([-_. ][a-z]+)+$/;
 /** Below this length a value guards nothing, and would be found everywhere. */
 const SHORTEST = 4;
 /** Of a value as long as a token not each piece is kept, so that a piece of twice the length is found for certain. */
@@ -28,8 +30,10 @@ export function createSecretSearch(
     if (secret.length < SHORTEST) continue;
     if (normalize(secret).length < SHORTEST) literals.push(secret);
     // What looks like an escape in the secret itself is decoded with the text around it.
+    const longest = phrases.test(secret) ? Number.POSITIVE_INFINITY : LONGEST_PIECE;
     for (const form of [secret, undoEscapes(secret)].map(normalize)) {
-      for (const piece of [...piecesOf(form), ...piecesOf([...form].reverse().join(''))]) pieces.add(piece);
+      const reversed = [...form].reverse().join('');
+      for (const piece of [form, reversed].flatMap((text) => piecesOf(text, longest))) pieces.add(piece);
     }
   }
   for (const identifier of identifiers) {
@@ -62,9 +66,9 @@ function normalize(text: string): string {
     .replace(/[\s\p{M}\p{Cc}\p{Cf}]+/gu, '');
 }
 
-function piecesOf(form: string): string[] {
+function piecesOf(form: string, longest: number): string[] {
   if (form.length < SHORTEST) return [];
-  const length = Math.min(LONGEST_PIECE, Math.max(SHORTEST, Math.ceil(form.length * 0.75)));
+  const length = Math.min(longest, Math.max(SHORTEST, Math.ceil(form.length * 0.75)));
   const step = form.length >= LONG ? LONGEST_PIECE : 1;
   const pieces: string[] = [];
   for (let from = 0; from + length <= form.length; from += step) pieces.push(form.slice(from, from + length));

@@ -74,3 +74,55 @@ test('any secret is withheld in any shape and up to three encodings of one anoth
     { numRuns: RUNS },
   );
 });
+
+test('texts that hold no secret are quoted', () => {
+  const message =
+    'Access denied: the client_secret or the access_token of user 42 is not valid & has expired (100%).';
+  for (const secret of [
+    FIXED,
+    'simulated-secret',
+    'the-secret',
+    'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln',
+  ]) {
+    expect(describeBody({ message, traceId: '00-a1' }, secret)).toBe(
+      `HTTP 400 "${message}" (trace id 00-a1)`,
+    );
+  }
+});
+
+test('a token endpoint is quoted by the standard fields alone', () => {
+  expect(describeText('{"error":"invalid_client","error_description":"No"}', FIXED, 400, true)).toBe(
+    'HTTP 400 "No"',
+  );
+  for (const text of ['upstream broke', '<title>502</title>', '"broke"']) {
+    expect(describeText(text, FIXED, 502, true)).toBe('HTTP 502');
+  }
+});
+
+test('what no known encoding explains is cut out where it is longer than a word', () => {
+  const unknown = 'MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43UOV3HO6DZ';
+  expect(describeBody({ message: `Bad ${unknown}.`, traceId: unknown }, FIXED)).toBe('HTTP 400 "Bad […]"');
+});
+
+test('of a secret that the end of what is read divides nothing is quoted', () => {
+  for (const before of [8_180, 8_190, 16_370]) {
+    expect(describeText(`${' '.repeat(before)}${FIXED}`, FIXED)).not.toContain('aB3');
+  }
+});
+
+test('time grows with the length of a body and not with the number of secrets', () => {
+  const many = Array.from({ length: 50 }, (_, i) => `${FIXED}${i}${FIXED}`);
+  const took = (secretsOfAll: string[], length: number) => {
+    const redact = createRedactor(secretsOfAll);
+    redact.holdsSecret(['warm']);
+    const body = '{"a": "\\u0041%41&amp;=41 x+y <b> 0x41 QUJD"} '.repeat(length / 45);
+    const startedAt = performance.now();
+    expect(redact.holdsSecret([body])).toBe(false);
+    return performance.now() - startedAt;
+  };
+  took([FIXED], 1_000);
+  const least = (work: () => number) => Math.min(work(), work(), work());
+  const base = least(() => took([FIXED], 2_000));
+  expect(least(() => took([FIXED], 8_000)) / base).toBeLessThan(12);
+  expect(least(() => took(many, 2_000)) / base).toBeLessThan(5);
+});
