@@ -14,6 +14,7 @@ import { createLog, type Logger } from './log.ts';
 import { acquireEmbeddedPostgres } from './postgres/embedded.ts';
 import { createPool, type Pool } from './postgres/pool.ts';
 import { createRedactor, type Redactor } from './redaction.ts';
+import { proxySecrets } from './uipath/agents.ts';
 import { createUipathSource, type UipathSource } from './uipath/client.ts';
 
 /** The token in use and the one before. */
@@ -99,7 +100,8 @@ async function openApp(
   const parsed = parseConfig<Needs>(environment, options.needs, { organization });
   const config: DatabaseConfig | Config | SourcesConfig = parsed.config;
   const sources = sourcesOf(config);
-  const redactor = createRedactor(secretsOf(config), { mostPassing: TOKENS_EACH * (sources.length + 1) });
+  const secrets = [...secretsOf(config), ...proxySecrets(environment)];
+  const redactor = createRedactor(secrets, { mostPassing: TOKENS_EACH * (sources.length + 1) });
   const log = createLog({ level: config.logLevel, redactor });
   for (const warning of parsed.warnings) log.warn(warning);
 

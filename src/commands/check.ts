@@ -10,6 +10,7 @@ import {
 import { ExportError } from '../core/errors.ts';
 import { createLog } from '../log.ts';
 import { createRedactor } from '../redaction.ts';
+import { proxySecrets } from '../uipath/agents.ts';
 import { checkDatabase } from './check-database.ts';
 import { checkSource, type SourceToCheck } from './check-source.ts';
 import { type Check, type Checklist, createChecklist, gravestFailure, ok, warning } from './checklist.ts';
@@ -113,7 +114,7 @@ function sourceToCheck(
   source: SourceConfig,
   { environment, signal }: CommandContext,
 ): SourceToCheck {
-  const redactor = createRedactor(secretsOf(config));
+  const redactor = createRedactor([...secretsOf(config), ...proxySecrets(environment)]);
   const log = createLog({ level: config.logLevel, redactor });
   return { config: source, environment, log, redactor, signal };
 }

@@ -1,12 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
 import type { EventSource, Page, RequestMeter } from '../core/event.ts';
-import { createAgents } from './agents.ts';
+import { createRedactor, type Redactor } from '../redaction.ts';
+import { createAgents, proxySecrets } from './agents.ts';
 import { type Asked, checkAnswer, describeAnswer } from './answers.ts';
 import { type Answer, FailedTry, OversizedBody, send, showUrl } from './http.ts';
 import { parsePage } from './parse-page.ts';
 import { type RetryOptions, withRetries } from './retries.ts';
-import { type Credentials, createTokenSource, type Token, type TokenSource } from './token.ts';
+import { type Credentials, createTokenSource, type Token } from './token.ts';
 
 export interface UipathOptions extends RetryOptions {
   /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
@@ -46,7 +47,8 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   const agents = createAgents(auditUrl, environment);
   const tokenUrl = credentials.accessToken === undefined ? credentials.tokenUrl : auditUrl;
   const tokenAgents = createAgents(tokenUrl, environment);
-  const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents };
+  const redact = createSourceRedactor(credentials, environment);
+  const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents, redact };
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
   const now = options.now ?? Date.now;
 
@@ -86,7 +88,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
         const outgoing = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
         const answer = await send(outgoing, { ...sending, signal });
         if (answer.status !== 401) return await readPage(answer, requestedAt);
-        if (!tokens.isRenewable || isRenewed) throw unauthorized(answer, url, tokens);
+        if (!tokens.isRenewable || isRenewed) throw unauthorized(answer, url, tokens.isRenewable, redact);
         isRenewed = true;
         tokens.invalidate(token.value);
         countRetry(meter, 'HTTP 401');
@@ -94,7 +96,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
       }
     };
     const readPage = async (answer: Answer, requestedAt: Date) => {
-      checkListAnswer(answer, { url, variables: LIST_VARIABLES, redact: tokens.redact });
+      checkListAnswer(answer, { url, variables: LIST_VARIABLES, redact });
       onReceived?.();
       // What it may have led to be sent is on its way before time goes into this page.
       await setImmediate();
@@ -107,6 +109,16 @@ export function createUipathSource(options: UipathOptions): UipathSource {
     const onRetry = (reason: string) => countRetry(meter, reason);
     return await withRetries(tryOnce, { url, signal, onRetry }, options);
   }
+}
+
+/** Takes out what is sent to the source or its proxy, and the newest few tokens: an answer may quote the one before. */
+function createSourceRedactor(
+  credentials: Credentials,
+  environment: UipathOptions['environment'] = {},
+): Redactor {
+  const proxy = proxySecrets(environment);
+  if (credentials.accessToken !== undefined) return createRedactor([credentials.accessToken, ...proxy]);
+  return createRedactor([credentials.clientSecret, ...proxy], { identifiers: [credentials.clientId] });
 }
 
 function countRetry(meter: RequestMeter, reason: string): void {
@@ -155,9 +167,9 @@ function checkListAnswer(answer: Answer, asked: Asked): void {
   checkAnswer(answer, asked);
 }
 
-function unauthorized(answer: Answer, url: string, tokens: TokenSource): ExportError {
-  const found = describeAnswer(answer, tokens.redact);
-  const remedy = tokens.isRenewable
+function unauthorized(answer: Answer, url: string, isRenewable: boolean, redact: Redactor): ExportError {
+  const found = describeAnswer(answer, redact);
+  const remedy = isRenewable
     ? 'A new token was refused as well: check that UIPATH_TOKEN_URL belongs to the same organization as the audit URL, ' +
       'and UIPATH_CLIENT_ID and UIPATH_SCOPE'
     : 'UIPATH_ACCESS_TOKEN has expired or belongs to another organization: replace it, or use UIPATH_CLIENT_ID and ' +
