@@ -21,6 +21,7 @@ export interface RouteOptions {
   readStatus: () => Promise<StatusReport>;
   readActivity: (organization: string) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
+  droppedLogLines?: () => number;
   statusAgeMs?: number;
 }
 
@@ -92,6 +93,7 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
       organization,
       activity: shown && (await readActivity(shown.organization)),
       nextRunAt: options.nextRunAt(),
+      droppedLogLines: options.droppedLogLines?.() ?? 0,
       now: new Date(),
     });
     const isUnknown = report !== undefined && organization !== undefined && !shown;
