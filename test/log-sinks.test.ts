@@ -25,6 +25,7 @@ const EVENTS = 300;
 const MOST_MS = 180_000;
 const STORED_BY = [
   { kind: 'run', outcome: 'succeeded', rows_inserted: '300' },
+  { kind: 'verify', outcome: 'succeeded', rows_inserted: '7' },
   { kind: 'backfill', outcome: 'succeeded', rows_inserted: '20' },
   { kind: 'run', outcome: 'succeeded', rows_inserted: '20' },
 ];
