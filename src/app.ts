@@ -14,6 +14,7 @@ import { createLog, type Logger } from './log.ts';
 import { acquireEmbeddedPostgres } from './postgres/embedded.ts';
 import { createPool, type Pool } from './postgres/pool.ts';
 import { createRedactor, type Redactor } from './redaction.ts';
+import { standardError } from './stdio.ts';
 import { proxySecrets } from './uipath/agents.ts';
 import { createUipathSource, type UipathSource } from './uipath/client.ts';
 
@@ -81,7 +82,7 @@ export async function withApp<N extends Needs, T>(
         await close();
       } catch (error) {
         // Nothing must keep the rest from being closed, nor hide what the work came to.
-        process.stderr.write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
+        standardError().write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
       }
     }
   }

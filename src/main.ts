@@ -7,6 +7,7 @@ import { describeError } from './commands/help.ts';
 import { createProgram, readArguments } from './commands/program.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
+import { standardError, standardOutput } from './stdio.ts';
 
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;
@@ -32,14 +33,12 @@ const STOPPED_AT_ONCE = 130;
 // half as large (the option in the first line, and in the Dockerfile), a backfill needs a hundred MB less.
 setFlagsFromString('--heap-growing-percent=60');
 
-// A reader that went away, as `| head -1`, must not end the work; a full disk must not look like success.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') process.exit(FAILED);
-  });
-}
+standardError();
+const output = standardOutput();
 const exitCode = await main(process.argv);
-process.exitCode = exitCode;
+await output.written();
+// A full disk must not look like success.
+process.exitCode = output.hasFailed() ? exitCode || FAILED : exitCode;
 // Whatever a library still holds open must not keep a finished command alive.
 process.exit();
 
@@ -56,10 +55,12 @@ async function main(argv: string[]): Promise<number> {
     // No configuration is known here, so this takes out only what looks like a secret; messages hold none to begin with.
     const redact = createRedactor();
     if (error instanceof ExportError) {
-      process.stderr.write(describeError(redact(error.message)));
+      standardError().write(describeError(redact(error.message)));
       return EXIT_CODES[error.code];
     }
-    process.stderr.write(describeError(redact(error instanceof Error ? String(error.stack) : String(error))));
+    standardError().write(
+      describeError(redact(error instanceof Error ? String(error.stack) : String(error))),
+    );
     return FAILED;
   }
 }
@@ -69,18 +70,20 @@ function listenForSignals(): AbortSignal {
   const controller = new AbortController();
   const stop = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) process.exit(STOPPED_AT_ONCE);
-    process.stderr.write(`${name}: stopping; once more stops at once\n`);
+    standardError().write(`${name}: stopping; once more stops at once\n`);
     controller.abort();
     setTimeout(() => {
-      process.stderr.write('error: stopping took too long; what was committed stays\n');
+      standardError().write('error: stopping took too long; what was committed stays\n');
       process.exit(EXIT_CODES.interrupted);
     }, STOP_WITHIN_MS).unref();
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // A terminal that is closed ends no work, as under nohup: only what would be written to it is lost.
+  process.on('SIGHUP', () => {});
   return controller.signal;
 }
 
 function writeLine(line: string): void {
-  process.stdout.write(`${line}\n`);
+  standardOutput().write(`${line}\n`);
 }

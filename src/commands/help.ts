@@ -1,5 +1,6 @@
 /** How help, mistakes in a command line and errors look. */
 import type { Command } from 'commander';
+import { standardError, standardOutput } from '../stdio.ts';
 import { calledBy } from './next.ts';
 import { coloursFor, hang, widthOf } from './terminal.ts';
 
@@ -38,6 +39,8 @@ export function prepare(program: Command): void {
         styleTitle: (title) => colours.bold(title),
       })
       .configureOutput({
+        writeOut: (text) => standardOutput().write(text),
+        writeErr: (text) => standardError().write(text),
         outputError: (text, write) => write(describeError(describeMistake(text, command))),
       });
   }

@@ -2,6 +2,7 @@ import progress from 'cli-progress';
 import type { PageProgress } from '../core/export.ts';
 import type { Logger } from '../log.ts';
 import { describeDuration, formatNumber } from '../status/words.ts';
+import { standardError } from '../stdio.ts';
 import { widthOf } from './terminal.ts';
 
 /** Lines in a log come no oftener than this. */
@@ -66,6 +67,12 @@ export function createMeasure(
   };
 }
 
+/** Standard error as far as cli-progress uses it. */
+function screen(): NodeJS.WritableStream {
+  const { isTTY, columns } = process.stderr;
+  return { isTTY, columns, write: (text: string) => standardError().draw(text) } as never;
+}
+
 function createBar(title: string): progress.SingleBar {
   return new progress.SingleBar(
     {
@@ -80,7 +87,7 @@ function createBar(title: string): progress.SingleBar {
             : `${payload.left < 10 ? `${payload.left} s` : describeDuration(payload.left * 1000)} left`;
         return `${title} ${filled} ${percent}  ${counts}  ${payload.rate}/s  ${left}`;
       },
-      stream: process.stderr,
+      stream: screen(),
       hideCursor: true,
       barsize: Math.min(WIDEST_BAR, Math.max(NARROWEST_BAR, widthOf(process.stderr) - ROOM_FOR_WORDS)),
       stopOnComplete: false,

@@ -21,6 +21,7 @@ interface RouteOptions {
   readStatus: () => Promise<StatusReport>;
   readActivity: (organization: string) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
+  droppedLogLines?: () => number;
   statusAgeMs?: number;
   /** The time that the page shows; this process' clock, when not given. */
   now?: () => Date;
@@ -95,6 +96,7 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
       organization,
       activity: shown && (await readActivity(shown.organization)),
       nextRunAt: options.nextRunAt(),
+      droppedLogLines: options.droppedLogLines?.() ?? 0,
       now: now(),
     });
     const isUnknown = report !== undefined && organization !== undefined && !shown;
