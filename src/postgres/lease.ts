@@ -14,8 +14,8 @@
  *   while one is under way. That one has renewed the lease, and keeps the row locked.
  */
 import { ExportError } from '../core/errors.ts';
+import type { Statement } from './pipeline.ts';
 import { APPLICATION_NAME, type Client } from './pool.ts';
-import type { Statement } from './together.ts';
 
 const HEARTBEATS_PER_LEASE = 4;
 const SESSION_NAME = `${APPLICATION_NAME} run `;

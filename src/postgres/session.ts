@@ -17,6 +17,7 @@ import { createCopyEncoder } from './copy-format.ts';
 import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Lease } from './lease.ts';
+import { type ResultRows, type Statement, transact } from './pipeline.ts';
 import type { Client } from './pool.ts';
 import { upsertRejected } from './rejected.ts';
 import { DESCRIBE_RANGE, END_RUN, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
@@ -31,7 +32,6 @@ import {
   type StoredBatch,
   upsertEvents,
 } from './store-events.ts';
-import { type Answer, type Statement, transact } from './together.ts';
 
 export interface StoredWatermark {
   ticks: bigint;
@@ -63,8 +63,8 @@ type Stored = CommitResult & Pick<StoredBatch, 'entry'>;
 /** Makes of the ledger's next batch, and of what was read with the lease, the statements that stand before the commit. */
 type Work<T> = (
   nextBatch: string,
-  answers: Answer[],
-) => Promise<{ last: Statement[]; result: (answers: Answer[]) => T }>;
+  answers: ResultRows[],
+) => Promise<{ last: Statement[]; result: (answers: ResultRows[]) => T }>;
 
 /** A run under way. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
