@@ -2,7 +2,7 @@ import pg from 'pg';
 import { applySettings, NO_LIMITS } from './settings.ts';
 
 /** Seen in pg_stat_activity by whoever looks after the database. */
-const APPLICATION_NAME = 'uipath-audit-export';
+export const APPLICATION_NAME = 'uipath-audit-export';
 
 /** For the answer to one query: a server that says nothing for so long is away, whatever TCP thinks of it. */
 export const QUERY_TIMEOUT_MS = 130_000;
