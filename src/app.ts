@@ -14,7 +14,7 @@ import { createLog, type Logger } from './log.ts';
 import { acquireEmbeddedPostgres } from './postgres/embedded.ts';
 import { createPool, type Pool } from './postgres/pool.ts';
 import { createRedactor, type Redactor } from './redaction.ts';
-import { createUipathSource, type UipathSource } from './uipath/client.ts';
+import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
 
 /** The token in use and the one before. */
 const TOKENS_EACH = 2;

@@ -2,7 +2,7 @@
 import type { App } from './app.ts';
 import { ExportError, isInterrupted } from './core/errors.ts';
 import { exportEvents, type PageProgress } from './core/export.ts';
-import { nextFrontier, resumedFrontier } from './core/plan.ts';
+import { nextFrontier, resumedFrontier } from './core/start-point.ts';
 import { formatTicks } from './core/ticks.ts';
 import {
   countBetween,

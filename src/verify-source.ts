@@ -1,6 +1,7 @@
 /** Comparing the table with the source, and repairing it: what `verify` does unless it is told to stay offline. */
 import type { App } from './app.ts';
-import type { CoveredRange } from './core/covered.ts';
+import { createComparer, type Difference, type SourceFinding } from './core/compare.ts';
+import type { CoveredRange } from './core/coverage.ts';
 import {
   type Batch,
   exportEvents,
@@ -8,7 +9,6 @@ import {
   type PageProgress,
   throwIfInterrupted,
 } from './core/export.ts';
-import { createComparer, type Difference, type SourceFinding } from './core/verify.ts';
 import { noteProof, type ProvenRange } from './postgres/coverage.ts';
 import { readExportedUntil } from './postgres/plan.ts';
 import { findNotKept } from './postgres/rejected.ts';

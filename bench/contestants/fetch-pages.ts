@@ -2,7 +2,7 @@
 import { parseConfig } from '../../src/config.ts';
 import { newCounters } from '../../src/core/export.ts';
 import { createLog } from '../../src/log.ts';
-import { createUipathSource } from '../../src/uipath/client.ts';
+import { createUipathSource } from '../../src/uipath/classic/source.ts';
 
 const { config } = parseConfig(process.env, 'source');
 const { organization: _organization, baseUrl: _baseUrl, ...settings } = config.source;

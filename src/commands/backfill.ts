@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
 import { newCounters } from '../core/export.ts';
-import { locate } from '../core/locate.ts';
+import { locate } from '../core/offset-list/locate.ts';
 import { runExport } from '../export-run.ts';
 import type { RunSummary } from '../run.ts';
 import { forEachOrganization } from './each-organization.ts';

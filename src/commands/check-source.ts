@@ -5,7 +5,7 @@ import { dateOfTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
 import type { Redactor } from '../redaction.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../status/words.ts';
-import { createUipathSource, type UipathSource } from '../uipath/client.ts';
+import { createUipathSource, type UipathSource } from '../uipath/classic/source.ts';
 import { type Checklist, type Finding, ok, warning } from './checklist.ts';
 
 const FEW_ROWS = 5;

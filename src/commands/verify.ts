@@ -3,7 +3,7 @@ import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp,
 import { assertKnown } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
 import { newCounters } from '../core/export.ts';
-import { locate } from '../core/locate.ts';
+import { locate } from '../core/offset-list/locate.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readMigrations } from '../postgres/migrate.ts';
 import { readOrganizationNames } from '../postgres/status.ts';

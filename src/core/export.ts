@@ -5,14 +5,14 @@
  * Each commit holds complete tie groups of one page or of several, the watermark and the run's counters together, so that the watermark never
  * stands ahead of the rows. An error on a page ends the loop; what was committed stays.
  */
-import { createCommits } from './commits.ts';
-import { type CoveredRange, describeGap, extendCovered, gapBefore } from './covered.ts';
+import { createCommits } from './commit-queue.ts';
+import { type CoveredRange, describeGap, extendCovered, gapBefore } from './coverage.ts';
 import { ExportError } from './errors.ts';
 import type { AuditEvent, EventSource, Page, RejectedRow, RequestMeter } from './event.ts';
-import { judgePage, startFrontier, type Verdict } from './frontier.ts';
-import { type Group, mergeGroups } from './group.ts';
 import { type IdentifiedEvent, identifyGroup } from './identity.ts';
-import { createPrefetcher } from './prefetch.ts';
+import { judgePage, startFrontier, type Verdict } from './offset-list/frontier.ts';
+import { createPrefetcher } from './offset-list/prefetch.ts';
+import { type Group, mergeGroups } from './pending-commit.ts';
 
 /** Everything one transaction stores. */
 export interface Batch {

@@ -11,7 +11,7 @@
  * The texts that are hashed are described in the comments on the columns of `audit.ledger`.
  */
 import { createHash } from 'node:crypto';
-import { hasOwnId, type StoredEvent } from './verify.ts';
+import { hasOwnId, type StoredEvent } from './compare.ts';
 
 /** One entry. Times as UTC with six digits, digests in hex. */
 export interface LedgerEntry {

@@ -1,5 +1,5 @@
 /** What a run is planned from. */
-import { knownUntil } from '../core/plan.ts';
+import { knownUntil } from '../core/start-point.ts';
 import { formatMicroseconds, MIN_TICKS } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Pool } from './pool.ts';

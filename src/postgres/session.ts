@@ -15,7 +15,7 @@ import {
   type RunCounters,
   type RunSession,
 } from '../core/export.ts';
-import { knownUntil } from '../core/plan.ts';
+import { knownUntil } from '../core/start-point.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { storableText } from './columns.ts';
 import { createCopyEncoder } from './copy-format.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { AuditEvent, EventSource, SourceRow } from '../../src/core/event.ts';
 import { type Batch, exportEvents, newCounters } from '../../src/core/export.ts';
-import { type FrontierState, judgePage, startFrontier } from '../../src/core/frontier.ts';
-import { type Change, type ModelOptions, ModelSource, ModelStore } from './model.ts';
+import { type FrontierState, judgePage, startFrontier } from '../../src/core/offset-list/frontier.ts';
+import { type Change, type ModelOptions, ModelSource, ModelStore } from './offset-list/model.ts';
 
 const STEADY: ModelOptions = {
   gaps: [],

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { RequestMeter } from '../../src/core/event.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { createUipathSource, type UipathOptions } from '../../src/uipath/client.ts';
+import { createUipathSource, type UipathOptions } from '../../src/uipath/classic/source.ts';
 
 export interface LogLine {
   level: 'debug' | 'warn';

@@ -1,5 +1,5 @@
 /** What of time a run has read without a hole, and where a hole may be. */
-import type { Verdict } from './frontier.ts';
+import type { Verdict } from './offset-list/frontier.ts';
 import { formatTicks, ticksOfDate } from './ticks.ts';
 
 /** A half-open range of time that the run has read without a hole. */

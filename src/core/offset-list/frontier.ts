@@ -10,12 +10,12 @@
  * Offsets are only hints: a wrong one costs requests, never rows. No page is trusted for what an earlier one said, with
  * one exception, `frontier-chain.ts`. A row without a readable `createdOn` has the place of the row before it.
  */
-import { ExportError } from './errors.ts';
-import type { Page, SourceRow } from './event.ts';
-import { type Chain, continueChain, startChain } from './frontier-chain.ts';
-import { stepBack, stepForward } from './frontier-locate.ts';
-import { assertAscending, groupTies, headOf, placesOf } from './frontier-page.ts';
-import { BEFORE_ALL } from './ticks.ts';
+import { ExportError } from '../errors.ts';
+import type { Page, SourceRow } from '../event.ts';
+import { BEFORE_ALL } from '../ticks.ts';
+import { assertAscending, groupTies, headOf, placesOf } from './page-order.ts';
+import { stepBack, stepForward } from './search.ts';
+import { type Chain, continueChain, startChain } from './tie-chain.ts';
 
 /** A tie group that fills a page is asked for again with a larger `top`, up to this many page sizes. */
 const LARGEST_TOP_IN_PAGES = 16;

@@ -3,7 +3,7 @@
  * between an offset seen to lie before the frontier and one seen to be too far. O(log n) requests in a list of n rows.
  * What was seen may be out of date when the next page comes; then that page corrects it.
  */
-import type { Page } from './event.ts';
+import type { Page } from '../event.ts';
 import type { FrontierState } from './frontier.ts';
 
 /** The frontier lies before `from`: towards the last offset known to lie before it, else ever further back. */

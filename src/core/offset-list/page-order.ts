@@ -1,7 +1,7 @@
 /** What a page's rows say of their order: the place of each, and the tie groups they make. */
-import { ExportError } from './errors.ts';
-import type { Page, SourceRow } from './event.ts';
-import { BEFORE_ALL, formatTicks } from './ticks.ts';
+import { ExportError } from '../errors.ts';
+import type { Page, SourceRow } from '../event.ts';
+import { BEFORE_ALL, formatTicks } from '../ticks.ts';
 
 export function placesOf(rows: readonly SourceRow[], start = BEFORE_ALL): bigint[] {
   let place = start;

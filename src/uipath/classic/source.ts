@@ -1,12 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
-import { ExportError } from '../core/errors.ts';
-import type { EventSource, Page, RequestMeter } from '../core/event.ts';
-import { createAgents } from './agents.ts';
-import { type Asked, checkAnswer, describeAnswer } from './answers.ts';
-import { type Answer, FailedTry, OversizedBody, send, showUrl } from './http.ts';
-import { parsePage } from './parse-page.ts';
-import { type RetryOptions, withRetries } from './retries.ts';
-import { type Credentials, createTokenSource, type Token, type TokenSource } from './token.ts';
+import { ExportError } from '../../core/errors.ts';
+import type { EventSource, Page, RequestMeter } from '../../core/event.ts';
+import { createAgents } from '../agents.ts';
+import { type Asked, checkAnswer, describeAnswer } from '../answers.ts';
+import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http.ts';
+import { parsePage } from '../parse-page.ts';
+import { type RetryOptions, withRetries } from '../retries.ts';
+import { type Credentials, createTokenSource, type Token, type TokenSource } from '../token.ts';
 
 export interface UipathOptions extends RetryOptions {
   /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */

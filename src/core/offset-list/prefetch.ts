@@ -2,8 +2,8 @@
  * Requests made ahead. Each page is judged by the frontier rule when its turn comes, so nothing here can change the
  * outcome: a page that does not fit is dropped and asked for again.
  */
-import type { EventSource, Page } from './event.ts';
-import { createPace } from './pace.ts';
+import type { EventSource, Page } from '../event.ts';
+import { createPace } from './concurrency-limit.ts';
 
 export interface PageRequest {
   skip: number;

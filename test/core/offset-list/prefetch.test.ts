@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Page } from '../../src/core/event.ts';
-import { createPrefetcher, type PageRequest } from '../../src/core/prefetch.ts';
+import type { Page } from '../../../src/core/event.ts';
+import { createPrefetcher, type PageRequest } from '../../../src/core/offset-list/prefetch.ts';
 
 interface Asked extends PageRequest {
   signal: AbortSignal;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { exportEvents, newCounters } from '../../src/core/export.ts';
-import { BEFORE_ALL } from '../../src/core/ticks.ts';
+import { exportEvents, newCounters } from '../../../src/core/export.ts';
+import { BEFORE_ALL } from '../../../src/core/ticks.ts';
 import { type Change, type ModelOptions, ModelSource, ModelStore, placeOf } from './model.ts';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1500);

@@ -1,5 +1,5 @@
-import type { EventSource, RequestMeter } from './event.ts';
-import { throwIfInterrupted } from './export.ts';
+import type { EventSource, RequestMeter } from '../event.ts';
+import { throwIfInterrupted } from '../export.ts';
 import { judgePage, startFrontier } from './frontier.ts';
 
 /** Locating needs few rows of each page. */

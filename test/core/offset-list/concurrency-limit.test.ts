@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { createPace, type Pace } from '../../src/core/pace.ts';
+import { createPace, type Pace } from '../../../src/core/offset-list/concurrency-limit.ts';
 
 const QUICK = { milliseconds: 100, wasRefused: false };
 const REFUSED = { milliseconds: 3000, wasRefused: true };

@@ -1,8 +1,8 @@
 /** A source and a store in memory, for properties: the list changes between any two requests. */
 
-import type { CoveredRange } from '../../src/core/covered.ts';
-import type { AuditEvent, EventSource, Page, SourceRow } from '../../src/core/event.ts';
-import type { Batch, CommitResult, RunSession } from '../../src/core/export.ts';
+import type { CoveredRange } from '../../../src/core/coverage.ts';
+import type { AuditEvent, EventSource, Page, SourceRow } from '../../../src/core/event.ts';
+import type { Batch, CommitResult, RunSession } from '../../../src/core/export.ts';
 
 /** A row and the rows without readable `createdOn` that follow it; they move together. */
 interface Block {

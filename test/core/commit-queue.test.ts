@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { createCommits } from '../../src/core/commits.ts';
+import { createCommits } from '../../src/core/commit-queue.ts';
 
 test('whoever waits for room is let go when no further commit is to begin', async () => {
   let isWanted = true;
