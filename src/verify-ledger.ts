@@ -1,5 +1,4 @@
 /** Comparing the table with its own ledger: finds what was edited, deleted or inserted by hand. Asks no source. */
-import { throwIfInterrupted } from './core/export.ts';
 import {
   judgeChain,
   judgeRows,
@@ -7,6 +6,7 @@ import {
   type LedgerFinding,
   type Tampering,
 } from './core/ledger.ts';
+import { throwIfInterrupted } from './core/source.ts';
 import { formatMicroseconds } from './core/ticks.ts';
 import { type LedgerChunk, type LedgerReader, withLedger } from './postgres/ledger.ts';
 import type { Pool } from './postgres/pool.ts';

@@ -103,13 +103,13 @@ export function createWorker(
   const runOnce = async (kind: RunKind, askedAt: number, turn: Turn) => {
     try {
       health.runStarted(kind);
-      const onPage: Turn['onPage'] = (progress) => {
-        metrics.observePage(kind, progress);
-        turn.onPage(progress);
+      const onChunk: Turn['onChunk'] = (progress) => {
+        metrics.observeChunk(kind, progress);
+        turn.onChunk(progress);
       };
       const either = AbortSignal.any([signal, turn.signal]);
       const unlessDoneWithinMs = shared && performance.now() - askedAt + CLOCKS_APART_MS;
-      const request = { kind, signal: either, onPage, unstoredEnds, unlessDoneWithinMs };
+      const request = { kind, signal: either, onChunk, unstoredEnds, unlessDoneWithinMs };
       const summary = await runExport(app, request);
       retries.forget(kind);
       health.runEnded(summary);

@@ -27,10 +27,10 @@ async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest
   // Pages that wait for a commit are committed together: so that few wait, they come slowly.
   scene.simulator.set({ latencyMs: 30 });
   let seen = 0;
-  const onPage = () => {
+  const onChunk = () => {
     if (++seen === pages) stop.abort();
   };
-  const backfill = scene.run({ kind: 'backfill', signal: stop.signal, onPage, ...request });
+  const backfill = scene.run({ kind: 'backfill', signal: stop.signal, onChunk, ...request });
   await expect(backfill).rejects.toMatchObject({ code: 'interrupted' });
   scene.simulator.set({ latencyMs: 0 });
 }

@@ -186,7 +186,7 @@ describe('an event dated in the future', () => {
       Array.from({ length: 300 }, (_, i) => rowAt(minutesAfter('2023-01-01T01:30:00Z', i), i)),
     );
     const stop = new AbortController();
-    await expect(scene.run({ signal: stop.signal, onPage: () => stop.abort() })).rejects.toMatchObject({
+    await expect(scene.run({ signal: stop.signal, onChunk: () => stop.abort() })).rejects.toMatchObject({
       code: 'interrupted',
     });
     await scene.run();

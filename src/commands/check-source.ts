@@ -1,6 +1,6 @@
 import type { Environment, SourceConfig } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
-import type { Page } from '../core/event.ts';
+import type { Page } from '../core/offset-list/page.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
 import type { Redactor } from '../redaction.ts';

@@ -1,28 +1,30 @@
-/** Pages that are committed together, because they came while another commit was under way. */
-import type { Batch, PageProgress } from './export.ts';
+/** Chunks that are committed together, because they came while another commit was under way. */
+import type { ChunkProgress } from './export.ts';
 import type { IdentifiedEvent } from './identity.ts';
+import type { ReadWarning } from './source.ts';
+import type { Commit } from './store.ts';
 
-/** What is to be committed together, and what is to be told of its pages afterwards. */
-export interface Group {
-  batch: Batch;
-  pages: Omit<PageProgress, 'counters' | 'result'>[];
-  warnings: string[];
+/** What is to be committed together, and what is to be told of its chunks afterwards. */
+export interface PendingCommit {
+  commit: Commit;
+  chunks: Omit<ChunkProgress, 'counters' | 'result'>[];
+  warnings: ReadWarning[];
 }
 
-/** So much is committed at once at most: a fraction of a second's work, and a bound for what is held in memory. */
-const MOST_PAGES_TOGETHER = 4;
-const MOST_CHARACTERS_TOGETHER = 4 * 1024 * 1024;
+/** One commit holds no more: a fraction of a second's work, and a bound for what is held in memory. */
+const MAX_CHUNKS = 4;
+const MAX_CHARACTERS = 4 * 1024 * 1024;
 
-/** Nothing when that is too much for one commit, or when the later pages begin a range of their own. */
-export function mergeGroups(earlier: Group, later: Group): Group | undefined {
-  if (earlier.pages.length === MOST_PAGES_TOGETHER) return undefined;
-  const [first, second] = [earlier.batch, later.batch];
+/** Nothing when that is too much for one commit, or when the later chunks begin a range of their own. */
+export function mergeCommits(earlier: PendingCommit, later: PendingCommit): PendingCommit | undefined {
+  if (earlier.chunks.length === MAX_CHUNKS) return undefined;
+  const [first, second] = [earlier.commit, later.commit];
   const events = [...first.events, ...second.events];
   const isOnePiece = !first.covered || (second.covered && second.covered.from <= first.covered.from);
-  if (!isOnePiece || charactersOf(events) > MOST_CHARACTERS_TOGETHER) return undefined;
+  if (!isOnePiece || charactersOf(events) > MAX_CHARACTERS) return undefined;
   return {
-    batch: { ...second, events, rejected: [...first.rejected, ...second.rejected] },
-    pages: [...earlier.pages, ...later.pages],
+    commit: { ...second, events, rejected: [...first.rejected, ...second.rejected] },
+    chunks: [...earlier.chunks, ...later.chunks],
     warnings: [...earlier.warnings, ...later.warnings],
   };
 }

@@ -1,4 +1,5 @@
 /** What a run is planned from. */
+import type { Json } from '../core/source.ts';
 import { knownUntil } from '../core/start-point.ts';
 import { formatMicroseconds, MIN_TICKS } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';
@@ -10,7 +11,8 @@ export interface UnfinishedBackfill {
   runId: string;
   startedAt: Date;
   frontier: bigint;
-  skip: number;
+  /** The source's own. */
+  resume: Json;
 }
 
 /**
@@ -100,7 +102,7 @@ export async function readUnfinishedBackfill(
       runId: last.run_id,
       startedAt: last.started_at,
       frontier: BigInt(last.frontier_ticks),
-      skip: Number(last.next_skip),
+      resume: { skip: Number(last.next_skip) },
     };
   } catch (error) {
     throw translateDatabaseError(error, 'looking for an unfinished backfill');

@@ -8,14 +8,15 @@
  */
 import { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
+import type { Json } from '../core/source.ts';
+import { knownUntil } from '../core/start-point.ts';
 import {
-  addBatch,
-  type Batch,
+  addCommitted,
+  type Commit,
   type CommitResult,
   type RunCounters,
   type RunSession,
-} from '../core/export.ts';
-import { knownUntil } from '../core/start-point.ts';
+} from '../core/store.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { storableText } from './columns.ts';
 import { createCopyEncoder } from './copy-format.ts';
@@ -41,8 +42,8 @@ export interface StoredWatermark {
   ticks: bigint;
   /** When the run began that last read beyond the watermark. */
   readAt: Date;
-  /** Offset behind the newest committed event: a hint. */
-  skip: number;
+  /** Where the source goes on behind the newest committed event: a hint, which is the source's own. */
+  resume: Json;
 }
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
@@ -93,13 +94,13 @@ export class PostgresSession implements RunSession {
     return this.stored && knownUntil(this.stored);
   }
 
-  async commit(batch: Batch): Promise<CommitResult> {
+  async commit(batch: Commit): Promise<CommitResult> {
     const { entry, ...result } = await this.store(batch);
     this.newestEntry = entry ?? this.newestEntry;
     return result;
   }
 
-  private async store(batch: Batch): Promise<Stored> {
+  private async store(batch: Commit): Promise<Stored> {
     if (!mayCopy(batch.events, this.facts.newestStored)) return this.upsert(batch);
     try {
       return await this.copy(batch);
@@ -109,7 +110,7 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  private copy(batch: Batch): Promise<Stored> {
+  private copy(batch: Commit): Promise<Stored> {
     const { events } = batch;
     const { organization, runId } = this.facts;
     return this.write(storing(events), [], async (nextBatch) => {
@@ -122,7 +123,7 @@ export class PostgresSession implements RunSession {
     });
   }
 
-  private upsert(batch: Batch): Promise<Stored> {
+  private upsert(batch: Commit): Promise<Stored> {
     const { events } = batch;
     const { client, organization, runId } = this.facts;
     return this.write(storing(events), readStored(organization, events), async (_nextBatch, [found]) => {
@@ -133,11 +134,11 @@ export class PostgresSession implements RunSession {
   }
 
   /** What stands in one transaction with the rows. */
-  private closing(batch: Batch, stored: StoredBatch): Statement[] {
+  private closing(batch: Commit, stored: StoredBatch): Statement[] {
     return [
       ...this.extendCoverage(batch),
       this.moveWatermark(batch),
-      this.updateRun(addBatch(batch.counters, batch, stored), batch),
+      this.updateRun(addCommitted(batch.counters, batch, stored), batch),
     ];
   }
 
@@ -145,7 +146,7 @@ export class PostgresSession implements RunSession {
   async restore({
     events,
     rejected,
-  }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
+  }: Pick<Commit, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
     const { entry, ...counts } = await this.write('storing what the source has', [], async () => {
       const { client, organization } = this.facts;
       const options = { organization, runId: this.runId, known: this.known };
@@ -222,7 +223,7 @@ export class PostgresSession implements RunSession {
     return upsertRejected(client, { organization, runId: this.runId, rejected });
   }
 
-  private extendCoverage({ covered, beganAt }: Batch): Statement[] {
+  private extendCoverage({ covered, beganAt }: Commit): Statement[] {
     if (!covered) return [];
     const { organization, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
@@ -231,9 +232,9 @@ export class PostgresSession implements RunSession {
     return extendCoverage({ organization, runId, renewAfterMs }, range);
   }
 
-  private moveWatermark(batch: Batch): Statement {
+  private moveWatermark(batch: Commit): Statement {
     const { organization } = this.facts;
-    if (!this.movesWatermark) return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.totalCount] };
+    if (!this.movesWatermark) return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.sourceTotal] };
     const newest = batch.events.at(-1)?.event;
     const values = [
       organization,
@@ -241,8 +242,8 @@ export class PostgresSession implements RunSession {
       newest?.createdOnRaw ?? null,
       newest ? formatMicroseconds(newest.createdOnTicks) : null,
       batch.beganAt,
-      batch.skip,
-      batch.totalCount,
+      skipOf(batch),
+      batch.sourceTotal,
       batch.frontier.toString(),
       batch.isEnd,
       this.runId,
@@ -250,7 +251,7 @@ export class PostgresSession implements RunSession {
     return { name: 'move-watermark', text: MOVE_WATERMARK, values };
   }
 
-  private updateRun(counters: RunCounters, reached: Batch | undefined): Statement {
+  private updateRun(counters: RunCounters, reached: Commit | undefined): Statement {
     const values = [
       this.runId,
       counters.pages,
@@ -263,11 +264,15 @@ export class PostgresSession implements RunSession {
       counters.rejected,
       counters.late,
       reached?.frontier.toString() ?? null,
-      reached?.skip ?? null,
-      reached?.totalCount ?? null,
+      reached ? skipOf(reached) : null,
+      reached?.sourceTotal ?? null,
     ];
     return { name: 'update-run', text: UPDATE_RUN, values };
   }
+}
+
+function skipOf({ resume }: Commit): number {
+  return (resume as { skip: number }).skip;
 }
 
 function storing(events: readonly unknown[]): string {

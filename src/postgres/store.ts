@@ -169,7 +169,11 @@ export interface WatermarkRow {
 
 export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
   if (row.created_on_ticks === null) return undefined;
-  return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
+  return {
+    ticks: BigInt(row.created_on_ticks),
+    readAt: row.read_at,
+    resume: { skip: Number(row.next_skip) },
+  };
 }
 
 /** Keeps the lease while the source is slow; gives back how to end it, and the lock with it. */

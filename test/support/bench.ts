@@ -127,7 +127,7 @@ function createScene(
     run: (request) => runExport(app, { kind: 'run', signal: new AbortController().signal, ...request }),
     verify: (request) =>
       verifyAgainstSource(app, {
-        ...{ from: undefined, to: undefined, shouldRepair: false, onPage: () => {} },
+        ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
         signal: new AbortController().signal,
         ...request,
       }),

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { RequestMeter } from '../../src/core/event.ts';
+import type { RequestMeter } from '../../src/core/source.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { createUipathSource, type UipathOptions } from '../../src/uipath/classic/source.ts';
 

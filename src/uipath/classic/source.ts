@@ -1,6 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { ExportError } from '../../core/errors.ts';
-import type { EventSource, Page, RequestMeter } from '../../core/event.ts';
+import type { FetchPage, Page } from '../../core/offset-list/page.ts';
+import { createOffsetListReader } from '../../core/offset-list/reader.ts';
+import type { RequestMeter, Source } from '../../core/source.ts';
 import { createAgents } from '../agents.ts';
 import { type Asked, checkAnswer, describeAnswer } from '../answers.ts';
 import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http.ts';
@@ -26,8 +28,10 @@ export interface UipathOptions extends RetryOptions {
   onToken?: ((value: string) => void) | undefined;
 }
 
-/** UiPath's "Get Audit Logs", and what a check of the set-up needs beside it. */
-export interface UipathSource extends EventSource {
+/** UiPath's "Get Audit Logs": a list of offsets, read by the frontier rule. */
+export interface UipathSource extends Source {
+  /** Fetches a page of the list, for whoever does not read it from a start point. */
+  fetchPage: FetchPage;
   /** Fetches a token, or gives the one still good. Throws like `fetchPage`. */
   fetchToken(options: { signal: AbortSignal }): Promise<Token>;
   /** Closes idle connections and ends a token request under way. */
@@ -50,22 +54,25 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
   const now = options.now ?? Date.now;
 
-  return {
-    async fetchPage({ skip, top }, { signal, meter, onReceived }) {
-      for (let rows = top; ; rows = Math.floor(rows / 2)) {
-        const request = { url: listUrl(options, skip, rows), signal, meter, onReceived };
-        try {
-          const page = await fetchWhole(request);
-          return { ...page, skip, top };
-        } catch (error) {
-          if (!(error instanceof OversizedBody)) throw error;
-          if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
-          const fields = { url: showUrl(request.url), rows, maxResponseBytes };
-          log.warn(fields, 'page larger than the limit, asking for half the rows');
-          countRetry(meter, 'page too large');
-        }
+  const fetchPage: FetchPage = async ({ skip, top }, { signal, meter, onReceived }) => {
+    for (let rows = top; ; rows = Math.floor(rows / 2)) {
+      const request = { url: listUrl(options, skip, rows), signal, meter, onReceived };
+      try {
+        const page = await fetchWhole(request);
+        return { ...page, skip, top };
+      } catch (error) {
+        if (!(error instanceof OversizedBody)) throw error;
+        if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
+        const fields = { url: showUrl(request.url), rows, maxResponseBytes };
+        log.warn(fields, 'page larger than the limit, asking for half the rows');
+        countRetry(meter, 'page too large');
       }
-    },
+    }
+  };
+
+  return {
+    ...createOffsetListReader({ fetchPage, orderAdvice: ORDER_ADVICE }),
+    fetchPage,
     fetchToken: ({ signal }) => tokens.fetchToken(signal),
     close() {
       tokens.close();
@@ -118,10 +125,13 @@ interface ListRequest {
   url: string;
   signal: AbortSignal;
   meter: RequestMeter;
-  onReceived: (() => void) | undefined;
+  onReceived?: (() => void) | undefined;
 }
 
 const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PATH';
+
+const ORDER_ADVICE =
+  'The source ignored sortOrder=asc: check that UIPATH_AUDIT_PATH names the audit log API, and UIPATH_API_VERSION.';
 
 /** The documented query. A query of the template's own is kept. */
 function listUrl({ auditUrl, language, apiVersion }: UipathOptions, skip: number, top: number): string {
