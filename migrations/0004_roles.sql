@@ -43,11 +43,17 @@ begin
   -- Never what a row is identified by.
   grant update (user_name, email, message, extra, raw, created_on_raw, updated_at) on audit.events to audit_writer;
   grant update (last_seen_at) on audit.rejected_events to audit_writer;
-  grant update (created_on_ticks, created_on_raw, created_on, read_at, next_skip, source_total, run_id, updated_at)
+  grant update (created_on_ticks, created_on_raw, created_on, read_at, source_total, run_id, updated_at)
     on audit.watermarks to audit_writer;
   grant update (ended_at, outcome, error, warnings, pages, requests, retries, rows_read, rows_inserted, rows_updated,
-    rows_unchanged, rows_rejected, rows_late, from_ticks, to_ticks, from_at, to_at, frontier_ticks, next_skip, source_total)
+    rows_unchanged, rows_rejected, rows_late, from_ticks, to_ticks, from_at, to_at, frontier_ticks, source_total)
     on audit.runs to audit_writer;
+  -- Migration 0010 renames next_skip to resume.
+  if exists (select from pg_attribute where attrelid = 'audit.runs'::regclass and attname = 'resume') then
+    grant update (resume) on audit.watermarks, audit.runs to audit_writer;
+  else
+    grant update (next_skip) on audit.watermarks, audit.runs to audit_writer;
+  end if;
 end $$;
 
 do $$

@@ -114,11 +114,11 @@ describe('a backfill of a range', () => {
     const before = await scene.watermark();
     await scene.run({ kind: 'backfill', from: NOON, to: ONE });
     await scene.run({ kind: 'backfill', to: NOON });
-    const { created_on_ticks: ticks, read_at: readAt, next_skip: skip } = (await scene.watermark())!;
-    expect({ ticks, readAt, skip }).toEqual({
+    const { created_on_ticks: ticks, read_at: readAt, resume } = (await scene.watermark())!;
+    expect({ ticks, readAt, resume }).toEqual({
       ticks: before!.created_on_ticks,
       readAt: before!.read_at,
-      skip: before!.next_skip,
+      resume: before!.resume,
     });
   });
 

@@ -31,7 +31,7 @@ describe('a run', () => {
     expect(await scene.watermark()).toMatchObject({
       created_on_ticks: newest.ticks!.toString(),
       created_on_raw: JSON.parse(newest.text).createdOn,
-      next_skip: '1000',
+      resume: '{"skip": 1000}',
       source_total: '1000',
       run_id: first.runId,
     });

@@ -16,7 +16,7 @@ import { ExportError } from './errors.ts';
 import type { RejectedRow } from './event.ts';
 import type { IdentifiedEvent } from './identity.ts';
 
-/** What JSON can hold, as `JSON.parse` gives it. */
+/** What JSON can hold. It must survive a database's `jsonb`: no NUL in a string, and no integer beyond 2^53. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** Where a reading begins. */

@@ -242,7 +242,7 @@ export class PostgresSession implements RunSession {
       newest?.createdOnRaw ?? null,
       newest ? formatMicroseconds(newest.createdOnTicks) : null,
       batch.beganAt,
-      skipOf(batch),
+      jsonOf(batch.resume),
       batch.sourceTotal,
       batch.frontier.toString(),
       batch.isEnd,
@@ -264,15 +264,16 @@ export class PostgresSession implements RunSession {
       counters.rejected,
       counters.late,
       reached?.frontier.toString() ?? null,
-      reached ? skipOf(reached) : null,
+      reached ? jsonOf(reached.resume) : null,
       reached?.sourceTotal ?? null,
     ];
     return { name: 'update-run', text: UPDATE_RUN, values };
   }
 }
 
-function skipOf({ resume }: Commit): number {
-  return (resume as { skip: number }).skip;
+/** As a parameter; null is no value. */
+function jsonOf(value: Json): string | null {
+  return value === null ? null : JSON.stringify(value);
 }
 
 function storing(events: readonly unknown[]): string {

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../core/errors.ts';
+import type { Json } from '../core/source.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
@@ -149,7 +150,7 @@ async function beginRun(
       [organization, runId],
     );
     const { rows } = await client.query<WatermarkRow>(
-      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
+      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1',
       [organization],
     );
     const newest = await client.query<{ ticks: string }>(
@@ -164,7 +165,7 @@ async function beginRun(
 export interface WatermarkRow {
   created_on_ticks: string | null;
   read_at: Date;
-  next_skip: string;
+  resume: Json;
 }
 
 export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
@@ -172,7 +173,7 @@ export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
   return {
     ticks: BigInt(row.created_on_ticks),
     readAt: row.read_at,
-    resume: { skip: Number(row.next_skip) },
+    resume: row.resume,
   };
 }
 

@@ -18,6 +18,7 @@ const ALL = [
   '0005_quiet_runs',
   '0006_daily_activity',
   '0007_bi',
+  '0010_resume',
 ];
 
 let database: TestDatabase;

@@ -185,10 +185,10 @@ describe('audit_writer', () => {
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
-        'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks next_skip ' +
+        'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
         'source_total)',
       'audit.watermarks':
-        'insert, select, update (created_on_ticks created_on_raw created_on read_at next_skip source_total run_id updated_at)',
+        'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at)',
       ...Object.fromEntries((await viewsOfBi()).map((name) => [name, 'select'])),
     });
     expect(await rightsOf('public')).toEqual({});
@@ -384,13 +384,12 @@ describe('tables that are not up to date', () => {
 
 test('the grants can be made again by hand, where the roles came later', async () => {
   const file = new URL('../../migrations/0004_roles.sql', import.meta.url);
+  const before = await rightsOf('audit_writer');
   await admin.query('revoke all on all tables in schema audit, bi from audit_writer, audit_reader');
   expect(await rightsOf('audit_reader')).toEqual({ bi: 'usage' });
   await admin.query(readFileSync(file, 'utf8'));
-  expect(await rightsOf('audit_writer')).toMatchObject({
-    'audit.ledger': 'insert, select',
-    'bi.events': 'select',
-  });
+  expect(await rightsOf('audit_writer')).toEqual(before);
+  expect(before).toMatchObject({ 'audit.watermarks': expect.stringContaining(' resume ') });
   expect(await rightsOf('audit_reader')).toMatchObject({ 'bi.events': 'select' });
 });
 

@@ -59,7 +59,7 @@ describe('a commit', () => {
       created_on_raw: '2026-01-01T10:30:00.1234567Z',
       created_on: '2026-01-01 10:30:00.123456+00',
       read_at: '2026-01-01 12:00:00+00',
-      next_skip: '12',
+      resume: '{"skip": 12}',
       source_total: '99',
       run_id: session.runId,
     });
@@ -70,7 +70,7 @@ describe('a commit', () => {
       rows_read: '12',
       rows_inserted: '12',
       frontier_ticks: (ticksAt('2026-01-01T10:30:00.1234567Z') + 1n).toString(),
-      next_skip: '12',
+      resume: '{"skip": 12}',
       source_total: '99',
     });
   });
@@ -340,8 +340,8 @@ describe('beside the rows', () => {
 
 describe('the watermark', () => {
   const early = { isEnd: false, frontier: ticksAt(TEN) + 1n };
-  const unmoved = { created_on_raw: ELEVEN, read_at: '2026-01-01 12:00:00+00', next_skip: '1' };
-  const read = { created_on_raw: ELEVEN, read_at: '2026-01-01 13:00:00+00', next_skip: '50' };
+  const unmoved = { created_on_raw: ELEVEN, read_at: '2026-01-01 12:00:00+00', resume: '{"skip": 1}' };
+  const read = { created_on_raw: ELEVEN, read_at: '2026-01-01 13:00:00+00', resume: '{"skip": 50}' };
   const tickLater = '2026-01-01T11:00:00.0000001Z';
 
   test.each<[string, AuditEvent[], Partial<Commit>, Row]>([
