@@ -6,8 +6,9 @@ import { type Chunk, isEmptyChunk, type ReadProgress, throwIfInterrupted } from 
 import { addCommitted, newCounters, type RunCounters } from './core/store.ts';
 import { noteProof, type ProvenRange } from './postgres/coverage.ts';
 import { readExportedUntil } from './postgres/plan.ts';
+import { ROW_FORM } from './postgres/read/row-form.ts';
 import { findNotKept } from './postgres/rejected.ts';
-import { asStored, readStoredEvents } from './postgres/stored-events.ts';
+import { readStoredEvents } from './postgres/stored-events.ts';
 import { type Run, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
@@ -145,7 +146,7 @@ async function compareEvents(
   range: { from: bigint | undefined; to: bigint | undefined },
   { isExported, report, signal, moved }: Comparison,
 ): Promise<SourceFinding[]> {
-  const comparer = createComparer(events, asStored);
+  const comparer = createComparer(events, ROW_FORM);
   const findings: SourceFinding[] = [];
   for await (const rows of readStoredEvents(app.pool, app.config.source.organization, range)) {
     // There may be years of rows that the source has deleted between two events that it has.
