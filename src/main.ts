@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import type { CommandContext } from './app.ts';
 import { describeError, prepare, withHelp } from './commands/help.ts';
-import { type ErrorCode, ExportError } from './core/errors.ts';
+import { ExportError, treatmentOf } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
 
 /** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
@@ -24,19 +24,6 @@ const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandCont
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;
 
-const EXIT_CODES: Record<ErrorCode, number> = {
-  configuration: 2,
-  'source-away': 75,
-  'source-invalid': 1,
-  'database-away': 75,
-  database: 1,
-  locked: 75,
-  superseded: 75,
-  stalled: 75,
-  differences: 3,
-  fenced: 75,
-  interrupted: 75,
-};
 const HELP = {
   notes: [
     'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
@@ -76,7 +63,7 @@ async function main(argv: string[]): Promise<number> {
     const redact = createRedactor();
     if (error instanceof ExportError) {
       process.stderr.write(describeError(redact(error.message)));
-      return EXIT_CODES[error.code];
+      return treatmentOf(error.code).exitCode;
     }
     process.stderr.write(describeError(redact(error instanceof Error ? String(error.stack) : String(error))));
     return FAILED;
@@ -116,7 +103,7 @@ function listenForSignals(): AbortSignal {
     controller.abort();
     setTimeout(() => {
       process.stderr.write('error: stopping took too long; what was committed stays\n');
-      process.exit(EXIT_CODES.interrupted);
+      process.exit(treatmentOf('interrupted').exitCode);
     }, STOP_WITHIN_MS).unref();
   };
   process.on('SIGTERM', stop);

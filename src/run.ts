@@ -1,6 +1,6 @@
 /** One run from lock to history: what exporting and repairing have in common. */
 import type { App } from './app.ts';
-import { ExportError } from './core/errors.ts';
+import { isInterrupted } from './core/errors.ts';
 import type { ExportOptions } from './core/export.ts';
 import type { ReadWarning } from './core/source.ts';
 import { newCounters, type RunCounters } from './core/store.ts';
@@ -90,7 +90,7 @@ export async function withRun(
     });
     return await end('succeeded', null);
   } catch (error) {
-    const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';
+    const outcome = isInterrupted(error) ? 'interrupted' : 'failed';
     const message = app.redactor(error instanceof Error ? error.message : String(error));
     // The reason is thrown on; that the history could not be written must not hide it.
     await end(outcome, message).catch((err) => {
