@@ -61,7 +61,7 @@ const server = createServer((socket) => {
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const source = createUipathSource({
   auditUrl: `http://127.0.0.1:${server.address().port}/acme/audit_/api/auditlogs`,
-  credentials: { accessToken: 'a-fixed-token' },
+  credentials: { kind: 'token', accessToken: 'a-fixed-token' },
   language: 'en',
   timeoutMs: TIMEOUT_MS,
   maxResponseBytes: 100_000,

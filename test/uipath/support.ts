@@ -45,6 +45,7 @@ export function openBench(
   const source = createUipathSource({
     auditUrl: `${url}/acme/audit_/api/auditlogs`,
     credentials: {
+      kind: 'client',
       clientId: clientId ?? 'client',
       clientSecret: clientSecret ?? 'the-secret',
       scope: 'PM.Audit.Read',

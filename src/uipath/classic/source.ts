@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { Credentials } from '../../core/credentials.ts';
 import { ExportError } from '../../core/errors.ts';
 import type { FetchPage, Page } from '../../core/offset-list/page.ts';
 import { createOffsetListReader } from '../../core/offset-list/reader.ts';
@@ -8,7 +9,7 @@ import { type Asked, checkAnswer, describeAnswer } from '../answers.ts';
 import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http.ts';
 import { parsePage } from '../parse-page.ts';
 import { type RetryOptions, withRetries } from '../retries.ts';
-import { type Credentials, createTokenSource, type Token, type TokenSource } from '../token.ts';
+import { createTokenSource, type Token, type TokenSource } from '../token.ts';
 
 export interface UipathOptions extends RetryOptions {
   /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
@@ -48,7 +49,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE } = options;
   const environment = options.environment ?? process.env;
   const agents = createAgents(auditUrl, environment);
-  const tokenUrl = credentials.accessToken === undefined ? credentials.tokenUrl : auditUrl;
+  const tokenUrl = credentials.kind === 'client' ? credentials.tokenUrl : auditUrl;
   const tokenAgents = createAgents(tokenUrl, environment);
   const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents };
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
