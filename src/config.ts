@@ -14,7 +14,7 @@ import {
 import { ExportError } from './core/errors.ts';
 
 export { type Environment, loadEnvironment } from './config-environment.ts';
-export type { Credentials, SourceConfig } from './config-source.ts';
+export type { SourceConfig } from './config-source.ts';
 
 /** What a command needs: all organizations, or one, as well as the database, or the database alone. */
 export type Needs = 'sources' | 'source' | 'database';

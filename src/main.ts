@@ -5,26 +5,13 @@ import { setFlagsFromString } from 'node:v8';
 import { CommanderError } from 'commander';
 import { describeError } from './commands/help.ts';
 import { createProgram, readArguments } from './commands/program.ts';
-import { type ErrorCode, ExportError } from './core/errors.ts';
+import { ExportError, treatmentOf } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
 import { standardError, standardOutput } from './stdio.ts';
 
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;
 
-const EXIT_CODES: Record<ErrorCode, number> = {
-  configuration: 2,
-  'source-away': 75,
-  'source-invalid': 1,
-  'database-away': 75,
-  database: 1,
-  locked: 75,
-  superseded: 75,
-  stalled: 75,
-  differences: 3,
-  fenced: 75,
-  interrupted: 75,
-};
 const USAGE = 2;
 const FAILED = 1;
 const STOPPED_AT_ONCE = 130;
@@ -56,7 +43,7 @@ async function main(argv: string[]): Promise<number> {
     const redact = createRedactor();
     if (error instanceof ExportError) {
       standardError().write(describeError(redact(error.message)));
-      return EXIT_CODES[error.code];
+      return treatmentOf(error.code).exitCode;
     }
     standardError().write(
       describeError(redact(error instanceof Error ? String(error.stack) : String(error))),
@@ -74,7 +61,7 @@ function listenForSignals(): AbortSignal {
     controller.abort();
     setTimeout(() => {
       standardError().write('error: stopping took too long; what was committed stays\n');
-      process.exit(EXIT_CODES.interrupted);
+      process.exit(treatmentOf('interrupted').exitCode);
     }, STOP_WITHIN_MS).unref();
   };
   process.on('SIGTERM', stop);

@@ -31,7 +31,7 @@ describe('a run', () => {
     expect(await scene.watermark()).toMatchObject({
       created_on_ticks: newest.ticks!.toString(),
       created_on_raw: JSON.parse(newest.text).createdOn,
-      next_skip: '1000',
+      resume: '{"skip": 1000}',
       source_total: '1000',
       run_id: first.runId,
     });
@@ -187,7 +187,7 @@ describe('an event dated in the future', () => {
       Array.from({ length: 300 }, (_, i) => rowAt(minutesAfter('2023-01-01T01:30:00Z', i), i)),
     );
     const stop = new AbortController();
-    await expect(scene.run({ signal: stop.signal, onPage: () => stop.abort() })).rejects.toMatchObject({
+    await expect(scene.run({ signal: stop.signal, onChunk: () => stop.abort() })).rejects.toMatchObject({
       code: 'interrupted',
     });
     await scene.run();

@@ -443,7 +443,7 @@ describe('a clean result', () => {
         environment: PAGES,
       });
       const report = await verifyAgainstSource(again.app, {
-        ...{ from: undefined, to: undefined, shouldRepair: false, onPage: () => {} },
+        ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
         signal: new AbortController().signal,
       });
       expect(report.same).toBe(EVENTS);

@@ -1,5 +1,4 @@
 import progress from 'cli-progress';
-import type { PageProgress } from '../core/export.ts';
 import type { Logger } from '../log.ts';
 import { describeDuration, formatNumber } from '../status/words.ts';
 import { standardError } from '../stdio.ts';
@@ -52,18 +51,6 @@ export function createProgress(log: Logger, title: string): Progress {
     stop() {
       if (bar?.isActive) bar.stop();
     },
-  };
-}
-
-/** How many rows a reading has done, and of how many. `end` is the offset at which it ends, if not at the list's end. */
-export function createMeasure(
-  end: number | undefined,
-): (page: PageProgress) => [done: number, total: number] {
-  let first: number | undefined;
-  return (page) => {
-    first ??= Math.min(page.skip, page.reached);
-    const done = page.reached - first;
-    return [done, Math.max(done, (end ?? page.totalCount) - first)];
   };
 }
 

@@ -1,4 +1,4 @@
-import type { RunCounters } from '../core/export.ts';
+import type { RunCounters } from '../core/store.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type MigrationState, readMigrations } from './migrate.ts';
 import { type Client, type Pool, withTransaction } from './pool.ts';

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../core/errors.ts';
+import type { Json } from '../core/source.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
 import { Lease, lockFreeLease } from './lease.ts';
@@ -104,7 +105,7 @@ async function beginRun(
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, runId, leaseMs });
     const { rows } = await client.query<WatermarkRow>(
-      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1',
+      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1',
       [organization],
     );
     const newest = await client.query<{ ticks: string }>(
@@ -119,10 +120,14 @@ async function beginRun(
 export interface WatermarkRow {
   created_on_ticks: string | null;
   read_at: Date;
-  next_skip: string;
+  resume: Json;
 }
 
 export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
   if (row.created_on_ticks === null) return undefined;
-  return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
+  return {
+    ticks: BigInt(row.created_on_ticks),
+    readAt: row.read_at,
+    resume: row.resume,
+  };
 }

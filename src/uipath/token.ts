@@ -1,14 +1,10 @@
+import type { Credentials } from '../core/credentials.ts';
 import { ExportError } from '../core/errors.ts';
 import type { Redactor } from '../redaction.ts';
 import { checkAnswer, describeAnswer, MOST_READ } from './answers.ts';
 import { parseErrorBody } from './error-body.ts';
 import { type Answer, FailedTry, OversizedBody, type SendOptions, send, showUrl } from './http.ts';
 import { interrupted, type RetryOptions, withRetries } from './retries.ts';
-
-/** OAuth client credentials of an external application, or a bearer token that came from elsewhere. */
-export type Credentials =
-  | { clientId: string; clientSecret: string; scope: string; tokenUrl: string; accessToken?: undefined }
-  | { accessToken: string };
 
 /** A bearer token and what is known of it. `expiresAt` and `scope` are `null` where nobody said. */
 export interface Token {
@@ -54,7 +50,8 @@ interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions {
 }
 
 export function createTokenSource(credentials: Credentials, options: TokenOptions): TokenSource {
-  if (credentials.accessToken !== undefined) return createFixedToken(credentials.accessToken);
+  if (credentials.kind === 'token') return createFixedToken(credentials.accessToken);
+  const client = credentials;
   const { redact } = options;
   const now = options.now ?? Date.now;
   const life = new AbortController();
@@ -63,7 +60,7 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
 
   async function renew(): Promise<Token> {
     const askedAt = now();
-    const { token, lifeMs } = await requestToken(credentials as ClientCredentials, life.signal, options);
+    const { token, lifeMs } = await requestToken(client, life.signal, options);
     redact.add(token.value);
     options.onToken?.(token.value);
     const freshUntil = askedAt + lifeMs - Math.min(MAX_MARGIN_MS, lifeMs / 10);
@@ -79,7 +76,7 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
         flight = undefined;
       });
       // The flight belongs to all who wait for it: one that stops waiting does not end it for the others.
-      return await waitFor(flight, signal, showUrl(credentials.tokenUrl));
+      return await waitFor(flight, signal, showUrl(client.tokenUrl));
     },
     invalidate(value) {
       if (kept?.value === value) kept = undefined;
@@ -88,7 +85,7 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
   };
 }
 
-type ClientCredentials = Exclude<Credentials, { accessToken: string }>;
+type ClientCredentials = Extract<Credentials, { kind: 'client' }>;
 
 function createFixedToken(value: string): TokenSource {
   checkHeaderSafe(value, 'UIPATH_ACCESS_TOKEN');

@@ -10,6 +10,7 @@ import {
   type LedgerEntry,
   type LedgeredRow,
 } from '../../src/core/ledger.ts';
+import { ROW_FORM } from '../../src/postgres/read/row-form.ts';
 import { eventAt } from '../support/batch.ts';
 
 const NO_CHANGES = new Map<string, LedgerChange[]>();
@@ -110,7 +111,7 @@ describe('the chain of entries', () => {
       digest,
     };
     expect(judgeChain(undefined, entry)).toEqual([]);
-    expect(judgeRows(entry, [row], NO_CHANGES)).toEqual({ findings: [], absent: [] });
+    expect(judgeRows(entry, [row], NO_CHANGES, ROW_FORM)).toEqual({ findings: [], absent: [] });
   });
 
   test('that was written one entry after the other has nothing wrong', () => {
@@ -182,7 +183,12 @@ function judge(
   changes: LedgerChange[] = [],
   entry: Partial<LedgerEntry> = {},
 ) {
-  const { findings } = judgeRows(entryOf([listed], entry), [row], new Map([[listed.eventId, changes]]));
+  const { findings } = judgeRows(
+    entryOf([listed], entry),
+    [row],
+    new Map([[listed.eventId, changes]]),
+    ROW_FORM,
+  );
   return findings.map(({ kind, reason }) => `${kind}: ${reason}`);
 }
 
@@ -273,14 +279,14 @@ describe('the rows of an entry', () => {
 
   test('are inserted where the entry they name does not list them, and absent where only it knows them', () => {
     const rows = ['a', 'b', 'c', 'd'].map((action) => rowOf({ action }));
-    const { findings, absent } = judgeRows(entryOf(rows.slice(0, 3)), rows.slice(1), NO_CHANGES);
+    const { findings, absent } = judgeRows(entryOf(rows.slice(0, 3)), rows.slice(1), NO_CHANGES, ROW_FORM);
     expect(findings.map(({ kind, eventId }) => [kind, eventId])).toEqual([['inserted', rows[3]!.eventId]]);
     expect(absent).toEqual([rows[0]!.eventId]);
   });
 
   test('that are there twice under one id are inserted the second time', () => {
     const row = rowOf();
-    const { findings, absent } = judgeRows(entryOf([row]), [row, row], NO_CHANGES);
+    const { findings, absent } = judgeRows(entryOf([row]), [row, row], NO_CHANGES, ROW_FORM);
     expect([findings.map(({ kind }) => kind), absent]).toEqual([['inserted'], []]);
   });
 });

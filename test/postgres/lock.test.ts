@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { newCounters } from '../../src/core/export.ts';
+import { newCounters } from '../../src/core/store.ts';
 import type { Client } from '../../src/postgres/pool.ts';
 import type { PostgresSession, RunKind } from '../../src/postgres/session.ts';
 import { openSession, type UnstoredEnd } from '../../src/postgres/store.ts';

@@ -18,6 +18,7 @@ const ALL = [
   '0006_daily_activity',
   '0007_bi',
   '0008_lease',
+  '0010_resume',
 ];
 
 let database: TestDatabase;

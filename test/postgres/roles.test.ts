@@ -185,10 +185,10 @@ describe('audit_writer', () => {
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
-        'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks next_skip ' +
+        'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
         'source_total)',
       'audit.watermarks':
-        'insert, select, update (created_on_ticks created_on_raw created_on read_at next_skip source_total run_id updated_at ' +
+        'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at ' +
         'lease_run_id lease_until lease_pid)',
       ...Object.fromEntries((await viewsOfBi()).map((name) => [name, 'select'])),
     });
@@ -454,6 +454,7 @@ test('the grants can be made again by hand, where the roles came later', async (
   expect(await rightsOf('audit_reader')).toEqual({ bi: 'usage' });
   await admin.query(readFileSync(file, 'utf8'));
   expect(await rightsOf('audit_writer')).toEqual(before);
+  expect(before).toMatchObject({ 'audit.watermarks': expect.stringContaining(' resume ') });
   expect(await rightsOf('audit_reader')).toMatchObject({ 'bi.events': 'select' });
 });
 

@@ -90,7 +90,11 @@ async function exportOver(pool: Pool): Promise<unknown> {
     simulator.append(5);
     await runExport(app, { kind: 'run', ...everything });
     await runExport(app, { kind: 'backfill', ...everything });
-    const source = await verifyAgainstSource(app, { ...everything, shouldRepair: false, onPage: () => {} });
+    const source = await verifyAgainstSource(app, {
+      ...everything,
+      shouldRepair: false,
+      onProgress: () => {},
+    });
     const ledgers = await verifyLedgers(pool, {
       ...everything,
       organization,

@@ -8,7 +8,7 @@ import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import { createRedactor } from '../../src/redaction.ts';
 import type { RunSummary } from '../../src/run.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { createUipathSource } from '../../src/uipath/client.ts';
+import { createUipathSource } from '../../src/uipath/classic/source.ts';
 import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/verify-ledger.ts';
 import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/verify-source.ts';
 import type { Row } from './compare.ts';
@@ -125,7 +125,7 @@ function createScene(
     run: (request) => runExport(app, { kind: 'run', signal: new AbortController().signal, ...request }),
     verify: (request) =>
       verifyAgainstSource(app, {
-        ...{ from: undefined, to: undefined, shouldRepair: false, onPage: () => {} },
+        ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
         signal: new AbortController().signal,
         ...request,
       }),

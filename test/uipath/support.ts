@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { RequestMeter } from '../../src/core/event.ts';
+import type { RequestMeter } from '../../src/core/source.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { createUipathSource, type UipathOptions } from '../../src/uipath/client.ts';
+import { createUipathSource, type UipathOptions } from '../../src/uipath/classic/source.ts';
 
 interface LogLine {
   level: 'debug' | 'warn';
@@ -45,6 +45,7 @@ export function openBench(
   const source = createUipathSource({
     auditUrl: `${url}/acme/audit_/api/auditlogs`,
     credentials: {
+      kind: 'client',
       clientId: clientId ?? 'client',
       clientSecret: clientSecret ?? 'the-secret',
       scope: 'PM.Audit.Read',

@@ -1,5 +1,4 @@
 /** What of time a run has read without a hole, and where a hole may be. */
-import type { Verdict } from './frontier.ts';
 import { formatTicks, ticksOfDate } from './ticks.ts';
 
 /** A half-open range of time that the run has read without a hole. */
@@ -10,24 +9,34 @@ export interface CoveredRange {
   isFromHead: boolean;
 }
 
+/** What a response adds to what the run has read. */
+interface Reading {
+  /** Ticks of the oldest row the source still has, where this response shows it. */
+  head: bigint | undefined;
+  /** Every row older than this is taken. */
+  frontier: bigint;
+  /** The tie group that was taken although rows of it may be missing, if any. */
+  unproven: bigint | undefined;
+}
+
 /**
- * What the run has read in one piece, with this page. A list that begins later than the piece ends begins a new one, as does
- * the end of a tie group that may be incomplete. Nothing is said of the time after the run began, whatever an event is dated:
- * more may come there.
+ * What the run has read in one piece, with this response. A list that begins later than the piece ends begins a new one, as
+ * does the end of a tie group that may be incomplete. Nothing is said of the time after the run began, whatever an event is
+ * dated: more may come there.
  */
 export function extendCovered(
   before: CoveredRange | undefined,
-  { head, state, unproven }: Verdict,
-  { frontier, beganAt }: { frontier: bigint | undefined; beganAt: Date },
+  { head, frontier, unproven }: Reading,
+  { start, beganAt }: { start: bigint | undefined; beganAt: Date },
 ): CoveredRange | undefined {
-  const reached = before?.to ?? frontier;
+  const reached = before?.to ?? start;
   const now = ticksOfDate(beganAt);
-  const to = state.frontier < now ? state.frontier : now;
+  const to = frontier < now ? frontier : now;
   if (unproven !== undefined) return { from: unproven + 1n, to, isFromHead: false };
   if (head !== undefined && (reached === undefined || head >= reached)) {
     return { from: head, to, isFromHead: true };
   }
-  const from = before?.from ?? frontier;
+  const from = before?.from ?? start;
   return from === undefined ? undefined : { from, to, isFromHead: before?.isFromHead === true };
 }
 
@@ -43,6 +52,6 @@ export function gapBefore(
 export function describeGap({ from, to }: { from: bigint; to: bigint }): string {
   return (
     `The oldest event at the source is of ${formatTicks(to)}, and events were read up to ${formatTicks(from)} only: those ` +
-    'between may have been deleted before they were read. The span is in audit.gaps.'
+    'between may have been deleted before they were read.'
   );
 }

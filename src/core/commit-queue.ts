@@ -5,7 +5,7 @@
  * `merge` gives what two items are together, or nothing where they must not be one commit. `assertWanted` throws when no
  * further commit is to begin.
  */
-export function createCommits<T>({
+export function createCommitQueue<T>({
   commit,
   merge,
   assertWanted,

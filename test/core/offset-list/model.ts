@@ -1,8 +1,11 @@
 /** A source and a store in memory, for properties: the list changes between any two requests. */
 
-import type { CoveredRange } from '../../src/core/covered.ts';
-import type { AuditEvent, EventSource, Page, SourceRow } from '../../src/core/event.ts';
-import type { Batch, CommitResult, RunSession } from '../../src/core/export.ts';
+import type { CoveredRange } from '../../../src/core/coverage.ts';
+import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
+import type { Page } from '../../../src/core/offset-list/page.ts';
+import { createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
+import type { Json, Source } from '../../../src/core/source.ts';
+import type { Commit, CommitResult, RunSession } from '../../../src/core/store.ts';
 
 /** A row and the rows without readable `createdOn` that follow it; they move together. */
 interface Block {
@@ -34,7 +37,11 @@ export interface ModelOptions {
   seed: number;
 }
 
-export class ModelSource implements EventSource {
+export class ModelSource implements Source {
+  readonly read = createOffsetListReader({
+    fetchPage: (request) => this.fetchPage(request),
+    orderAdvice: '',
+  }).read;
   private blocks: Block[] = [];
   private readonly history: Change[];
   private readonly random: () => number;
@@ -158,27 +165,27 @@ export class ModelStore implements RunSession {
   readonly rejected = new Set<string>();
   known: bigint | undefined;
   newest: bigint | undefined;
-  skip = 0;
+  resume: Json = null;
   /** What the run read in one piece each. */
   pieces: CoveredRange[] = [];
   commitsLeft = Number.POSITIVE_INFINITY;
-  afterCommit: (batch: Batch) => void = () => {};
+  afterCommit: (commit: Commit) => void = () => {};
 
-  async commit(batch: Batch): Promise<CommitResult> {
+  async commit(commit: Commit): Promise<CommitResult> {
     if (this.commitsLeft-- <= 0) throw new Error('killed');
     const before = this.events.size;
-    for (const { eventId, event } of batch.events) {
+    for (const { eventId, event } of commit.events) {
       if (!this.events.has(eventId)) this.events.set(eventId, event);
       this.newest =
         this.newest === undefined || event.createdOnTicks > this.newest ? event.createdOnTicks : this.newest;
     }
-    for (const { text } of batch.rejected) this.rejected.add(text);
-    if (batch.covered?.from === this.pieces.at(-1)?.from) this.pieces.pop();
-    if (batch.covered) this.pieces.push(batch.covered);
-    this.skip = batch.skip;
+    for (const { text } of commit.rejected) this.rejected.add(text);
+    if (commit.covered?.from === this.pieces.at(-1)?.from) this.pieces.pop();
+    if (commit.covered) this.pieces.push(commit.covered);
+    this.resume = commit.resume;
     const inserted = this.events.size - before;
-    this.afterCommit(batch);
-    const unchanged = batch.events.length - inserted;
+    this.afterCommit(commit);
+    const unchanged = commit.events.length - inserted;
     return { inserted, updated: 0, unchanged, newlyRejected: [], lateTicks: [] };
   }
 

@@ -1,11 +1,11 @@
 import { expect, test } from '@jest/globals';
-import { createCommits } from '../../src/core/commits.ts';
+import { createCommitQueue } from '../../src/core/commit-queue.ts';
 
 test('whoever waits for room is let go when no further commit is to begin', async () => {
   let isWanted = true;
   let failures = 0;
   const begun: number[] = [];
-  const commits = createCommits<number>({
+  const commits = createCommitQueue<number>({
     async commit(item) {
       begun.push(item);
       await new Promise((resolve) => setTimeout(resolve, 5));

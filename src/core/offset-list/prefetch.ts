@@ -1,17 +1,12 @@
 /**
  * Requests made ahead. Each page is judged by the frontier rule when its turn comes, so nothing here can change the
- * outcome: a page that does not fit is dropped and asked for again.
+ * outcome: a page that does not fit is dropped and requested again.
  */
-import type { EventSource, Page } from './event.ts';
-import { createPace } from './pace.ts';
+import { createConcurrencyLimit } from './concurrency-limit.ts';
+import type { FetchPage, Page, PageRequest } from './page.ts';
 
-export interface PageRequest {
-  skip: number;
-  top: number;
-}
-
-interface Prefetcher {
-  /** The page for `request`, or one that was asked for ahead, begins up to a few rows earlier and shows the same. */
+export interface Prefetcher {
+  /** The page for `request`, or one that was requested ahead, begins up to a few rows earlier and shows the same. */
   fetch(request: PageRequest): Promise<Page>;
   /**
    * Starts the request that comes next, and the likely ones after it, given the last page's length and total.
@@ -22,20 +17,20 @@ interface Prefetcher {
   drop(): void;
 }
 
-/** So many pages may wait for their turn while as many requests as allowed are under way: each takes some MB. */
-const MOST_IN_RESERVE = 3;
+/** Pages that may wait for their turn while as many requests as allowed are under way: each takes some MB. */
+const MAX_WAITING = 3;
 
-type FetchPage = (
+type FetchAhead = (
   request: PageRequest,
-  options: Pick<Parameters<EventSource['fetchPage']>[1], 'signal' | 'onReceived'>,
+  options: Pick<Parameters<FetchPage>[1], 'signal' | 'onReceived'>,
 ) => Promise<Page>;
 
 interface Ahead extends PageRequest {
-  answer: Promise<Page>;
+  response: Promise<Page>;
   controller: AbortController;
 }
 
-/** Where to go on asking ahead. */
+/** Where the next request ahead begins. */
 interface Plan {
   skip: number;
   top: number;
@@ -46,42 +41,42 @@ interface Plan {
 
 /**
  * At most `concurrency` requests are under way at once, fewer where the source shows strain; the next one is sent as soon as
- * one is answered, even before that page's turn, until a few pages wait. `fetchPage` must honour its signal; `countRetries`
+ * a response comes, even before that page's turn, until a few pages wait. `fetchPage` must honour its signal; `countRetries`
  * says how many requests had to be sent again so far.
  */
 export function createPrefetcher(
-  fetchPage: FetchPage,
+  fetchPage: FetchAhead,
   concurrency: number,
   countRetries: () => number = () => 0,
 ): Prefetcher {
-  /** In the list's order, answered or not. */
+  /** In the list's order, with a response or not. */
   let queue: Ahead[] = [];
   let plan: Plan | undefined;
   let retries = countRetries();
-  const unanswered = new Set<Ahead>();
-  const pace = createPace(concurrency);
+  const pending = new Set<Ahead>();
+  const limit = createConcurrencyLimit(concurrency);
 
   const start = (request: PageRequest): Ahead => {
     const controller = new AbortController();
     const askedAt = performance.now();
     const onReceived = () => {
-      if (!unanswered.delete(ahead)) return;
-      pace.noteAnswer({ milliseconds: performance.now() - askedAt, wasRefused: countRetries() > retries });
+      if (!pending.delete(ahead)) return;
+      limit.noteResponse({ milliseconds: performance.now() - askedAt, wasRetried: countRetries() > retries });
       retries = countRetries();
       fill();
     };
-    const answer = fetchPage(request, { signal: controller.signal, onReceived });
-    const ahead: Ahead = { ...request, controller, answer };
-    unanswered.add(ahead);
-    answer.then(onReceived, () => {
-      // A page that was dropped or whose turn is yet to come may fail: only the one that is asked for may throw.
-      if (unanswered.delete(ahead)) plan = undefined;
+    const response = fetchPage(request, { signal: controller.signal, onReceived });
+    const ahead: Ahead = { ...request, controller, response };
+    pending.add(ahead);
+    response.then(onReceived, () => {
+      // A page that was dropped or whose turn is yet to come may fail: only the one that is wanted now may throw.
+      if (pending.delete(ahead)) plan = undefined;
     });
     return ahead;
   };
 
   const fill = () => {
-    while (plan && unanswered.size < pace.depth && queue.length < concurrency + MOST_IN_RESERVE) {
+    while (plan && pending.size < limit.limit && queue.length < concurrency + MAX_WAITING) {
       const { skip, top, stride, totalCount } = plan;
       if (skip >= totalCount) return;
       queue.push(start({ skip, top }));
@@ -91,12 +86,12 @@ export function createPrefetcher(
 
   const cancel = (ahead: Ahead) => {
     ahead.controller.abort();
-    unanswered.delete(ahead);
+    pending.delete(ahead);
   };
 
   const drop = () => {
-    // An answer that turned out to be no page is asked for again, and so those are cancelled that are here, too.
-    for (const ahead of [...queue, ...unanswered]) cancel(ahead);
+    // A response that turned out to be no page is requested again, and so those that are here are cancelled, too.
+    for (const ahead of [...queue, ...pending]) cancel(ahead);
     queue = [];
     plan = undefined;
   };
@@ -106,16 +101,16 @@ export function createPrefetcher(
       const ahead = queue.shift();
       if (ahead && serves(ahead, request)) {
         fill();
-        // What else was answered meanwhile must not wait for this page's turn to be replaced by the next request.
+        // Responses that came meanwhile must be able to start the next request before this page is worked on.
         await new Promise(setImmediate);
-        return ahead.answer;
+        return ahead.response;
       }
       if (ahead) {
-        pace.noteWaste();
+        limit.noteDiscarded();
         cancel(ahead);
       }
       drop();
-      return start(request).answer;
+      return start(request).response;
     },
 
     prepare(next, last, margin = 1) {
@@ -123,10 +118,10 @@ export function createPrefetcher(
       if (head && !serves(head, next)) {
         if (margin === 1 && isJustTooFar(head, next)) {
           cancel(head);
-          while (unanswered.size >= concurrency) cancel(rest.pop()!);
+          while (pending.size >= concurrency) cancel(rest.pop()!);
           queue = [start(next), ...rest];
         } else {
-          pace.noteWaste();
+          limit.noteDiscarded();
           drop();
         }
       }
@@ -154,7 +149,7 @@ function serves(ahead: PageRequest, request: PageRequest): boolean {
 }
 
 /**
- * A tie group across the page's end was larger than the overlap, but so little that the pages asked for after this one fit
+ * A tie group across the page's end was larger than the overlap, but so little that the pages requested after this one fit
  * again after one or two: each gains on the next what the overlap has beyond two rows.
  */
 function isJustTooFar(ahead: PageRequest, request: PageRequest): boolean {

@@ -1,7 +1,8 @@
 /** What a page's rows say of their order: the place of each, and the tie groups they make. */
-import { ExportError } from './errors.ts';
-import type { Page, SourceRow } from './event.ts';
-import { BEFORE_ALL, formatTicks } from './ticks.ts';
+import { ExportError } from '../errors.ts';
+import type { SourceRow } from '../event.ts';
+import { BEFORE_ALL, formatTicks } from '../ticks.ts';
+import type { Page } from './page.ts';
 
 export function placesOf(rows: readonly SourceRow[], start = BEFORE_ALL): bigint[] {
   let place = start;
@@ -31,15 +32,16 @@ export function headOf(page: Page): bigint | undefined {
   return page.skip === 0 ? page.rows.find((row) => row.ticks !== undefined)?.ticks : undefined;
 }
 
-export function assertAscending(page: Page): void {
+/** Throws `source-invalid` where an older row follows a newer one; `advice` ends the message. */
+export function assertAscending(page: Page, advice: string): void {
   let newest = BEFORE_ALL;
   for (const { ticks } of page.rows) {
     if (ticks === undefined) continue;
     if (ticks < newest) {
       throw new ExportError(
         'source-invalid',
-        `The source ignored sortOrder=asc: in the page at offset ${page.skip}, ${formatTicks(ticks)} follows ` +
-          `${formatTicks(newest)}. Nothing of this page was stored. Check that UIPATH_AUDIT_PATH names the audit log API.`,
+        `The list is not in order of time: in the page at offset ${page.skip}, ${formatTicks(ticks)} follows ` +
+          `${formatTicks(newest)}. Nothing of this page was stored. ${advice}`,
       );
     }
     newest = ticks;

@@ -6,8 +6,9 @@
  * every request, the pages are merged instead: each row as often as the page that showed it most often. Such a group may
  * be incomplete after one run; the lookback of later runs reads it again, and the warning says so.
  */
-import type { Page, SourceRow } from './event.ts';
-import { formatTicks } from './ticks.ts';
+import type { SourceRow } from '../event.ts';
+import { formatTicks } from '../ticks.ts';
+import type { Page } from './page.ts';
 
 /** After so many broken chains, pages of one tie group are merged without proof of continuity. */
 const MOST_BROKEN_CHAINS = 3;

@@ -1,10 +1,11 @@
 /** Comparing stored rows with the source's events, alone. */
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { createComparer, hasOwnId, type StoredEvent } from '../../src/core/compare.ts';
 import type { AuditEvent } from '../../src/core/event.ts';
 import { eventIdOf, type IdentifiedEvent, identifyGroup } from '../../src/core/identity.ts';
 import { formatMicroseconds } from '../../src/core/ticks.ts';
-import { createComparer, hasOwnId, type StoredEvent } from '../../src/core/verify.ts';
+import { ROW_FORM } from '../../src/postgres/read/row-form.ts';
 import { eventAt } from '../support/batch.ts';
 
 const AT = '2026-01-01T10:00:00.1234567Z';
@@ -27,7 +28,7 @@ function stored(
 
 /** What is found, missing events last, as kind and fields. */
 function compare(events: readonly IdentifiedEvent[], rows: readonly StoredEvent[], as = asIs) {
-  const comparer = createComparer(events, as);
+  const comparer = createComparer(events, { ...ROW_FORM, asStored: as });
   return [...comparer.compareStored(rows), ...comparer.missing()].map(({ kind, fields }) => [kind, fields]);
 }
 
@@ -38,7 +39,7 @@ describe('stored rows', () => {
     fc.assert(
       fc.property(actions, actions, fc.integer({ min: 1, max: 5 }), (atSource, inTable, chunk) => {
         const of = (numbers: number[]) => numbers.map((number) => identified({ action: `Action ${number}` }));
-        const comparer = createComparer(of(atSource), asIs);
+        const comparer = createComparer(of(atSource), ROW_FORM);
         const rows = of(inTable).map((event) => stored(event));
         const findings = [];
         for (let at = 0; at < rows.length; at += chunk) {
@@ -81,7 +82,7 @@ describe('stored rows', () => {
 
   test('have the source event with a difference, for its repair', () => {
     const [one, other] = [identified({ action: 'One' }), identified({ action: 'Other' })];
-    const comparer = createComparer([one, other], asIs);
+    const comparer = createComparer([one, other], ROW_FORM);
     expect(comparer.compareStored([stored(one, { message: 'forged' })])).toMatchObject([
       { eventId: one.eventId, wanted: one },
     ]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Page } from '../../src/core/event.ts';
-import { createPrefetcher, type PageRequest } from '../../src/core/prefetch.ts';
+import type { Page, PageRequest } from '../../../src/core/offset-list/page.ts';
+import { createPrefetcher } from '../../../src/core/offset-list/prefetch.ts';
 
 interface Asked extends PageRequest {
   signal: AbortSignal;
@@ -135,7 +135,7 @@ describe('requests made ahead', () => {
     ]);
   });
 
-  test('are fewer after they were asked for in vain, and one more again once a round of them served', async () => {
+  test('are fewer after some were of no use, and one more again once a round of them served', async () => {
     const { prefetcher, asked, answer, prepareFirst } = openPatient(100_000, 8);
     await prepareFirst();
     expect(asked.length).toBe(1 + 8);
@@ -145,7 +145,7 @@ describe('requests made ahead', () => {
     expect(asked.length).toBe(1 + 8 + 1 + 4);
     let request = { skip: 5099, top: 100 };
     const underWay: number[] = [];
-    // Those that the first waste left under way are not counted: seven answers, of which one is in.
+    // Those that were under way when the limit was halved are not counted: seven responses, of which one is in.
     for (let i = 10; i < 10 + 6 + 4 + 5; i++) {
       await answer(asked[i]!);
       const served = await prefetcher.fetch(request);

@@ -1,13 +1,16 @@
 import { setImmediate } from 'node:timers/promises';
-import { ExportError } from '../core/errors.ts';
-import type { EventSource, Page, RequestMeter } from '../core/event.ts';
-import { createRedactor, type Redactor } from '../redaction.ts';
-import { createAgents, proxySecrets } from './agents.ts';
-import { type Asked, checkAnswer, describeAnswer } from './answers.ts';
-import { type Answer, FailedTry, OversizedBody, send, showUrl } from './http.ts';
-import { parsePage } from './parse-page.ts';
-import { type RetryOptions, withRetries } from './retries.ts';
-import { type Credentials, createTokenSource, type Token } from './token.ts';
+import type { Credentials } from '../../core/credentials.ts';
+import { ExportError } from '../../core/errors.ts';
+import type { FetchPage, Page } from '../../core/offset-list/page.ts';
+import { createOffsetListReader } from '../../core/offset-list/reader.ts';
+import type { RequestMeter, Source } from '../../core/source.ts';
+import { createRedactor, type Redactor } from '../../redaction.ts';
+import { createAgents, proxySecrets } from '../agents.ts';
+import { type Asked, checkAnswer, describeAnswer } from '../answers.ts';
+import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http.ts';
+import { parsePage } from '../parse-page.ts';
+import { type RetryOptions, withRetries } from '../retries.ts';
+import { createTokenSource, type Token } from '../token.ts';
 
 export interface UipathOptions extends RetryOptions {
   /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
@@ -27,8 +30,10 @@ export interface UipathOptions extends RetryOptions {
   onToken?: ((value: string) => void) | undefined;
 }
 
-/** UiPath's "Get Audit Logs", and what a check of the set-up needs beside it. */
-export interface UipathSource extends EventSource {
+/** UiPath's "Get Audit Logs": a list of offsets, read by the frontier rule. */
+export interface UipathSource extends Source {
+  /** Fetches a page of the list, for whoever does not read it from a start point. */
+  fetchPage: FetchPage;
   /** Fetches a token, or gives the one still good. Throws like `fetchPage`. */
   fetchToken(options: { signal: AbortSignal }): Promise<Token>;
   /** Closes idle connections and ends a token request under way. */
@@ -45,29 +50,32 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE } = options;
   const environment = options.environment ?? process.env;
   const agents = createAgents(auditUrl, environment);
-  const tokenUrl = credentials.accessToken === undefined ? credentials.tokenUrl : auditUrl;
+  const tokenUrl = credentials.kind === 'client' ? credentials.tokenUrl : auditUrl;
   const tokenAgents = createAgents(tokenUrl, environment);
   const redact = createSourceRedactor(credentials, environment);
   const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents, redact };
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
   const now = options.now ?? Date.now;
 
-  return {
-    async fetchPage({ skip, top }, { signal, meter, onReceived }) {
-      for (let rows = top; ; rows = Math.floor(rows / 2)) {
-        const request = { url: listUrl(options, skip, rows), signal, meter, onReceived };
-        try {
-          const page = await fetchWhole(request);
-          return { ...page, skip, top };
-        } catch (error) {
-          if (!(error instanceof OversizedBody)) throw error;
-          if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
-          const fields = { url: showUrl(request.url), rows, maxResponseBytes };
-          log.warn(fields, 'page larger than the limit, asking for half the rows');
-          countRetry(meter, 'page too large');
-        }
+  const fetchPage: FetchPage = async ({ skip, top }, { signal, meter, onReceived }) => {
+    for (let rows = top; ; rows = Math.floor(rows / 2)) {
+      const request = { url: listUrl(options, skip, rows), signal, meter, onReceived };
+      try {
+        const page = await fetchWhole(request);
+        return { ...page, skip, top };
+      } catch (error) {
+        if (!(error instanceof OversizedBody)) throw error;
+        if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
+        const fields = { url: showUrl(request.url), rows, maxResponseBytes };
+        log.warn(fields, 'page larger than the limit, asking for half the rows');
+        countRetry(meter, 'page too large');
       }
-    },
+    }
+  };
+
+  return {
+    ...createOffsetListReader({ fetchPage, orderAdvice: ORDER_ADVICE }),
+    fetchPage,
     fetchToken: ({ signal }) => tokens.fetchToken(signal),
     close() {
       tokens.close();
@@ -117,7 +125,7 @@ function createSourceRedactor(
   environment: UipathOptions['environment'] = {},
 ): Redactor {
   const proxy = proxySecrets(environment);
-  if (credentials.accessToken !== undefined) return createRedactor([credentials.accessToken, ...proxy]);
+  if (credentials.kind === 'token') return createRedactor([credentials.accessToken, ...proxy]);
   return createRedactor([credentials.clientSecret, ...proxy], { identifiers: [credentials.clientId] });
 }
 
@@ -130,10 +138,13 @@ interface ListRequest {
   url: string;
   signal: AbortSignal;
   meter: RequestMeter;
-  onReceived: (() => void) | undefined;
+  onReceived?: (() => void) | undefined;
 }
 
 const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PATH';
+
+const ORDER_ADVICE =
+  'The source ignored sortOrder=asc: check that UIPATH_AUDIT_PATH names the audit log API, and UIPATH_API_VERSION.';
 
 /** The documented query. A query of the template's own is kept. */
 function listUrl({ auditUrl, language, apiVersion }: UipathOptions, skip: number, top: number): string {

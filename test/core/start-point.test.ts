@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { nextFrontier, resumedFrontier } from '../../src/core/plan.ts';
+import { nextFrontier, resumedFrontier } from '../../src/core/start-point.ts';
 import { formatTicks, MAX_TICKS, MIN_TICKS, parseTicks, ticksOfDate } from '../../src/core/ticks.ts';
 
 const HOUR_MS = 3_600_000;

@@ -8,14 +8,15 @@
  * the first row not taken.
  *
  * Offsets are only hints: a wrong one costs requests, never rows. No page is trusted for what an earlier one said, with
- * one exception, `frontier-chain.ts`. A row without a readable `createdOn` has the place of the row before it.
+ * one exception, `tie-chain.ts`. A row without a readable `createdOn` has the place of the row before it.
  */
-import { ExportError } from './errors.ts';
-import type { Page, SourceRow } from './event.ts';
-import { type Chain, continueChain, startChain } from './frontier-chain.ts';
-import { stepBack, stepForward } from './frontier-locate.ts';
-import { assertAscending, groupTies, headOf, placesOf } from './frontier-page.ts';
-import { BEFORE_ALL } from './ticks.ts';
+import { ExportError } from '../errors.ts';
+import type { SourceRow } from '../event.ts';
+import { BEFORE_ALL } from '../ticks.ts';
+import type { Page } from './page.ts';
+import { groupTies, headOf, placesOf } from './page-order.ts';
+import { stepBack, stepForward } from './search.ts';
+import { type Chain, continueChain, startChain } from './tie-chain.ts';
 
 /** A tie group that fills a page is asked for again with a larger `top`, up to this many page sizes. */
 const LARGEST_TOP_IN_PAGES = 16;
@@ -91,11 +92,10 @@ const NOT_LOCATING = {
 } as const;
 
 /**
- * Judges an answer, usually the one to `state.skip` and `state.top`, though any page is judged rightly.
- * Throws `source-invalid` when the rows are not ascending, `source-away` when the source contradicts itself for too long.
+ * Judges a page whose rows ascend, usually the one at `state.skip` with `state.top` rows, though any page is judged rightly.
+ * Throws `source-away` when the source contradicts itself for too long.
  */
 export function judgePage(state: FrontierState, page: Page): Verdict {
-  assertAscending(page);
   if (state.fruitless + state.brokenChains > MOST_FRUITLESS_REQUESTS) throw contradiction(state, page);
   if (page.rows.length === 0) return judgeEmptyPage(state, page);
   if (state.chain) {

@@ -3,8 +3,8 @@
  * between an offset seen to lie before the frontier and one seen to be too far. O(log n) requests in a list of n rows.
  * What was seen may be out of date when the next page comes; then that page corrects it.
  */
-import type { Page } from './event.ts';
 import type { FrontierState } from './frontier.ts';
+import type { Page } from './page.ts';
 
 /** The frontier lies before `from`: towards the last offset known to lie before it, else ever further back. */
 export function stepBack(state: FrontierState, from: number, page: Page): FrontierState {

@@ -12,10 +12,20 @@ import { formatMicroseconds } from './ticks.ts';
 export interface StoredEvent extends IdentifiedEvent {
   /** The fields its id is made of: those in `raw` where that is set. */
   identity: IdentityFields;
-  /** The column `created_on`: UTC with six digits. */
+  /** When it happened, as the store sorts by it: UTC with six digits. */
   createdOn: string;
-  /** Columns that do not fit the others, such as details that are not details_raw parsed. */
+  /** Names of columns that do not fit the others, such as parsed details that are not those of the text. */
   misfits: string[];
+}
+
+/** How a store keeps its rows: what a comparison with the source, or with the ledger, cannot know by itself. */
+export interface RowForm {
+  /** The form an event has in the table, where some characters cannot stand. */
+  asStored(event: AuditEvent): AuditEvent;
+  /** A digest, in hex, of the id and of what may change about a stored event. */
+  contentDigest(row: StoredEvent): string;
+  /** What a person looks for where a part of a row is wrong. */
+  columns: Record<'eventId' | 'identity' | 'content' | 'firstSeenAt' | 'updatedAt' | 'runId', string>;
 }
 
 export type Difference =
@@ -51,25 +61,21 @@ const FIELDS = [
   'raw',
 ] as const satisfies (keyof AuditEvent)[];
 
-/**
- * Compares the source's events with stored rows of the same span. `asStored` gives the form an event has in the table,
- * where some characters cannot stand.
- */
-export function createComparer(
-  events: readonly IdentifiedEvent[],
-  asStored: (event: AuditEvent) => AuditEvent,
-) {
+/** Compares the source's events with stored rows of the same span. */
+export function createComparer(events: readonly IdentifiedEvent[], form: RowForm) {
   const expected = new Map(events.map((event) => [event.eventId, event]));
   return {
     /** What differs in these stored rows. Each row may be given once. */
     compareStored(rows: readonly StoredEvent[]): SourceFinding[] {
       return rows.flatMap((row) => {
         const found = expected.get(row.eventId);
-        // Under another created_on it is another row of the table, and a second row of the same id is not the source's.
+        // At another time it is another row of the table, and a second row of the same id is not the source's.
         const wanted =
           found && formatMicroseconds(found.event.createdOnTicks) === row.createdOn ? found : undefined;
         if (wanted) expected.delete(row.eventId);
-        return (wanted ? compareEvent(row, wanted, asStored(wanted.event)) : judgeUnmatched(row)) ?? [];
+        return (
+          (wanted ? compareEvent(row, wanted, form.asStored(wanted.event)) : judgeUnmatched(row, form)) ?? []
+        );
       });
     },
     /** What is left once all rows were given: not stored. */
@@ -100,8 +106,8 @@ function compareEvent(row: StoredEvent, wanted: IdentifiedEvent, as: AuditEvent)
 }
 
 /** A row the source does not show: deleted there, or not what its id stands for. */
-function judgeUnmatched(row: StoredEvent): SourceFinding {
-  const fields = hasOwnId(row) ? row.misfits : ['event_id', ...row.misfits];
+function judgeUnmatched(row: StoredEvent, { columns }: RowForm): SourceFinding {
+  const fields = hasOwnId(row) ? row.misfits : [columns.eventId, ...row.misfits];
   return {
     kind: fields.length === 0 ? 'gone' : 'changed',
     eventId: row.eventId,

@@ -1,8 +1,8 @@
 /** What a run may say it has read without a hole. */
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../../src/core/covered.ts';
-import { startFrontier, type Verdict } from '../../src/core/frontier.ts';
+import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../../src/core/coverage.ts';
+import { startFrontier, type Verdict } from '../../src/core/offset-list/frontier.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { ticksAt } from '../support/batch.ts';
 
@@ -18,7 +18,11 @@ function verdictOf(frontier: bigint, given: Partial<Verdict> = {}): Verdict {
 }
 
 const extend = (before: CoveredRange | undefined, verdict: Verdict, frontier?: bigint) =>
-  extendCovered(before, verdict, { frontier, beganAt: BEGAN_AT });
+  extendCovered(
+    before,
+    { ...verdict, frontier: verdict.state.frontier },
+    { start: frontier, beganAt: BEGAN_AT },
+  );
 
 describe('what a run has covered', () => {
   test.each<[string, CoveredRange | undefined, bigint | undefined, Verdict, CoveredRange | undefined]>([
