@@ -43,16 +43,21 @@ begin
   -- Never what a row is identified by.
   grant update (user_name, email, message, extra, raw, created_on_raw, updated_at) on audit.events to audit_writer;
   grant update (last_seen_at) on audit.rejected_events to audit_writer;
-  grant update (created_on_ticks, created_on_raw, created_on, read_at, source_total, run_id, updated_at)
-    on audit.watermarks to audit_writer;
+  -- All columns but the key, so that those of later migrations are granted as well when this file is run again.
+  execute (
+    select format('grant update (%s) on audit.watermarks to audit_writer', string_agg(quote_ident(attname), ', ' order by attnum))
+    from pg_attribute
+    where attrelid = 'audit.watermarks'::regclass and attnum > 0 and not attisdropped and attnum <> all (
+      select unnest(conkey) from pg_constraint where conrelid = attrelid and contype = 'p')
+  );
   grant update (ended_at, outcome, error, warnings, pages, requests, retries, rows_read, rows_inserted, rows_updated,
     rows_unchanged, rows_rejected, rows_late, from_ticks, to_ticks, from_at, to_at, frontier_ticks, source_total)
     on audit.runs to audit_writer;
   -- Migration 0010 renames next_skip to resume.
   if exists (select from pg_attribute where attrelid = 'audit.runs'::regclass and attname = 'resume') then
-    grant update (resume) on audit.watermarks, audit.runs to audit_writer;
+    grant update (resume) on audit.runs to audit_writer;
   else
-    grant update (next_skip) on audit.watermarks, audit.runs to audit_writer;
+    grant update (next_skip) on audit.runs to audit_writer;
   end if;
 end $$;
 

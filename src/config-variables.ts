@@ -214,7 +214,7 @@ export const variables = {
     kind: duration('1s', '1h'),
     default: '60s',
     description:
-      'How long a worker may be silent before the database takes its lock away, so that another one can go on.',
+      'How long a worker may be silent before its lease on the organization ends, so that another one can go on.',
   },
   EXPORT_SYNCHRONOUS_COMMIT: {
     group: 'export',

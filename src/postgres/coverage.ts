@@ -2,8 +2,8 @@
 import type { CoveredRange } from '../core/coverage.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';
+import { type Statement, transact } from './pipeline.ts';
 import type { Client, Pool } from './pool.ts';
-import { type Statement, transact } from './together.ts';
 
 /** A range that was read, and found or made complete. */
 export interface ProvenRange extends CoveredRange {

@@ -1,8 +1,11 @@
 import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { ClientBase } from 'pg';
 import { ExportError } from '../core/errors.ts';
+import { watchBlockers } from './blockers.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, createPatientClient, type Pool } from './pool.ts';
+import { type Client, createPatientClient, type Pool, type Queryable } from './pool.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 /** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
@@ -19,10 +22,11 @@ export async function readMigrations(pool: Pool): Promise<MigrationState> {
 }
 
 /**
- * Applies what is pending, and gives their names. Several processes may start at once: one applies, the others wait.
- * Needs no right to create anything when nothing is pending; throws `configuration` when something is and it may not.
+ * Applies what is pending, and gives the names of what it applied. Several processes may start at once: each migration is applied
+ * by one of them. Needs no right to create anything when nothing is pending; throws `configuration` when something is and it may
+ * not, and `database-away` when other sessions hold locks that a migration needs.
  */
-export async function migrate(pool: Pool): Promise<string[]> {
+export async function migrate(pool: Pool, options: LockOptions = {}): Promise<string[]> {
   const { pending } = await readMigrations(pool);
   if (pending.length === 0) return [];
   await requireMigrator(pool, pending);
@@ -30,24 +34,120 @@ export async function migrate(pool: Pool): Promise<string[]> {
   const client = createPatientClient(pool);
   try {
     await client.connect();
-    // Loaded only here: it takes longer than all else that a start loads, and is hardly ever needed.
-    const { runner } = await import('node-pg-migrate');
-    const applied = await runner({
-      dbClient: client,
-      dir: DIRECTORY,
-      direction: 'up',
-      migrationsSchema: 'audit',
-      migrationsTable: 'migrations',
-      createMigrationsSchema: true,
-      advisoryLockMode: 'wait',
-      logger: { debug() {}, info() {}, warn() {}, error() {} },
-    });
-    return applied.map(({ name }) => name);
+    await createMigrationsTable(client);
+    const applied: string[] = [];
+    for (;;) {
+      const name = await applyNextInTime(pool, client, options);
+      if (name === undefined) return applied;
+      applied.push(name);
+    }
   } catch (error) {
     throw translateDatabaseError(error, 'applying migrations');
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+export interface LockOptions {
+  /** How long a migration waits for a lock. Statements of others queue behind it meanwhile. */
+  lockTimeoutMs?: number;
+  attempts?: number;
+}
+
+async function applyNextInTime(
+  pool: Pool,
+  client: Queryable,
+  { lockTimeoutMs = 5_000, attempts = 3 }: LockOptions,
+): Promise<string | undefined> {
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  const intervalMs = lockTimeoutMs / 5;
+  const blockers = watchBlockers(pool, { pid: rows[0]!.pid, intervalMs });
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await applyNext(client, lockTimeoutMs);
+      } catch (error) {
+        if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+        if (attempt === attempts) throw blocked(blockers.describe(), error as Error);
+        await sleep(intervalMs);
+      }
+    }
+  } finally {
+    blockers.stop();
+  }
+}
+
+/**
+ * Applies the next migration in one transaction that locks the list of migrations. Any login can take an advisory lock, and keep it;
+ * this lock needs the right to write to the list. It is asked for again and not waited for: node-pg-migrate notes when the
+ * transaction began, and sorts by that.
+ */
+async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<string | undefined> {
+  // Loaded only here: it takes longer than all else that a start loads, and is hardly ever needed.
+  const { runner } = await import('node-pg-migrate');
+  while (!(await beginWithLock(client))) await sleep(BUSY_POLL_MS);
+  try {
+    await client.query(`set local lock_timeout = ${Math.ceil(lockTimeoutMs)}`);
+    // Its own `begin` changes nothing in a transaction; its `commit` or `rollback` ends ours.
+    const applied = await runner({
+      dbClient: client as ClientBase,
+      dir: DIRECTORY,
+      direction: 'up',
+      count: 1,
+      migrationsSchema: 'audit',
+      migrationsTable: 'migrations',
+      noLock: true,
+      singleTransaction: true,
+      logger: { debug() {}, info() {}, warn() {}, error() {} },
+    });
+    return applied[0]?.name;
+  } finally {
+    // Ends the transaction where there was nothing to apply.
+    await client.query('rollback').catch(() => {});
+  }
+}
+
+/** False where another process applies a migration. */
+async function beginWithLock(client: Queryable): Promise<boolean> {
+  try {
+    await client.query('begin; lock table audit.migrations in share row exclusive mode nowait');
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+    await client.query('rollback');
+    return false;
+  }
+}
+
+/** As node-pg-migrate creates it, but that several processes may do so at once. */
+async function createMigrationsTable(client: Queryable): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const { rows } = await client.query(`select to_regclass('audit.migrations') is not null as has_table`);
+      if (!rows[0].has_table) await client.query(CREATE_MIGRATIONS_TABLE);
+      return;
+    } catch (error) {
+      if (attempt === 10 || !CREATED_MEANWHILE.test((error as { code?: string }).code ?? '')) throw error;
+    }
+  }
+}
+
+const CREATE_MIGRATIONS_TABLE = `
+  create schema if not exists audit;
+  create table if not exists audit.migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)`;
+/** SQLSTATE unique_violation, of a catalog, and the three of an object that exists. */
+const CREATED_MEANWHILE = /^(23505|42P06|42P07|42710)$/;
+const BUSY_POLL_MS = 100;
+const LOCK_NOT_AVAILABLE = '55P03';
+
+function blocked(by: string, cause: Error): ExportError {
+  return new ExportError(
+    'database-away',
+    `A migration timed out waiting for a lock on a table that another session holds: ${by || 'it ended meanwhile'}. Wait until that ` +
+      'session ends its transaction, or end it (select pg_terminate_backend(PROCESS)), and try again. The migration that ' +
+      'waited changed nothing.',
+    { cause },
+  );
 }
 
 /** Throws `configuration`, with who may, when the user of `pool` may not apply what is pending. */

@@ -1,7 +1,6 @@
 /**
  * Whether each of our connections has one of the server to itself. A pooler in transaction mode, such as PgBouncer's, hands
- * them round: then the organization's lock, which belongs to a connection of the server, keeps nobody out, and the settings of
- * a run are left behind for strangers.
+ * them round: then the settings of a run, its timeouts and its name among them, reach the sessions of others.
  */
 import pg from 'pg';
 import { ExportError } from '../core/errors.ts';
@@ -38,7 +37,7 @@ async function backendOf(client: Queryable): Promise<number> {
 function shared(): ExportError {
   return new ExportError(
     'configuration',
-    'DATABASE_URL leads through a pooler in transaction mode, where the lock that keeps two workers apart means nothing. ' +
+    'DATABASE_URL leads through a pooler in transaction mode, where the settings of a run would reach other sessions. ' +
       'Give the worker a pool of session mode (PgBouncer: pool_mode=session), or connect it to PostgreSQL itself.',
   );
 }

@@ -1,12 +1,7 @@
 /**
- * The store's side of one run: the organization's lock, the fence, and one transaction a commit.
- *
- * The lock is a session advisory lock on the connection that also writes, so that losing the connection loses both.
- * The server ends a connection that is silent for the lease, and the lock with it: a worker that is stopped or cut off
- * frees the organization. The fence is the run's own row in `audit.runs`: whoever takes the lock ends the run that was
- * open, and every commit begins by holding its row, if it is still open, before it writes anything.
+ * The store's side of one run: one transaction a commit, each of which begins with holding the organization's lease.
  */
-import { ExportError } from '../core/errors.ts';
+import type { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
 import type { Json } from '../core/source.ts';
 import { knownUntil } from '../core/start-point.ts';
@@ -22,9 +17,11 @@ import { storableText } from './columns.ts';
 import { createCopyEncoder } from './copy-format.ts';
 import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
+import type { Lease } from './lease.ts';
+import { type ResultRows, type Statement, transact } from './pipeline.ts';
 import type { Client } from './pool.ts';
 import { upsertRejected } from './rejected.ts';
-import { DESCRIBE_RANGE, END_RUN, HOLD_FENCE, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
+import { DESCRIBE_RANGE, END_RUN, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
 import {
   copiedBatch,
   copyEvents,
@@ -36,7 +33,6 @@ import {
   type StoredBatch,
   upsertEvents,
 } from './store-events.ts';
-import { type Answer, type Statement, transact } from './together.ts';
 
 export interface StoredWatermark {
   ticks: bigint;
@@ -59,20 +55,17 @@ export interface SessionFacts {
   watermark: StoredWatermark | undefined;
   /** Ticks of the newest event that was stored when the run began. */
   newestStored: bigint | undefined;
-  /** Set while a statement is under way: the heartbeat need not be sent, and must not come between. */
-  lease: { isBusy: boolean };
-  /** Stops the heartbeat and gives the connection, and with it the lock, back. */
-  release: () => Promise<void>;
+  lease: Lease;
 }
 
 /** What came of a commit, with its entry in the ledger. */
 type Stored = CommitResult & Pick<StoredBatch, 'entry'>;
 
-/** Makes of the ledger's next batch, and of what was read with the fence, the statements that stand before the commit. */
+/** Makes of the ledger's next batch, and of what was read with the lease, the statements that stand before the commit. */
 type Work<T> = (
   nextBatch: string,
-  answers: Answer[],
-) => Promise<{ last: Statement[]; result: (answers: Answer[]) => T }>;
+  answers: ResultRows[],
+) => Promise<{ last: Statement[]; result: (answers: ResultRows[]) => T }>;
 
 /** A run under way. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
@@ -82,7 +75,6 @@ export class PostgresSession implements RunSession {
   movesWatermark = true;
   /** The newest entry that this run appended to the ledger. */
   newestEntry: LedgerHead | undefined;
-  private lastWrite: Promise<unknown> = Promise.resolve();
   private readonly encoder = createCopyEncoder();
 
   constructor(private readonly facts: SessionFacts) {
@@ -171,7 +163,9 @@ export class PostgresSession implements RunSession {
       ...(this.facts.isSynchronous ? [] : [{ text: 'set local synchronous_commit = on' }]),
       this.updateRun(end.counters, undefined),
       { text: END_RUN, values: [this.runId, end.outcome, error, end.warnings] },
+      this.facts.lease.end,
     ]);
+    this.facts.lease.noteEnd();
   }
 
   /** Notes what range the run was asked for; before the first commit. */
@@ -188,7 +182,7 @@ export class PostgresSession implements RunSession {
   }
 
   release(): Promise<void> {
-    return this.facts.release();
+    return this.facts.lease.release();
   }
 
   private writeStatements(doing: string, last: Statement[]): Promise<void> {
@@ -196,25 +190,17 @@ export class PostgresSession implements RunSession {
   }
 
   /** One transaction after another: a run that is ended from outside may still have one under way. */
-  private write<T>(doing: string, reading: Statement[], work: Work<T>): Promise<T> {
-    const written = this.lastWrite.then(() => this.writeNow(doing, reading, work));
-    this.lastWrite = written.catch(() => {});
-    return written;
-  }
-
-  private async writeNow<T>(doing: string, reading: Statement[], work: Work<T>): Promise<T> {
-    const { client, organization, lease } = this.facts;
-    const holdFence = { name: 'hold-fence', text: HOLD_FENCE, values: [organization, this.runId] };
-    lease.isBusy = true;
-    try {
-      return await transact(client, [holdFence, ...reading], ([fence, ...answers]) => {
-        if (!fence?.[0]) throw fenced(organization, this.runId);
-        return work(fence[0].next_batch, answers);
+  private async write<T>(doing: string, reading: Statement[], work: Work<T>): Promise<T> {
+    const { client, lease } = this.facts;
+    const transaction = () =>
+      transact(client, [lease.hold, ...reading], async ([held, ...answers]) => {
+        if (!held?.[0]) throw await lease.lost();
+        return work(held[0].next_batch, answers);
       });
+    try {
+      return await lease.exclusively(transaction);
     } catch (error) {
       throw translateDatabaseError(error, doing);
-    } finally {
-      lease.isBusy = false;
     }
   }
 
@@ -278,12 +264,4 @@ function jsonOf(value: Json): string | null {
 
 function storing(events: readonly unknown[]): string {
   return `storing ${events.length} events`;
-}
-
-function fenced(organization: string, runId: string): ExportError {
-  return new ExportError(
-    'fenced',
-    `Run ${runId} may not write to ${organization} any more: another worker took over, because this one was silent for ` +
-      'too long. Nothing was half stored, and the other worker goes on.',
-  );
 }

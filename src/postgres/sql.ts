@@ -1,14 +1,6 @@
 /** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
 import { COPIED_COLUMNS } from './copy-format.ts';
 
-/**
- * Refuses a worker that was overtaken: whoever takes the organization over ends the run that was open, and may do so only
- * between its transactions. $1 organization, $2 run. Gives the ledger's next batch.
- */
-export const HOLD_FENCE = `
-  select coalesce((select max(batch) from audit.ledger where organization = $1), 0) + 1 as next_batch
-  from audit.runs where run_id = $2 and outcome is null for update`;
-
 /** Columns that a re-read may find changed: the others are what `event_id` is made of, or follow from it. */
 const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
 const FIXED = [
@@ -27,7 +19,7 @@ export const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYY
 const contentDigestOf = (row: string) =>
   `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
 
-/** The newest entry of the ledger. The fence is held, so nobody else appends. */
+/** The newest entry of the ledger. The lease is held, so nobody else appends. */
 const HEAD = `
   head as materialized (
     select coalesce(newest.batch, 0) as batch, newest.digest

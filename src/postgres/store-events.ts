@@ -11,6 +11,7 @@ import type { CommitResult } from '../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf } from './columns.ts';
 import { areCopyable, type createCopyEncoder } from './copy-format.ts';
+import type { ResultRows, Statement } from './pipeline.ts';
 import type { Client } from './pool.ts';
 import {
   APPEND_COPIED,
@@ -20,7 +21,6 @@ import {
   RESTORE_EVENTS,
   UPSERT_EVENTS,
 } from './sql.ts';
-import type { Answer, Statement } from './together.ts';
 
 /** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
 export interface LedgerHead {
@@ -47,7 +47,7 @@ interface UpsertOptions extends Owner {
 export async function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
-  found: Answer | undefined,
+  found: ResultRows | undefined,
   options: UpsertOptions,
 ): Promise<StoredBatch> {
   const changed = found ? await findChanged(client, events, found, options) : events;
@@ -88,7 +88,7 @@ export function readStored(organization: string, events: readonly IdentifiedEven
 async function findChanged(
   client: Client,
   events: readonly IdentifiedEvent[],
-  found: Answer,
+  found: ResultRows,
   { organization }: Owner,
 ): Promise<readonly IdentifiedEvent[]> {
   const isPlain = ({ event }: IdentifiedEvent) => event.extra === null && event.raw === null;
@@ -175,7 +175,7 @@ export function copyEvents(
 }
 
 /** What comes of a COPY is known before: it stores every row as a new one, or none. */
-export function copiedBatch(events: readonly IdentifiedEvent[], appended?: Answer): StoredBatch {
+export function copiedBatch(events: readonly IdentifiedEvent[], appended?: ResultRows): StoredBatch {
   const inserted = String(events.length);
   return toStoredBatch(appended?.[0] ?? { ...NOTHING, inserted }, events.length);
 }

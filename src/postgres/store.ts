@@ -3,13 +3,12 @@ import { ExportError } from '../core/errors.ts';
 import type { Json } from '../core/source.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
+import { Lease, lockFreeLease } from './lease.ts';
 import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
 import { requireOwnConnection } from './pooling.ts';
 import { PostgresSession, type RunKind, type StoredWatermark } from './session.ts';
 
-/** A connection that says nothing for so long is ended by the server, and its lock with it. */
 const LEASE_MS = 60_000;
-const HEARTBEATS_PER_LEASE = 4;
 /** A commit of one page takes milliseconds; so long means that the database is stuck. */
 const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
@@ -21,8 +20,8 @@ export interface UnstoredEnd {
 }
 
 /**
- * Takes the organization's lock and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
- * holds it, and `superseded` as asked. The caller must `release()` the session, whatever happens.
+ * Takes the organization's lease and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
+ * has it, and `superseded` as asked. The caller must `release()` the session, whatever happens.
  */
 export async function openSession(
   pool: Pool,
@@ -37,71 +36,26 @@ export async function openSession(
     unlessDoneWithinMs?: number | undefined;
   },
 ): Promise<PostgresSession> {
-  const { organization, kind, leaseMs = LEASE_MS, isSynchronous = true, unstoredEnds = [] } = options;
+  const { organization, kind, leaseMs = LEASE_MS, isSynchronous = true } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
     await requireOwnConnection(pool, client);
+    // A worker that is stopped in the middle of a transaction keeps its rows locked until the server ends the connection.
     await client.query(
       `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
               set_config('statement_timeout', $2, false)`,
       [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
     );
     if (!isSynchronous) await client.query('set synchronous_commit = off');
-    await takeLock(client, organization, { leaseMs, unstoredEnds });
-    // With the lock, so that no other worker is about to succeed.
-    if (options.unlessDoneWithinMs !== undefined)
-      await assertNotDone(client, { organization, kind, withinMs: options.unlessDoneWithinMs });
-    const { runId, watermark, newestStored } = await beginRun(client, organization, kind, unstoredEnds);
-    const lease = { isBusy: false };
-    const release = keepAlive(client, leaseMs, lease);
-    return new PostgresSession({
-      client,
-      organization,
-      kind,
-      isSynchronous,
-      runId,
-      watermark,
-      newestStored,
-      lease,
-      release,
-    });
+    const begun = await beginRun(client, { ...options, leaseMs });
+    begun.lease.startHeartbeat();
+    return new PostgresSession({ client, organization, kind, isSynchronous, ...begun });
   } catch (error) {
-    // Destroyed, not returned: it may hold the lock or changed settings.
+    // Destroyed, not returned: it has changed settings.
     client?.release(true);
     throw translateDatabaseError(error, `beginning a run for ${organization}`);
   }
-}
-
-async function takeLock(
-  client: Client,
-  organization: string,
-  { leaseMs, unstoredEnds }: { leaseMs: number; unstoredEnds: readonly UnstoredEnd[] },
-): Promise<void> {
-  const { rows } = await client.query<{ is_locked: boolean }>(
-    `select pg_try_advisory_lock(hashtextextended('uipath-audit-export ' || $1, 0)) as is_locked`,
-    [organization],
-  );
-  if (rows[0]!.is_locked) return;
-  const holder = await client.query<{ run_id: string; worker: string | null; started_at: Date }>(
-    `select run_id, worker, started_at from audit.runs where organization = $1 and outcome is null
-     order by started_at desc limit 1`,
-    [organization],
-  );
-  const { run_id: holdingRun, worker, started_at: startedAt } = holder.rows[0] ?? {};
-  if (unstoredEnds.some(({ runId }) => runId === holdingRun)) {
-    throw new ExportError(
-      'database-away',
-      `PostgreSQL keeps the lock of run ${holdingRun}, whose connection this worker lost, for at most ${leaseMs / 1000} s. ` +
-        'The next run goes on where that one stopped.',
-    );
-  }
-  const who = worker ? `${worker}, since ${startedAt?.toISOString()}` : 'its run is just beginning or ending';
-  throw new ExportError(
-    'locked',
-    `Another worker exports ${organization} (${who}). Wait for it, or stop it; if it is gone, its lock ends within ` +
-      `${leaseMs / 1000} s.`,
-  );
 }
 
 async function assertNotDone(
@@ -119,11 +73,18 @@ async function assertNotDone(
 
 async function beginRun(
   client: Client,
-  organization: string,
-  kind: RunKind,
-  unstoredEnds: readonly UnstoredEnd[],
+  {
+    organization,
+    kind,
+    leaseMs,
+    unstoredEnds = [],
+    unlessDoneWithinMs: withinMs,
+  }: Parameters<typeof openSession>[1] & { leaseMs: number },
 ) {
   return withTransaction(client, async () => {
+    await lockFreeLease(client, { organization, ownRuns: unstoredEnds.map(({ runId }) => runId) });
+    // With the lease, so that no other worker is about to succeed.
+    if (withinMs !== undefined) await assertNotDone(client, { organization, kind, withinMs });
     await client.query(
       `update audit.runs r set outcome = 'failed', error = t.error, ended_at = t.ended_at
        from unnest($2::bigint[], $3::text[], $4::timestamptz[]) as t (run_id, error, ended_at)
@@ -145,10 +106,7 @@ async function beginRun(
       [organization, kind, `${hostname()} process ${process.pid}`],
     );
     const runId = run.rows[0]!.run_id;
-    await client.query(
-      'insert into audit.watermarks (organization, run_id) values ($1, $2) on conflict do nothing',
-      [organization, runId],
-    );
+    const lease = await Lease.take(client, { organization, runId, leaseMs });
     const { rows } = await client.query<WatermarkRow>(
       'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1',
       [organization],
@@ -158,7 +116,7 @@ async function beginRun(
       [organization],
     );
     const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
-    return { runId, watermark: toWatermark(rows[0]!), newestStored };
+    return { runId, lease, watermark: toWatermark(rows[0]!), newestStored };
   });
 }
 
@@ -174,26 +132,5 @@ export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
     ticks: BigInt(row.created_on_ticks),
     readAt: row.read_at,
     resume: row.resume,
-  };
-}
-
-/** Keeps the lease while the source is slow; gives back how to end it, and the lock with it. */
-function keepAlive(client: Client, leaseMs: number, lease: { isBusy: boolean }): () => Promise<void> {
-  // A broken connection shows in the next commit.
-  const ignore = () => {};
-  const beat = () => {
-    if (!lease.isBusy) client.query('select 1').catch(ignore);
-  };
-  const timer = setInterval(beat, leaseMs / HEARTBEATS_PER_LEASE);
-  timer.unref();
-  let isReleased = false;
-  return async () => {
-    if (isReleased) return;
-    isReleased = true;
-    clearInterval(timer);
-    // Said and answered, because the server notices the end of a connection only some time after.
-    await client.query('select pg_advisory_unlock_all()').catch(ignore);
-    // Ended, and not given back with its settings.
-    client.release(true);
   };
 }

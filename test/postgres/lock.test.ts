@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { newCounters } from '../../src/core/store.ts';
 import type { Client } from '../../src/postgres/pool.ts';
 import type { PostgresSession, RunKind } from '../../src/postgres/session.ts';
-import { openSession } from '../../src/postgres/store.ts';
+import { openSession, type UnstoredEnd } from '../../src/postgres/store.ts';
 import { batchOf, eventAt } from '../support/batch.ts';
 import { type Bench, createBench } from '../support/bench.ts';
 
@@ -27,7 +27,9 @@ afterEach(async () => {
   for (const session of sessions.splice(0)) await session.release();
 });
 
-async function open(options: { kind?: RunKind; leaseMs?: number } = {}): Promise<PostgresSession> {
+async function open(
+  options: { kind?: RunKind; leaseMs?: number; unstoredEnds?: UnstoredEnd[] } = {},
+): Promise<PostgresSession> {
   const session = await openSession(bench.pool, { organization, kind: 'run', ...options });
   sessions.push(session);
   return session;
@@ -54,14 +56,29 @@ const runs = () =>
   bench.query('select * from audit.runs where organization = $1 order by run_id', [organization]);
 const terminate = (pid: unknown) => bench.query('select pg_terminate_backend($1)', [pid]);
 const pidOf = async (client: Client) => (await client.query('select pg_backend_pid() as pid')).rows[0].pid;
+const lease = () =>
+  bench.query('select lease_run_id, lease_until, lease_pid from audit.watermarks where organization = $1', [
+    organization,
+  ]);
+const expireLease = () =>
+  bench.query(
+    `update audit.watermarks set lease_until = clock_timestamp() - interval '1 ms' where organization = $1`,
+    [organization],
+  );
+const waitingForLocks = () =>
+  bench.query(
+    `select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+  );
+const succeeded = { outcome: 'succeeded' as const, error: null, warnings: [], counters: newCounters() };
 const someEvents = batchOf([eventAt('2026-01-01T10:00:00Z')]);
 
-describe('the lock of an organization', () => {
+describe('the lease of an organization', () => {
   test('turns a second worker away and names the one who has it', async () => {
     await open();
+    const who = `${hostname()} process ${process.pid}, since 20\\S+Z, run \\d+, with a lease until 20\\S+Z`;
     await expect(open()).rejects.toMatchObject({
       code: 'locked',
-      message: expect.stringContaining(`${hostname()} process ${process.pid}, since 20`),
+      message: expect.stringMatching(new RegExp(who)),
     });
     expect(await runs()).toMatchObject([{ outcome: null }]);
   });
@@ -84,15 +101,102 @@ describe('the lock of an organization', () => {
     await client.query(
       `do $$ begin for i in 1..300 loop execute format('create temp table t%s (id int primary key)', i); end loop; end $$`,
     );
-    const pid = await pidOf(client);
-    const other = await bench.sql.connect();
     await session.release();
-    const held = await other.query(`select pid from pg_locks where locktype = 'advisory' and pid = $1`, [
-      pid,
-    ]);
-    other.release();
-    expect(held.rows).toEqual([]);
     await expect(open()).resolves.toBeDefined();
+  });
+
+  test('is free once the run has ended, before its session is released', async () => {
+    const session = await open();
+    await session.finish(succeeded);
+    expect(await lease()).toEqual([{ lease_run_id: null, lease_until: null, lease_pid: null }]);
+    await expect(open()).resolves.toBeDefined();
+  });
+
+  test('is free once the connection of its run is gone', async () => {
+    const { client } = await openWithClient();
+    await terminate(await pidOf(client));
+    const successor = await waitFor(
+      () => open().catch((error) => error),
+      (result) => !(result instanceof Error),
+    );
+    expect(await lease()).toMatchObject([{ lease_run_id: successor.runId }]);
+    expect(await runs()).toMatchObject([{ outcome: 'abandoned' }, { outcome: null }]);
+  });
+
+  test('is free once another session has the process number of a connection that is gone', async () => {
+    await open();
+    const other = await bench.sql.connect();
+    await bench.query('update audit.watermarks set lease_pid = $2 where organization = $1', [
+      organization,
+      await pidOf(other),
+    ]);
+    await expect(open()).resolves.toBeDefined();
+    other.release();
+  });
+
+  test('is taken at once by the worker whose run lost its connection, and from nobody else', async () => {
+    const lost = await open();
+    const unstoredEnds = [{ runId: lost.runId, error: 'the network', endedAt: new Date() }];
+    organization = `${organization}-other`;
+    const other = await open();
+    await expect(open({ unstoredEnds })).rejects.toMatchObject({ code: 'locked' });
+    organization = organization.replace('-other', '');
+    const successor = await open({ unstoredEnds });
+    await expect(lost.commit(someEvents)).rejects.toMatchObject({ code: 'fenced' });
+    expect(await runs()).toMatchObject([
+      { outcome: 'failed', error: 'the network' },
+      { run_id: successor.runId, outcome: null },
+    ]);
+    await other.commit(someEvents);
+  });
+
+  test('is waited for while a transaction goes on of a run that lost its connection', async () => {
+    const { session, client } = await openWithClient();
+    const unstoredEnds = [{ runId: session.runId, error: 'the network', endedAt: new Date() }];
+    await client.query('begin');
+    await client.query('select from audit.watermarks where organization = $1 for update', [organization]);
+    await expect(open({ unstoredEnds })).rejects.toMatchObject({
+      code: 'database-away',
+      message: expect.stringMatching(/not yet ended a transaction of run \d+.* by 20\S+Z at the latest/),
+    });
+    await client.query('rollback');
+    await expect(open({ unstoredEnds })).resolves.toBeDefined();
+  });
+
+  test('is not taken from a worker whose commit goes on when it expires, and lasts on after it', async () => {
+    const session = await open();
+    const blocker = await bench.sql.connect();
+    await blocker.query('begin; lock table audit.events in share mode');
+    const committing = session.commit(someEvents);
+    committing.catch(() => {});
+    try {
+      await waitFor(waitingForLocks, (rows) => rows.length > 0);
+      await expect(
+        bench.query('select from audit.watermarks where organization = $1 for update nowait', [organization]),
+      ).rejects.toMatchObject({ code: '55P03' });
+      await expect(open()).rejects.toMatchObject({
+        code: 'locked',
+        message: expect.stringContaining(`process ${process.pid}`),
+      });
+    } finally {
+      await blocker.query('commit');
+      blocker.release();
+    }
+    await committing;
+    await expect(open()).rejects.toMatchObject({ code: 'locked' });
+  });
+
+  test('shows in the name of its connection, which others have not', async () => {
+    const session = await open();
+    const { rows } = await bench.sql.query(
+      `select application_name as name from pg_stat_activity where pid in (select lease_pid from audit.watermarks where organization = $1)`,
+      [organization],
+    );
+    expect(rows).toEqual([{ name: `uipath-audit-export run ${session.runId}` }]);
+    await session.release();
+    expect((await bench.pool.query('show application_name')).rows).toEqual([
+      { application_name: 'uipath-audit-export' },
+    ]);
   });
 
   test('may be released twice', async () => {
@@ -116,13 +220,7 @@ describe('the lock of an organization', () => {
     await blocker.query('begin; lock table audit.watermarks');
     const opening = open();
     opening.catch(() => {});
-    const waiting = await waitFor(
-      () =>
-        bench.query(
-          `select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
-        ),
-      (rows) => rows.length > 0,
-    );
+    const waiting = await waitFor(waitingForLocks, (rows) => rows.length > 0);
     await terminate(waiting[0]!.pid);
     await expect(opening).rejects.toMatchObject({ code: 'database-away' });
     await blocker.query('rollback');
@@ -132,11 +230,10 @@ describe('the lock of an organization', () => {
   });
 });
 
-describe('a worker that lost its lock', () => {
+describe('a worker that lost its lease', () => {
   const attempts = {
     'commits nothing': (session: PostgresSession) => session.commit(someEvents),
-    'cannot say that it succeeded': (session: PostgresSession) =>
-      session.finish({ outcome: 'succeeded', error: null, warnings: [], counters: newCounters() }),
+    'cannot say that it succeeded': (session: PostgresSession) => session.finish(succeeded),
     'cannot describe its run': (session: PostgresSession) => session.describeRange({ from: 1n, to: 2n }),
   };
 
@@ -150,8 +247,8 @@ describe('a worker that lost its lock', () => {
   });
 
   test.each(Object.entries(attempts))('and was overtaken %s', async (_, attempt) => {
-    const { session, client } = await openWithClient();
-    await client.query('select pg_advisory_unlock_all()');
+    const { session } = await openWithClient();
+    await expireLease();
     const successor = await open();
     await expect(attempt(session)).rejects.toMatchObject({ code: 'fenced' });
     expect(await eventCount()).toBe(0);
@@ -164,16 +261,47 @@ describe('a worker that lost its lock', () => {
   });
 
   test('and is overtaken while it commits has either stored all before or stores nothing', async () => {
-    const { session, client } = await openWithClient();
-    await client.query('select pg_advisory_unlock_all()');
+    const { session } = await openWithClient();
+    await expireLease();
     const [commit, successor] = await Promise.allSettled([session.commit(someEvents), open()]);
-    expect(successor.status).toBe('fulfilled');
+    const codes = [commit, successor].map((done) => (done.status === 'rejected' ? done.reason.code : 'done'));
+    expect(['done locked', 'fenced done']).toContain(codes.join(' '));
     expect(await eventCount()).toBe(commit.status === 'fulfilled' ? 1 : 0);
+  });
+
+  test('is told who has it', async () => {
+    const session = await open();
+    await expireLease();
+    const { runId } = await open();
+    await expect(session.commit(someEvents)).rejects.toMatchObject({
+      message: expect.stringMatching(
+        new RegExp(
+          `another worker took over \\(${hostname()} process .*, run ${runId}, with a lease until 20`,
+        ),
+      ),
+    });
+  });
+
+  test('is refused also where only its run was ended, as by an older version', async () => {
+    const session = await open();
+    await bench.query(
+      `update audit.runs set outcome = 'abandoned', ended_at = now() where organization = $1`,
+      [organization],
+    );
     await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'fenced' });
+    const [held] = await lease();
+    expect(held).toMatchObject({ lease_run_id: session.runId });
+  });
+
+  test('goes on where nobody took it', async () => {
+    const session = await open();
+    await expireLease();
+    await session.commit(someEvents);
+    await expect(open()).rejects.toMatchObject({ code: 'locked' });
   });
 });
 
-describe('the lease', () => {
+describe('the length of the lease', () => {
   test.each([
     ['between two commits', ''],
     [

@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type pg from 'pg';
+import { runner } from 'node-pg-migrate';
+import pg from 'pg';
 import { migrate, readMigrations } from '../../src/postgres/migrate.ts';
 import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import {
@@ -9,7 +11,6 @@ import {
   type TestLogin,
 } from '../support/database.ts';
 
-const LOCK_OF_NODE_PG_MIGRATE = 7241865325823964;
 const ALL = [
   '0001_audit_tables',
   '0002_bi_views',
@@ -18,8 +19,11 @@ const ALL = [
   '0005_quiet_runs',
   '0006_daily_activity',
   '0007_bi',
+  '0008_lease',
   '0010_resume',
 ];
+/** Those of version 0.1.0. */
+const OLD_COUNT = ALL.indexOf('0007_bi') + 1;
 
 let database: TestDatabase;
 const closers: (() => Promise<unknown>)[] = [];
@@ -58,10 +62,10 @@ describe('migrating', () => {
     expect(rows).toEqual([]);
   });
 
-  test('by ten workers at once is done by one of them', async () => {
+  test('by ten workers at once is done once', async () => {
     const pools = Array.from({ length: 10 }, () => poolOf(database.url));
     const applied = await Promise.all(pools.map((pool) => migrate(pool)));
-    expect(applied.filter((names) => names.length > 0)).toEqual([ALL]);
+    expect(applied.flat().sort()).toEqual(ALL);
     expect(await readMigrations(pools[0]!)).toEqual({ applied: ALL, pending: [] });
   });
 
@@ -114,13 +118,52 @@ describe('migrating', () => {
     const empty = await emptyDatabase();
     const pool = poolOf(empty.url);
     const other = await poolOf(empty.url).connect();
-    await other.query(`select pg_advisory_lock(${LOCK_OF_NODE_PG_MIGRATE})`);
+    await other.query(
+      `begin; create schema audit; create table audit.migrations (id serial primary key, name text, run_on timestamp)`,
+    );
     const migrating = migrate(pool);
     migrating.catch(() => {});
-    await endWhoeverWaits(other);
+    await endWhoeverWaits(pool);
     await expect(migrating).rejects.toMatchObject({ code: 'database-away' });
     other.release(true);
     expect(await migrate(pool)).toEqual(ALL);
+  });
+
+  test.each([
+    ['the lock of node-pg-migrate', 'select pg_advisory_lock(7241865325823964)'],
+    ['the lock of version 0.1.0', `select pg_advisory_lock(hashtextextended('uipath-audit-export acme', 0))`],
+    ['a transaction that has read none of the tables', 'begin; select 1'],
+  ])('is not stopped by a reader who holds %s', async (_, sql) => {
+    const scene = await emptyDatabase();
+    const pool = poolOf(scene.url);
+    await migrateAsBefore(scene);
+    const login = await createTestLogin(scene, 'audit_reader');
+    const letGo = await holding(login, sql);
+    expect(await migrate(pool)).toEqual(ALL.slice(OLD_COUNT));
+    await letGo();
+    await login.drop();
+  });
+
+  test('names the session that a migration waits for, and is done once that has ended', async () => {
+    const scene = await emptyDatabase();
+    const pool = poolOf(scene.url);
+    await migrateAsBefore(scene);
+    const login = await createTestLogin(scene, 'audit_reader');
+    const letGo = await holding(login, 'begin; select from bi.export_health');
+    await expect(migrate(pool, { lockTimeoutMs: 300, attempts: 2 })).rejects.toMatchObject({
+      code: 'database-away',
+      message: expect.stringMatching(
+        new RegExp(
+          `holds: process \\d+ of user ${login.name} \\(idle in transaction since 20.*pg_terminate_backend`,
+        ),
+      ),
+    });
+    expect((await readMigrations(pool)).pending).toEqual(ALL.slice(OLD_COUNT));
+    const migrating = migrate(pool, { lockTimeoutMs: 300, attempts: 200 });
+    await endWhoeverWaits(pool, 'select pid');
+    await letGo();
+    expect(await migrating).toEqual(ALL.slice(OLD_COUNT));
+    await login.drop();
   });
 
   test('that fails leaves nothing of the file that failed, says why, and can be done again', async () => {
@@ -179,10 +222,35 @@ describe('the database that results', () => {
   });
 });
 
-async function endWhoeverWaits(client: pg.PoolClient): Promise<void> {
+/** A session of `login` that has sent `sql` and stays open; gives how to end it. */
+async function holding({ url }: TestLogin, sql: string): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(sql);
+  return () => client.end();
+}
+
+/** Applies the migrations of version 0.1.0 alone. */
+async function migrateAsBefore({ url }: TestDatabase): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await runner({
+    dbClient: client,
+    dir: fileURLToPath(new URL('../../migrations', import.meta.url)),
+    count: OLD_COUNT,
+    direction: 'up',
+    migrationsSchema: 'audit',
+    migrationsTable: 'migrations',
+    createMigrationsSchema: true,
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
+  });
+  await client.end();
+}
+
+async function endWhoeverWaits(pool: Pool, doing = 'select pg_terminate_backend(pid)'): Promise<void> {
   for (let ended = 0; ended === 0; ) {
-    const { rowCount } = await client.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+    const { rowCount } = await pool.query(
+      `${doing} from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
     );
     ended = rowCount ?? 0;
   }

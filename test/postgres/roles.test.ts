@@ -188,7 +188,8 @@ describe('audit_writer', () => {
         'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
         'source_total)',
       'audit.watermarks':
-        'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at)',
+        'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at ' +
+        'lease_run_id lease_until lease_pid)',
       ...Object.fromEntries((await viewsOfBi()).map((name) => [name, 'select'])),
     });
     expect(await rightsOf('public')).toEqual({});
@@ -309,8 +310,67 @@ describe('audit_reader', () => {
     ['recompute digests', `select audit.content_digest(null, '', '', '', '', null, '')`],
     ['create a view', 'create view bi.mine as select 1'],
     ['become the writer', 'set role audit_writer'],
+    ['lock the watermark', 'select from audit.watermarks for key share'],
+    ['lock the list of migrations', 'do $$ begin lock table audit.migrations in access share mode; end $$'],
+    ['lock the roll-ups', `select audit.lock_roll_ups('acme')`],
+    ['end the connection of the worker', 'select pg_terminate_backend(another_connection)'],
+    ['cancel a statement of the worker', 'select pg_cancel_backend(another_connection)'],
   ])('cannot %s', async (_, sql) => {
-    expect(await codeOf(reader, sql)).toBe(RIGHT_IS_MISSING);
+    const { rows } = await admin.query('select pg_backend_pid() as pid');
+    expect(await codeOf(reader, sql.replace('another_connection', rows[0].pid))).toBe(RIGHT_IS_MISSING);
+  });
+
+  test('can lock no view in a mode that a worker or another reader would wait for', async () => {
+    const modes = ['row share', 'row exclusive', 'share update exclusive', 'share', 'share row exclusive'];
+    for (const view of await viewsOfBi()) {
+      const codes = [];
+      for (const mode of [...modes, 'exclusive', 'access exclusive'])
+        codes.push(await codeOf(reader, `do $$ begin lock table ${view} in ${mode} mode; end $$`));
+      for (const strength of ['update', 'no key update', 'share', 'key share'])
+        codes.push(await codeOf(reader, `select * from ${view} for ${strength}`));
+      expect([view, codes.filter((code) => code === 'it was allowed')]).toEqual([view, []]);
+    }
+  });
+
+  describe('cannot stop the export with', () => {
+    const advisoryLocks = ['', ' roll-ups']
+      .map((what) => `select pg_advisory_lock(hashtextextended('uipath-audit-export${what} acme', 0));`)
+      .join('');
+    const readAll = async (isolation: string) =>
+      `begin isolation level ${isolation}; ${(await viewsOfBi()).map((view) => `select from ${view}; lock table ${view} in access share mode;`).join('')}`;
+
+    test.each<[string, () => string | Promise<string>]>([
+      ['advisory locks', () => advisoryLocks],
+      ['the advisory lock of node-pg-migrate', () => 'select pg_advisory_lock(7241865325823964)'],
+      ['a transaction that has read all views', () => readAll('read committed')],
+      ['an old snapshot of all views', () => readAll('repeatable read')],
+      ['a serializable transaction that has read all views', () => readAll('serializable')],
+      [
+        'the name of a run',
+        () =>
+          `select set_config('application_name', 'uipath-audit-export run ' || n, false) from generate_series(1, 99) n`,
+      ],
+      [
+        'temporary tables of the same names',
+        () => 'create temp table watermarks (); create temp table events ()',
+      ],
+      ['a channel it listens to', () => 'listen audit; begin; notify audit'],
+    ])('%s', async (_, sqlOf) => {
+      const simulator = await createSimulator({ events: 20 });
+      const { url } = await createLogin('audit_writer');
+      const holder = await reader.connect();
+      try {
+        await holder.query(await sqlOf());
+        const environment = { ...environmentFor(simulator, url), UIPATH_ORGANIZATION: 'acme' };
+        for (const command of ['run', 'backfill', 'migrate']) {
+          const { code, stderr } = await runProgram([command], environment);
+          expect([command, code, stderr]).toEqual([command, 0, expect.not.stringMatching(/error/i)]);
+        }
+      } finally {
+        holder.release(true);
+        await simulator.close();
+      }
+    });
   });
 });
 

@@ -44,6 +44,7 @@ beforeAll(async () => {
     '0005_quiet_runs',
     '0006_daily_activity',
     '0007_bi',
+    '0008_lease',
     '0010_resume',
   ]);
 });

@@ -148,10 +148,7 @@ function createScene(
       (await query('select * from audit.watermarks where organization = $1 and created_on is not null'))[0],
     runs: () => query('select * from audit.runs where organization = $1 order by run_id desc'),
     async endSession() {
-      await query(
-        `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
-           and (classid::bigint << 32) | objid::bigint = hashtextextended('uipath-audit-export ' || $1, 0)`,
-      );
+      await query('select pg_terminate_backend(lease_pid) from audit.watermarks where organization = $1');
     },
   };
 }

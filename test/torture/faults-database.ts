@@ -8,7 +8,7 @@ import { Missed, type Round } from './round.ts';
 
 const WORKERS = `
   from pg_stat_activity
-  where datname = current_database() and application_name = 'uipath-audit-export' and pid <> pg_backend_pid()`;
+  where datname = current_database() and starts_with(application_name, 'uipath-audit-export') and pid <> pg_backend_pid()`;
 
 const stoppedAtOnce: Fault = {
   name: 'database stopped at once',

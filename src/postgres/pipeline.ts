@@ -17,13 +17,15 @@ export interface Statement extends pg.QueryConfig {
 
 /** The rows of one statement. */
 // biome-ignore lint/suspicious/noExplicitAny: as in pg, whoever wrote the statement knows its rows.
-export type Answer = any[];
+export type ResultRows = any[];
 
 /** Sends all, and gives the rows of each. Throws what the first that failed did; none behind it was carried out. */
-export async function sendTogether(client: Client, statements: readonly Statement[]): Promise<Answer[]> {
+export async function sendPipelined(client: Client, statements: readonly Statement[]): Promise<ResultRows[]> {
   try {
     return await new Promise((resolve, reject) => {
-      client.query(new Together(statements, (error, answers) => (error ? reject(error) : resolve(answers))));
+      client.query(
+        new PipelinedQuery(statements, (error, answers) => (error ? reject(error) : resolve(answers))),
+      );
     });
   } catch (error) {
     endIfSilent(client, error as Error);
@@ -38,12 +40,14 @@ export async function sendTogether(client: Client, statements: readonly Statemen
 export async function transact<T>(
   client: Client,
   first: readonly Statement[],
-  work: (answers: Answer[]) => Promise<{ last: readonly Statement[]; result: (answers: Answer[]) => T }>,
+  work: (
+    answers: ResultRows[],
+  ) => Promise<{ last: readonly Statement[]; result: (answers: ResultRows[]) => T }>,
 ): Promise<T> {
   try {
-    const [, ...answers] = await sendTogether(client, [{ text: 'begin' }, ...first]);
+    const [, ...answers] = await sendPipelined(client, [{ text: 'begin' }, ...first]);
     const { last, result } = await work(answers);
-    return result(await sendTogether(client, [...last, { text: 'commit' }]));
+    return result(await sendPipelined(client, [...last, { text: 'commit' }]));
   } catch (error) {
     // A broken connection cannot roll back, and need not: the server does.
     await client.query('rollback').catch(() => {});
@@ -63,15 +67,15 @@ interface Answered extends pg.Query {
 }
 
 /** To pg's client it is one query. Each statement is a query of pg's own, which writes itself and reads its answer. */
-class Together implements pg.Submittable {
-  private readonly answers: Answer[] = [];
+class PipelinedQuery implements pg.Submittable {
+  private readonly answers: ResultRows[] = [];
   private readonly queries: Answered[];
   private failure: Error | undefined;
 
   constructor(
     readonly statements: readonly Statement[],
     /** pg puts another in its place, which ends its watch over the time that the answer takes. */
-    public callback: (error: Error | null, answers: Answer[]) => void,
+    public callback: (error: Error | null, answers: ResultRows[]) => void,
   ) {
     this.queries = statements.map(({ bytes: _bytes, ...statement }) => {
       const config = { ...statement, queryMode: 'extended' };

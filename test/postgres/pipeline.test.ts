@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { sendPipelined, transact } from '../../src/postgres/pipeline.ts';
 import { type Client, createPool, type Pool } from '../../src/postgres/pool.ts';
-import { sendTogether, transact } from '../../src/postgres/together.ts';
 import { createTestDatabase, type TestDatabase, withParameter } from '../support/database.ts';
 import { createDatabaseProxy } from '../support/proxy.ts';
 
@@ -35,7 +35,7 @@ const numbers = async () => (await pool.query('select n from numbers order by n'
 
 describe('statements that are sent together', () => {
   test('are each answered with their own rows', async () => {
-    const answers = await sendTogether(client, [
+    const answers = await sendPipelined(client, [
       { text: 'begin' },
       add(1),
       copy('2', '3'),
@@ -68,7 +68,7 @@ describe('statements that are sent together', () => {
       add(3),
       { text: 'commit' },
     ];
-    await expect(sendTogether(lost, statements)).rejects.toThrow('not to be written');
+    await expect(sendPipelined(lost, statements)).rejects.toThrow('not to be written');
     await expect(lost.query('select')).rejects.toThrow();
     lost.release(true);
     await own.end();
@@ -80,26 +80,26 @@ describe('statements that are sent together', () => {
     ['is refused for its rows', copy('2', 'two', '3'), '22P02'],
     ['is refused for a row that is there', copy('2', '1'), '23505'],
   ])('are not carried out behind a COPY that %s', async (_, refused, code) => {
-    const sent = sendTogether(client, [{ text: 'begin' }, add(1), refused, add(5), { text: 'commit' }]);
+    const sent = sendPipelined(client, [{ text: 'begin' }, add(1), refused, add(5), { text: 'commit' }]);
     await expect(sent).rejects.toMatchObject({ code });
     await client.query('rollback');
     expect(await numbers()).toEqual([]);
-    expect(await sendTogether(client, [add(6), copy('7')])).toEqual([[{ n: 6 }], []]);
+    expect(await sendPipelined(client, [add(6), copy('7')])).toEqual([[{ n: 6 }], []]);
     expect(await numbers()).toEqual([6, 7]);
   });
 
   test('may have been sent, and never prepared, behind one that failed', async () => {
     const addMore = (n: number) => ({ ...add(n), name: 'add more' });
-    const failed = sendTogether(client, [{ text: 'select 1 / 0' }, addMore(1)]);
+    const failed = sendPipelined(client, [{ text: 'select 1 / 0' }, addMore(1)]);
     await expect(failed).rejects.toMatchObject({ code: '22012' });
-    expect(await sendTogether(client, [addMore(2), addMore(3)])).toEqual([[{ n: 2 }], [{ n: 3 }]]);
+    expect(await sendPipelined(client, [addMore(2), addMore(3)])).toEqual([[{ n: 2 }], [{ n: 3 }]]);
     expect((await client.query(addMore(4))).rows).toEqual([{ n: 4 }]);
   });
 
   test('fail with the connection, of which the server says why', async () => {
     const other = await pool.connect();
     const statements = [add(1), { text: 'select pg_terminate_backend(pg_backend_pid())' }, copy('2'), add(3)];
-    await expect(sendTogether(other, statements)).rejects.toMatchObject({ code: '57P01' });
+    await expect(sendPipelined(other, statements)).rejects.toMatchObject({ code: '57P01' });
     other.release(true);
     expect(await numbers()).toEqual([]);
   });
@@ -110,7 +110,7 @@ describe('statements that are sent together', () => {
     try {
       const silent = await impatient.connect();
       proxy.hang();
-      await expect(sendTogether(silent, [add(1), copy('2')])).rejects.toThrow('Query read timeout');
+      await expect(sendPipelined(silent, [add(1), copy('2')])).rejects.toThrow('Query read timeout');
       await expect(silent.query('select 1')).rejects.toThrow('Client was closed and is not queryable');
       silent.release();
     } finally {
