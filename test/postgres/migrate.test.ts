@@ -1,4 +1,6 @@
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { migrate, readMigrations } from '../../src/postgres/migrate.ts';
 import { createPool, type Pool } from '../../src/postgres/pool.ts';
@@ -20,6 +22,8 @@ const ALL = [
   '0008_lease',
   '0010_resume',
 ];
+/** Those of version 0.1.0. */
+const OLD_COUNT = ALL.indexOf('0007_bi') + 1;
 
 let database: TestDatabase;
 const closers: (() => Promise<unknown>)[] = [];
@@ -134,11 +138,10 @@ describe('migrating', () => {
   ])('is not stopped by a reader who holds %s', async (_, sql) => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
-    await migrate(pool);
-    await undoLease(pool);
+    await migrateAsBefore(scene);
     const login = await createTestLogin(scene, 'audit_reader');
     const letGo = await holding(login, sql);
-    expect(await migrate(pool)).toEqual(['0008_lease']);
+    expect(await migrate(pool)).toEqual(ALL.slice(OLD_COUNT));
     await letGo();
     await login.drop();
   });
@@ -146,8 +149,7 @@ describe('migrating', () => {
   test('names the session that a migration waits for, and is done once that has ended', async () => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
-    await migrate(pool);
-    await undoLease(pool);
+    await migrateAsBefore(scene);
     const login = await createTestLogin(scene, 'audit_reader');
     const letGo = await holding(login, 'begin; select from bi.export_health');
     await expect(migrate(pool, { lockTimeoutMs: 300, attempts: 2 })).rejects.toMatchObject({
@@ -158,11 +160,11 @@ describe('migrating', () => {
         ),
       ),
     });
-    expect((await readMigrations(pool)).pending).toEqual(['0008_lease']);
+    expect((await readMigrations(pool)).pending).toEqual(ALL.slice(OLD_COUNT));
     const migrating = migrate(pool, { lockTimeoutMs: 300, attempts: 200 });
     await endWhoeverWaits(pool, 'select pid');
     await letGo();
-    expect(await migrating).toEqual(['0008_lease']);
+    expect(await migrating).toEqual(ALL.slice(OLD_COUNT));
     await login.drop();
   });
 
@@ -230,11 +232,21 @@ async function holding({ url }: TestLogin, sql: string): Promise<() => Promise<v
   return () => client.end();
 }
 
-/** As before migration 0008. */
-async function undoLease(pool: Pool): Promise<void> {
-  await pool.query(`
-    alter table audit.watermarks drop column lease_run_id, drop column lease_until, drop column lease_pid;
-    delete from audit.migrations where name = '0008_lease'`);
+/** Applies the migrations of version 0.1.0 alone. */
+async function migrateAsBefore({ url }: TestDatabase): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await runner({
+    dbClient: client,
+    dir: fileURLToPath(new URL('../../migrations', import.meta.url)),
+    count: OLD_COUNT,
+    direction: 'up',
+    migrationsSchema: 'audit',
+    migrationsTable: 'migrations',
+    createMigrationsSchema: true,
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
+  });
+  await client.end();
 }
 
 async function endWhoeverWaits(pool: Pool, doing = 'select pg_terminate_backend(pid)'): Promise<void> {
