@@ -60,8 +60,10 @@ const lease = () =>
   bench.query('select lease_run_id, lease_until, lease_pid from audit.watermarks where organization = $1', [
     organization,
   ]);
+const ENDED_AT = new Date('2026-01-01T00:00:00Z');
 const expireLease = () =>
   bench.query(
+    // Reads the clock: the database's own decides about a lease.
     `update audit.watermarks set lease_until = clock_timestamp() - interval '1 ms' where organization = $1`,
     [organization],
   );
@@ -136,7 +138,7 @@ describe('the lease of an organization', () => {
 
   test('is taken at once by the worker whose run lost its connection, and from nobody else', async () => {
     const lost = await open();
-    const unstoredEnds = [{ runId: lost.runId, error: 'the network', endedAt: new Date() }];
+    const unstoredEnds = [{ runId: lost.runId, error: 'the network', endedAt: ENDED_AT }];
     organization = `${organization}-other`;
     const other = await open();
     await expect(open({ unstoredEnds })).rejects.toMatchObject({ code: 'locked' });
@@ -152,7 +154,7 @@ describe('the lease of an organization', () => {
 
   test('is waited for while a transaction goes on of a run that lost its connection', async () => {
     const { session, client } = await openWithClient();
-    const unstoredEnds = [{ runId: session.runId, error: 'the network', endedAt: new Date() }];
+    const unstoredEnds = [{ runId: session.runId, error: 'the network', endedAt: ENDED_AT }];
     await client.query('begin');
     await client.query('select from audit.watermarks where organization = $1 for update', [organization]);
     await expect(open({ unstoredEnds })).rejects.toMatchObject({
@@ -284,7 +286,7 @@ describe('a worker that lost its lease', () => {
   test('is refused also where only its run was ended, as by an older version', async () => {
     const session = await open();
     await bench.query(
-      `update audit.runs set outcome = 'abandoned', ended_at = now() where organization = $1`,
+      `update audit.runs set outcome = 'abandoned', ended_at = started_at where organization = $1`,
       [organization],
     );
     await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'fenced' });

@@ -43,9 +43,9 @@ export interface Sink {
 }
 
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const giveUpAt = Date.now() + GIVE_UP_MS;
+  const giveUpAt = performance.now() + GIVE_UP_MS;
   while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${what}`);
+    if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${what}`);
     await sleep(20);
   }
 }
