@@ -49,12 +49,10 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     }
     const start = await planStart(app, session, request, unfinished);
     // A backfill is found again by what was asked for, wherever it began.
-    await session.describeRange(
-      request.kind === 'backfill' ? range : { from: start.point.frontier, to: undefined },
-    );
+    const described = request.kind === 'backfill' ? range : { from: start.point.frontier, to: undefined };
+    await session.describeRange({ ...described, movesWatermark: start.reachesOn });
     if (unfinished)
       log.info({ from: formatTicks(start.point.frontier!) }, `going on with backfill ${unfinished.runId}`);
-    session.movesWatermark = start.reachesOn;
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
     const exporting = endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
       exportEvents(app.source, session, counters, {

@@ -49,8 +49,8 @@ const EXTEND_COVERAGE = `
 export function extendCoverage(
   { organization, runId, renewAfterMs }: { organization: string; runId: string | null; renewAfterMs: number },
   { from, to, isFromHead, isToEnd, readAt }: ProvenRange,
-): Statement[] {
-  if (from >= to) return [];
+): Statement | undefined {
+  if (from >= to) return undefined;
   const values = [
     organization,
     runId,
@@ -63,7 +63,7 @@ export function extendCoverage(
     isToEnd,
     `${renewAfterMs} milliseconds`,
   ];
-  return [{ name: 'extend-coverage', text: EXTEND_COVERAGE, values }];
+  return { name: 'extend-coverage', text: EXTEND_COVERAGE, values };
 }
 
 /** Waits until no transaction has written to the table, and lets none write until this one has ended. */
@@ -74,8 +74,8 @@ export async function noteProof(pool: Pool, organization: string, range: ProvenR
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    await transact(client, [{ text: LOCK_COVERAGE }], async () => ({
-      last: extendCoverage({ organization, runId: null, renewAfterMs: 0 }, range),
+    await transact(client, { lock: { text: LOCK_COVERAGE } }, async () => ({
+      plan: { coverage: extendCoverage({ organization, runId: null, renewAfterMs: 0 }, range) },
       result: () => {},
     }));
   } catch (error) {

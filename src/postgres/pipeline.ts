@@ -19,12 +19,28 @@ export interface Statement extends pg.QueryConfig {
 // biome-ignore lint/suspicious/noExplicitAny: as in pg, whoever wrote the statement knows its rows.
 export type ResultRows = any[];
 
-/** Sends all, and gives the rows of each. Throws what the first that failed did; none behind it was carried out. */
-export async function sendPipelined(client: Client, statements: readonly Statement[]): Promise<ResultRows[]> {
+/** Statements by name, sent in the order they are written down in. `undefined` is left out. */
+export type Plan = Record<string, Statement | undefined>;
+
+/** The rows of each statement of a plan, under its name; none for one that was left out. */
+export type PlanResults<P extends Plan> = { [Name in keyof P]: ResultRows };
+
+/** Sends all statements. Throws the error of the first that failed; none after it was carried out. */
+export async function pipeline<P extends Plan>(client: Client, plan: P): Promise<PlanResults<P>> {
+  const names = Object.keys(plan).filter((name) => plan[name] !== undefined);
+  const results = await sendPipelined(
+    client,
+    names.map((name) => plan[name]!),
+  );
+  const rowsOf = (name: string) => results[names.indexOf(name)] ?? [];
+  return Object.fromEntries(Object.keys(plan).map((name) => [name, rowsOf(name)])) as PlanResults<P>;
+}
+
+async function sendPipelined(client: Client, statements: readonly Statement[]): Promise<ResultRows[]> {
   try {
     return await new Promise((resolve, reject) => {
       client.query(
-        new PipelinedQuery(statements, (error, answers) => (error ? reject(error) : resolve(answers))),
+        new PipelinedQuery(statements, (error, results) => (error ? reject(error) : resolve(results))),
       );
     });
   } catch (error) {
@@ -34,20 +50,18 @@ export async function sendPipelined(client: Client, statements: readonly Stateme
 }
 
 /**
- * One transaction in two journeys: `first` behind its begin, and what `work` makes of the answers before its commit. All of it
- * is stored, or nothing. What `work` throws takes it back.
+ * One transaction in two round trips: `first` after its begin, and the plan that `work` makes of the results before its commit. All
+ * of it is stored, or nothing. What `work` throws rolls it back.
  */
-export async function transact<T>(
+export async function transact<First extends Plan, Last extends Plan, T>(
   client: Client,
-  first: readonly Statement[],
-  work: (
-    answers: ResultRows[],
-  ) => Promise<{ last: readonly Statement[]; result: (answers: ResultRows[]) => T }>,
+  first: First,
+  work: (results: PlanResults<First>) => Promise<{ plan: Last; result: (results: PlanResults<Last>) => T }>,
 ): Promise<T> {
   try {
-    const [, ...answers] = await sendPipelined(client, [{ text: 'begin' }, ...first]);
-    const { last, result } = await work(answers);
-    return result(await sendPipelined(client, [...last, { text: 'commit' }]));
+    const read = await pipeline(client, { begin: { text: 'begin' }, ...first });
+    const { plan, result } = await work(read);
+    return result(await pipeline(client, { ...plan, commit: { text: 'commit' } }));
   } catch (error) {
     // A broken connection cannot roll back, and need not: the server does.
     await client.query('rollback').catch(() => {});

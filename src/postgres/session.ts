@@ -18,7 +18,7 @@ import { createCopyEncoder } from './copy-format.ts';
 import { extendCoverage } from './coverage.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Lease } from './lease.ts';
-import { type ResultRows, type Statement, transact } from './pipeline.ts';
+import { type Plan, type PlanResults, type Statement, transact } from './pipeline.ts';
 import type { Client } from './pool.ts';
 import { upsertRejected } from './rejected.ts';
 import { DESCRIBE_RANGE, END_RUN, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './sql.ts';
@@ -61,20 +61,19 @@ export interface SessionFacts {
 /** What came of a commit, with its entry in the ledger. */
 type Stored = CommitResult & Pick<StoredBatch, 'entry'>;
 
-/** Makes of the ledger's next batch, and of what was read with the lease, the statements that stand before the commit. */
-type Work<T> = (
+/** Makes the plan that ends a transaction, of the ledger's next batch and of what was read with the lease. */
+type Work<Read extends Plan, Last extends Plan, T> = (
   nextBatch: string,
-  answers: ResultRows[],
-) => Promise<{ last: Statement[]; result: (answers: ResultRows[]) => T }>;
+  read: PlanResults<Read>,
+) => Promise<{ plan: Last; result: (results: PlanResults<Last>) => T }>;
 
 /** A run under way. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
   readonly runId: string;
   readonly stored: StoredWatermark | undefined;
-  /** Whether the run's rows reach on from the watermark, so that its commits may move it. */
-  movesWatermark = true;
   /** The newest entry that this run appended to the ledger. */
   newestEntry: LedgerHead | undefined;
+  private movesWatermark = true;
   private readonly encoder = createCopyEncoder();
 
   constructor(private readonly facts: SessionFacts) {
@@ -105,12 +104,12 @@ export class PostgresSession implements RunSession {
   private copy(batch: Commit): Promise<Stored> {
     const { events } = batch;
     const { organization, runId } = this.facts;
-    return this.write(storing(events), [], async (nextBatch) => {
+    return this.write(storing(events), {}, async (nextBatch) => {
       const newlyRejected = await this.keepAside(batch.rejected);
       const copied = copyEvents(events, { organization, runId, batch: nextBatch, encoder: this.encoder });
       return {
-        last: [...copied, ...this.closing(batch, copiedBatch(events))],
-        result: ([, appended]) => ({ ...copiedBatch(events, appended), newlyRejected }),
+        plan: { ...copied, ...this.closing(batch, copiedBatch(events)) },
+        result: ({ ledger }) => ({ ...copiedBatch(events, ledger), newlyRejected }),
       };
     });
   }
@@ -118,20 +117,25 @@ export class PostgresSession implements RunSession {
   private upsert(batch: Commit): Promise<Stored> {
     const { events } = batch;
     const { client, organization, runId } = this.facts;
-    return this.write(storing(events), readStored(organization, events), async (_nextBatch, [found]) => {
-      const stored = await upsertEvents(client, events, found, { organization, runId, known: this.known });
+    const reading = { stored: readStored(organization, events) };
+    return this.write(storing(events), reading, async (_nextBatch, read) => {
+      const stored = await upsertEvents(client, events, read.stored, {
+        organization,
+        runId,
+        known: this.known,
+      });
       const newlyRejected = await this.keepAside(batch.rejected);
-      return { last: this.closing(batch, stored), result: () => ({ ...stored, newlyRejected }) };
+      return { plan: this.closing(batch, stored), result: () => ({ ...stored, newlyRejected }) };
     });
   }
 
-  /** What stands in one transaction with the rows. */
-  private closing(batch: Commit, stored: StoredBatch): Statement[] {
-    return [
-      ...this.extendCoverage(batch),
-      this.moveWatermark(batch),
-      this.updateRun(addCommitted(batch.counters, batch, stored), batch),
-    ];
+  /** What is stored in one transaction with the rows. */
+  private closing(batch: Commit, stored: StoredBatch) {
+    return {
+      coverage: this.extendCoverage(batch),
+      watermark: this.moveWatermark(batch),
+      run: this.updateRun(addCommitted(batch.counters, batch, stored), batch),
+    };
   }
 
   /** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
@@ -139,12 +143,12 @@ export class PostgresSession implements RunSession {
     events,
     rejected,
   }: Pick<Commit, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
-    const { entry, ...counts } = await this.write('storing what the source has', [], async () => {
+    const { entry, ...counts } = await this.write('storing what the source has', {}, async () => {
       const { client, organization } = this.facts;
       const options = { organization, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
       await this.keepAside(rejected);
-      return { last: [], result: () => ({ inserted, updated, entry }) };
+      return { plan: {}, result: () => ({ inserted, updated, entry }) };
     });
     this.newestEntry = entry ?? this.newestEntry;
     return counts;
@@ -158,19 +162,27 @@ export class PostgresSession implements RunSession {
     counters: RunCounters;
   }): Promise<void> {
     const error = end.error === null ? null : storableText(end.error);
-    await this.writeStatements('storing how the run ended', [
+    await this.writePlan('storing how the run ended', {
       // Takes all commits before it to the disk as well: what a run says it did, it did.
-      ...(this.facts.isSynchronous ? [] : [{ text: 'set local synchronous_commit = on' }]),
-      this.updateRun(end.counters, undefined),
-      { text: END_RUN, values: [this.runId, end.outcome, error, end.warnings] },
-      this.facts.lease.end,
-    ]);
+      toDisk: this.facts.isSynchronous ? undefined : { text: 'set local synchronous_commit = on' },
+      run: this.updateRun(end.counters, undefined),
+      end: { text: END_RUN, values: [this.runId, end.outcome, error, end.warnings] },
+      lease: this.facts.lease.end,
+    });
     this.facts.lease.noteEnd();
   }
 
-  /** Notes what range the run was asked for; before the first commit. */
-  async describeRange(range: { from: bigint | undefined; to: bigint | undefined }): Promise<void> {
-    const { from, to } = range;
+  /**
+   * Notes what range the run was asked for; before the first commit. Without `movesWatermark` its rows do not reach on from the
+   * watermark, and its commits leave that where it is.
+   */
+  async describeRange(range: {
+    from: bigint | undefined;
+    to: bigint | undefined;
+    movesWatermark?: boolean;
+  }): Promise<void> {
+    const { from, to, movesWatermark = true } = range;
+    this.movesWatermark = movesWatermark;
     const values = [
       this.runId,
       from?.toString(),
@@ -178,24 +190,29 @@ export class PostgresSession implements RunSession {
       from === undefined ? null : formatMicroseconds(from),
       to === undefined ? null : formatMicroseconds(to),
     ];
-    await this.writeStatements('describing the run', [{ text: DESCRIBE_RANGE, values }]);
+    await this.writePlan('describing the run', { run: { text: DESCRIBE_RANGE, values } });
   }
 
   release(): Promise<void> {
     return this.facts.lease.release();
   }
 
-  private writeStatements(doing: string, last: Statement[]): Promise<void> {
-    return this.write(doing, [], async () => ({ last, result: () => {} }));
+  private writePlan(doing: string, plan: Plan): Promise<void> {
+    return this.write(doing, {}, async () => ({ plan, result: () => {} }));
   }
 
   /** One transaction after another: a run that is ended from outside may still have one under way. */
-  private async write<T>(doing: string, reading: Statement[], work: Work<T>): Promise<T> {
+  private async write<Read extends Plan, Last extends Plan, T>(
+    doing: string,
+    reading: Read,
+    work: Work<Read, Last, T>,
+  ): Promise<T> {
     const { client, lease } = this.facts;
     const transaction = () =>
-      transact(client, [lease.hold, ...reading], async ([held, ...answers]) => {
-        if (!held?.[0]) throw await lease.lost();
-        return work(held[0].next_batch, answers);
+      transact(client, { lease: lease.hold, ...reading }, async (read) => {
+        const held = read.lease[0];
+        if (!held) throw await lease.lost();
+        return work(held.next_batch, read);
       });
     try {
       return await lease.exclusively(transaction);
@@ -209,8 +226,8 @@ export class PostgresSession implements RunSession {
     return upsertRejected(client, { organization, runId: this.runId, rejected });
   }
 
-  private extendCoverage({ covered, beganAt }: Commit): Statement[] {
-    if (!covered) return [];
+  private extendCoverage({ covered, beganAt }: Commit): Statement | undefined {
+    if (!covered) return undefined;
     const { organization, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
     // A run comes every few minutes, and often finds what the one before had found.

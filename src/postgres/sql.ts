@@ -79,7 +79,8 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
     where (${comparedColumns.map((column) => `stored.${column}`).join(', ')})
       is distinct from
       (${comparedColumns.map((column) => `excluded.${column}`).join(', ')})
-    returning xmax = 0 as is_inserted, created_on, created_on_ticks, event_id, batch, ${contentDigestOf('stored')} as digest
+    -- A row that was stored before keeps its batch. One that somebody inserted by hand may have this batch, but not this time.
+    returning batch = (select head.batch + 1 from head) and first_seen_at = now() as is_inserted, created_on, created_on_ticks, event_id, batch, ${contentDigestOf('stored')} as digest
   ), changed as (
     insert into audit.ledger_changes (organization, row_batch, event_id, batch, old_digest, new_digest)
     select $1, written.batch, written.event_id, head.batch + 1, before.digest, written.digest

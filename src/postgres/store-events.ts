@@ -43,14 +43,14 @@ interface UpsertOptions extends Owner {
   known: bigint | undefined;
 }
 
-/** `found` is the answer to `readStored`. */
+/** `found` are the rows of `readStored`. */
 export async function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
-  found: ResultRows | undefined,
+  found: ResultRows,
   options: UpsertOptions,
 ): Promise<StoredBatch> {
-  const changed = found ? await findChanged(client, events, found, options) : events;
+  const changed = events.length > 0 ? await findChanged(client, events, found, options) : events;
   const stored = await execute(client, UPSERT_EVENTS, changed, options);
   return { ...stored, unchanged: stored.unchanged + events.length - changed.length };
 }
@@ -79,9 +79,9 @@ async function execute(
 }
 
 /** Reads a digest of what is stored of the events; no statement for none. */
-export function readStored(organization: string, events: readonly IdentifiedEvent[]): Statement[] {
-  if (events.length === 0) return [];
-  return [{ ...DIGEST_CHANGEABLE, values: placeOf(organization, events) }];
+export function readStored(organization: string, events: readonly IdentifiedEvent[]): Statement | undefined {
+  if (events.length === 0) return undefined;
+  return { ...DIGEST_CHANGEABLE, values: placeOf(organization, events) };
 }
 
 /** The events that are not stored just so, as far as can be seen without those that have `extra` or `raw`. */
@@ -161,17 +161,17 @@ export function mayCopy(events: readonly IdentifiedEvent[], newestStored: bigint
   return newestStored === undefined || isLaterMicrosecond(events[0]!.event.createdOnTicks, newestStored);
 }
 
-/** Copies events that `mayCopy`, and appends them to the ledger, which is answered with what `copiedBatch` reads. */
+/** Copies events that `mayCopy`, and appends them to the ledger; `copiedBatch` reads the rows of `ledger`. */
 export function copyEvents(
   events: readonly IdentifiedEvent[],
   options: Owner & { batch: string; encoder: ReturnType<typeof createCopyEncoder> },
-): [copy: Statement, append: Statement] {
+): { copy: Statement; ledger: Statement } {
   const { organization, runId, batch, encoder } = options;
   const bytes = encoder.encode(events, { organization, runId, batch });
-  return [
-    { text: COPY_EVENTS, bytes },
-    { ...APPEND_COPIED, values: [organization, runId, batch, ...timesOf(events)] },
-  ];
+  return {
+    copy: { text: COPY_EVENTS, bytes },
+    ledger: { ...APPEND_COPIED, values: [organization, runId, batch, ...timesOf(events)] },
+  };
 }
 
 /** What comes of a COPY is known before: it stores every row as a new one, or none. */

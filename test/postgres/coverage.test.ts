@@ -32,14 +32,14 @@ async function extend(
   rest: Partial<ProvenRange> & { run?: string; renewAfterMs?: number } = {},
 ): Promise<void> {
   const { run = '1', renewAfterMs = 0, ...proven } = rest;
-  const statements = extendCoverage(
+  const statement = extendCoverage(
     { organization, runId: run, renewAfterMs },
     {
       ...{ from: BigInt(from), to: BigInt(to), isFromHead: false, isToEnd: false, readAt: DAY_ONE },
       ...proven,
     },
   );
-  for (const statement of statements) await client.query(statement);
+  if (statement) await client.query(statement);
 }
 
 const spans = async (table: 'coverage' | 'gaps') =>

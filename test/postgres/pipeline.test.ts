@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { sendPipelined, transact } from '../../src/postgres/pipeline.ts';
+import pg from 'pg';
+import { type Plan, pipeline, type Statement, transact } from '../../src/postgres/pipeline.ts';
 import { type Client, createPool, type Pool } from '../../src/postgres/pool.ts';
 import { createTestDatabase, type TestDatabase, withParameter } from '../support/database.ts';
 import { createDatabaseProxy } from '../support/proxy.ts';
@@ -21,6 +23,12 @@ beforeEach(async () => {
   await client.query('drop table if exists numbers; create table numbers (n int primary key)');
 });
 afterEach(() => client.release());
+
+/** By position, under names that say no more. */
+async function sendPipelined(to: Client, statements: readonly Statement[]) {
+  const plan = Object.fromEntries(statements.map((statement, i) => [`statement ${i}`, statement]));
+  return Object.values(await pipeline(to, plan));
+}
 
 const add = (n: number) => ({
   name: 'add',
@@ -120,20 +128,47 @@ describe('statements that are sent together', () => {
   });
 });
 
+test('the internals of pg that the pipeline uses are those of the pinned version', () => {
+  const query = new pg.Query({ text: '' }, () => {});
+  const connection = new pg.Connection();
+  const handlers = ['RowDescription', 'DataRow', 'CommandComplete', 'ReadyForQuery'];
+  const used: [string, object, string[]][] = [
+    ['query', query, ['submit', 'callback', 'name', 'text', ...handlers.map((name) => `handle${name}`)]],
+    ['connection', connection, ['sync', 'stream', 'submittedNamedStatements']],
+    ['connection.stream', connection.stream, ['cork', 'uncork', 'write', 'destroy']],
+  ];
+  const missing = used.flatMap(([of, object, names]) =>
+    names.filter((name) => !(name in object)).map((name) => `${of}.${name}`),
+  );
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../node_modules/pg/package.json', import.meta.url), 'utf8'),
+  );
+  const { dependencies } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  const found = missing.map((name) => `pg ${version} lacks ${name}, which src/postgres/pipeline.ts uses`);
+  expect(found).toEqual([]);
+  expect(['pg is pinned to the version that was tested', dependencies.pg]).toEqual([
+    'pg is pinned to the version that was tested',
+    version,
+  ]);
+});
+
 describe('a transaction', () => {
   test('makes its last statements of what the first ones read', async () => {
-    const added = await transact(client, [add(1)], async ([rows]) => ({
-      last: [add(rows![0].n + 1)],
-      result: ([next]) => next![0].n,
+    const added = await transact(client, { read: add(1) }, async ({ read }) => ({
+      plan: { left: undefined, next: add(read[0].n + 1) },
+      result: ({ left, next }) => [left, next![0].n],
     }));
-    expect([added, await numbers()]).toEqual([2, [1, 2]]);
+    expect([added, await numbers()]).toEqual([
+      [[], 2],
+      [1, 2],
+    ]);
   });
 
-  test.each([
-    ['its first statements fail', [add(1), add(1)], []],
-    ['its last statements fail', [add(1)], [add(2), add(2)]],
-  ])('stores nothing where %s', async (_, first, last) => {
-    const work = async () => ({ last, result: () => {} });
+  test.each<[string, Plan, Plan]>([
+    ['its first statements fail', { one: add(1), again: add(1) }, {}],
+    ['its last statements fail', { one: add(1) }, { two: add(2), again: add(2) }],
+  ])('stores nothing where %s', async (_, first, plan) => {
+    const work = async () => ({ plan, result: () => {} });
     await expect(transact(client, first, work)).rejects.toMatchObject({ code: '23505' });
     expect(await numbers()).toEqual([]);
     await client.query(add(3));
@@ -144,7 +179,7 @@ describe('a transaction', () => {
     const work = async () => {
       throw new Error('no');
     };
-    await expect(transact(client, [add(1)], work)).rejects.toThrow('no');
+    await expect(transact(client, { one: add(1) }, work)).rejects.toThrow('no');
     expect(await numbers()).toEqual([]);
   });
 });

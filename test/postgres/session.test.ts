@@ -369,7 +369,7 @@ describe('the watermark', () => {
 
   test('is not moved by a run that does not reach on from it', async () => {
     const session = await begin('backfill');
-    session.movesWatermark = false;
+    await session.describeRange({ from: undefined, to: undefined, movesWatermark: false });
     await session.commit(batchOf([eventAt(TEN)], { sourceTotal: 77 }));
     const row = await watermark();
     expect(row).toMatchObject({
