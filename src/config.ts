@@ -1,5 +1,11 @@
 import { closest } from 'fastest-levenshtein';
-import { type Environment, type GivenTexts, readGiven, warnOfUnknown } from './config-environment.ts';
+import {
+  type Environment,
+  fileWarnings,
+  type GivenTexts,
+  readGiven,
+  warnOfUnknown,
+} from './config-environment.ts';
 import { type Findings, problemWith, quote, throwProblems } from './config-findings.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './config-organizations.ts';
 import { parseSource, type SourceConfig } from './config-source.ts';
@@ -66,7 +72,7 @@ export function parseConfig<N extends Needs>(
   needs: N,
   { organization }: { organization?: string | undefined } = {},
 ): { config: ConfigFor[N]; warnings: string[] } {
-  const findings: Findings = { problems: [], warnings: [] };
+  const findings: Findings = { problems: [], warnings: [...(env[fileWarnings] ?? [])] };
   warnOfUnknown(env, findings);
   const shared = parseValues(env, sharedNames, findings);
   const sources =
