@@ -7,7 +7,7 @@ import type { CommandContext } from './app.ts';
 import { describeError, prepare, withHelp } from './commands/help.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
-import { standardError, standardOutput } from './stdio.ts';
+import { closeLostTerminalsAtExit, standardError, standardOutput } from './stdio.ts';
 
 /** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
 const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
@@ -55,6 +55,8 @@ setFlagsFromString('--heap-growing-percent=60');
 
 standardError();
 const output = standardOutput();
+// After the two above, whose own listeners still write at exit.
+closeLostTerminalsAtExit();
 const exitCode = await main(process.argv);
 await output.written();
 // A full disk must not look like success.
