@@ -7,7 +7,7 @@ import { describeError } from './commands/help.ts';
 import { createProgram, readArguments } from './commands/program.ts';
 import { ExportError, treatmentOf } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
-import { standardError, standardOutput } from './stdio.ts';
+import { closeLostTerminalsAtExit, standardError, standardOutput } from './stdio.ts';
 
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;
@@ -22,6 +22,8 @@ setFlagsFromString('--heap-growing-percent=60');
 
 standardError();
 const output = standardOutput();
+// After the two above, whose own listeners still write at exit.
+closeLostTerminalsAtExit();
 const exitCode = await main(process.argv);
 await output.written();
 // A full disk must not look like success.

@@ -10,8 +10,9 @@
  * A descriptor that is closed at start (`2>&-`) needs no care: Node.js opens /dev/null in its place before anything else can get
  * the number.
  */
-import { fstatSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isatty } from 'node:tty';
 
 type Stream = NodeJS.WriteStream & { _handle?: { setBlocking?(isBlocking: boolean): void } | null };
 
@@ -60,6 +61,17 @@ export function standardError(): StandardError {
 export function standardOutput(): StandardOutput {
   sharedOutput ??= createStandardOutput();
   return sharedOutput;
+}
+
+/**
+ * Closes the descriptors of a terminal that was closed, as the last thing before the process exits. Node.js restores the mode of
+ * each terminal at exit, and aborts (exit code 134) where it fails for another reason than a closed descriptor.
+ */
+export function closeLostTerminalsAtExit(): void {
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  process.on('exit', () => {
+    for (const fd of terminals) if (!isatty(fd)) closeSync(fd);
+  });
 }
 
 function createStandardError(): StandardError {
