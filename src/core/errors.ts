@@ -16,7 +16,7 @@ export type ErrorCode =
   | 'superseded'
   /** The run came no further for too long and was ended. Worth another try later. */
   | 'stalled'
-  /** This worker lost its lock to another one and must not write any more. */
+  /** This worker lost its lease to another one and must not write any more. */
   | 'fenced'
   /** The table is not what the source or the ledger says. */
   | 'differences'

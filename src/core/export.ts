@@ -56,7 +56,7 @@ export interface RunCounters extends RequestMeter {
   late: number;
 }
 
-/** The store's side of one run, which holds the organization's lock. */
+/** The store's side of one run, which holds the organization's lease. */
 export interface RunSession {
   /** Up to where the source was known when the run began; none before the first. */
   readonly known: bigint | undefined;
