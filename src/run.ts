@@ -1,4 +1,4 @@
-/** One run from lock to history: what exporting and repairing have in common. */
+/** One run from lease to history: what exporting and repairing have in common. */
 import type { App } from './app.ts';
 import { isInterrupted } from './core/errors.ts';
 import type { ExportOptions } from './core/export.ts';
@@ -49,7 +49,7 @@ function describeWarning({ kind, message }: ReadWarning): string {
 }
 
 /**
- * Does `work` with the organization's lock and stores how it ended. Throws what ended it, or `locked` when another worker
+ * Does `work` with the organization's lease and stores how it ended. Throws what ended it, or `locked` when another worker
  * has the organization; what was committed by then stays.
  */
 export async function withRun(

@@ -28,7 +28,7 @@ const TREATMENTS = {
   superseded: { exitCode: 75, severity: 0, isRetryable: false, logLevel: 'debug' },
   /** The run made no progress for too long and was ended. */
   stalled: { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
-  /** This worker lost its lock to another one and must not write any more. */
+  /** This worker lost its lease to another one and must not write any more. */
   fenced: { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
   /** The table is not what the source or the ledger says. */
   differences: { exitCode: 3, severity: 1, isRetryable: false, logLevel: 'error' },

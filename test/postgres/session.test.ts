@@ -116,10 +116,10 @@ test.each([
   'with isSynchronous %s, a commit waits for the disk or not, and the end of the run does',
   async (isSynchronous, waits) => {
     await bench.query(`
-    create table waited (waits text);
-    create function note_wait() returns trigger language plpgsql as
-      $$ begin insert into waited values (current_setting('synchronous_commit')); return new; end $$;
-    create trigger note_wait before update of pages on audit.runs for each row execute function note_wait()`);
+    create table public.waited (waits text);
+    create function public.note_wait() returns trigger language plpgsql as
+      $$ begin insert into public.waited values (current_setting('synchronous_commit')); return new; end $$;
+    create trigger note_wait before update of pages on audit.runs for each row execute function public.note_wait()`);
     // The tests' own servers have it off.
     const pool = createPool(
       withParameter(bench.database.url, 'options', '-c synchronous_commit=on'),
@@ -130,10 +130,10 @@ test.each([
       await session.commit(batchOf([eventAt(TEN)]));
       await session.commit(batchOf([eventAt(ELEVEN)]));
       await session.finish({ outcome: 'succeeded', error: null, warnings: [], counters: newCounters() });
-      expect((await bench.query('select waits from waited')).map((row) => row.waits)).toEqual(waits);
+      expect((await bench.query('select waits from public.waited')).map((row) => row.waits)).toEqual(waits);
     } finally {
       await session.release();
-      await bench.query('drop table waited; drop function note_wait cascade');
+      await bench.query('drop table public.waited; drop function public.note_wait cascade');
     }
   },
 );
