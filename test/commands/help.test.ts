@@ -23,6 +23,8 @@ const SHORT = COMMANDS.filter((name) => !LONG.includes(name));
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
 beforeAll(async () => {
+  // Whoever called jest by npx is told to call the program so, too.
+  delete process.env.npm_command;
   // One after the other: jest's loader of modules fails when several are imported at the same time.
   for (const name of COMMANDS) await import(`../../src/commands/${name}.ts`);
 });
