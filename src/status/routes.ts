@@ -1,12 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
-import type { Activity } from '../postgres/activity.ts';
-import type { StatusReport } from '../postgres/status.ts';
+import type { Activity } from '../postgres/read/activity.ts';
+import type { StatusReport } from '../postgres/read/status.ts';
 import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import { chooseOrganization, renderPage } from './page.ts';
-import { SCRIPT_SOURCE } from './page-script.ts';
-import { STYLE_SOURCE } from './page-style.ts';
+import { chooseOrganization, renderPage } from './page/page.ts';
+import { SCRIPT_SOURCE } from './page/script.ts';
+import { STYLE_SOURCE } from './page/style.ts';
 
 export interface Answer {
   status: number;

@@ -1,0 +1,49 @@
+import type { OrganizationStatus } from '../../postgres/read/status.ts';
+import { count, describeDuration, formatNumber } from '../../text/format.ts';
+import type { Verdict } from '../verdict.ts';
+import { type Html, html } from './html.ts';
+import { type Level, renderFact, renderIcon, renderVerdict, renderWhen } from './parts.ts';
+
+export interface Judged {
+  status: OrganizationStatus;
+  verdict: Verdict;
+}
+
+const LEVELS: readonly Level[] = ['bad', 'attention', 'good'];
+
+/** The page of one organization. */
+function linkTo(organization: string): string {
+  return `/?organization=${encodeURIComponent(organization)}`;
+}
+
+/** One line an organization, those that need a person first. */
+export function renderOverview(judged: readonly Judged[], nextRunAt: Date | undefined, now: Date): Html {
+  const sorted = LEVELS.flatMap((level) => judged.filter(({ verdict }) => verdict.level === level));
+  return html`<h1>${count(judged.length, 'organization')}</h1>
+${renderVerdict(judgeAll(judged))}
+<ul class="organizations">${sorted.map((one) => renderLine(one, nextRunAt, now))}</ul>`;
+}
+
+/** How all of them are, as one sentence; as bad as the worst. */
+export function judgeAll(judged: readonly Judged[]): Verdict {
+  const level =
+    LEVELS.find((candidate) => judged.some(({ verdict }) => verdict.level === candidate)) ?? 'good';
+  const good = judged.filter(({ verdict }) => verdict.level === 'good').length;
+  const headline =
+    good === judged.length
+      ? 'All are complete and current'
+      : `${formatNumber(good)} of ${formatNumber(judged.length)} are complete and current`;
+  return { level, headline, reasons: [] };
+}
+
+function renderLine({ status, verdict }: Judged, nextRunAt: Date | undefined, now: Date): Html {
+  const { organization, lagMs, lastSuccessAt, stored } = status;
+  return html`<li class="${verdict.level}">
+<div class="who">${renderIcon(verdict.level)}<div><a href="${linkTo(organization)}">${organization}</a><small>${verdict.headline}</small></div></div>
+<dl>
+${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs))}
+${renderFact('Last success', lastSuccessAt ? renderWhen(lastSuccessAt, now) : 'none yet')}
+${renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet')}
+${renderFact('Events stored', formatNumber(stored))}
+</dl></li>`;
+}
