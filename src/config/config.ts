@@ -1,5 +1,5 @@
-import { closest } from 'fastest-levenshtein';
 import { ExportError } from '../core/errors.ts';
+import { closest } from '../text/suggest.ts';
 import { type Environment, fileWarnings, type GivenTexts, readGiven, warnOfUnknown } from './environment.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './organizations.ts';
 import { type Findings, problemWith, quote, throwProblems } from './problems.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { closest } from 'fastest-levenshtein';
 import { ExportError } from '../core/errors.ts';
+import { closest } from '../text/suggest.ts';
 import { parseDotenv } from './dotenv.ts';
 import { EncodingError, NO_UTF8, readTextFile } from './files.ts';
 import { type Findings, quote } from './problems.ts';

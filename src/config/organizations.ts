@@ -3,7 +3,7 @@
  * `UIPATH_ORGANIZATIONS_FILE` names over the environment. An entry speaks the language of the environment, so that there is one
  * vocabulary, one parser and one place that documents it.
  */
-import { closest } from 'fastest-levenshtein';
+import { closest } from '../text/suggest.ts';
 import { type Environment, reasonOf, showPath } from './environment.ts';
 import { readTextFile } from './files.ts';
 import { type Findings, quote } from './problems.ts';

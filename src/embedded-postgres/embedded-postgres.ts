@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { ExportError } from '../core/errors.ts';
-import { connectWithSettings } from '../postgres/connection/pool.ts';
 import { chooseAccount, type ServerAccount } from './account.ts';
 import { type Binaries, findBinaries } from './binaries.ts';
 import { type Layout, layoutOf, prepareCluster } from './cluster.ts';
@@ -176,7 +175,9 @@ async function connect(server: Server, port: number): Promise<pg.Client> {
     connectionString: connectionString(server, port, 'postgres'),
     application_name: [LEASE, server.options.applicationName].filter(Boolean).join(' '),
   });
-  return connectWithSettings(client);
+  // Nothing that is asked here depends on a setting of the session.
+  await client.connect();
+  return client;
 }
 
 async function createDatabase(client: pg.Client): Promise<void> {

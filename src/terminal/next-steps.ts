@@ -1,9 +1,11 @@
 import type { CommandContext } from '../app.ts';
-import type { CommonOptions } from '../commands/options.ts';
 import type { Environment } from '../config/config.ts';
 import { coloursFor } from './screen.ts';
 
-type Scope = Pick<CommonOptions, 'envFile' | 'organization'>;
+interface Scope {
+  envFile?: string | undefined;
+  organization?: string | undefined;
+}
 
 /**
  * A command to type next, so that it runs as this process does: by npx or not, with the same file of variables and the same

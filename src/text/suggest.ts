@@ -1,5 +1,7 @@
 import { closest, distance } from 'fastest-levenshtein';
 
+export { closest };
+
 /** At most this part of the letters may be mistyped: beyond it a suggestion only confuses. */
 const MOST_WRONG = 0.5;
 

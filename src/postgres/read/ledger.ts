@@ -2,7 +2,7 @@
 import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../../core/ledger.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectPatientClient, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
-import { inUtc } from '../write/statements.ts';
+import { inUtc } from '../format/utc.ts';
 import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
 
 /** Entries are read together up to so many, or so many rows. */

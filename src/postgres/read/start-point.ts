@@ -4,7 +4,7 @@ import { knownUntil } from '../../core/start-point.ts';
 import { formatMicroseconds, MIN_TICKS } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
-import { toWatermark, type WatermarkRow } from '../write/store.ts';
+import { toWatermark, type WatermarkRow } from './watermark.ts';
 
 /** Where a backfill that did not end stood. */
 export interface UnfinishedBackfill {

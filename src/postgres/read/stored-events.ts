@@ -4,8 +4,8 @@ import type { LedgeredRow } from '../../core/ledger.ts';
 import { formatMicroseconds, MAX_TICKS, parseTicks } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool, Queryable } from '../connection/pool.ts';
-import { isParsable, storableText } from '../write/columns.ts';
-import { inUtc } from '../write/statements.ts';
+import { isParsable, storableText } from '../format/columns.ts';
+import { inUtc } from '../format/utc.ts';
 
 /** Rows at a time: a few megabytes of typical events. */
 const CHUNK_ROWS = 2000;

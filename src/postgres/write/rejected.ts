@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { RejectedRow } from '../../core/event.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Client, Pool } from '../connection/pool.ts';
-import { storableText } from './columns.ts';
+import { storableText } from '../format/columns.ts';
 
 /** $1 organization, $2 run, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
 const UPSERT_REJECTED = `

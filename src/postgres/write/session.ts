@@ -16,8 +16,9 @@ import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Plan, type PlanResults, type Statement, transact } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
-import { storableText } from './columns.ts';
-import { createCopyEncoder } from './copy-format.ts';
+import { storableText } from '../format/columns.ts';
+import { createCopyEncoder } from '../format/copy-format.ts';
+import type { StoredWatermark } from '../read/watermark.ts';
 import { extendCoverage } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { upsertRejected } from './rejected.ts';
@@ -33,14 +34,6 @@ import {
   type StoredBatch,
   upsertEvents,
 } from './store-events.ts';
-
-export interface StoredWatermark {
-  ticks: bigint;
-  /** When the run began that last read beyond the watermark. */
-  readAt: Date;
-  /** Where the source goes on behind the newest committed event: a hint, which is the source's own. */
-  resume: Json;
-}
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';

@@ -1,5 +1,6 @@
 /** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
-import { COPIED_COLUMNS } from './copy-format.ts';
+import { COPIED_COLUMNS } from '../format/copy-format.ts';
+import { inUtc } from '../format/utc.ts';
 
 /** Columns that a re-read may find changed: the others are what `event_id` is made of, or follow from it. */
 const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
@@ -14,8 +15,6 @@ const FIXED = [
   'ordinal',
 ];
 
-/** One statement's time, as the canonical text of a ledger entry has it. */
-export const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 const contentDigestOf = (row: string) =>
   `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
 

@@ -11,8 +11,8 @@ import type { CommitResult } from '../../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds } from '../../core/ticks.ts';
 import type { ResultRows, Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
-import { columnsOf } from './columns.ts';
-import { areCopyable, type createCopyEncoder } from './copy-format.ts';
+import { columnsOf } from '../format/columns.ts';
+import { areCopyable, type createCopyEncoder } from '../format/copy-format.ts';
 import {
   APPEND_COPIED,
   COPY_EVENTS,

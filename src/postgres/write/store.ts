@@ -4,9 +4,10 @@ import type { Json } from '../../core/source.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';
-import { storableText } from './columns.ts';
+import { storableText } from '../format/columns.ts';
+import { toWatermark, type WatermarkRow } from '../read/watermark.ts';
 import { Lease, lockFreeLease } from './lease.ts';
-import { PostgresSession, type RunKind, type StoredWatermark } from './session.ts';
+import { PostgresSession, type RunKind } from './session.ts';
 
 const LEASE_MS = 60_000;
 
@@ -115,19 +116,4 @@ async function beginRun(
     const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
     return { runId, lease, watermark: toWatermark(rows[0]!), newestStored };
   });
-}
-
-export interface WatermarkRow {
-  created_on_ticks: string | null;
-  read_at: Date;
-  resume: Json;
-}
-
-export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
-  if (row.created_on_ticks === null) return undefined;
-  return {
-    ticks: BigInt(row.created_on_ticks),
-    readAt: row.read_at,
-    resume: row.resume,
-  };
 }

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { AuditEvent } from '../../../src/core/event.ts';
 import { identifyGroup } from '../../../src/core/identity.ts';
-import { COPIED_COLUMNS, createCopyEncoder } from '../../../src/postgres/write/copy-format.ts';
+import { COPIED_COLUMNS, createCopyEncoder } from '../../../src/postgres/format/copy-format.ts';
 import { eventAt } from '../../support/batch.ts';
 
 const AT = '2026-01-31T08:00:00.0000001Z';

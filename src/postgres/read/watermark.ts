@@ -1,0 +1,25 @@
+/** The row of `audit.watermarks`, as a run starts from it. */
+import type { Json } from '../../core/source.ts';
+
+export interface StoredWatermark {
+  ticks: bigint;
+  /** When the run began that last read beyond the watermark. */
+  readAt: Date;
+  /** Where the source goes on behind the newest committed event: a hint, which is the source's own. */
+  resume: Json;
+}
+
+export interface WatermarkRow {
+  created_on_ticks: string | null;
+  read_at: Date;
+  resume: Json;
+}
+
+export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
+  if (row.created_on_ticks === null) return undefined;
+  return {
+    ticks: BigInt(row.created_on_ticks),
+    readAt: row.read_at,
+    resume: row.resume,
+  };
+}
