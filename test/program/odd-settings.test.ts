@@ -33,10 +33,14 @@ async function openDatabase(where: Where, combination: number) {
   const database = await createTestDatabase();
   closers.push(() => database.drop());
   const login = await createTestLogin(database);
-  closers.push(() => login.drop());
   const plain = createPlainPool(database.url);
-  closers.push(() => plain.end());
   const name = new URL(database.url).pathname.slice(1);
+  closers.push(async () => {
+    // A role that owns a database cannot be dropped.
+    await plain.query(`alter database ${name} owner to current_user`);
+    await plain.end();
+    await login.drop();
+  });
   await createEvilSchema(plain);
   await plain.query(`alter database ${name} owner to ${login.name}`);
   const settings = where === 'ordinary' ? [] : await oddCombination(plain, combination);

@@ -1,6 +1,5 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../../core/errors.ts';
-import type { Json } from '../../core/source.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';

@@ -1,6 +1,6 @@
 /** Settings of the role, the database or the connection change nothing of what the program reads, stores or says. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type pg from 'pg';
+import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
 import { readActivity } from '../../../src/postgres/read/activity.ts';
 import { readStatus } from '../../../src/postgres/read/status.ts';
@@ -18,6 +18,7 @@ import {
   ODD_SETTINGS,
   oddCombination,
 } from '../../support/odd-settings.ts';
+import { expectCounted } from '../../support/roll-ups.ts';
 
 const EVENTS = 40;
 
@@ -157,3 +158,63 @@ test('every setting that a user may change is tried at an odd value, or known to
   const unknown = rows.map(({ name }) => name).filter((name) => !(name in ODD_SETTINGS || name in LEFT_OUT));
   expect(unknown).toEqual([]);
 });
+
+describe('a person whose own settings are odd', () => {
+  test.each(COMBINATIONS)(
+    'changes rows by hand, and the roll-ups stay right: combination %i',
+    async (number) => {
+      const scene = await bench.open({ events: EVENTS, startAt: new Date('2026-01-31T23:50:00Z') });
+      await scene.run();
+      const settings = (await oddCombination(plain, number)).filter(([name]) => !stopsAPerson(name));
+      const hand = new pg.Client({
+        connectionString: withParameter(bench.database.url, 'options', asOptions(settings)),
+      });
+      await hand.connect();
+      try {
+        const { organization } = scene;
+        await hand.query(`
+        update audit.events set created_on = created_on - interval '40 minutes' where organization operator(pg_catalog.=) '${organization}'
+          and ordinal operator(pg_catalog.=) 0 and user_name is not null`);
+        await hand.query(
+          `insert into audit.events select (jsonb_populate_record(e, jsonb_build_object('event_id', gen_random_uuid(), 'user_name', 'NULL'))).*
+         from audit.events e where organization operator(pg_catalog.=) '${organization}' limit 5`,
+        );
+        await hand.query(
+          `delete from audit.events where ctid operator(pg_catalog.=) any (array(
+           select ctid from audit.events where organization operator(pg_catalog.=) '${organization}' limit 7))`,
+        );
+      } finally {
+        await hand.end();
+      }
+      await expectCounted(bench);
+    },
+  );
+
+  test.each(COMBINATIONS)('reads the same in the views: combination %i', async (number) => {
+    const settings = (await oddCombination(plain, number)).filter(
+      ([name]) => !stopsAPerson(name) && name !== 'search_path',
+    );
+    const reader = new pg.Client({
+      connectionString: withParameter(bench.database.url, 'options', asOptions(settings)),
+    });
+    await reader.connect();
+    try {
+      expect((await reader.query(READ_VIEWS)).rows).toEqual((await plain.query(READ_VIEWS)).rows);
+    } finally {
+      await reader.end();
+    }
+  });
+});
+
+/** Ends the person's own connection, or refuses the person's own statements. */
+const stopsAPerson = (name: string) => /^(restrict_nonsystem|client_encoding|.*_timeout$)/.test(name);
+
+/** Days, weekdays and hours of the views, in a form that no setting of the reader changes. */
+const READ_VIEWS = `
+  select 'logins' as view, event_id::text || ' ' || (day - date '2000-01-01') || ' ' || weekday || ' ' || hour as row from bi.logins
+  union all select 'events', event_id::text || ' ' || (day - date '2000-01-01') from bi.events
+  union all select 'login_hours', (day - date '2000-01-01') || ' ' || weekday || ' ' || hour || ' ' || coalesce(user_name, '-')
+    from bi.login_hours
+  union all select 'totals_by_day', (day - date '2000-01-01') || ' ' || events from bi.totals_by_day
+  union all select 'users', coalesce(user_name, '-') || ' ' || days_active || ' ' || extract(epoch from last_seen_at) from bi.users
+  order by 1, 2`;
