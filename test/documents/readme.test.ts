@@ -5,7 +5,7 @@ import { variables } from '../../src/config/variables.ts';
 import { createMigratedDatabase } from '../support/database.ts';
 import { runProgram } from '../support/program.ts';
 
-const read = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8');
+const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
 const configuration = read('docs/configuration.md');
 const commands = read('docs/commands.md');
 

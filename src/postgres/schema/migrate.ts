@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +8,6 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, connectPatientClient, type Pool, type Queryable } from '../connection/pool.ts';
 import { watchBlockers } from './blockers.ts';
 
-const DIRECTORY = fileURLToPath(new URL('../../../migrations', import.meta.url));
 /** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
 const OLDEST_SERVER = 160_000;
 
@@ -91,7 +91,7 @@ async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<stri
     // Its own `begin` changes nothing in a transaction; its `commit` or `rollback` ends ours.
     const applied = await runner({
       dbClient: client as ClientBase,
-      dir: DIRECTORY,
+      dir: findMigrations(),
       direction: 'up',
       count: 1,
       migrationsSchema: 'audit',
@@ -185,7 +185,7 @@ async function readState(client: Client): Promise<MigrationState> {
       `PostgreSQL 16 or newer is needed; DATABASE_URL leads to ${text}.`,
     );
   }
-  const files = (await readdir(DIRECTORY)).filter((file) => file.endsWith('.sql')).sort();
+  const files = (await readdir(findMigrations())).filter((file) => file.endsWith('.sql')).sort();
   const known = files.map((file) => file.slice(0, -'.sql'.length));
   const applied = hasTable
     ? (await client.query<{ name: string }>('select name from audit.migrations order by id')).rows
@@ -214,5 +214,14 @@ async function withClient<T>(pool: Pool, doing: string, work: (client: Client) =
   } finally {
     // A migration that fails leaves its connection in an aborted transaction, with the lock: it is ended.
     client?.release(hasFailed);
+  }
+}
+
+/** The folder `migrations` of the package. How far above this file it is differs between the sources and the bundle. */
+function findMigrations(): string {
+  for (let above = '.'; ; above += '/..') {
+    const directory = fileURLToPath(new URL(`${above}/migrations`, import.meta.url));
+    if (existsSync(directory)) return directory;
+    if (directory === '/migrations') throw new Error(`No folder migrations above ${import.meta.url}`);
   }
 }

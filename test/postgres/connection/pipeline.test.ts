@@ -142,7 +142,7 @@ test('the internals of pg that the pipeline uses are those of the pinned version
     names.filter((name) => !(name in object)).map((name) => `${of}.${name}`),
   );
   const { version } = JSON.parse(
-    readFileSync(new URL('../../node_modules/pg/package.json', import.meta.url), 'utf8'),
+    readFileSync(new URL('../../../node_modules/pg/package.json', import.meta.url), 'utf8'),
   );
   const { dependencies } = JSON.parse(
     readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),

@@ -61,7 +61,7 @@ async function readStored(organization: string): Promise<unknown> {
       where organization = $1 order by 1, 2, 3`,
     rejected: `select content_hash, source_text, source_bytes, reason from audit.rejected_events
       where organization = $1 order by content_hash`,
-    watermarks: `select created_on_ticks, created_on_raw, created_on::text, next_skip, source_total from audit.watermarks
+    watermarks: `select created_on_ticks, created_on_raw, created_on::text, resume, source_total from audit.watermarks
       where organization = $1`,
     coverage: `select from_ticks, to_ticks, from_at::text, to_at::text from audit.coverage where organization = $1 order by 1`,
     activity: `select to_jsonb(a) - 'organization' as row from audit.daily_activity a where organization = $1

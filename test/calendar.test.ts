@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { ROOT } from '../support/root.ts';
+import { ROOT } from './support/root.ts';
 
 const READS_CLOCK =
   /\bDate\.now\(|\bnew Date\(\)|(?<![.\w])now\(\)|\b(current_date|current_timestamp|localtime(stamp)?|clock_timestamp)\b/;
