@@ -1,6 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ExportError } from '../core/errors.ts';
+import type { LogKey } from '../core/log-key.ts';
 import type { Logger } from '../log.ts';
 import type { Activity } from '../postgres/activity.ts';
 import type { StatusReport } from '../postgres/status.ts';
@@ -16,7 +17,7 @@ export interface StatusServerOptions {
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
   /** Of an organization of that status; asked for the page alone. */
-  readActivity: (organization: string) => Promise<Activity>;
+  readActivity: (key: LogKey) => Promise<Activity>;
   log: Logger;
   nextRunAt: () => Date | undefined;
   /** For a client to send its request, and between two pieces it takes of the answer; 10 s when not given. */

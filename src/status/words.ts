@@ -1,4 +1,5 @@
 /** Times and numbers as a person says them; the status page and the commands share them. */
+import type { LogKey } from '../core/log-key.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -27,6 +28,13 @@ export function describeInstant(at: Date): string {
 /** `1 run`, `2,000 runs`; `1 entry`, `2 entries`. */
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${formatNumber(number)} ${number === 1 ? noun : plural}`;
+}
+
+/** `4 organizations`; `5 logs of 4 organizations` where one has several. */
+export function countLogs(keys: readonly LogKey[]): string {
+  const names = new Set(keys.map(({ organization }) => organization));
+  const organizations = count(names.size, 'organization');
+  return names.size === keys.length ? organizations : `${count(keys.length, 'log')} of ${organizations}`;
 }
 
 export function formatNumber(number: number): string {
