@@ -119,7 +119,7 @@ function openSource(
   closers: (() => Promise<void> | void)[],
 ): App {
   const { redactor } = database;
-  const { organization, baseUrl: _baseUrl, ...settings } = config;
+  const { organization, log: _log, baseUrl: _baseUrl, ...settings } = config;
   const log = database.log.child({ organization });
   const source = createUipathSource({
     ...settings,

@@ -2,6 +2,7 @@ import type { GivenTexts } from './config-environment.ts';
 import { type Findings, problemWith, quote } from './config-findings.ts';
 import { isWebAddress } from './config-values.ts';
 import { type Values, type VariableName, variableOf } from './config-variables.ts';
+import type { LogKey } from './core/log-key.ts';
 
 /** How tokens are got: from an external application's client, or one that was given. */
 export type Credentials =
@@ -9,8 +10,8 @@ export type Credentials =
   | { kind: 'token'; accessToken: string };
 
 /** One organization at the source, everything validated, no placeholder left in a URL. */
-export interface SourceConfig {
-  /** As given, not percent-encoded: the key of the rows. */
+export interface SourceConfig extends LogKey {
+  /** As given, not percent-encoded: with `log` the key of the rows. */
   organization: string;
   /** Without a trailing slash. */
   baseUrl: string;
@@ -45,6 +46,7 @@ export function parseSource(
   const complete = values as Values;
   return {
     organization: complete.UIPATH_ORGANIZATION as string,
+    log: complete.UIPATH_LOGS,
     baseUrl: baseUrl as string,
     auditUrl: auditUrl as string,
     credentials: credentials as Credentials,

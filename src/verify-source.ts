@@ -68,9 +68,9 @@ async function compareWithSource(
   request: VerifyRequest,
   repair: Run | undefined,
 ): Promise<SourceReport> {
-  const { organization } = app.config.source;
+  const key = app.config.source;
   const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-  const known = await readExportedUntil(app.pool, organization);
+  const known = await readExportedUntil(app.pool, key);
   const until =
     known !== undefined && (request.to === undefined || known.ticks < request.to) ? known.ticks : request.to;
   const report = newReport(repair?.session.runId ?? null);
@@ -102,7 +102,7 @@ async function compareWithSource(
 /** The result stands also where it cannot be noted: on a standby, or for a user that may only read. */
 async function noteProven(app: App, range: ProvenRange): Promise<void> {
   try {
-    await noteProof(app.pool, app.config.source.organization, range);
+    await noteProof(app.pool, app.config.source, range);
   } catch (error) {
     app.log.warn(`not noted in audit.coverage: ${error instanceof Error ? error.message : error}`);
   }
@@ -128,14 +128,14 @@ function createCheck(
     moved: () => void;
   },
 ) {
-  const { organization } = app.config.source;
+  const key = app.config.source;
   let reached = from;
   let proven: (CoveredRange & { readAt: Date }) | undefined;
 
   const compare = async (events: Batch['events'], to: bigint | undefined): Promise<SourceFinding[]> => {
     const comparer = createComparer(events, asStored);
     const findings: SourceFinding[] = [];
-    for await (const rows of readStoredEvents(app.pool, organization, { from: reached, to })) {
+    for await (const rows of readStoredEvents(app.pool, key, { from: reached, to })) {
       // There may be years of rows that the source has deleted between two events that it has.
       throwIfInterrupted(signal);
       moved();
@@ -157,7 +157,7 @@ function createCheck(
     },
     async commit(batch: Batch) {
       const findings = await compare(batch.events, batch.frontier);
-      const notKept = await findNotKept(app.pool, organization, batch.rejected);
+      const notKept = await findNotKept(app.pool, key, batch.rejected);
       report.events += batch.events.length;
       report.rejected += batch.rejected.length;
       report.counts.missing += notKept.length;

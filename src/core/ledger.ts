@@ -11,11 +11,11 @@
  * The texts that are hashed are described in the comments on the columns of `audit.ledger`.
  */
 import { createHash } from 'node:crypto';
+import { CLASSIC_LOG, type LogKey } from './log-key.ts';
 import { hasOwnId, type StoredEvent } from './verify.ts';
 
 /** One entry. Times as UTC with six digits, digests in hex. */
-export interface LedgerEntry {
-  organization: string;
+export interface LedgerEntry extends LogKey {
   batch: bigint;
   runId: string | null;
   committedAt: string;
@@ -135,7 +135,7 @@ export function contentDigest({ eventId, event }: StoredEvent): string {
   return sha256(Buffer.concat([int32(fields.length), ...fields.flat()])).slice(0, 2 * DIGEST_BYTES);
 }
 
-/** SHA-256 over an entry and the digest before it. */
+/** SHA-256 over an entry and the digest before it. Entries of log classic do not name it: they were there before other logs. */
 export function entryDigest(entry: LedgerEntry): string {
   const changes = entry.changes.map(({ eventId, oldDigest, newDigest }) =>
     Buffer.from(eventId.replaceAll('-', '') + oldDigest + newDigest, 'hex'),
@@ -143,6 +143,7 @@ export function entryDigest(entry: LedgerEntry): string {
   return sha256(
     JSON.stringify([
       entry.organization,
+      ...(entry.log === CLASSIC_LOG ? [] : [entry.log]),
       entry.batch.toString(),
       entry.runId,
       entry.committedAt,

@@ -10,6 +10,7 @@ import {
   type RunCounters,
   type RunSession,
 } from '../core/export.ts';
+import type { LogKey } from '../core/log-key.ts';
 import { knownUntil } from '../core/plan.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { storableText } from './columns.ts';
@@ -44,9 +45,8 @@ export interface StoredWatermark {
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
 
-export interface SessionFacts {
+export interface SessionFacts extends LogKey {
   client: Client;
-  organization: string;
   kind: RunKind;
   /** False: commits before the run's end do not wait for the disk. */
   isSynchronous: boolean;
@@ -102,10 +102,16 @@ export class PostgresSession implements RunSession {
 
   private copy(batch: Batch): Promise<Stored> {
     const { events } = batch;
-    const { organization, runId } = this.facts;
+    const { organization, log, runId } = this.facts;
     return this.write(storing(events), {}, async (nextBatch) => {
       const newlyRejected = await this.keepAside(batch.rejected);
-      const copied = copyEvents(events, { organization, runId, batch: nextBatch, encoder: this.encoder });
+      const copied = copyEvents(events, {
+        organization,
+        log,
+        runId,
+        batch: nextBatch,
+        encoder: this.encoder,
+      });
       return {
         plan: { ...copied, ...this.closing(batch, copiedBatch(events)) },
         result: ({ ledger }) => ({ ...copiedBatch(events, ledger), newlyRejected }),
@@ -115,11 +121,12 @@ export class PostgresSession implements RunSession {
 
   private upsert(batch: Batch): Promise<Stored> {
     const { events } = batch;
-    const { client, organization, runId } = this.facts;
-    const reading = { stored: readStored(organization, events) };
+    const { client, organization, log, runId } = this.facts;
+    const reading = { stored: readStored({ organization, log }, events) };
     return this.write(storing(events), reading, async (_nextBatch, read) => {
       const stored = await upsertEvents(client, events, read.stored, {
         organization,
+        log,
         runId,
         known: this.known,
       });
@@ -143,8 +150,8 @@ export class PostgresSession implements RunSession {
     rejected,
   }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
     const { entry, ...counts } = await this.write('storing what the source has', {}, async () => {
-      const { client, organization } = this.facts;
-      const options = { organization, runId: this.runId, known: this.known };
+      const { client, organization, log } = this.facts;
+      const options = { organization, log, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
       await this.keepAside(rejected);
       return { plan: {}, result: () => ({ inserted, updated, entry }) };
@@ -221,22 +228,23 @@ export class PostgresSession implements RunSession {
   }
 
   private keepAside(rejected: RejectedRow[]): Promise<RejectedRow[]> {
-    const { client, organization } = this.facts;
-    return upsertRejected(client, { organization, runId: this.runId, rejected });
+    const { client, organization, log } = this.facts;
+    return upsertRejected(client, { organization, log, runId: this.runId, rejected });
   }
 
   private extendCoverage({ covered, beganAt }: Batch): Statement | undefined {
     if (!covered) return undefined;
-    const { organization, kind, runId } = this.facts;
+    const { organization, log, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
     // A run comes every few minutes, and often finds what the one before had found.
     const renewAfterMs = kind === 'run' ? 3_600_000 : 0;
-    return extendCoverage({ organization, runId, renewAfterMs }, range);
+    return extendCoverage({ organization, log, runId, renewAfterMs }, range);
   }
 
   private moveWatermark(batch: Batch): Statement {
-    const { organization } = this.facts;
-    if (!this.movesWatermark) return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.totalCount] };
+    const { organization, log } = this.facts;
+    if (!this.movesWatermark)
+      return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.totalCount, log] };
     const newest = batch.events.at(-1)?.event;
     const values = [
       organization,
@@ -249,6 +257,7 @@ export class PostgresSession implements RunSession {
       batch.frontier.toString(),
       batch.isEnd,
       this.runId,
+      log,
     ];
     return { name: 'move-watermark', text: MOVE_WATERMARK, values };
   }

@@ -39,7 +39,7 @@ describe('the events by day', () => {
     const startedOn = today();
     await run();
     await other.run();
-    const { days } = await readActivity(bench.pool, organization);
+    const { days } = await readActivity(bench.pool, { organization, log: 'classic' });
     if (today() !== startedOn) return;
     expect(days).toHaveLength(ACTIVITY_DAYS);
     expect(days.at(-1)).toEqual({ day: startedOn, events: 0 });
@@ -50,7 +50,8 @@ describe('the events by day', () => {
 });
 
 describe('the lateness', () => {
-  const latenessOf = async (organization: string) => (await readActivity(bench.pool, organization)).lateness;
+  const latenessOf = async (organization: string) =>
+    (await readActivity(bench.pool, { organization, log: 'classic' })).lateness;
   const none = LATENESS_BOUNDS_S.map(() => 0).concat(0);
 
   test('of events that were all stored in their order is none, however old they are', async () => {
@@ -108,6 +109,8 @@ describe('the lateness', () => {
 
 test('a database that is away is reported as such', async () => {
   const pool = createPool('postgres://nobody@127.0.0.1:1/x', () => {});
-  await expect(readActivity(pool, 'acme')).rejects.toMatchObject({ code: 'database-away' });
+  await expect(readActivity(pool, { organization: 'acme', log: 'classic' })).rejects.toMatchObject({
+    code: 'database-away',
+  });
   await pool.end();
 });

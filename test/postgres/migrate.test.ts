@@ -8,6 +8,7 @@ import {
   type TestDatabase,
   type TestLogin,
 } from '../support/database.ts';
+import { applyMigrations } from '../support/migrations.ts';
 
 const ALL = [
   '0001_audit_tables',
@@ -18,7 +19,11 @@ const ALL = [
   '0006_daily_activity',
   '0007_bi',
   '0008_lease',
+  '0009_logs',
 ];
+
+/** They change tables that were there before. */
+const NEWEST = ALL.slice(ALL.indexOf('0008_lease'));
 
 let database: TestDatabase;
 const closers: (() => Promise<unknown>)[] = [];
@@ -131,11 +136,10 @@ describe('migrating', () => {
   ])('is not stopped by a reader who holds %s', async (_, sql) => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
-    await migrate(pool);
-    await undoLease(pool);
+    await applyMigrations(scene.url, ALL.length - NEWEST.length);
     const login = await createTestLogin(scene, 'audit_reader');
     const letGo = await holding(login, sql);
-    expect(await migrate(pool)).toEqual(['0008_lease']);
+    expect(await migrate(pool)).toEqual(NEWEST);
     await letGo();
     await login.drop();
   });
@@ -143,8 +147,7 @@ describe('migrating', () => {
   test('names the session that a migration waits for, and is done once that has ended', async () => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
-    await migrate(pool);
-    await undoLease(pool);
+    await applyMigrations(scene.url, ALL.length - NEWEST.length);
     const login = await createTestLogin(scene, 'audit_reader');
     const letGo = await holding(login, 'begin; select from bi.export_health');
     await expect(migrate(pool, { lockTimeoutMs: 300, attempts: 2 })).rejects.toMatchObject({
@@ -155,11 +158,11 @@ describe('migrating', () => {
         ),
       ),
     });
-    expect((await readMigrations(pool)).pending).toEqual(['0008_lease']);
+    expect((await readMigrations(pool)).pending).toEqual(NEWEST);
     const migrating = migrate(pool, { lockTimeoutMs: 300, attempts: 200 });
     await endWhoeverWaits(pool, 'select pid');
     await letGo();
-    expect(await migrating).toEqual(['0008_lease']);
+    expect(await migrating).toEqual(NEWEST);
     await login.drop();
   });
 
@@ -225,13 +228,6 @@ async function holding({ url }: TestLogin, sql: string): Promise<() => Promise<v
   await client.connect();
   await client.query(sql);
   return () => client.end();
-}
-
-/** As before migration 0008. */
-async function undoLease(pool: Pool): Promise<void> {
-  await pool.query(`
-    alter table audit.watermarks drop column lease_run_id, drop column lease_until, drop column lease_pid;
-    delete from audit.migrations where name = '0008_lease'`);
 }
 
 async function endWhoeverWaits(pool: Pool, doing = 'select pg_terminate_backend(pid)'): Promise<void> {

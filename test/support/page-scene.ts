@@ -66,7 +66,7 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
         log: createLog({ level: 'silent' }),
       },
       readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization]),
-      readActivity: (name) => readActivity(workerPool, name),
+      readActivity: (key) => readActivity(workerPool, key),
       nextRunAt: () => new Date(Math.ceil(Date.now() / SCHEDULE_MS) * SCHEDULE_MS),
       statusAgeMs: 0,
     });
@@ -98,8 +98,8 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
 const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   {
     organization: ORGANIZATIONS.behind,
-    text: `insert into audit.runs (organization, kind, started_at, worker, pages, requests, retries, rows_read, rows_inserted)
-      values ($1, 'run', now() - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
+    text: `insert into audit.runs (organization, log, kind, started_at, worker, pages, requests, retries, rows_read, rows_inserted)
+      values ($1, 'classic', 'run', now() - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
   },
   {
     organization: ORGANIZATIONS.behind,
@@ -107,8 +107,8 @@ const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   },
   {
     organization: ORGANIZATIONS.failing,
-    text: `insert into audit.runs (organization, kind, started_at, ended_at, outcome, error, requests, retries)
-      select $1, 'run', at, at + interval '71 seconds', 'failed', $2, 8, 7
+    text: `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, error, requests, retries)
+      select $1, 'classic', 'run', at, at + interval '71 seconds', 'failed', $2, 8, 7
       from generate_series(now() - interval '31 minutes', now() - interval '2 minutes', interval '5 minutes') as at`,
     values: [ERROR],
   },
@@ -147,8 +147,8 @@ const FUNCTIONS = `
     last_at timestamptz := now() - ends_ago;
   begin
     perform setseed(0.5);
-    insert into audit.runs (organization, kind, started_at, ended_at, outcome, pages, requests, rows_read, rows_inserted)
-    select name, case when n = 960 then 'backfill' when n > 0 and n % 24 = 3 then 'recheck' else 'run' end, at,
+    insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, pages, requests, rows_read, rows_inserted)
+    select name, 'classic', case when n = 960 then 'backfill' when n > 0 and n % 24 = 3 then 'recheck' else 'run' end, at,
       at + (2 + abs(n) % 3) * interval '1 second', 'succeeded', 1 + abs(n) % 2, 1 + abs(n) % 2, 0, 0
     from (
       select n, date_trunc('hour', last_at) - n * interval '1 hour' as at from generate_series(960, 2, -1) as n
