@@ -1,4 +1,10 @@
-export default {
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { sortTests } from './test/support/projects.js';
+
+const { unit, integration } = sortTests(fileURLToPath(new URL('.', import.meta.url)));
+
+const shared = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
@@ -10,9 +16,21 @@ export default {
       },
     ],
   },
-  globalSetup: '<rootDir>/test/support/global-setup.ts',
-  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-  testMatch: ['<rootDir>/test/**/*.test.ts'],
+};
+
+export default {
+  projects: [
+    { ...shared, displayName: 'unit', testMatch: unit },
+    {
+      ...shared,
+      displayName: 'integration',
+      testMatch: integration,
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+    },
+  ],
   reporters: ['default', '<rootDir>/test/support/count-reporter.js'],
   testTimeout: 60_000,
+  // Most tests wait for a process or a server more than they compute.
+  maxWorkers: 2 * availableParallelism(),
 };

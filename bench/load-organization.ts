@@ -1,6 +1,6 @@
 /** Fills a database with years of events by the worker's own store, without a source: `COPY`, ledger, coverage and roll-ups. */
 import type { AuditEvent } from '../src/core/event.ts';
-import { newCounters } from '../src/core/export.ts';
+import { newCounters } from '../src/core/store.ts';
 import { createPool } from '../src/postgres/pool.ts';
 import { openSession } from '../src/postgres/store.ts';
 import { batchOf } from '../test/support/batch.ts';
@@ -9,7 +9,7 @@ import { daysOfEvents } from './organization.ts';
 /** As many as the worker commits at once when pages wait. */
 const ROWS_PER_COMMIT = 4000;
 
-export const ORGANIZATION = 'acme';
+const ORGANIZATION = 'acme';
 
 /** Stores the first `limit` of about `count` events; gives how many it stored, and how long their commits took. */
 export async function loadOrganization(
@@ -31,8 +31,8 @@ export async function loadOrganization(
       const skip = rows + events.length;
       const covered = { from, to, isFromHead: rows === 0 };
       const batch = batchOf(events, {
-        skip,
-        totalCount: skip,
+        resume: { skip },
+        sourceTotal: skip,
         isEnd: false,
         covered,
         counters: { ...counters },

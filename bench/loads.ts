@@ -76,7 +76,7 @@ export function peakMegabytes({ client }: Load): number {
   return client.peakBytes / 1e6;
 }
 
-export async function countEvents({ query }: Database): Promise<number> {
+async function countEvents({ query }: Database): Promise<number> {
   const [row] = await query<{ count: number }>('select count(*)::int as count from audit.events');
   return row!.count;
 }

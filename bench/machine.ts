@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { ROOT } from '../test/support/root.ts';
 import type { Server } from './database.ts';
 
-export interface Machine {
+interface Machine {
   cpu: string;
   cores: number;
   memoryBytes: number;

@@ -6,8 +6,8 @@ import { below, createRandom, drawCount, pick, type Random } from '../src/simula
 import { formatCreatedOn } from '../src/simulator/stream.ts';
 
 /** The days that the queries of docs/bi.md ask about lie within. */
-export const FIRST_DAY = Date.UTC(2024, 0, 1);
-export const DAYS = 1096;
+const FIRST_DAY = Date.UTC(2024, 0, 1);
+const DAYS = 1096;
 
 const MILLISECONDS_PER_DAY = 86_400_000;
 const SEED = 5;

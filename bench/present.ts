@@ -18,7 +18,7 @@ export interface Target {
   isMet: boolean | undefined;
 }
 
-export const NONE = '-';
+const NONE = '-';
 
 export function renderView({ title, head, rows }: View): string {
   const table = new Table({

@@ -4,7 +4,7 @@ export interface Contestant<Measured> {
   play(): Promise<Measured>;
 }
 
-export interface RoundOptions<Measured> {
+interface RoundOptions<Measured> {
   /** Counted ones. */
   rounds: number;
   /** No round goes ahead to warm up and be forgotten. */

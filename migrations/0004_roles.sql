@@ -51,8 +51,14 @@ begin
       select unnest(conkey) from pg_constraint where conrelid = attrelid and contype = 'p')
   );
   grant update (ended_at, outcome, error, warnings, pages, requests, retries, rows_read, rows_inserted, rows_updated,
-    rows_unchanged, rows_rejected, rows_late, from_ticks, to_ticks, from_at, to_at, frontier_ticks, next_skip, source_total)
+    rows_unchanged, rows_rejected, rows_late, from_ticks, to_ticks, from_at, to_at, frontier_ticks, source_total)
     on audit.runs to audit_writer;
+  -- Migration 0010 renames next_skip to resume.
+  if exists (select from pg_attribute where attrelid = 'audit.runs'::regclass and attname = 'resume') then
+    grant update (resume) on audit.runs to audit_writer;
+  else
+    grant update (next_skip) on audit.runs to audit_writer;
+  end if;
 end $$;
 
 do $$

@@ -14,7 +14,9 @@ import { createLog, type Logger } from './log.ts';
 import { acquireEmbeddedPostgres } from './postgres/embedded.ts';
 import { createPool, type Pool } from './postgres/pool.ts';
 import { createRedactor, type Redactor } from './redaction.ts';
-import { createUipathSource, type UipathSource } from './uipath/client.ts';
+import { standardError } from './stdio.ts';
+import { proxySecrets } from './uipath/agents.ts';
+import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
 
 /** The token in use and the one before. */
 const TOKENS_EACH = 2;
@@ -49,6 +51,9 @@ export interface OrganizationsApp extends DatabaseApp {
   organizations: readonly App[];
 }
 
+/** Opens a source with the settings of one organization. */
+export type OpenSource = (settings: SourceConfig) => UipathSource;
+
 interface AppOptions {
   /** Read in place of `.env`. */
   envFile?: string | undefined;
@@ -70,26 +75,56 @@ export async function withApp<N extends Needs, T>(
   options: AppOptions & { needs: N },
   work: (app: AppFor[N]) => Promise<T>,
 ): Promise<T> {
-  const closers: (() => Promise<void> | void)[] = [];
+  const closers: Closers = [];
   try {
     const app = await openApp(context, options, closers);
     return await work(app as AppFor[N]);
   } finally {
-    for (const close of closers.reverse()) {
-      try {
-        await close();
-      } catch (error) {
-        // Nothing must keep the rest from being closed, nor hide what the work came to.
-        process.stderr.write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
-      }
+    await closeAll(closers);
+  }
+}
+
+/** Lets `work` open sources of `config`, and closes them. No database: `check` tries each part by itself. */
+export async function withSources<T>(
+  config: SourcesConfig,
+  environment: Environment,
+  work: (open: OpenSource) => Promise<T>,
+): Promise<T> {
+  const closers: Closers = [];
+  const logging = createLogging(config, environment);
+  try {
+    return await work((settings) => openSource(logging, settings, environment, closers).source);
+  } finally {
+    await closeAll(closers);
+  }
+}
+
+type Closers = (() => Promise<void> | void)[];
+
+async function closeAll(closers: Closers): Promise<void> {
+  for (const close of closers.reverse()) {
+    try {
+      await close();
+    } catch (error) {
+      // Nothing must keep the rest from being closed, nor hide what the work came to.
+      standardError().write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
     }
   }
+}
+
+type Logging = Pick<DatabaseApp, 'log' | 'redactor'>;
+
+function createLogging(config: DatabaseConfig | Config | SourcesConfig, environment: Environment): Logging {
+  const sources = sourcesOf(config);
+  const secrets = [...secretsOf(config), ...proxySecrets(environment)];
+  const redactor = createRedactor(secrets, { mostPassing: TOKENS_EACH * (sources.length + 1) });
+  return { log: createLog({ level: config.logLevel, redactor }), redactor };
 }
 
 async function openApp(
   context: CommandContext,
   options: AppOptions & { needs: Needs },
-  closers: (() => Promise<void> | void)[],
+  closers: Closers,
 ): Promise<DatabaseApp | App | OrganizationsApp> {
   const envFile = options.envFile === undefined ? {} : { envFile: options.envFile };
   const environment = options.isSelfContained
@@ -99,8 +134,7 @@ async function openApp(
   const parsed = parseConfig<Needs>(environment, options.needs, { organization });
   const config: DatabaseConfig | Config | SourcesConfig = parsed.config;
   const sources = sourcesOf(config);
-  const redactor = createRedactor(secretsOf(config), { mostPassing: TOKENS_EACH * (sources.length + 1) });
-  const log = createLog({ level: config.logLevel, redactor });
+  const { log, redactor } = createLogging(config, environment);
   for (const warning of parsed.warnings) log.warn(warning);
 
   const url = await openDatabase(config, log, closers);
@@ -108,27 +142,30 @@ async function openApp(
   const pool = createPool(url, onIdleError, { sessions: sources.length });
   closers.push(() => pool.end());
   const database = { config, log, redactor, pool };
-  const apps = sources.map((source) => openSource(database, source, environment, closers));
+  const apps = sources.map((source) => ({
+    ...database,
+    ...openSource(database, source, environment, closers),
+    config: { ...config, source },
+  }));
   return 'sources' in config ? { ...database, config, organizations: apps } : (apps[0] ?? database);
 }
 
 function openSource(
-  database: DatabaseApp,
+  logging: Logging,
   config: SourceConfig,
   environment: Environment,
-  closers: (() => Promise<void> | void)[],
-): App {
-  const { redactor } = database;
+  closers: Closers,
+): Pick<App, 'log' | 'source'> {
   const { organization, log: _log, baseUrl: _baseUrl, ...settings } = config;
-  const log = database.log.child({ organization });
+  const log = logging.log.child({ organization });
   const source = createUipathSource({
     ...settings,
     log,
     environment,
-    onToken: (token) => redactor.add(token),
+    onToken: (token) => logging.redactor.add(token),
   });
   closers.push(() => source.close());
-  return { ...database, config: { ...database.config, source: config }, log, source };
+  return { log, source };
 }
 
 function sourcesOf(config: DatabaseConfig | Config | SourcesConfig): readonly SourceConfig[] {
@@ -136,11 +173,7 @@ function sourcesOf(config: DatabaseConfig | Config | SourcesConfig): readonly So
   return 'source' in config ? [config.source] : [];
 }
 
-async function openDatabase(
-  config: DatabaseConfig,
-  log: Logger,
-  closers: (() => Promise<void> | void)[],
-): Promise<string> {
+async function openDatabase(config: DatabaseConfig, log: Logger, closers: Closers): Promise<string> {
   if (config.database.kind === 'url') return config.database.url;
   const { directory } = config.database;
   const embedded = await acquireEmbeddedPostgres({ directory, log: (message) => log.info(message) });

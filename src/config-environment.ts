@@ -1,13 +1,16 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'dotenv';
 import { closest } from 'fastest-levenshtein';
+import { parseDotenv } from './config-dotenv.ts';
+import { EncodingError, NO_UTF8, readTextFile } from './config-files.ts';
 import { type Findings, quote } from './config-findings.ts';
 import { knownNames, type VariableName, variableOf } from './config-variables.ts';
 import { ExportError } from './core/errors.ts';
 
 /** Environment variables as a process gets them: untrusted, an empty one counts as unset. */
-export type Environment = Record<string, string | undefined>;
+export type Environment = Record<string, string | undefined> & { [fileWarnings]?: readonly string[] };
+
+/** Under it an environment carries what was noticed in its file, also to copies of it. No variable has such a name. */
+export const fileWarnings: unique symbol = Symbol('warnings of the .env file');
 
 /** The texts that were given. `null`: given, but not readable, which is a problem already. */
 export type GivenTexts = ReadonlyMap<VariableName, string | null>;
@@ -27,12 +30,21 @@ export function loadEnvironment(
 ): Environment {
   const path = envFile ?? join(directory, '.env');
   try {
-    return { ...parse(withoutBlankLines(readFileSync(path, 'utf8'))), ...processEnv };
+    const { values, warnings } = parseDotenv(readTextFile(path, { isLenient: true }));
+    // In a comment a character of another encoding does no harm.
+    if (Object.values(values).some((value) => value.includes('\uFFFD'))) throw new EncodingError(NO_UTF8);
+    const noticed = warnings.map((warning) => `${path}, ${warning}`);
+    return {
+      ...values,
+      ...processEnv,
+      ...(noticed.length > 0 && { [fileWarnings]: noticed }),
+    };
   } catch (error) {
     if (envFile === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return { ...processEnv };
     const remedy =
       envFile === undefined ? 'Mend or remove it' : 'Give the path of a readable file to --env-file';
-    throw new ExportError('configuration', `Cannot read ${path}: ${reasonOf(error)}. ${remedy}.`, {
+    const advice = error instanceof EncodingError ? '' : ` ${remedy}.`;
+    throw new ExportError('configuration', `Cannot read ${path}: ${reasonOf(error)}.${advice}`, {
       cause: error,
     });
   }
@@ -87,9 +99,7 @@ function readSecretFile(name: string, path: string, findings: Findings): string 
     return null;
   };
   try {
-    const text = readFileSync(path, 'utf8')
-      .replace(/^\uFEFF/, '')
-      .replace(/(?<![\r\n])[\r\n]+$/, '');
+    const text = readTextFile(path).replace(/(?<![\r\n])[\r\n]+$/, '');
     return text.trim() === '' ? fail('which is empty') : text;
   } catch (error) {
     return fail(`which cannot be read (${reasonOf(error)})`);
@@ -102,14 +112,6 @@ export function showPath(path: string): string {
   return isPath ? quote(path, 500) : 'a text that is not shown';
 }
 
-/** dotenv looks for the begin of a line from each of the blank ones before it: 100,000 of them would take it a minute. */
-function withoutBlankLines(text: string): string {
-  return text
-    .split(/[\r\n]+/)
-    .filter((line) => line.trim() !== '')
-    .join('\n');
-}
-
 /** Without the white space and the pair of quotes that `docker --env-file` and YAML leave around a value. */
 function clean(text: string): string {
   const trimmed = text.trim();
@@ -118,5 +120,6 @@ function clean(text: string): string {
 
 /** Node's own words without the path, which the sentence around them names already. */
 export function reasonOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException).message.split(',')[0]!;
+  const { message } = error as NodeJS.ErrnoException;
+  return error instanceof EncodingError ? message : message.split(',')[0]!;
 }

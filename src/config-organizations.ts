@@ -3,15 +3,15 @@
  * `UIPATH_ORGANIZATIONS_FILE` names over the environment. An entry speaks the language of the environment, so that there is one
  * vocabulary, one parser and one place that documents it.
  */
-import { readFileSync } from 'node:fs';
 import { closest } from 'fastest-levenshtein';
 import { type Environment, reasonOf, showPath } from './config-environment.ts';
+import { readTextFile } from './config-files.ts';
 import { type Findings, quote } from './config-findings.ts';
 import type { SourceConfig } from './config-source.ts';
 import { ORGANIZATIONS_FILE, sourceNames, variableOf } from './config-variables.ts';
 
 /** What one organization's source is read from, and how problems with it are told apart from the others'. */
-export interface OrganizationGiven {
+interface OrganizationGiven {
   env: Environment;
   /** `entry 3 (acme)`; none where the environment alone speaks of one organization. */
   label: string | undefined;
@@ -114,7 +114,7 @@ function readEntries(path: string, problems: string[]): (Environment | undefined
   const expected = 'expected a JSON list of objects, one for each organization';
   let list: unknown;
   try {
-    list = JSON.parse(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''));
+    list = JSON.parse(readTextFile(path));
   } catch (error) {
     // The message of JSON.parse may quote the file, and with it a secret.
     const reason =

@@ -2,12 +2,8 @@ import type { GivenTexts } from './config-environment.ts';
 import { type Findings, problemWith, quote } from './config-findings.ts';
 import { isWebAddress } from './config-values.ts';
 import { type Values, type VariableName, variableOf } from './config-variables.ts';
+import type { Credentials } from './core/credentials.ts';
 import type { LogKey } from './core/log-key.ts';
-
-/** How tokens are got: from an external application's client, or one that was given. */
-export type Credentials =
-  | { kind: 'client'; clientId: string; clientSecret: string; scope: string; tokenUrl: string }
-  | { kind: 'token'; accessToken: string };
 
 /** One organization at the source, everything validated, no placeholder left in a URL. */
 export interface SourceConfig extends LogKey {

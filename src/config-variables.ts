@@ -17,7 +17,7 @@ import {
 } from './config-values.ts';
 import { CLASSIC_LOG } from './core/log-key.ts';
 
-export interface Variable {
+interface Variable {
   /** Variables of the groups `source` and `organizations` are read only by commands that ask UiPath. */
   readonly group: 'source' | 'organizations' | 'database' | 'export' | 'status' | 'log';
   readonly kind: Kind;

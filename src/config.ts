@@ -1,5 +1,11 @@
 import { closest } from 'fastest-levenshtein';
-import { type Environment, type GivenTexts, readGiven, warnOfUnknown } from './config-environment.ts';
+import {
+  type Environment,
+  fileWarnings,
+  type GivenTexts,
+  readGiven,
+  warnOfUnknown,
+} from './config-environment.ts';
 import { type Findings, problemWith, quote, throwProblems } from './config-findings.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './config-organizations.ts';
 import { parseSource, type SourceConfig } from './config-source.ts';
@@ -14,7 +20,7 @@ import {
 import { ExportError } from './core/errors.ts';
 
 export { type Environment, loadEnvironment } from './config-environment.ts';
-export type { Credentials, SourceConfig } from './config-source.ts';
+export type { SourceConfig } from './config-source.ts';
 
 /** What a command needs: all organizations, or one, as well as the database, or the database alone. */
 export type Needs = 'sources' | 'source' | 'database';
@@ -66,7 +72,7 @@ export function parseConfig<N extends Needs>(
   needs: N,
   { organization }: { organization?: string | undefined } = {},
 ): { config: ConfigFor[N]; warnings: string[] } {
-  const findings: Findings = { problems: [], warnings: [] };
+  const findings: Findings = { problems: [], warnings: [...(env[fileWarnings] ?? [])] };
   warnOfUnknown(env, findings);
   const shared = parseValues(env, sharedNames, findings);
   const sources =

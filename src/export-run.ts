@@ -1,8 +1,9 @@
 /** One export: what `start`, `run` and `backfill` have in common. */
 import type { App } from './app.ts';
 import { ExportError, isInterrupted } from './core/errors.ts';
-import { exportEvents, type PageProgress } from './core/export.ts';
-import { nextFrontier, resumedFrontier } from './core/plan.ts';
+import { type ChunkProgress, exportEvents } from './core/export.ts';
+import type { StartPoint } from './core/source.ts';
+import { nextFrontier, resumedFrontier } from './core/start-point.ts';
 import { formatTicks } from './core/ticks.ts';
 import {
   countBetween,
@@ -22,15 +23,13 @@ export interface RunRequest extends RunConditions {
   to?: bigint | undefined;
   /** A backfill of the same range that did not end is begun anew, not gone on with. */
   shouldRestart?: boolean;
-  onPage?: ((progress: PageProgress) => void) | undefined;
+  /** Count first how much a backfill up to `to` has to read, as `ReadOptions` says. */
+  shouldMeasure?: boolean;
+  onChunk?: ((progress: ChunkProgress) => void) | undefined;
 }
 
-/** An offset is guessed so many rows too early: rows that are no events are not counted, and a few must cost no request. */
-const GUESS_MARGIN = 10;
-
 interface Start {
-  frontier: bigint | undefined;
-  skip: number;
+  point: StartPoint;
   /** The run, with the one it goes on with, reads all that the next one would, so that its commits may move the watermark. */
   reachesOn: boolean;
 }
@@ -50,23 +49,24 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     }
     const start = await planStart(app, session, request, unfinished);
     // A backfill is found again by what was asked for, wherever it began.
-    const described = request.kind === 'backfill' ? range : { from: start.frontier, to: undefined };
+    const described = request.kind === 'backfill' ? range : { from: start.point.frontier, to: undefined };
     await session.describeRange({ ...described, movesWatermark: start.reachesOn });
     if (unfinished)
-      log.info({ from: formatTicks(start.frontier!) }, `going on with backfill ${unfinished.runId}`);
+      log.info({ from: formatTicks(start.point.frontier!) }, `going on with backfill ${unfinished.runId}`);
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
     const exporting = endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
       exportEvents(app.source, session, counters, {
-        ...start,
         ...watchers,
+        start: start.point,
         until: request.to,
+        shouldMeasure: request.shouldMeasure,
         pageSize,
         concurrency,
         signal,
-        onPage(progress) {
+        onChunk(progress) {
           moved();
-          log.debug(describePage(progress), 'page stored');
-          request.onPage?.(progress);
+          log.debug(describeChunk(progress), 'page stored');
+          request.onChunk?.(progress);
         },
       }),
     );
@@ -85,20 +85,23 @@ async function planStart(
 ): Promise<Start> {
   const key = app.config.source;
   const { lookbackMs, recheck } = app.config.export;
-  const watermark = session.stored;
+  const { known, stored: watermark } = session;
   const next = watermark && nextFrontier(watermark, { now: new Date(), lookbackMs });
   if (request.kind === 'backfill') {
     const reachesOn = request.from === undefined || (next !== undefined && request.from <= next);
-    if (!unfinished) return { frontier: request.from, skip: 0, reachesOn };
+    if (!unfinished) return { point: { frontier: request.from, known }, reachesOn };
     const frontier = resumedFrontier(unfinished, { from: request.from, lookbackMs });
-    const stored = await countBetween(app.pool, key, { from: frontier, to: unfinished.frontier });
-    return { frontier, skip: unfinished.skip - stored - GUESS_MARGIN, reachesOn };
+    const rowsBeforeResume = await countBetween(app.pool, key, {
+      from: frontier,
+      to: unfinished.frontier,
+    });
+    return { point: { frontier, known, resume: unfinished.resume, rowsBeforeResume }, reachesOn };
   }
-  if (!watermark || next === undefined) return { frontier: undefined, skip: 0, reachesOn: true };
+  if (!watermark || next === undefined) return { point: { frontier: undefined, known }, reachesOn: true };
   const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
   const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
-  const stored = await countBetween(app.pool, key, { from: frontier, to: undefined });
-  return { frontier, skip: watermark.skip - stored - GUESS_MARGIN, reachesOn: true };
+  const rowsBeforeResume = await countBetween(app.pool, key, { from: frontier, to: undefined });
+  return { point: { frontier, known, resume: watermark.resume, rowsBeforeResume }, reachesOn: true };
 }
 
 /** Why the run was asked to stop, where that was not a signal of the operating system. */
@@ -106,19 +109,8 @@ function reasonToStop({ aborted, reason }: AbortSignal): ExportError | undefined
   return aborted && reason instanceof ExportError ? reason : undefined;
 }
 
-function describePage({ skip, rows, totalCount, taken, frontier, result, requestMs }: PageProgress) {
+function describeChunk({ taken, done, total, frontier, result, waitMs }: ChunkProgress) {
   const { inserted, updated, unchanged, lateTicks } = result ?? {};
-  const at = formatTicks(frontier);
-  return {
-    skip,
-    rows,
-    totalCount,
-    taken,
-    inserted,
-    updated,
-    unchanged,
-    late: lateTicks?.length,
-    frontier: at,
-    requestMs,
-  };
+  const late = lateTicks?.length;
+  return { taken, done, total, inserted, updated, unchanged, late, frontier: formatTicks(frontier), waitMs };
 }

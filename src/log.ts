@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { types } from 'node:util';
 import pino from 'pino';
 import { createRedactor, type Redactor, redactJsonLine } from './redaction.ts';
+import { standardError } from './stdio.ts';
 
 export type Logger = pino.Logger;
 
@@ -42,20 +43,24 @@ const secretName =
   /^((proxy)?authorization|headers|(set)?cookie|pass(word|wd)?|(client)?secret|(access|refresh|id)?token|apikey)$/;
 
 /**
- * A logger that writes each line synchronously, so that the last one is not lost at exit. Secrets are taken out by
+ * A logger that writes each line at once, so that the last one is not lost at exit. A line that cannot be written is dropped and
+ * counted (see stdio.ts): no call throws or blocks, and the result never depends on the log. Secrets are taken out by
  * the names of fields at any depth, and by value from every finished line. Bigints are written as strings; errors as
  * type, message, code, stack and the messages of their causes, never with the request they hold.
  */
 export function createLog(options: LogOptions): Logger {
-  const { destination = pino.destination({ fd: 2, sync: true }) } = options;
+  const { destination = standardError() } = options;
   const { pretty = options.destination === undefined && process.stderr.isTTY === true } = options;
   const { colours = !process.env.NO_COLOR } = options;
   const redactor = options.redactor ?? createRedactor(options.secrets);
   const asPretty = pretty ? loadPretty(colours) : undefined;
-  const write = (line: string) => {
+  const render = (line: string) => {
     const safe = redactJsonLine(line.trimEnd(), redactor, structure);
-    destination.write(asPretty ? asPretty(safe) : `${safe}\n`);
+    return asPretty ? asPretty(safe) : `${safe}\n`;
   };
+  if (options.destination === undefined) {
+    standardError().describeDropped = (lines, reason) => render(describeDropped(lines, reason));
+  }
   return pino(
     {
       level: options.level,
@@ -71,8 +76,15 @@ export function createLog(options: LogOptions): Logger {
         censor: mark,
       },
     },
-    { write },
+    { write: (line: string) => destination.write(render(line)) },
   );
+}
+
+/** A line of the log, whatever its level: it stands for lines that were above the level. */
+function describeDropped(dropped: number, reason: string): string {
+  const time = new Date().toISOString();
+  const msg = `${dropped} log lines before this one were dropped: ${reason}`;
+  return JSON.stringify({ level: 'warn', time, pid: process.pid, dropped, msg });
 }
 
 /** Loaded only for people: it is a seventh of all that a start loads. */

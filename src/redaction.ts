@@ -1,3 +1,5 @@
+import { createSecretSearch, type SecretSearch } from './redaction-search.ts';
+
 const mark = '[redacted]';
 /** Below this length a value guards nothing, and replacing it would shred every text. */
 const minSecretLength = 4;
@@ -11,8 +13,12 @@ const suspects: readonly [RegExp, string][] = [
   [/(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?/g, mark],
   // All but the word that stands for the password in advice.
   [/(\/\/[^\s/:@]*:)(?!password@)[^\s/@]+@/g, `$1${mark}@`],
-  [/((?:client_secret|access_token|refresh_token|password)=)[^&\s"'\\]+/gi, `$1${mark}`],
-  [/((?:client_secret|access_token|refresh_token|password)\\*"\s*:\s*\\*")[^"\\]+/gi, `$1${mark}`],
+  // A backslash is part of the value where it begins an escape such as \u002B.
+  [/((?:client_secret|access_token|refresh_token|password)=)(?:[^&\s"'\\]|\\+[^\s"'\\])+/gi, `$1${mark}`],
+  [
+    /((?:client_secret|access_token|refresh_token|password)\\*"\s*:\s*\\*")(?:[^"\\]|\\+[^"\\])+/gi,
+    `$1${mark}`,
+  ],
 ];
 
 /** Takes secrets out of text. Meant for everything that leaves the process: log lines, stored errors, answers. */
@@ -23,29 +29,49 @@ export interface Redactor {
    * are kept: a token is renewed for as long as the program runs.
    */
   add(secret: string): void;
+  /**
+   * Whether one of `texts` holds a secret, or a piece of one that is worth something, in whatever encoding. For what came from
+   * outside, such as the body of an error; too slow for every line of a log.
+   */
+  holdsSecret: SecretSearch;
 }
+
+/** In place of a text that holds a secret: what is left of it could still tell something. */
+export const WITHHELD = '[response text withheld: it contains a credential]';
 
 /**
  * Replaces each of `secrets` of at least four characters, also where it stands JSON-escaped, URL-encoded or inside
- * base64, and whatever looks like a bearer token or a password in a URL.
+ * base64, and whatever looks like a bearer token or a password in a URL. `identifiers` are no secrets, but a text from outside
+ * that quotes one of them quotes a request.
  */
 export function createRedactor(
   secrets: Iterable<string> = [],
-  { mostPassing = fewPassing }: { mostPassing?: number } = {},
+  {
+    mostPassing = fewPassing,
+    identifiers = [],
+  }: { mostPassing?: number; identifiers?: readonly string[] } = {},
 ): Redactor {
-  const pattern = compile([...secrets].flatMap(formsOf));
+  const lasting = [...secrets];
+  const pattern = compile(lasting.flatMap(formsOf));
   // Looked for one by one: a pattern of the tokens of many organizations takes seconds to make, at each new token.
-  let passing: string[][] = [];
+  let passing: { secret: string; forms: string[] }[] = [];
+  /** Made when it is first needed, which is rarely. */
+  let search: SecretSearch | undefined;
   const redact = (text: string) => {
     let redacted = pattern === undefined ? text : text.replace(pattern, mark);
-    for (const forms of passing) for (const form of forms) redacted = redacted.replaceAll(form, mark);
+    for (const { forms } of passing) for (const form of forms) redacted = redacted.replaceAll(form, mark);
     for (const [suspect, replacement] of suspects) redacted = redacted.replace(suspect, replacement);
     return redacted;
   };
   const add = (secret: string) => {
-    passing = [...passing, longestFirst(formsOf(secret))].slice(-mostPassing);
+    passing = [...passing, { secret, forms: longestFirst(formsOf(secret)) }].slice(-mostPassing);
+    search = undefined;
   };
-  return Object.assign(redact, { add });
+  const holdsSecret: SecretSearch = (texts) => {
+    search ??= createSecretSearch([...lasting, ...passing.map(({ secret }) => secret)], identifiers);
+    return search(texts);
+  };
+  return Object.assign(redact, { add, holdsSecret });
 }
 
 function compile(forms: readonly string[]): RegExp | undefined {

@@ -1,7 +1,9 @@
 /** One run from lease to history: what exporting and repairing have in common. */
 import type { App } from './app.ts';
-import { ExportError } from './core/errors.ts';
-import { type ExportOptions, newCounters, type RunCounters } from './core/export.ts';
+import { isInterrupted } from './core/errors.ts';
+import type { ExportOptions } from './core/export.ts';
+import type { ReadWarning } from './core/source.ts';
+import { newCounters, type RunCounters } from './core/store.ts';
 import type { Logger } from './log.ts';
 import type { Outcome, PostgresSession, RunKind } from './postgres/session.ts';
 import { openSession, type UnstoredEnd } from './postgres/store.ts';
@@ -24,7 +26,9 @@ export interface Run {
   /** To be kept up to date by the work. */
   counters: RunCounters;
   /** For `exportEvents`: they log, and keep what belongs to the run's row. */
-  watchers: Required<Pick<ExportOptions, 'onRejected' | 'onWarning'>>;
+  watchers: {
+    [Name in 'onRejected' | 'onWarning']: NonNullable<ExportOptions[Name]>;
+  };
 }
 
 export interface RunConditions {
@@ -32,6 +36,16 @@ export interface RunConditions {
   unstoredEnds?: UnstoredEnd[] | undefined;
   /** Throws `superseded`, as `openSession` does. */
   unlessDoneWithinMs?: number | undefined;
+}
+
+/** What a person can do about it, beside what was found. */
+const ADVICE: Record<ReadWarning['kind'], string> = {
+  gap: ' The span is in audit.gaps.',
+  'large-tie-group': '',
+};
+
+function describeWarning({ kind, message }: ReadWarning): string {
+  return message + ADVICE[kind];
 }
 
 /**
@@ -77,7 +91,8 @@ export async function withRun(
       counters,
       watchers: {
         onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
-        onWarning(warning) {
+        onWarning(found) {
+          const warning = describeWarning(found);
           log.warn(warning);
           if (!warnings.includes(warning)) warnings.push(warning);
         },
@@ -85,7 +100,7 @@ export async function withRun(
     });
     return await end('succeeded', null);
   } catch (error) {
-    const outcome = error instanceof ExportError && error.code === 'interrupted' ? 'interrupted' : 'failed';
+    const outcome = isInterrupted(error) ? 'interrupted' : 'failed';
     const message = app.redactor(error instanceof Error ? error.message : String(error));
     // The reason is thrown on; that the history could not be written must not hide it.
     await end(outcome, message).catch((err) => {

@@ -10,7 +10,7 @@
  * - Rechecks go on to their end, since they have no place to go on from; one slot is kept free of them.
  */
 import { ExportError } from './core/errors.ts';
-import type { PageProgress } from './core/export.ts';
+import type { ChunkProgress } from './core/export.ts';
 import type { RunKind } from './postgres/session.ts';
 
 export interface Slots {
@@ -27,7 +27,7 @@ export interface Claim {
 export interface Turn {
   /** Aborted, with an `ExportError` as its reason, when the run is to make room. */
   signal: AbortSignal;
-  onPage(progress: PageProgress): void;
+  onChunk(progress: ChunkProgress): void;
 }
 
 export interface SlotOptions {
@@ -94,7 +94,7 @@ export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotO
     async use(claim, work) {
       const turn = await turnFor(claim);
       try {
-        await work({ signal: turn.room.signal, onPage: (progress) => notePage(turn, progress) });
+        await work({ signal: turn.room.signal, onChunk: (progress) => noteChunk(turn, progress) });
       } finally {
         running.delete(turn);
         fill();
@@ -119,7 +119,7 @@ function isRunning(running: readonly Running[], { organization }: Claim): boolea
   return running.some(({ claim }) => claim.organization === organization);
 }
 
-function notePage(turn: Running, { counters }: PageProgress): void {
+function noteChunk(turn: Running, { counters }: ChunkProgress): void {
   turn.movedAt = performance.now();
   if (turn.claim.kind === 'run' && counters.inserted > 0) turn.storesSince ??= turn.movedAt;
 }

@@ -1,5 +1,4 @@
 /** Comparing the table with its own ledger: finds what was edited, deleted or inserted by hand. Asks no source. */
-import { throwIfInterrupted } from './core/export.ts';
 import {
   judgeChain,
   judgeRows,
@@ -8,9 +7,11 @@ import {
   type Tampering,
 } from './core/ledger.ts';
 import { CLASSIC_LOG, isSameLog, type LogKey } from './core/log-key.ts';
+import { throwIfInterrupted } from './core/source.ts';
 import { formatMicroseconds } from './core/ticks.ts';
 import { type LedgerChunk, type LedgerReader, withLedger } from './postgres/ledger.ts';
 import type { Pool } from './postgres/pool.ts';
+import { ROW_FORM } from './postgres/read/row-form.ts';
 import { MOST_EXAMPLES } from './verify-source.ts';
 
 /** An entry that somebody noted elsewhere: the chain must still hold it. */
@@ -108,7 +109,7 @@ async function judgeEntryRows(
   chunk: LedgerChunk,
 ): Promise<LedgerFinding[]> {
   const rows = chunk.rows.get(entry.batch) ?? [];
-  const { findings, absent } = judgeRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map());
+  const { findings, absent } = judgeRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map(), ROW_FORM);
   if (absent.length === 0) return findings;
   const storedLater = await ledger.findStoredLater(entry, absent);
   const deleted = absent.map((eventId): LedgerFinding => {

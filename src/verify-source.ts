@@ -1,19 +1,14 @@
 /** Comparing the table with the source, and repairing it: what `verify` does unless it is told to stay offline. */
 import type { App } from './app.ts';
-import type { CoveredRange } from './core/covered.ts';
-import {
-  type Batch,
-  exportEvents,
-  newCounters,
-  type PageProgress,
-  throwIfInterrupted,
-} from './core/export.ts';
-import { createComparer, type Difference, type SourceFinding } from './core/verify.ts';
+import { createComparer, type Difference, type SourceFinding } from './core/compare.ts';
+import type { CoveredRange } from './core/coverage.ts';
+import { type Chunk, isEmptyChunk, type ReadProgress, throwIfInterrupted } from './core/source.ts';
+import { addCommitted, newCounters, type RunCounters } from './core/store.ts';
 import { noteProof, type ProvenRange } from './postgres/coverage.ts';
 import { readExportedUntil } from './postgres/plan.ts';
+import { ROW_FORM } from './postgres/read/row-form.ts';
 import { findNotKept } from './postgres/rejected.ts';
-import type { PostgresSession } from './postgres/session.ts';
-import { asStored, readStoredEvents } from './postgres/stored-events.ts';
+import { readStoredEvents } from './postgres/stored-events.ts';
 import { type Run, withRun } from './run.ts';
 import { endingStalls } from './stall.ts';
 
@@ -26,7 +21,7 @@ export interface VerifyRequest {
   to: bigint | undefined;
   shouldRepair: boolean;
   signal: AbortSignal;
-  onPage: (progress: PageProgress) => void;
+  onProgress: (progress: ReadProgress) => void;
 }
 
 export interface SourceReport {
@@ -69,28 +64,16 @@ async function compareWithSource(
   repair: Run | undefined,
 ): Promise<SourceReport> {
   const key = app.config.source;
-  const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
+  const { stallTimeoutMs } = app.config.export;
   const known = await readExportedUntil(app.pool, key);
   const until =
     known !== undefined && (request.to === undefined || known.ticks < request.to) ? known.ticks : request.to;
   const report = newReport(repair?.session.runId ?? null);
   const counters = repair?.counters ?? newCounters();
-  const proven = await endingStalls({ stallTimeoutMs, signal: request.signal }, async (signal, moved) => {
-    const check = createCheck(app, {
-      ...{ from: request.from, isExported: (ticks) => known === undefined || ticks < known.certain },
-      ...{ report, session: repair?.session, signal, moved },
-    });
-    await exportEvents(app.source, check, counters, {
-      ...{ frontier: request.from, skip: 0, until, pageSize, concurrency, signal },
-      ...repair?.watchers,
-      onPage(progress) {
-        moved();
-        request.onPage(progress);
-      },
-    });
-    await check.finish(until);
-    return check.proven;
-  });
+  const isExported = (ticks: bigint) => known === undefined || ticks < known.certain;
+  const proven = await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+    readAndCompare(app, { request, until, isExported, report, counters, repair, signal, moved }),
+  );
   report.requests = counters.requests;
   if (known && proven && countDifferences(report) === 0) {
     const to = proven.to < known.certain ? proven.to : known.certain;
@@ -108,81 +91,91 @@ async function noteProven(app: App, range: ProvenRange): Promise<void> {
   }
 }
 
-/** A session that stores nothing, unless it repairs, and compares each batch with what is stored. */
-function createCheck(
-  app: App,
-  {
-    from,
-    isExported,
-    report,
-    session,
-    signal,
-    moved,
-  }: {
-    from: bigint | undefined;
-    /** Behind an event dated in the future there may be newer ones that no run has asked for yet. */
-    isExported: (ticks: bigint) => boolean;
-    report: SourceReport;
-    session: PostgresSession | undefined;
-    signal: AbortSignal;
-    moved: () => void;
-  },
-) {
-  const key = app.config.source;
-  let reached = from;
-  let proven: (CoveredRange & { readAt: Date }) | undefined;
-
-  const compare = async (events: Batch['events'], to: bigint | undefined): Promise<SourceFinding[]> => {
-    const comparer = createComparer(events, asStored);
-    const findings: SourceFinding[] = [];
-    for await (const rows of readStoredEvents(app.pool, key, { from: reached, to })) {
-      // There may be years of rows that the source has deleted between two events that it has.
-      throwIfInterrupted(signal);
-      moved();
-      const found = comparer.compareStored(rows);
-      report.stored += rows.length;
-      report.same += rows.length - found.length;
-      findings.push(...found.filter(({ wanted }) => wanted));
-      note(report, found);
-    }
-    const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
-    note(report, missing);
-    return [...findings, ...missing];
-  };
-
-  return {
-    known: undefined,
-    get proven() {
-      return proven;
-    },
-    async commit(batch: Batch) {
-      const findings = await compare(batch.events, batch.frontier);
-      const notKept = await findNotKept(app.pool, key, batch.rejected);
-      report.events += batch.events.length;
-      report.rejected += batch.rejected.length;
-      report.counts.missing += notKept.length;
-      reached = batch.frontier;
-      if (batch.covered) proven = { ...batch.covered, readAt: batch.beganAt };
-      const stored = session ? await repairWith(session, findings, notKept) : { inserted: 0, updated: 0 };
-      report.repaired += stored.inserted + stored.updated + (session ? notKept.length : 0);
-      const unchanged = batch.events.length - stored.inserted - stored.updated;
-      return { ...stored, unchanged, newlyRejected: session ? notKept : [], lateTicks: [] };
-    },
-    /** What is stored after the last event that the source shows. */
-    async finish(to: bigint | undefined) {
-      if (to === undefined || reached === undefined || reached < to) await compare([], to);
-    },
-  };
+interface Comparison {
+  request: VerifyRequest;
+  until: bigint | undefined;
+  /** Behind an event dated in the future there may be newer ones that no run has asked for yet. */
+  isExported: (ticks: bigint) => boolean;
+  report: SourceReport;
+  counters: RunCounters;
+  /** The run that stores what is missing or changed; none where nothing is to be stored. */
+  repair: Run | undefined;
+  signal: AbortSignal;
+  moved: () => void;
 }
 
-async function repairWith(
-  session: PostgresSession,
-  findings: readonly SourceFinding[],
-  rejected: Batch['rejected'],
-): Promise<{ inserted: number; updated: number }> {
+/** Compares each chunk of the source with the rows stored in its span, and gives the range that was read in one piece. */
+async function readAndCompare(
+  app: App,
+  comparison: Comparison,
+): Promise<(CoveredRange & { readAt: Date }) | undefined> {
+  const { request, until, report, counters, repair, signal, moved } = comparison;
+  const { pageSize, concurrency } = app.config.export;
+  const shouldMeasure = request.to !== undefined;
+  const options = { until, shouldMeasure, pageSize, concurrency, signal, meter: counters };
+  let reached = request.from;
+  let readAt: Date | undefined;
+  let proven: (CoveredRange & { readAt: Date }) | undefined;
+  for await (const chunk of app.source.read({ frontier: request.from }, options)) {
+    readAt ??= chunk.requestedAt;
+    if (isEmptyChunk(chunk)) continue;
+    const range = { from: reached, to: chunk.frontier };
+    const findings = await compareEvents(app, chunk.events, range, comparison);
+    const notKept = await findNotKept(app.pool, app.config.source, chunk.rejected);
+    report.events += chunk.events.length;
+    report.rejected += chunk.rejected.length;
+    report.counts.missing += notKept.length;
+    if (repair) report.repaired += await repairChunk(repair, chunk, { findings, notKept });
+    reached = chunk.frontier;
+    if (chunk.covered) proven = { ...chunk.covered, readAt };
+    moved();
+    request.onProgress(chunk.progress);
+  }
+  // What is stored after the last event that the source shows.
+  if (until === undefined || reached === undefined || reached < until) {
+    await compareEvents(app, [], { from: reached, to: until }, comparison);
+  }
+  return proven;
+}
+
+/** Gives what differs and has a counterpart at the source. */
+async function compareEvents(
+  app: App,
+  events: Chunk['events'],
+  range: { from: bigint | undefined; to: bigint | undefined },
+  { isExported, report, signal, moved }: Comparison,
+): Promise<SourceFinding[]> {
+  const comparer = createComparer(events, ROW_FORM);
+  const findings: SourceFinding[] = [];
+  for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
+    // There may be years of rows that the source has deleted between two events that it has.
+    throwIfInterrupted(signal);
+    moved();
+    const found = comparer.compareStored(rows);
+    report.stored += rows.length;
+    report.same += rows.length - found.length;
+    findings.push(...found.filter(({ wanted }) => wanted));
+    note(report, found);
+  }
+  const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
+  note(report, missing);
+  return [...findings, ...missing];
+}
+
+/** Stores what the source has, and gives how many rows that changed. */
+async function repairChunk(
+  { session, counters, watchers }: Run,
+  chunk: Chunk,
+  { findings, notKept }: { findings: readonly SourceFinding[]; notKept: Chunk['rejected'] },
+): Promise<number> {
   const events = findings.flatMap(({ wanted }) => wanted ?? []);
-  if (events.length + rejected.length === 0) return { inserted: 0, updated: 0 };
-  return session.restore({ events, rejected });
+  const hasWork = events.length + notKept.length > 0;
+  const stored = hasWork ? await session.restore({ events, rejected: notKept }) : { inserted: 0, updated: 0 };
+  const unchanged = chunk.events.length - stored.inserted - stored.updated;
+  Object.assign(counters, addCommitted(counters, chunk, { ...stored, unchanged, lateTicks: [] }));
+  for (const rejected of notKept) watchers.onRejected(rejected);
+  for (const warning of chunk.warnings) watchers.onWarning(warning);
+  return stored.inserted + stored.updated + notKept.length;
 }
 
 function newReport(runId: string | null): SourceReport {

@@ -10,7 +10,7 @@
  * runs, and what one of them has done since the schedule asked for it, the others leave out.
  */
 import type { App } from './app.ts';
-import { ExportError, isInterrupted } from './core/errors.ts';
+import { ExportError, isInterrupted, treatmentOf } from './core/errors.ts';
 import { runExport } from './export-run.ts';
 import type { RunKind } from './postgres/session.ts';
 import type { UnstoredEnd } from './postgres/store.ts';
@@ -26,6 +26,9 @@ interface RetryWaits {
 }
 
 const RETRY_WAITS: RetryWaits = { firstMs: 30_000, longestMs: 15 * 60_000 };
+
+/** Of a fault of the program. */
+const UNFORESEEN = { isRetryable: true, logLevel: 'error' } as const;
 
 /** The schedule strikes at other moments in other processes. A run so shortly before counts, too. */
 const CLOCKS_APART_MS = 1_000;
@@ -103,13 +106,13 @@ export function createWorker(
   const runOnce = async (kind: RunKind, askedAt: number, turn: Turn) => {
     try {
       health.runStarted(kind);
-      const onPage: Turn['onPage'] = (progress) => {
-        metrics.observePage(kind, progress);
-        turn.onPage(progress);
+      const onChunk: Turn['onChunk'] = (progress) => {
+        metrics.observeChunk(kind, progress);
+        turn.onChunk(progress);
       };
       const either = AbortSignal.any([signal, turn.signal]);
       const unlessDoneWithinMs = shared && performance.now() - askedAt + CLOCKS_APART_MS;
-      const request = { kind, signal: either, onPage, unstoredEnds, unlessDoneWithinMs };
+      const request = { kind, signal: either, onChunk, unstoredEnds, unlessDoneWithinMs };
       const summary = await runExport(app, request);
       retries.forget(kind);
       health.runEnded(summary);
@@ -131,18 +134,18 @@ export function createWorker(
     health.runFailed(kind, error);
     const code = error instanceof ExportError ? error.code : undefined;
     const message = error instanceof Error ? error.message : String(error);
-    // Only a success is left at that: what failed elsewhere may succeed here.
-    if (code === 'superseded') {
+    const { isRetryable, logLevel } = code ? treatmentOf(code) : UNFORESEEN;
+    if (!isRetryable) {
       retries.forget(kind);
-      app.log.debug({ kind }, message);
+      app.log[logLevel]({ kind }, message);
       return;
     }
     metrics.observeFailure(kind, error);
     const retryInSeconds = retries.plan(kind, () => want(kind, askedAt)) / 1000;
     // Among several, somebody else has one of them all the time.
-    const level = shared ? 'debug' : 'info';
-    if (code === 'locked') app.log[level]({ kind, retryInSeconds }, `standing by: ${message}`);
-    else app.log.error({ ...describe(error), kind, code, retryInSeconds }, `${kind} failed: ${message}`);
+    if (code === 'locked')
+      app.log[shared ? 'debug' : logLevel]({ kind, retryInSeconds }, `standing by: ${message}`);
+    else app.log[logLevel]({ ...describe(error), kind, code, retryInSeconds }, `${kind} failed: ${message}`);
   };
 
   return {

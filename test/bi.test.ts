@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import type { AuditEvent } from '../src/core/event.ts';
-import { newCounters } from '../src/core/export.ts';
+import { newCounters } from '../src/core/store.ts';
 import { openSession } from '../src/postgres/store.ts';
 import { batchOf, eventAt, ticksAt } from './support/batch.ts';
 import { type Bench, createBench, type Row } from './support/bench.ts';
@@ -59,7 +59,7 @@ beforeAll(async () => {
   ] as const) {
     const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const covered = { from: events[0]!.createdOnTicks, to: ticksAt(NEWEST) + 1n, isFromHead: true };
-    await session.commit(batchOf(events, { covered, totalCount: events.length }));
+    await session.commit(batchOf(events, { covered, sourceTotal: events.length }));
     const counters = { ...newCounters(), inserted: events.length, rowsRead: events.length, late: 2 };
     await session.finish({ outcome: 'succeeded', error: null, warnings: [], counters });
     await session.release();

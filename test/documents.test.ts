@@ -1,14 +1,22 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import pg from 'pg';
-import { migrate } from '../src/postgres/migrate.ts';
-import { createTestDatabase } from './support/database.ts';
+import { createMigratedDatabase } from './support/database.ts';
 
 const ROOT = new URL('../', import.meta.url);
 
 test.each([
   'SECURITY.md',
   'README.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'docs/commands.md',
+  'docs/configuration.md',
+  'docs/glossary.md',
+  'docs/how-it-works.md',
+  'docs/proof.md',
+  'docs/roles.md',
+  'docs/tables.md',
   'docs/hostile-input.md',
   'docs/operations.md',
   'docs/metrics.md',
@@ -49,10 +57,9 @@ test('the queries of docs/operations.md run', async () => {
   const text = readFileSync(new URL('docs/operations.md', ROOT), 'utf8');
   const queries = [...text.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql!);
   expect(queries.length).toBeGreaterThan(2);
-  const database = await createTestDatabase();
+  const database = await createMigratedDatabase();
   const pool = new pg.Pool({ connectionString: database.url });
   try {
-    await migrate(pool);
     for (const sql of queries) await pool.query(sql);
   } finally {
     await pool.end();

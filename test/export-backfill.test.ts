@@ -27,10 +27,10 @@ async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest
   // Pages that wait for a commit are committed together: so that few wait, they come slowly.
   scene.simulator.set({ latencyMs: 30 });
   let seen = 0;
-  const onPage = () => {
+  const onChunk = () => {
     if (++seen === pages) stop.abort();
   };
-  const backfill = scene.run({ kind: 'backfill', signal: stop.signal, onPage, ...request });
+  const backfill = scene.run({ kind: 'backfill', signal: stop.signal, onChunk, ...request });
   await expect(backfill).rejects.toMatchObject({ code: 'interrupted' });
   scene.simulator.set({ latencyMs: 0 });
 }
@@ -114,11 +114,11 @@ describe('a backfill of a range', () => {
     const before = await scene.watermark();
     await scene.run({ kind: 'backfill', from: NOON, to: ONE });
     await scene.run({ kind: 'backfill', to: NOON });
-    const { created_on_ticks: ticks, read_at: readAt, next_skip: skip } = (await scene.watermark())!;
-    expect({ ticks, readAt, skip }).toEqual({
+    const { created_on_ticks: ticks, read_at: readAt, resume } = (await scene.watermark())!;
+    expect({ ticks, readAt, resume }).toEqual({
       ticks: before!.created_on_ticks,
       readAt: before!.read_at,
-      skip: before!.next_skip,
+      resume: before!.resume,
     });
   });
 

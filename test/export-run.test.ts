@@ -31,7 +31,7 @@ describe('a run', () => {
     expect(await scene.watermark()).toMatchObject({
       created_on_ticks: newest.ticks!.toString(),
       created_on_raw: JSON.parse(newest.text).createdOn,
-      next_skip: '1000',
+      resume: '{"skip": 1000}',
       source_total: '1000',
       run_id: first.runId,
     });
@@ -61,7 +61,7 @@ describe('a run', () => {
     ['whose list does not', 2500, '10m'],
     ['with more in its lookback than a page holds', 2500, '2h'],
   ])(
-    'that finds nothing new writes nothing but its own row, in an organization %s',
+    'that finds nothing new writes nothing but its own row and the lease, in an organization %s',
     async (_, events, lookback) => {
       const scene = await bench.open({ events }, { EXPORT_LOOKBACK: lookback });
       await scene.run();
@@ -70,8 +70,10 @@ describe('a run', () => {
         events: await scene.query(
           'select ctid::text, xmin::text, xmax::text from audit.events where organization = $1 order by 1',
         ),
+        // The lease is on the same row.
         watermarks: await scene.query(
-          'select ctid::text, xmin::text, xmax::text from audit.watermarks where organization = $1',
+          `select to_jsonb(w) - '{lease_run_id,lease_until,lease_pid}'::text[] as watermark
+           from audit.watermarks w where organization = $1`,
         ),
         coverage: await scene.query(
           'select ctid::text, xmin::text, xmax::text from audit.coverage where organization = $1',
@@ -164,6 +166,7 @@ describe('a run', () => {
 
 describe('an event dated in the future', () => {
   const future = '2099-01-01T00:00:00.0000000Z';
+  // Reads the clock: an event newer than the last run, whenever that was.
   const soon = () => new Date(Date.now() - 1000).toISOString().replace('Z', '0000Z');
 
   test('hides nothing that happens after it was stored', async () => {
@@ -186,7 +189,7 @@ describe('an event dated in the future', () => {
       Array.from({ length: 300 }, (_, i) => rowAt(minutesAfter('2023-01-01T01:30:00Z', i), i)),
     );
     const stop = new AbortController();
-    await expect(scene.run({ signal: stop.signal, onPage: () => stop.abort() })).rejects.toMatchObject({
+    await expect(scene.run({ signal: stop.signal, onChunk: () => stop.abort() })).rejects.toMatchObject({
       code: 'interrupted',
     });
     await scene.run();

@@ -95,13 +95,13 @@ async function play(
   const stop = new AbortController();
   const doing: Promise<unknown>[] = [];
   let pages = 0;
-  const onPage = () => {
+  const onChunk = () => {
     if (++pages !== death?.afterPages) return;
     if (death.how === 'told to stop') stop.abort();
     if (death.how === 'source away') simulator.set({ faults: [{ fault: 503 }] });
     if (death.how === 'connection ended') doing.push(scene.endSession());
   };
-  await scene.run({ kind, signal: stop.signal, onPage }).catch((error) => {
+  await scene.run({ kind, signal: stop.signal, onChunk }).catch((error) => {
     expect(ENDINGS).toContain(error.code);
   });
   await Promise.all(doing);

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { createTestDatabase, type TestDatabase } from './support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from './support/database.ts';
 import { runProgram } from './support/program.ts';
 import { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf } from './support/truth.ts';
 
@@ -340,7 +340,7 @@ const outcomes = new Map<Shape, Outcome>();
 const shapes = [...rowShapes, ...answerShapes];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   pool = new pg.Pool({ connectionString: database.url });
   source = createServer(answer);
   elsewhere = createServer((_request, response) => {
@@ -350,7 +350,6 @@ beforeAll(async () => {
   for (const server of [source, elsewhere])
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   elsewhereUrl = urlOf(elsewhere);
-  await runProgram(['migrate'], { DATABASE_URL: database.url });
   let next = 0;
   const lane = async () => {
     for (let i = next++; i < shapes.length; i = next++) outcomes.set(shapes[i]!, await runShape(i));

@@ -191,11 +191,11 @@ describe('a known secret', () => {
   });
 
   test('leaves the line JSON with its level and time, even when it is a number or a word of the log', () => {
-    const year = String(new Date().getUTCFullYear());
-    const { log, fields } = record({ secrets: ['info', '12345', year] });
+    const years = Array.from({ length: 100 }, (_, i) => String(2000 + i));
+    const { log, fields } = record({ secrets: ['info', '12345', ...years] });
     log.info({ n: 1123456, info: 1 }, 'info');
     expect(fields()).toMatchObject([{ level: 'info', n: '[redacted]', '[redacted]': 1, msg: '[redacted]' }]);
-    expect(String(fields()[0]!.time).startsWith(year)).toBe(true);
+    expect(fields()[0]!.time).toMatch(/^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
   });
 
   test('that begins with another is redacted whole', () => {

@@ -2,7 +2,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSimulator } from '../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from './support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from './support/database.ts';
 import { environmentFor, startProgram } from './support/program.ts';
 import { ROOT } from './support/root.ts';
 
@@ -12,7 +12,7 @@ let database: TestDatabase;
 let pool: pg.Pool;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   pool = new pg.Pool({ connectionString: database.url });
 });
 afterAll(async () => {

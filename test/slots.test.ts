@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from '@jest/globals';
-import { newCounters, type PageProgress } from '../src/core/export.ts';
+import type { ChunkProgress } from '../src/core/export.ts';
+import { newCounters } from '../src/core/store.ts';
 import type { RunKind } from '../src/postgres/session.ts';
 import { createSlots, type SlotOptions, type Turn } from '../src/slots.ts';
 
@@ -12,8 +13,8 @@ afterEach(() => {
   for (const controller of stopping.splice(0)) controller.abort();
 });
 
-function page(inserted: number): PageProgress {
-  return { counters: { ...newCounters(), inserted } } as PageProgress;
+function page(inserted: number): ChunkProgress {
+  return { counters: { ...newCounters(), inserted } } as ChunkProgress;
 }
 
 /** Slots, and what became of each claim on them. */
@@ -53,9 +54,9 @@ function settle(): Promise<void> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const giveUpAt = Date.now() + 20_000;
+  const giveUpAt = performance.now() + 20_000;
   while (!condition()) {
-    if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
+    if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -112,7 +113,7 @@ test('a run that comes further keeps its slot', async () => {
   void claim('a');
   void claim('b');
   await settle();
-  turn('a').onPage(page(0));
+  turn('a').onChunk(page(0));
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(running()).toEqual(['a']);
 });
@@ -121,7 +122,7 @@ test('a run that has stored new events for a turn makes room when another organi
   const { claim, turn, running, end } = open({ slots: 1, turnMs: SHORT_MS, idleMs: 500 });
   void claim('a');
   await settle();
-  const pages = setInterval(() => running().includes('a') && turn('a').onPage(page(1)), 10);
+  const pages = setInterval(() => running().includes('a') && turn('a').onChunk(page(1)), 10);
   try {
     await new Promise((resolve) => setTimeout(resolve, 10 * SHORT_MS));
     // Alone, it goes on as long as it likes.
@@ -146,8 +147,8 @@ test('a run that has stored nothing new, and a recheck, go on to their end', asy
   void claim('c');
   await settle();
   const pages = setInterval(() => {
-    turn('a').onPage(page(0));
-    turn('b').onPage(page(5));
+    turn('a').onChunk(page(0));
+    turn('b').onChunk(page(5));
   }, 10);
   await new Promise((resolve) => setTimeout(resolve, 300));
   clearInterval(pages);
@@ -159,11 +160,11 @@ test('as many make room as wait, those first that have stored for the longest', 
   void claim('young');
   void claim('old');
   await settle();
-  turn('old').onPage(page(1));
+  turn('old').onChunk(page(1));
   await new Promise((resolve) => setTimeout(resolve, 5));
   const pages = setInterval(() => {
-    turn('young').onPage(page(1));
-    turn('old').onPage(page(1));
+    turn('young').onChunk(page(1));
+    turn('old').onChunk(page(1));
   }, 10);
   void claim('c');
   await until(() => turn('old').signal.aborted);

@@ -8,7 +8,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { createSimulator, type Simulator } from '../src/simulator/simulator.ts';
 import { cert, key } from './support/certificate.ts';
-import { createTestDatabase, type TestDatabase } from './support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from './support/database.ts';
 import { environmentFor, runProgram } from './support/program.ts';
 
 let database: TestDatabase;
@@ -24,7 +24,7 @@ let environment: Record<string, string>;
 const sockets = new Set<Socket>();
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   directory = await mkdtemp(join(tmpdir(), 'audit-tls-'));
   await writeFile(join(directory, 'ca.pem'), cert);
   simulator = await createSimulator({ events: 20, clientSecret: 'a-secret-that-no-proxy-sees' });

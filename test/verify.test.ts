@@ -69,7 +69,7 @@ const TAMPERINGS: Tampering[] = [
   edit(`created_on_raw = regexp_replace(created_on_raw, '(Z|[+]00:00)$', '-00:00')`),
   edit(`first_seen_at = first_seen_at - interval '1 day'`, { edited: 1 }),
   edit('run_id = run_id + 1', { edited: 1 }),
-  edit('updated_at = now()', { edited: 1 }),
+  edit(`updated_at = updated_at + interval '1 second'`, { edited: 1 }),
   // Listed by one entry, named by another.
   edit('batch = 1 + batch % (select max(batch) from audit.ledger where organization = $1)', {
     ...{ deleted: 1, inserted: 1 },
@@ -337,7 +337,10 @@ describe('the ledger', () => {
   });
 
   test.each([
-    ['an entry edited', 'update audit.ledger set committed_at = now() where organization = $1 and batch = 3'],
+    [
+      'an entry edited',
+      "update audit.ledger set committed_at = committed_at + interval '1 second' where organization = $1 and batch = 3",
+    ],
     [
       'its list edited',
       `update audit.ledger set inserted = overlay(inserted placing 'x' from 20) where organization = $1 and batch = 3`,
@@ -388,6 +391,7 @@ describe('the ledger', () => {
 describe('a clean result', () => {
   const coverage = (scene: Scene) =>
     scene.query(
+      // Reads the clock: a proof noted just now, against one of long ago.
       "select from_ticks, to_ticks, proven_at > now() - interval '1 hour' as is_proven from audit.coverage where organization = $1",
     );
 
@@ -404,6 +408,7 @@ describe('a clean result', () => {
     const scene = await bench.open({ rows: [eventText(1), future] }, PAGES);
     await scene.run();
     const before = await coverage(scene);
+    // Reads the clock: an event newer than the last run, whenever that was.
     const createdOn = new Date().toISOString();
     scene.simulator.append([JSON.stringify({ ...JSON.parse(eventText(2)), createdOn })]);
     await expectFound(scene, {});
@@ -438,7 +443,7 @@ describe('a clean result', () => {
         environment: PAGES,
       });
       const report = await verifyAgainstSource(again.app, {
-        ...{ from: undefined, to: undefined, shouldRepair: false, onPage: () => {} },
+        ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
         signal: new AbortController().signal,
       });
       expect(report.same).toBe(EVENTS);

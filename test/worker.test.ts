@@ -36,9 +36,9 @@ function employ(scene: Pick<Scene, 'app'>, retryWaits?: { firstMs: number; longe
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + 20_000;
+  const giveUpAt = performance.now() + 20_000;
   while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
+    if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
     await sleep(10);
   }
 }
@@ -110,7 +110,7 @@ test('how a run ended that lost its database is stored by the next one', async (
   expect(Date.parse(runs[0]!.ended_at as string)).toBeLessThan(Date.parse(runs[1]!.started_at as string));
 });
 
-test('a lock that the server keeps for a connection that was lost is not taken for another worker', async () => {
+test('the lease of a run whose connection was lost does not stand in the way of the next run of the same worker', async () => {
   const scene = await bench.open(LONG);
   const proxy = await createDatabaseProxy(bench.database.url);
   const url = withParameter(proxy.url, 'query_timeout', '1500');
@@ -124,9 +124,6 @@ test('a lock that the server keeps for a connection that was lost is not taken f
     scene.simulator.set({ latencyMs: 0 });
     await until(() => health.read().organizations[0]!.lastRun?.outcome === 'failed');
     await proxy.start();
-    const reason = /keeps the lock of run \d+, whose connection this worker lost, for at most 5 s/;
-    await until(() => reason.test(health.read().organizations[0]!.lastRun?.error ?? ''));
-    expect(unreadyReasons(health.read())).toEqual([expect.stringMatching(reason)]);
     const runs = await endedRuns(scene, 2);
     expect(runs.map(({ outcome }) => outcome)).toEqual(['failed', 'succeeded']);
   } finally {

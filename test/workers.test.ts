@@ -37,9 +37,9 @@ function employ(scenes: readonly Scene[], options: WorkerOptions = {}) {
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + 50_000;
+  const giveUpAt = performance.now() + 50_000;
   while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
+    if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${condition}`);
     await sleep(10);
   }
 }

@@ -1,8 +1,8 @@
 /** Limit 2: every page fetched and parsed as the worker does it, so many at once, and then forgotten. */
 import { parseConfig } from '../../src/config.ts';
-import { newCounters } from '../../src/core/export.ts';
+import { newCounters } from '../../src/core/store.ts';
 import { createLog } from '../../src/log.ts';
-import { createUipathSource } from '../../src/uipath/client.ts';
+import { createUipathSource } from '../../src/uipath/classic/source.ts';
 
 const { config } = parseConfig(process.env, 'source');
 const { organization: _organization, baseUrl: _baseUrl, ...settings } = config.source;

@@ -19,7 +19,7 @@ const REPORT_SECONDS = 10;
 const WANTED = { rateRatio: 0.8, peakMegabytes: 150, peakRatio: 1.1 };
 
 /** A table that has grown, with the source it was read from. Nobody but `quiet` touches it afterwards. */
-export interface Grown {
+interface Grown {
   database: Database;
   simulator: SimulatorProcess;
   load: Load;

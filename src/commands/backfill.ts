@@ -1,7 +1,5 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
-import { newCounters } from '../core/export.ts';
-import { locate } from '../core/locate.ts';
 import { runExport } from '../export-run.ts';
 import type { RunSummary } from '../run.ts';
 import { forEachOrganization } from './each-organization.ts';
@@ -17,7 +15,7 @@ import {
   withRange,
 } from './options.ts';
 import { prepareExport } from './prepare.ts';
-import { createMeasure, createProgress } from './progress.ts';
+import { createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
 import { tellerFor } from './run.ts';
 
@@ -68,12 +66,7 @@ export async function backfill(
   options: BackfillOptions & { title: string },
 ): Promise<RunSummary> {
   const { from, to } = options;
-  const end =
-    to === undefined
-      ? undefined
-      : await locate(app.source, to, { meter: newCounters(), signal: context.signal });
   const progress = createProgress(app.log, options.title);
-  const measure = createMeasure(end?.skip);
   try {
     const summary = await runExport(app, {
       kind: 'backfill',
@@ -81,7 +74,8 @@ export async function backfill(
       from,
       to,
       shouldRestart: options.restart === true,
-      onPage: (page) => progress.update(...measure(page)),
+      shouldMeasure: true,
+      onChunk: ({ done, total }) => progress.update(done, total),
     });
     progress.finish();
     return summary;

@@ -1,5 +1,5 @@
 import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
-import { ExportError } from '../core/errors.ts';
+import { ExportError, isInterrupted } from '../core/errors.ts';
 import { readMigrations, requireMigrator } from '../postgres/migrate.ts';
 import { mayDestroy, readServer, tryWriting } from '../postgres/trial.ts';
 import { type Checklist, ok } from './checklist.ts';
@@ -22,7 +22,7 @@ export async function checkDatabase(
     });
   } catch (error) {
     // Before that, the embedded server did not start, which is a finding.
-    if (isOpen || !(error instanceof ExportError) || error.code === 'interrupted') throw error;
+    if (isOpen || !(error instanceof ExportError) || isInterrupted(error)) throw error;
     await tryDatabase(checklist, [], undefined, error);
   }
 }

@@ -1,11 +1,10 @@
-import type { Environment, SourceConfig } from '../config.ts';
+import type { OpenSource } from '../app.ts';
+import type { SourceConfig } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
-import type { Page } from '../core/event.ts';
+import type { Page } from '../core/offset-list/page.ts';
 import { dateOfTicks } from '../core/ticks.ts';
-import type { Logger } from '../log.ts';
-import type { Redactor } from '../redaction.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../status/words.ts';
-import { createUipathSource, type UipathSource } from '../uipath/client.ts';
+import type { UipathSource } from '../uipath/classic/source.ts';
 import { type Checklist, type Finding, ok, warning } from './checklist.ts';
 
 const FEW_ROWS = 5;
@@ -14,38 +13,28 @@ const TRIES = 2;
 
 export interface SourceToCheck {
   config: SourceConfig;
-  environment: Environment;
-  log: Logger;
-  redactor: Redactor;
+  open: OpenSource;
   signal: AbortSignal;
 }
 
 /** Tries the source: token, list, order and language. Without `given`, they are noted as not tried. */
 export async function checkSource(checklist: Checklist, given: SourceToCheck | undefined): Promise<void> {
-  const source = given && openSource(given);
+  const source = given && openBriefly(given);
   const fetch = (skip: number, from = source!) => fetchFew(from, skip, given!.signal);
   let first: Page | undefined;
-  try {
-    await checklist.try('token', ['configuration'], () => tryToken(source!, given!));
-    await checklist.try('list', ['token'], async () => {
-      const askedAt = Date.now();
-      first = await fetch(0);
-      const took = describeDuration(Date.now() - askedAt);
-      return ok(`${formatNumber(first.totalCount)} events at ${given!.config.auditUrl}, answered in ${took}`);
-    });
-    await checklist.try('order', ['list'], () => tryOrder(first!, fetch));
-    await checklist.try('language', ['list'], () => tryLanguage(first!, given!, fetch));
-  } finally {
-    source?.close();
-  }
+  await checklist.try('token', ['configuration'], () => tryToken(source!, given!));
+  await checklist.try('list', ['token'], async () => {
+    const askedAt = Date.now();
+    first = await fetch(0);
+    const took = describeDuration(Date.now() - askedAt);
+    return ok(`${formatNumber(first.totalCount)} events at ${given!.config.auditUrl}, answered in ${took}`);
+  });
+  await checklist.try('order', ['list'], () => tryOrder(first!, fetch));
+  await checklist.try('language', ['list'], () => tryLanguage(first!, given!, fetch));
 }
 
-function openSource(given: SourceToCheck, language = given.config.language): UipathSource {
-  const { config, environment, log, redactor } = given;
-  const { organization: _organization, baseUrl: _baseUrl, ...settings } = config;
-  const retryLimit = Math.min(config.retryLimit, TRIES);
-  const onToken = (token: string) => redactor.add(token);
-  return createUipathSource({ ...settings, language, retryLimit, log, environment, onToken });
+function openBriefly({ config, open }: SourceToCheck, language = config.language): UipathSource {
+  return open({ ...config, language, retryLimit: Math.min(config.retryLimit, TRIES) });
 }
 
 function fetchFew(source: UipathSource, skip: number, signal: AbortSignal): Promise<Page> {
@@ -99,16 +88,11 @@ async function tryLanguage(
   const messages = messagesOf(first);
   if (messages.size === 0) return warning('the first events have no message, so nothing shows the language');
   if (language === 'en') return ok('messages come in en');
-  const source = openSource(given, 'en');
-  try {
-    const english = messagesOf(await fetch(0, source));
-    const isOther = [...messages].some(
-      ([event, message]) => english.has(event) && english.get(event) !== message,
-    );
-    if (isOther) return ok(`messages come in ${language}`);
-  } finally {
-    source.close();
-  }
+  const english = messagesOf(await fetch(0, openBriefly(given, 'en')));
+  const isOther = [...messages].some(
+    ([event, message]) => english.has(event) && english.get(event) !== message,
+  );
+  if (isOther) return ok(`messages come in ${language}`);
   return warning(`the messages are the English ones: the source may have none in ${language}`);
 }
 

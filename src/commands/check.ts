@@ -1,17 +1,9 @@
 import { Command } from 'commander';
-import type { CommandContext } from '../app.ts';
-import {
-  type Environment,
-  parseConfig,
-  type SourceConfig,
-  type SourcesConfig,
-  secretsOf,
-} from '../config.ts';
+import { type CommandContext, withSources } from '../app.ts';
+import { type Environment, parseConfig, type SourceConfig, type SourcesConfig } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
-import { createLog } from '../log.ts';
-import { createRedactor } from '../redaction.ts';
 import { checkDatabase } from './check-database.ts';
-import { checkSource, type SourceToCheck } from './check-source.ts';
+import { checkSource } from './check-source.ts';
 import { type Check, type Checklist, createChecklist, gravestFailure, ok, warning } from './checklist.ts';
 import { withHelp } from './help.ts';
 import { commandLine } from './next.ts';
@@ -83,10 +75,12 @@ async function tryEverything(
   await checkDatabase(checklist, canOpen ? quiet : undefined, envFile);
   if (!config) return checkSource(checklist, undefined);
   const { sources } = config;
-  for (const source of sources) {
-    const own = sources.length === 1 ? checklist : checklist.of(source.organization);
-    await checkSource(own, sourceToCheck(config, source, quiet!));
-  }
+  await withSources(config, quiet!.environment, async (open) => {
+    for (const source of sources) {
+      const own = sources.length === 1 ? checklist : checklist.of(source.organization);
+      await checkSource(own, { config: source, open, signal: context.signal });
+    }
+  });
 }
 
 function describeSources(sources: readonly SourceConfig[]): string {
@@ -106,16 +100,6 @@ function isDatabaseInOrder(environment: Environment): boolean {
   } catch {
     return false;
   }
-}
-
-function sourceToCheck(
-  config: SourcesConfig,
-  source: SourceConfig,
-  { environment, signal }: CommandContext,
-): SourceToCheck {
-  const redactor = createRedactor(secretsOf(config));
-  const log = createLog({ level: config.logLevel, redactor });
-  return { config: source, environment, log, redactor, signal };
 }
 
 const OUTCOMES = {

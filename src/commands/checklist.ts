@@ -1,4 +1,4 @@
-import { type ErrorCode, ExportError } from '../core/errors.ts';
+import { type ErrorCode, ExportError, gravestOf, isInterrupted } from '../core/errors.ts';
 
 /** What a check that did not fail found. A `warning` lets later checks go on. */
 export interface Finding {
@@ -47,7 +47,7 @@ function extendChecklist(
       try {
         add({ name, ...(await work()) });
       } catch (error) {
-        if (!(error instanceof ExportError) || error.code === 'interrupted') throw error;
+        if (!(error instanceof ExportError) || isInterrupted(error)) throw error;
         add({ name, outcome: 'failed', found: error.message, code: error.code });
       }
     },
@@ -63,18 +63,9 @@ export function warning(found: string): Finding {
   return { outcome: 'warning', found };
 }
 
-/**
- * The failure that decides the exit code: first what only a person can mend in the configuration, then what is broken,
- * then what may pass by itself.
- */
+/** The failure that decides the exit code. */
 export function gravestFailure(checks: readonly Check[]): (Check & { outcome: 'failed' }) | undefined {
-  const failed = checks.filter((check) => check.outcome === 'failed');
-  return failed.sort((a, b) => gravity(b.code) - gravity(a.code))[0];
-}
-
-function gravity(code: ErrorCode): number {
-  if (code === 'configuration') return 2;
-  return code === 'source-invalid' || code === 'database' ? 1 : 0;
+  return gravestOf(checks.filter((check) => check.outcome === 'failed'));
 }
 
 function passed(checks: readonly Check[], name: string): boolean {

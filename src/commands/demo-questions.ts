@@ -25,7 +25,8 @@ limit 6`,
     sql: `select user_name, count(*) as logins, max(created_on) as last_login
 from bi.events
 where category = 'User' and action = 'Login'
-  and (extract(hour from created_on) not between 7 and 18 or extract(isodow from created_on) > 5)
+  and (extract(hour from created_on at time zone 'UTC') not between 7 and 18
+    or extract(isodow from created_on at time zone 'UTC') > 5)
 group by user_name
 order by logins desc
 limit 5`,

@@ -1,6 +1,6 @@
 /** One-off commands over several organizations: one that fails keeps none of the others from being done. */
 import type { App } from '../app.ts';
-import { type ErrorCode, ExportError, isInterrupted } from '../core/errors.ts';
+import { ExportError, gravestOf, isInterrupted } from '../core/errors.ts';
 
 export interface Failure {
   organization: string;
@@ -38,19 +38,9 @@ export async function forEachOrganization(
   if (failures.length > 0) throw summarize(failures, apps.length);
 }
 
-/** As `check` has it, after what asked the program to stop: what only a person can mend, what is broken, what may pass. */
-const GRAVITY: Partial<Record<ErrorCode, number>> = {
-  interrupted: 4,
-  configuration: 3,
-  'source-invalid': 2,
-  database: 2,
-  differences: 1,
-};
-
 function summarize(failures: readonly Failure[], count: number): ExportError {
-  const gravity = ({ error }: Failure) => GRAVITY[error.code] ?? 0;
-  const gravest = failures.reduce((worst, each) => (gravity(each) > gravity(worst) ? each : worst));
+  const gravest = gravestOf(failures.map(({ error }) => error))!;
   const lines = failures.map(({ organization, error }) => `  ${organization}: ${error.message}`);
   const heading = `${failures.length} of ${count} organizations failed:`;
-  return new ExportError(gravest.error.code, [heading, ...lines].join('\n'), { cause: gravest.error });
+  return new ExportError(gravest.code, [heading, ...lines].join('\n'), { cause: gravest });
 }

@@ -1,5 +1,6 @@
 /** How help, mistakes in a command line and errors look. */
 import type { Command } from 'commander';
+import { standardError, standardOutput } from '../stdio.ts';
 import { calledBy } from './next.ts';
 import { coloursFor, hang, widthOf } from './terminal.ts';
 
@@ -12,7 +13,7 @@ const LEAST_DESCRIPTION = 20;
 /** Commander takes them out again where there are none. */
 const colours = coloursFor({ FORCE_COLOR: '1' });
 
-export interface HelpText {
+interface HelpText {
   /** One paragraph each. */
   notes?: readonly string[];
   /** Command lines that work as they stand, two at least. */
@@ -38,6 +39,8 @@ export function prepare(program: Command): void {
         styleTitle: (title) => colours.bold(title),
       })
       .configureOutput({
+        writeOut: (text) => standardOutput().write(text),
+        writeErr: (text) => standardError().write(text),
         outputError: (text, write) => write(describeError(describeMistake(text, command))),
       });
   }

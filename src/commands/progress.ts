@@ -1,7 +1,7 @@
 import progress from 'cli-progress';
-import type { PageProgress } from '../core/export.ts';
 import type { Logger } from '../log.ts';
 import { describeDuration, formatNumber } from '../status/words.ts';
+import { standardError } from '../stdio.ts';
 import { widthOf } from './terminal.ts';
 
 /** Lines in a log come no oftener than this. */
@@ -12,7 +12,7 @@ const NARROWEST_BAR = 8;
 /** What stands beside the bar at its widest: a title, `100%`, two numbers of millions, a rate and a time. */
 const ROOM_FOR_WORDS = 66;
 
-export interface Progress {
+interface Progress {
   update(done: number, total: number): void;
   /** Says that all is done, whatever the total was thought to be: the source's list moves. */
   finish(): void;
@@ -54,16 +54,10 @@ export function createProgress(log: Logger, title: string): Progress {
   };
 }
 
-/** How many rows a reading has done, and of how many. `end` is the offset at which it ends, if not at the list's end. */
-export function createMeasure(
-  end: number | undefined,
-): (page: PageProgress) => [done: number, total: number] {
-  let first: number | undefined;
-  return (page) => {
-    first ??= Math.min(page.skip, page.reached);
-    const done = page.reached - first;
-    return [done, Math.max(done, (end ?? page.totalCount) - first)];
-  };
+/** Standard error as far as cli-progress uses it. */
+function screen(): NodeJS.WritableStream {
+  const { isTTY, columns } = process.stderr;
+  return { isTTY, columns, write: (text: string) => standardError().draw(text) } as never;
 }
 
 function createBar(title: string): progress.SingleBar {
@@ -80,7 +74,7 @@ function createBar(title: string): progress.SingleBar {
             : `${payload.left < 10 ? `${payload.left} s` : describeDuration(payload.left * 1000)} left`;
         return `${title} ${filled} ${percent}  ${counts}  ${payload.rate}/s  ${left}`;
       },
-      stream: process.stderr,
+      stream: screen(),
       hideCursor: true,
       barsize: Math.min(WIDEST_BAR, Math.max(NARROWEST_BAR, widthOf(process.stderr) - ROOM_FOR_WORDS)),
       stopOnComplete: false,

@@ -8,7 +8,7 @@ import { withHelp } from './help.ts';
 import { tellNext } from './next.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { prepareExport } from './prepare.ts';
-import { createMeasure, createProgress } from './progress.ts';
+import { createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
 import { hang, printable } from './terminal.ts';
 
@@ -42,12 +42,11 @@ function runPlainly(app: App, { signal }: CommandContext): Promise<RunSummary> {
 /** Bars of several at once would write over each other. */
 async function runWithProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
   const progress = createProgress(app.log, 'Export');
-  const measure = createMeasure(undefined);
   try {
     const summary = await runExport(app, {
       kind: 'run',
       signal,
-      onPage: (page) => progress.update(...measure(page)),
+      onChunk: ({ done, total }) => progress.update(done, total),
     });
     progress.finish();
     return summary;

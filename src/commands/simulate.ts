@@ -80,7 +80,7 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
 }
 
 /** Serves until the signal is aborted. Throws `ExportError` with `configuration` when the port cannot be had. */
-export async function runSimulate(
+async function runSimulate(
   options: SimulateOptions,
   signal: AbortSignal,
   out: (line: string) => void,

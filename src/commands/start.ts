@@ -9,6 +9,7 @@ import { createSchedule, type Schedule, type ScheduleEntry } from '../schedule.t
 import { createHealth, type Health } from '../status/health.ts';
 import { createMetrics } from '../status/metrics.ts';
 import { createStatusServer } from '../status/server.ts';
+import { standardError } from '../stdio.ts';
 import { createWorkers, type Worker } from '../worker.ts';
 import { withHelp } from './help.ts';
 import { type CommonOptions, withEnvFile, withOrganization } from './options.ts';
@@ -20,6 +21,7 @@ const LONGEST_WAIT_MS = 60_000;
 const HELP = {
   notes: [
     'Runs until SIGTERM or SIGINT, which finish or roll back the page in hand. A source or database that is away is waited for.',
+    'A terminal that is closed does not end it. Log lines that cannot be written are dropped and counted.',
   ],
   examples: [
     'uipath-audit-export start',
@@ -42,7 +44,8 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
   const { config, log } = app;
   const names = config.sources.map(({ organization }) => organization);
   const health = createHealth(names);
-  const metrics = createMetrics({ pool: app.pool });
+  const droppedLogLines = () => standardError().dropped;
+  const metrics = createMetrics({ pool: app.pool, droppedLogLines });
   let schedule: Schedule | undefined;
   const server = config.status
     ? await createStatusServer({
@@ -53,6 +56,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         readStatus: () => readStatus(app.pool, names),
         readActivity: (key) => readActivity(app.pool, key),
         nextRunAt: () => schedule?.nextRunAt(),
+        droppedLogLines,
       })
     : undefined;
   if (server) log.info(`status page, /healthz, /readyz and /metrics at ${server.url}`);

@@ -91,7 +91,7 @@ function describeVerdict(subject: string, { level, headline, reasons }: Verdict,
 
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
   const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark, coverage } = status;
-  const facts: [string, string, string?][] = [
+  const facts: [string, string, (string | undefined)?][] = [
     [
       'Newest event',
       newestEventAt ? describeInstant(newestEventAt) : 'none yet',

@@ -7,7 +7,7 @@ import wrapAnsi from 'wrap-ansi';
 export type Colours = ReturnType<typeof colours.createColors>;
 
 /** Standard output or standard error, as far as it matters here. */
-export interface Screen {
+interface Screen {
   isTTY?: boolean;
   columns?: number;
 }

@@ -2,8 +2,6 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { assertKnown } from '../config.ts';
 import { ExportError } from '../core/errors.ts';
-import { newCounters } from '../core/export.ts';
-import { locate } from '../core/locate.ts';
 import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readMigrations } from '../postgres/migrate.ts';
@@ -21,7 +19,7 @@ import {
   withOrganization,
   withRange,
 } from './options.ts';
-import { createMeasure, createProgress } from './progress.ts';
+import { createProgress } from './progress.ts';
 import { quietlyForPeople } from './quietly.ts';
 import { coloursFor } from './terminal.ts';
 import { countFaults, describeVerification, type Verification } from './verify-report.ts';
@@ -112,12 +110,10 @@ async function verifyOne(
 ): Promise<Verification> {
   const { from, to, expect } = options;
   const { organization, log } = app.config.source;
-  const end = to === undefined ? undefined : await locate(app.source, to, { meter: newCounters(), signal });
   const progress = createProgress(
     app.log,
     isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source',
   );
-  const measure = createMeasure(end?.skip);
   let source: SourceReport;
   try {
     source = await verifyAgainstSource(app, {
@@ -125,7 +121,7 @@ async function verifyOne(
       to,
       signal,
       shouldRepair: options.repair === true,
-      onPage: (page) => progress.update(...measure(page)),
+      onProgress: ({ done, total }) => progress.update(done, total),
     });
     progress.finish();
   } finally {

@@ -8,11 +8,11 @@
  * - An entry's digest covers all that and the digest before it: whoever edits an entry breaks the chain, and whoever
  *   rewrites the whole chain cannot give back a digest that was noted elsewhere.
  *
- * The texts that are hashed are described in the comments on the columns of `audit.ledger`.
+ * The store defines the digest of a row (`RowForm`), and describes all texts that are hashed.
  */
 import { createHash } from 'node:crypto';
+import { hasOwnId, type RowForm, type StoredEvent } from './compare.ts';
 import { CLASSIC_LOG, type LogKey } from './log-key.ts';
-import { hasOwnId, type StoredEvent } from './verify.ts';
 
 /** One entry. Times as UTC with six digits, digests in hex. */
 export interface LedgerEntry extends LogKey {
@@ -71,10 +71,6 @@ export interface LedgerFinding {
 
 const LEAF_BYTES = 32;
 const ID_BYTES = 16;
-const DIGEST_BYTES = 16;
-/** Of PostgreSQL's types. */
-const UUID_TYPE = 2950;
-const TEXT_TYPE = 25;
 
 /** What the entry itself and its place in the chain have wrong. `before` is the entry that precedes it, if any. */
 export function judgeChain(before: LedgerEntry | undefined, entry: LedgerEntry): LedgerFinding[] {
@@ -100,6 +96,7 @@ export function judgeRows(
   entry: LedgerEntry,
   rows: readonly LedgeredRow[],
   changes: ReadonlyMap<string, readonly LedgerChange[]>,
+  form: RowForm,
 ): { findings: LedgerFinding[]; absent: string[] } {
   const leaves = leavesOf(entry.inserted);
   const findings: LedgerFinding[] = [];
@@ -118,7 +115,7 @@ export function judgeRows(
       });
       continue;
     }
-    const { edited, mended } = judgeRow(entry, row, leaf, changes.get(eventId) ?? []);
+    const { edited, mended } = judgeRow(row, { entry, leaf, changes: changes.get(eventId) ?? [] }, form);
     if (mended) findings.push({ kind: 'mended', batch, eventId, createdOn, reason: mended });
     if (edited.length === 0) continue;
     findings.push({ kind: 'edited', batch, eventId, createdOn, reason: edited.join(', ') });
@@ -126,17 +123,8 @@ export function judgeRows(
   return { findings, absent: [...leaves.keys()] };
 }
 
-/** First 128 bits of SHA-256 over what may change about an event, and its id, as the table has them. */
-export function contentDigest({ eventId, event }: StoredEvent): string {
-  const { createdOnRaw, userName, email, message, extra, raw } = event;
-  const id = Buffer.from(eventId.replaceAll('-', ''), 'hex');
-  const texts = [createdOnRaw, userName, email, message, extra, raw];
-  const fields = [binaryField(UUID_TYPE, id), ...texts.map((text) => binaryField(TEXT_TYPE, text))];
-  return sha256(Buffer.concat([int32(fields.length), ...fields.flat()])).slice(0, 2 * DIGEST_BYTES);
-}
-
-/** SHA-256 over an entry and the digest before it. Entries of log classic do not name it: they were there before other logs. */
-export function entryDigest(entry: LedgerEntry): string {
+/** SHA-256 over an entry and the digest before it. Entries of log classic do not name the log: they existed before other logs. */
+function entryDigest(entry: LedgerEntry): string {
   const changes = entry.changes.map(({ eventId, oldDigest, newDigest }) =>
     Buffer.from(eventId.replaceAll('-', '') + oldDigest + newDigest, 'hex'),
   );
@@ -159,10 +147,9 @@ export function entryDigest(entry: LedgerEntry): string {
 const NOTHING = { batch: null, eventId: null, createdOn: null };
 
 function judgeRow(
-  entry: LedgerEntry,
   row: LedgeredRow,
-  leaf: string,
-  changes: readonly LedgerChange[],
+  { entry, leaf, changes }: { entry: LedgerEntry; leaf: string; changes: readonly LedgerChange[] },
+  { contentDigest, columns }: RowForm,
 ): { edited: string[]; mended: string | undefined } {
   let expected = leaf;
   let mended: string | undefined;
@@ -173,30 +160,17 @@ function judgeRow(
     expected = change.newDigest;
   }
   const edited: string[] = [...row.misfits];
-  if (!hasOwnId(row)) edited.push('event_id or a column it is made of');
-  if (contentDigest(row) !== expected) edited.push('created_on_raw, user_name, email, message, extra or raw');
+  if (!hasOwnId(row)) edited.push(columns.identity);
+  if (contentDigest(row) !== expected) edited.push(columns.content);
   const change = changes.at(-1);
   // Entries without a run took over rows of before the ledger.
   if (entry.runId !== null) {
-    if (row.firstSeenAt !== entry.committedAt) edited.push('first_seen_at');
-    if (row.runId !== entry.runId) edited.push('run_id');
-    if (!change && row.updatedAt !== entry.committedAt) edited.push('updated_at');
+    if (row.firstSeenAt !== entry.committedAt) edited.push(columns.firstSeenAt);
+    if (row.runId !== entry.runId) edited.push(columns.runId);
+    if (!change && row.updatedAt !== entry.committedAt) edited.push(columns.updatedAt);
   }
-  if (change && row.updatedAt !== change.committedAt) edited.push('updated_at');
+  if (change && row.updatedAt !== change.committedAt) edited.push(columns.updatedAt);
   return { edited, mended };
-}
-
-/** A field as PostgreSQL sends it in binary form. */
-function binaryField(type: number, value: Buffer | string | null): Buffer[] {
-  if (value === null) return [int32(type), int32(-1)];
-  const bytes = Buffer.from(value);
-  return [int32(type), int32(bytes.length), bytes];
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32BE(value);
-  return bytes;
 }
 
 /** Event id → digest as inserted. */

@@ -5,7 +5,7 @@ export type Failure =
   /** An answer with this HTTP status; `retryAfter` is the header as sent. */
   | { kind: 'status'; status: number; retryAfter?: string | undefined };
 
-export interface RetryCircumstances {
+interface RetryCircumstances {
   /** The number of the try that failed, from 1. */
   attempt: number;
   /** Tries a request at most; 1 means none is repeated. */

@@ -1,7 +1,7 @@
 /**
  * Ticks: 100 ns since 1970-01-01T00:00:00Z as a `bigint`, the resolution of .NET's DateTimeOffset and so of `createdOn`.
  *
- * A JS `Date` keeps 3 fraction digits and PostgreSQL's `timestamptz` 6, and rounds; order, watermark and identity therefore
+ * A JS `Date` keeps 3 fraction digits and a database 6, and rounds; order, watermark and identity therefore
  * rest on ticks alone.
  */
 export const TICKS_PER_SECOND = 10_000_000n;
@@ -110,7 +110,7 @@ export function formatTicks(ticks: bigint): string {
   return `${date.toISOString().slice(0, 19)}.${fraction.toString().padStart(7, '0')}Z`;
 }
 
-/** Ticks as a literal for `timestamptz`: six fraction digits, cut and not rounded. */
+/** Ticks as UTC with six fraction digits, as a database keeps times: cut and not rounded. */
 export function formatMicroseconds(ticks: bigint): string {
   return `${formatTicks(ticks).slice(0, -2)}Z`;
 }
@@ -128,7 +128,7 @@ export function ticksOfMilliseconds(milliseconds: number): bigint {
   return BigInt(Math.round(milliseconds)) * TICKS_PER_MILLISECOND;
 }
 
-/** The microsecond the ticks lie in, as PostgreSQL keeps it. */
+/** The microsecond the ticks lie in. */
 export function floorToMicrosecond(ticks: bigint): bigint {
   return ticks - floorMod(ticks, TICKS_PER_MICROSECOND);
 }

@@ -25,10 +25,18 @@ export interface Lateness {
   counts: number[];
 }
 
-/** Takes milliseconds however many events are stored. Throws `database-away` or `database`. */
-export async function readActivity(pool: Pool, { organization, log }: LogKey): Promise<Activity> {
+/**
+ * Takes milliseconds however many events are stored. `now` decides which day is today; the database's clock, when not given.
+ * Throws `database-away` or `database`.
+ */
+export async function readActivity(pool: Pool, { organization, log }: LogKey, now?: Date): Promise<Activity> {
   try {
-    const days = await pool.query<{ day: string; events: string }>(DAYS, [organization, log, ACTIVITY_DAYS]);
+    const days = await pool.query<{ day: string; events: string }>(DAYS, [
+      organization,
+      log,
+      ACTIVITY_DAYS,
+      now ?? null,
+    ]);
     const late = await pool.query<{ events: string; bucket: number | null; late: string }>(LATENESS, [
       organization,
       log,
@@ -48,7 +56,7 @@ export async function readActivity(pool: Pool, { organization, log }: LogKey): P
 
 const DAYS = `
   with today as (
-    select (now() at time zone 'UTC')::date as today
+    select (coalesce($4::timestamptz, now()) at time zone 'UTC')::date as today
   ), counted as (
     select day, sum(events) as events from ${ROLL_UP}, today
     where organization = $1 and log = $2 and day > today - $3::int and day <= today group by day

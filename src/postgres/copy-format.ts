@@ -10,7 +10,7 @@ import { floorToMicrosecond, TICKS_PER_MICROSECOND, TICKS_PER_SECOND } from '../
 import { isParsable } from './columns.ts';
 
 /** What the rows of one commit have in common. */
-export interface RowOrigin extends LogKey {
+interface RowOrigin extends LogKey {
   runId: string;
   batch: string;
 }

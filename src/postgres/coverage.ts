@@ -1,5 +1,5 @@
 /** Ranges of time that are known to be complete. */
-import type { CoveredRange } from '../core/covered.ts';
+import type { CoveredRange } from '../core/coverage.ts';
 import type { LogKey } from '../core/log-key.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';

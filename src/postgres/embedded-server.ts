@@ -8,7 +8,7 @@ import type { Binaries } from './embedded-binaries.ts';
 import { type Layout, lastLines, logSize, readLogTail } from './embedded-cluster.ts';
 
 /** The running server of a cluster. `port` is missing for a moment while it starts. */
-export type Postmaster = { pid: number; port: number | undefined };
+type Postmaster = { pid: number; port: number | undefined };
 
 /** Ports tried in order before any free one, so that psql and dashboards find the server where it was. */
 const PORTS_TO_TRY = 10;

@@ -8,6 +8,7 @@ import { type Binaries, findBinaries } from './embedded-binaries.ts';
 import { type Layout, layoutOf, prepareCluster } from './embedded-cluster.ts';
 import { withDirectoryLock } from './embedded-lock.ts';
 import { findPostmaster, startServer, stopServer } from './embedded-server.ts';
+import { connectWithSettings } from './pool.ts';
 
 /*
  * One server a directory, shared by any number of processes. Each holds a lease: a session whose application_name
@@ -38,7 +39,7 @@ export type EmbeddedOptions = {
   settings?: Record<string, string>;
 };
 
-export type EmbeddedPostgres = {
+type EmbeddedPostgres = {
   /** Superuser of the database `audit` on 127.0.0.1. Holds the password: a secret. */
   connectionString: string;
   /** Gives the server back, and stops it when no other process holds it. Close pools first. May be called twice. */
@@ -175,10 +176,7 @@ async function connect(server: Server, port: number): Promise<pg.Client> {
     connectionString: connectionString(server, port, 'postgres'),
     application_name: [LEASE, server.options.applicationName].filter(Boolean).join(' '),
   });
-  // Whoever uses the client hears of a loss by its query or by "end"; unheard, "error" would end the process.
-  client.on('error', () => {});
-  await client.connect();
-  return client;
+  return connectWithSettings(client);
 }
 
 async function createDatabase(client: pg.Client): Promise<void> {

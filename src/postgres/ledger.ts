@@ -2,7 +2,7 @@
 import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../core/ledger.ts';
 import type { LogKey } from '../core/log-key.ts';
 import { translateDatabaseError } from './errors.ts';
-import { createPatientClient, type Pool, type Queryable, withTransaction } from './pool.ts';
+import { connectPatientClient, type Pool, type Queryable, withTransaction } from './pool.ts';
 import { inUtc } from './sql.ts';
 import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
 
@@ -23,14 +23,14 @@ export interface LedgerChunk {
 
 /** Works on the ledger over one connection, without a limit of time for a query. */
 export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => Promise<T>): Promise<T> {
-  const client = createPatientClient(pool);
+  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
   try {
-    await client.connect();
+    client = await connectPatientClient(pool);
     return await work(createReader(client));
   } catch (error) {
     throw translateDatabaseError(error, 'reading the ledger');
   } finally {
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
   }
 }
 

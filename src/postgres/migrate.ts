@@ -5,7 +5,7 @@ import type { ClientBase } from 'pg';
 import { ExportError } from '../core/errors.ts';
 import { watchBlockers } from './blockers.ts';
 import { translateDatabaseError } from './errors.ts';
-import { type Client, createPatientClient, type Pool, type Queryable } from './pool.ts';
+import { type Client, connectPatientClient, type Pool, type Queryable } from './pool.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 /** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
@@ -31,9 +31,9 @@ export async function migrate(pool: Pool, options: LockOptions = {}): Promise<st
   if (pending.length === 0) return [];
   await requireMigrator(pool, pending);
   // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
-  const client = createPatientClient(pool);
+  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
   try {
-    await client.connect();
+    client = await connectPatientClient(pool);
     await createMigrationsTable(client);
     const applied: string[] = [];
     for (;;) {
@@ -44,7 +44,7 @@ export async function migrate(pool: Pool, options: LockOptions = {}): Promise<st
   } catch (error) {
     throw translateDatabaseError(error, 'applying migrations');
   } finally {
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
   }
 }
 

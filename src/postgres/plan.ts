@@ -1,6 +1,7 @@
 /** What a run is planned from. */
 import type { LogKey } from '../core/log-key.ts';
-import { knownUntil } from '../core/plan.ts';
+import type { Json } from '../core/source.ts';
+import { knownUntil } from '../core/start-point.ts';
 import { formatMicroseconds, MIN_TICKS } from '../core/ticks.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Pool } from './pool.ts';
@@ -11,7 +12,8 @@ export interface UnfinishedBackfill {
   runId: string;
   startedAt: Date;
   frontier: bigint;
-  skip: number;
+  /** The source's own. */
+  resume: Json;
 }
 
 /**
@@ -24,7 +26,7 @@ export async function readExportedUntil(
 ): Promise<{ ticks: bigint; certain: bigint } | undefined> {
   try {
     const { rows } = await pool.query<WatermarkRow & { covered: string | null }>(
-      `select created_on_ticks, read_at, next_skip,
+      `select created_on_ticks, read_at, resume,
          (select max(to_ticks) from audit.coverage c where c.organization = $1 and c.log = $2) as covered
        from audit.watermarks where organization = $1 and log = $2`,
       [organization, log],
@@ -87,9 +89,9 @@ export async function readUnfinishedBackfill(
       started_at: Date;
       outcome: string | null;
       frontier_ticks: string | null;
-      next_skip: string;
+      resume: Json;
     }>(
-      `select run_id, started_at, outcome, frontier_ticks, next_skip from audit.runs
+      `select run_id, started_at, outcome, frontier_ticks, resume from audit.runs
        where organization = $1 and log = $4 and kind = 'backfill' and from_ticks is not distinct from $2
          and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
        order by started_at desc, run_id desc limit 1`,
@@ -101,7 +103,7 @@ export async function readUnfinishedBackfill(
       runId: last.run_id,
       startedAt: last.started_at,
       frontier: BigInt(last.frontier_ticks),
-      skip: Number(last.next_skip),
+      resume: last.resume,
     };
   } catch (error) {
     throw translateDatabaseError(error, 'looking for an unfinished backfill');

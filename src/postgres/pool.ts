@@ -1,10 +1,13 @@
 import pg from 'pg';
+import { applySettings, NO_LIMITS } from './settings.ts';
 
 /** Seen in pg_stat_activity by whoever looks after the database. */
 export const APPLICATION_NAME = 'uipath-audit-export';
 
 /** For the answer to one query: a server that says nothing for so long is away, whatever TCP thinks of it. */
 export const QUERY_TIMEOUT_MS = 130_000;
+/** The server's own limit for a statement, which it reports before the query finds no answer. */
+export const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 export type Pool = pg.Pool;
 export type Client = pg.PoolClient;
@@ -23,7 +26,7 @@ export function createPool(
   onIdleError: (error: Error) => void,
   { sessions = 1 }: { sessions?: number } = {},
 ): Pool {
-  const pool = new pg.Pool({
+  const pool: Pool = new pg.Pool({
     connectionString: url,
     application_name: APPLICATION_NAME,
     max: Math.max(1, sessions) + BESIDE_RUNS,
@@ -31,6 +34,7 @@ export function createPool(
     query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
+    onConnect: (client) => applySettings(client, { statement_timeout: String(STATEMENT_TIMEOUT_MS) }, pool),
   });
   pool.on('error', onIdleError);
   pool.on('connect', (client) => {
@@ -61,14 +65,26 @@ export function endIfSilent(client: Queryable, error: Error): void {
   if (error.message === 'Query read timeout') void (client as unknown as pg.Client).end();
 }
 
-/** A connection like the pool's, not yet open, whose queries may take as long as they need. */
-export function createPatientClient({ options }: Pool): pg.Client {
+/** A connection like the pool's, whose queries may take as long as they need. The caller must `end()` it. */
+export async function connectPatientClient(pool: Pool): Promise<pg.Client> {
   const client = new pg.Client({
-    connectionString: options.connectionString,
+    connectionString: pool.options.connectionString,
     application_name: APPLICATION_NAME,
   });
+  return connectWithSettings(client, pool);
+}
+
+/** Opens the connection, with the settings that results depend on and no limit of time. */
+export async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.Client> {
   // A connection that breaks fails the query under way; without a listener it would end the process as well.
   client.on('error', () => {});
+  await client.connect();
+  try {
+    await applySettings(client, NO_LIMITS, pool);
+  } catch (error) {
+    await client.end().catch(() => {});
+    throw error;
+  }
   return client;
 }
 

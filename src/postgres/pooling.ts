@@ -4,13 +4,13 @@
  */
 import pg from 'pg';
 import { ExportError } from '../core/errors.ts';
-import type { Client, Pool, Queryable } from './pool.ts';
+import type { Pool, Queryable } from './pool.ts';
 
 /** Asked once a pool: who stands between does not change. */
 const proven = new WeakSet<Pool>();
 
 /** Throws `configuration` when `client`, idle and of `pool`, shares its connection of the server with others. */
-export async function requireOwnConnection(pool: Pool, client: Client): Promise<void> {
+export async function requireOwnConnection(pool: Pool, client: Queryable): Promise<void> {
   if (proven.has(pool)) return;
   const mine = await backendOf(client);
   // Not of the pool, whose connections may all be in use; but with its time-outs.

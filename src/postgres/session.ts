@@ -3,15 +3,16 @@
  */
 import type { ExportError } from '../core/errors.ts';
 import type { RejectedRow } from '../core/event.ts';
+import type { LogKey } from '../core/log-key.ts';
+import type { Json } from '../core/source.ts';
+import { knownUntil } from '../core/start-point.ts';
 import {
-  addBatch,
-  type Batch,
+  addCommitted,
+  type Commit,
   type CommitResult,
   type RunCounters,
   type RunSession,
-} from '../core/export.ts';
-import type { LogKey } from '../core/log-key.ts';
-import { knownUntil } from '../core/plan.ts';
+} from '../core/store.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import { storableText } from './columns.ts';
 import { createCopyEncoder } from './copy-format.ts';
@@ -38,8 +39,8 @@ export interface StoredWatermark {
   ticks: bigint;
   /** When the run began that last read beyond the watermark. */
   readAt: Date;
-  /** Offset behind the newest committed event: a hint. */
-  skip: number;
+  /** Where the source goes on behind the newest committed event: a hint, which is the source's own. */
+  resume: Json;
 }
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
@@ -84,13 +85,13 @@ export class PostgresSession implements RunSession {
     return this.stored && knownUntil(this.stored);
   }
 
-  async commit(batch: Batch): Promise<CommitResult> {
+  async commit(batch: Commit): Promise<CommitResult> {
     const { entry, ...result } = await this.store(batch);
     this.newestEntry = entry ?? this.newestEntry;
     return result;
   }
 
-  private async store(batch: Batch): Promise<Stored> {
+  private async store(batch: Commit): Promise<Stored> {
     if (!mayCopy(batch.events, this.facts.newestStored)) return this.upsert(batch);
     try {
       return await this.copy(batch);
@@ -100,7 +101,7 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  private copy(batch: Batch): Promise<Stored> {
+  private copy(batch: Commit): Promise<Stored> {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
     return this.write(storing(events), {}, async (nextBatch) => {
@@ -119,7 +120,7 @@ export class PostgresSession implements RunSession {
     });
   }
 
-  private upsert(batch: Batch): Promise<Stored> {
+  private upsert(batch: Commit): Promise<Stored> {
     const { events } = batch;
     const { client, organization, log, runId } = this.facts;
     const reading = { stored: readStored({ organization, log }, events) };
@@ -136,11 +137,11 @@ export class PostgresSession implements RunSession {
   }
 
   /** What is stored in one transaction with the rows. */
-  private closing(batch: Batch, stored: StoredBatch) {
+  private closing(batch: Commit, stored: StoredBatch) {
     return {
       coverage: this.extendCoverage(batch),
       watermark: this.moveWatermark(batch),
-      run: this.updateRun(addBatch(batch.counters, batch, stored), batch),
+      run: this.updateRun(addCommitted(batch.counters, batch, stored), batch),
     };
   }
 
@@ -148,7 +149,7 @@ export class PostgresSession implements RunSession {
   async restore({
     events,
     rejected,
-  }: Pick<Batch, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
+  }: Pick<Commit, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
     const { entry, ...counts } = await this.write('storing what the source has', {}, async () => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, known: this.known };
@@ -232,7 +233,7 @@ export class PostgresSession implements RunSession {
     return upsertRejected(client, { organization, log, runId: this.runId, rejected });
   }
 
-  private extendCoverage({ covered, beganAt }: Batch): Statement | undefined {
+  private extendCoverage({ covered, beganAt }: Commit): Statement | undefined {
     if (!covered) return undefined;
     const { organization, log, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
@@ -241,10 +242,10 @@ export class PostgresSession implements RunSession {
     return extendCoverage({ organization, log, runId, renewAfterMs }, range);
   }
 
-  private moveWatermark(batch: Batch): Statement {
+  private moveWatermark(batch: Commit): Statement {
     const { organization, log } = this.facts;
     if (!this.movesWatermark)
-      return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.totalCount, log] };
+      return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.sourceTotal, log] };
     const newest = batch.events.at(-1)?.event;
     const values = [
       organization,
@@ -252,8 +253,8 @@ export class PostgresSession implements RunSession {
       newest?.createdOnRaw ?? null,
       newest ? formatMicroseconds(newest.createdOnTicks) : null,
       batch.beganAt,
-      batch.skip,
-      batch.totalCount,
+      jsonOf(batch.resume),
+      batch.sourceTotal,
       batch.frontier.toString(),
       batch.isEnd,
       this.runId,
@@ -262,7 +263,7 @@ export class PostgresSession implements RunSession {
     return { name: 'move-watermark', text: MOVE_WATERMARK, values };
   }
 
-  private updateRun(counters: RunCounters, reached: Batch | undefined): Statement {
+  private updateRun(counters: RunCounters, reached: Commit | undefined): Statement {
     const values = [
       this.runId,
       counters.pages,
@@ -275,11 +276,16 @@ export class PostgresSession implements RunSession {
       counters.rejected,
       counters.late,
       reached?.frontier.toString() ?? null,
-      reached?.skip ?? null,
-      reached?.totalCount ?? null,
+      reached ? jsonOf(reached.resume) : null,
+      reached?.sourceTotal ?? null,
     ];
     return { name: 'update-run', text: UPDATE_RUN, values };
   }
+}
+
+/** As a parameter; null is no value. */
+function jsonOf(value: Json): string | null {
+  return value === null ? null : JSON.stringify(value);
 }
 
 function storing(events: readonly unknown[]): string {

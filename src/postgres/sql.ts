@@ -151,10 +151,10 @@ export const APPEND_COPIED = {
 const REACHES_ON = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1))`;
 
 /**
- * Moves the watermark forward only. `read_at` and `next_skip` belong to it, so they change only once the run has read
+ * Moves the watermark forward only. `read_at` and `resume` belong to it, so they change only once the run has read
  * beyond it: were they written sooner, an event dated in the future would hide what a cut-short run did not read.
  * Nothing is written where a run found nothing new; `read_at` says more than it did only of a watermark in the future.
- * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 skip, $7 total, $8 frontier, $9 whether the list ends here,
+ * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 resume, $7 total, $8 frontier, $9 whether the list ends here,
  * $10 run, $11 log.
  */
 export const MOVE_WATERMARK = `
@@ -163,11 +163,11 @@ export const MOVE_WATERMARK = `
     created_on = case when created_on_ticks >= $2::bigint then created_on else coalesce($4::timestamptz, created_on) end,
     created_on_ticks = greatest(created_on_ticks, $2::bigint),
     read_at = case when ${REACHES_ON} then $5::timestamptz else read_at end,
-    next_skip = case when ${REACHES_ON} then $6::bigint else next_skip end,
+    resume = case when ${REACHES_ON} then $6::jsonb else resume end,
     source_total = $7::bigint, run_id = $10, updated_at = now()
   where organization = $1 and log = $11 and (
     source_total is distinct from $7 or greatest(created_on_ticks, $2::bigint) is distinct from created_on_ticks
-    or (${REACHES_ON} and (next_skip <> $6 or created_on is null or created_on >= read_at))
+    or (${REACHES_ON} and (resume is distinct from $6 or created_on is null or created_on >= read_at))
   )`;
 
 /** For a run that does not reach on from the watermark: only what it learnt of the source. */
@@ -179,7 +179,7 @@ export const UPDATE_RUN = `
   update audit.runs set
     pages = $2, requests = $3, retries = $4, rows_read = $5, rows_inserted = $6, rows_updated = $7, rows_unchanged = $8,
     rows_rejected = $9, rows_late = $10, frontier_ticks = coalesce($11, frontier_ticks),
-    next_skip = coalesce($12, next_skip), source_total = coalesce($13, source_total)
+    resume = coalesce($12::jsonb, resume), source_total = coalesce($13, source_total)
   where run_id = $1`;
 
 export const DESCRIBE_RANGE =

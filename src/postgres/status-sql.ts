@@ -16,7 +16,7 @@ export interface SchemaLevel {
 }
 
 export const READ_SCHEMA = `
-  select now() as read_at, to_regclass('audit.watermarks') is not null as has_tables,
+  select coalesce($1::timestamptz, now()) as read_at, to_regclass('audit.watermarks') is not null as has_tables,
     to_regclass('audit.coverage') is not null as has_coverage, to_regclass('${ROLL_UP}') is not null as has_roll_up,
     exists (
       select from pg_attribute where attrelid = to_regclass('audit.watermarks') and attname = 'log' and not attisdropped

@@ -1,5 +1,5 @@
-import type { RunCounters } from '../core/export.ts';
 import type { LogKey } from '../core/log-key.ts';
+import type { RunCounters } from '../core/store.ts';
 import { translateDatabaseError } from './errors.ts';
 import { type MigrationState, readMigrations } from './migrate.ts';
 import { type Client, type Pool, withTransaction } from './pool.ts';
@@ -77,14 +77,19 @@ export interface RunRecord {
 
 /**
  * The state of every log in the database, or of those of the organizations named, as of one instant. The number of statements
- * does not depend on how many there are. Works in a database that lacks migrations, and says which. Throws `database-away`, `database` or `configuration`.
+ * does not depend on how many there are. Works in a database that lacks migrations, and lists them. `now` is the instant that lags
+ * are measured to; the database's clock, when not given. Throws `database-away`, `database` or `configuration`.
  */
-export async function readStatus(pool: Pool, organizations?: readonly string[]): Promise<StatusReport> {
+export async function readStatus(
+  pool: Pool,
+  organizations?: readonly string[],
+  now?: Date,
+): Promise<StatusReport> {
   const migrations = await readMigrations(pool);
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    return await withTransaction(client, () => readReport(client!, migrations, organizations));
+    return await withTransaction(client, () => readReport(client!, migrations, organizations, now));
   } catch (error) {
     throw translateDatabaseError(error, 'reading the status');
   } finally {
@@ -108,6 +113,7 @@ async function readReport(
   client: Client,
   migrations: MigrationState,
   wanted: readonly string[] | undefined,
+  now: Date | undefined,
 ): Promise<StatusReport> {
   // One snapshot, so that the rows, the watermark and the runs belong together.
   await client.query('set transaction isolation level repeatable read, read only');
@@ -115,7 +121,7 @@ async function readReport(
   await client.query(
     `select set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', true), set_config('jit', 'off', true)`,
   );
-  const { rows } = await client.query<SchemaLevel & { read_at: Date }>(READ_SCHEMA);
+  const { rows } = await client.query<SchemaLevel & { read_at: Date }>(READ_SCHEMA, [now ?? null]);
   const { read_at: readAt, ...level } = rows[0]!;
   if (!level.has_tables) return { readAt, migrations, organizations: [] };
   const status = await client.query<StatusRow>(statusQuery(level), [wanted ?? null]);

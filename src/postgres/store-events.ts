@@ -6,9 +6,9 @@
  * stored just so already is written: an upsert locks each row that it meets, and writes that down.
  */
 import { hash } from 'node:crypto';
-import type { CommitResult } from '../core/export.ts';
 import type { IdentifiedEvent } from '../core/identity.ts';
 import type { LogKey } from '../core/log-key.ts';
+import type { CommitResult } from '../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds } from '../core/ticks.ts';
 import { columnsOf } from './columns.ts';
 import { areCopyable, type createCopyEncoder } from './copy-format.ts';

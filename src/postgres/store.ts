@@ -1,16 +1,15 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../core/errors.ts';
 import type { LogKey } from '../core/log-key.ts';
+import type { Json } from '../core/source.ts';
 import { storableText } from './columns.ts';
 import { translateDatabaseError } from './errors.ts';
 import { Lease, lockFreeLease } from './lease.ts';
-import { type Client, type Pool, QUERY_TIMEOUT_MS, withTransaction } from './pool.ts';
+import { type Client, type Pool, withTransaction } from './pool.ts';
 import { requireOwnConnection } from './pooling.ts';
 import { PostgresSession, type RunKind, type StoredWatermark } from './session.ts';
 
 const LEASE_MS = 60_000;
-/** A commit of one page takes milliseconds; so long means that the database is stuck. */
-const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 /** How a run failed whose end could not be stored, because the database was away. */
 export interface UnstoredEnd {
@@ -42,9 +41,8 @@ export async function openSession(
     await requireOwnConnection(pool, client);
     // A worker that is stopped in the middle of a transaction keeps its rows locked until the server ends the connection.
     await client.query(
-      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
-              set_config('statement_timeout', $2, false)`,
-      [String(leaseMs), String(STATEMENT_TIMEOUT_MS)],
+      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false)`,
+      [String(leaseMs)],
     );
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     const begun = await beginRun(client, { ...options, leaseMs });
@@ -109,7 +107,7 @@ async function beginRun(
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, log, runId, leaseMs });
     const { rows } = await client.query<WatermarkRow>(
-      'select created_on_ticks, read_at, next_skip from audit.watermarks where organization = $1 and log = $2',
+      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1 and log = $2',
       [organization, log],
     );
     const newest = await client.query<{ ticks: string }>(
@@ -125,10 +123,14 @@ async function beginRun(
 export interface WatermarkRow {
   created_on_ticks: string | null;
   read_at: Date;
-  next_skip: string;
+  resume: Json;
 }
 
 export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
   if (row.created_on_ticks === null) return undefined;
-  return { ticks: BigInt(row.created_on_ticks), readAt: row.read_at, skip: Number(row.next_skip) };
+  return {
+    ticks: BigInt(row.created_on_ticks),
+    readAt: row.read_at,
+    resume: row.resume,
+  };
 }

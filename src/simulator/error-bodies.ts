@@ -3,7 +3,7 @@ import type { ErrorShape } from './faults.ts';
 /** The trace id in every error body that has one. */
 export const TRACE_ID = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00';
 
-export interface ErrorBody {
+interface ErrorBody {
   contentType: string;
   text: string;
 }

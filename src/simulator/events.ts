@@ -27,7 +27,7 @@ export function variantsOf(kind: EventKind): number {
   return KINDS[kind].variants;
 }
 
-export interface EventOptions {
+interface EventOptions {
   /** Default 1. */
   seed?: number;
   /** Which of the kind's rows; any whole number, default 0. */

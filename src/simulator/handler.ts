@@ -18,7 +18,7 @@ import {
 import { createRouter } from './routes.ts';
 import type { TokenBook } from './tokens.ts';
 
-export interface HandlerParts {
+interface HandlerParts {
   history: History;
   log: RequestLog;
   tokens: TokenBook;

@@ -6,7 +6,7 @@ import { below, createRandom, type Random } from './random.ts';
 import { BlockCache, type Piece, RowList, rowsOf, type SimulatedRow } from './rows.ts';
 import { EventStream, formatCreatedOn, type StreamOptions } from './stream.ts';
 
-export interface HistoryOptions extends StreamOptions {
+interface HistoryOptions extends StreamOptions {
   /** Rows of the stream that are there from the start. */
   events: number;
   /** Bytes of rendered rows kept in memory. */

@@ -2,7 +2,7 @@ import type { Misbehaviour } from './misbehaviour.ts';
 import { type Random, shuffle } from './random.ts';
 import type { RowList } from './rows.ts';
 
-export interface ListQuery {
+interface ListQuery {
   skip: number;
   top: number | undefined;
   sortBy: string | undefined;
@@ -33,7 +33,7 @@ export function parseListQuery(parameters: URLSearchParams): ListQuery | string 
   };
 }
 
-export interface Listing {
+interface Listing {
   body: Buffer;
   rows: number;
 }

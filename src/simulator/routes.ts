@@ -1,5 +1,5 @@
 /** What a request asks for; `portal` stands for every path the server does not know. */
-export type Route = 'token' | 'list' | 'portal';
+type Route = 'token' | 'list' | 'portal';
 
 /** Matches the paths UiPath documents, in any case, with or without a `/` at the end. */
 export function createRouter(organization: string, partitionGlobalId: string): (path: string) => Route {

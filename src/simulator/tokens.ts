@@ -1,4 +1,4 @@
-export interface ClientOptions {
+interface ClientOptions {
   clientId: string;
   clientSecret: string;
   /** Scopes the client may ask for. */

@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { StatusReport } from '../postgres/status.ts';
 import { createRunMetrics, type RunMetrics } from './run-metrics.ts';
 import { createStatusGauges } from './status-gauges.ts';
@@ -38,9 +38,11 @@ interface PoolCounts {
 export function createMetrics({
   now = () => new Date(),
   pool,
+  droppedLogLines = () => 0,
 }: {
   now?: () => Date;
   pool?: PoolCounts;
+  droppedLogLines?: () => number;
 } = {}): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -49,6 +51,7 @@ export function createMetrics({
   const runs = createRunMetrics(registry, now);
   const status = createStatusGauges(registry);
   if (pool) addPoolGauges(registry, pool);
+  addLogCounter(registry, droppedLogLines);
   return {
     follow(organization, { lookbackMs, recheck }) {
       settings.lookback.set({ organization }, lookbackMs / 1000);
@@ -74,6 +77,18 @@ function createSettingGauges(registry: Registry) {
       'EXPORT_RECHECK_WINDOW: how far back the recheck reads again; 0 where there is none.',
     ),
   };
+}
+
+function addLogCounter(registry: Registry, droppedLogLines: () => number): void {
+  new Counter({
+    name: `${PREFIX}log_lines_dropped_total`,
+    help: 'Lines of the log that could not be written to standard error.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(droppedLogLines());
+    },
+  });
 }
 
 function addPoolGauges(registry: Registry, pool: PoolCounts): void {

@@ -9,7 +9,7 @@ import { renderRuns } from './page-runs.ts';
 import { missingAtLeast, type Verdict } from './verdict.ts';
 import { describeDuration, formatNumber } from './words.ts';
 
-export interface OrganizationContent {
+interface OrganizationContent {
   name: string;
   status: OrganizationStatus;
   verdict: Verdict;

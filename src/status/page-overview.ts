@@ -15,7 +15,7 @@ export interface Judged {
 const LEVELS: readonly Level[] = ['bad', 'attention', 'good'];
 
 /** The page of one log. */
-export function linkTo({ organization, log }: LogKey): string {
+function linkTo({ organization, log }: LogKey): string {
   const ofLog = log === CLASSIC_LOG ? '' : `&log=${encodeURIComponent(log)}`;
   return `/?organization=${encodeURIComponent(organization)}${ofLog}`;
 }

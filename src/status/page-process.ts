@@ -8,9 +8,10 @@ export function renderProcess(process: {
   health: HealthState;
   organization: string | undefined;
   nextRunAt: Date | undefined;
+  droppedLogLines?: number | undefined;
   now: Date;
 }): Html {
-  const { health, organization, nextRunAt, now } = process;
+  const { health, organization, nextRunAt, droppedLogLines = 0, now } = process;
   const { startedAt, organizations } = health;
   const state =
     organizations.length === 1
@@ -21,6 +22,7 @@ export function renderProcess(process: {
 ${organization === undefined && renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet')}
 ${state ? renderState(state) : renderStates(organizations)}
 ${renderFact('Up', describeDuration(now.getTime() - startedAt.getTime()), html`since ${renderTime(startedAt)}`)}
+${droppedLogLines > 0 && renderFact('Log', `${count(droppedLogLines, 'line')} dropped`, 'standard error could not be written')}
 </dl></section>`;
 }
 

@@ -21,6 +21,8 @@ export interface PageContent {
   /** Of the one that is shown; none when it could not be read. */
   activity?: Activity | undefined;
   nextRunAt: Date | undefined;
+  /** Lines of the log that could not be written. */
+  droppedLogLines?: number;
   now: Date;
 }
 
@@ -45,7 +47,7 @@ export function chooseLog(
 
 /** The status page: one HTML document that loads nothing else. All that comes from outside is escaped. */
 export function renderPage(content: PageContent): string {
-  const { report, health, nextRunAt, now } = content;
+  const { report, health, nextRunAt, droppedLogLines, now } = content;
   const shown = chooseLog(report, content.wanted);
   const name = shown && nameLog(shown, findSeveralLogs(report!.organizations));
   const { verdict, body } = renderContent(content, shown);
@@ -67,7 +69,7 @@ export function renderPage(content: PageContent): string {
 <main>
 <p id="stale" class="stale" role="alert" hidden></p>
 ${body}
-${renderProcess({ health, organization: shown?.organization, nextRunAt, now })}
+${renderProcess({ health, organization: shown?.organization, nextRunAt, droppedLogLines, now })}
 </main>
 <footer><p>As of ${renderTime(report?.readAt ?? now)}, renewed every ${RENEW_S}\u00a0s.</p>
 <nav aria-label="For machines"><a href="/metrics">Metrics</a> <a href="/readyz">Readiness</a> <a href="/healthz">Health</a></nav></footer>

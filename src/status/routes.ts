@@ -16,13 +16,16 @@ export interface Answer {
   headers?: Record<string, string>;
 }
 
-export interface RouteOptions {
+interface RouteOptions {
   health: Health;
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
   readActivity: (key: LogKey) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
+  droppedLogLines?: () => number;
   statusAgeMs?: number;
+  /** The time that the page shows; this process' clock, when not given. */
+  now?: () => Date;
 }
 
 /** A status, or why there is none. */
@@ -82,6 +85,7 @@ const PAGE_POLICY =
 
 function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   const readActivity = createActivityReader(options);
+  const { now = () => new Date() } = options;
   return async (query: URLSearchParams): Promise<Answer> => {
     const { report, error } = await read();
     const organization = query.get('organization');
@@ -94,7 +98,8 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
       wanted,
       activity: shown && (await readActivity(shown)),
       nextRunAt: options.nextRunAt(),
-      now: new Date(),
+      droppedLogLines: options.droppedLogLines?.() ?? 0,
+      now: now(),
     });
     const isUnknown = report !== undefined && wanted !== undefined && !shown;
     const headers = { 'Content-Security-Policy': PAGE_POLICY };

@@ -1,5 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
-import type { PageProgress, RunCounters } from '../core/export.ts';
+import type { ChunkProgress } from '../core/export.ts';
+import type { RunCounters } from '../core/store.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import type { RunSummary } from '../run.ts';
 import { outcomeOf } from './health.ts';
@@ -21,7 +22,7 @@ type Kind = RunSummary['kind'];
 
 /** What one organization's runs in this process are counted by. No method throws. */
 export interface RunMetrics {
-  observePage(kind: Kind, progress: PageProgress): void;
+  observeChunk(kind: Kind, progress: ChunkProgress): void;
   observeRun(summary: RunSummary): void;
   observeFailure(kind: Kind, error: unknown): void;
 }
@@ -42,9 +43,9 @@ export function createRunMetrics(
     instruments.beyondLookback.inc({ organization }, 0);
     const flush = createFlush(instruments, organization);
     return {
-      observePage(kind, { counters, requestMs, result }) {
+      observeChunk(kind, { counters, waitMs, result }) {
         flush.add(counters);
-        instruments.pageWait.observe({ organization }, requestMs / 1000);
+        instruments.pageWait.observe({ organization }, waitMs / 1000);
         for (const ticks of result?.lateTicks ?? []) {
           const lateMs = Math.max(0, now().getTime() - dateOfTicks(ticks).getTime());
           instruments.lateness.observe({ organization }, lateMs / 1000);

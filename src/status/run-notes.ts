@@ -1,7 +1,7 @@
 import type { RunRecord } from '../postgres/status.ts';
 
 /** What one or more runs had to say. */
-export interface RunNote {
+interface RunNote {
   runIds: string[];
   text: string;
   isError: boolean;

@@ -20,10 +20,14 @@ export interface StatusServerOptions {
   readActivity: (key: LogKey) => Promise<Activity>;
   log: Logger;
   nextRunAt: () => Date | undefined;
+  /** Lines of the log that could not be written, for the page. */
+  droppedLogLines?: () => number;
   /** For a client to send its request, and between two pieces it takes of the answer; 10 s when not given. */
   clientTimeoutMs?: number;
   /** How long a status once read is good for all who ask; 5 s when not given. */
   statusAgeMs?: number;
+  /** The time that the page shows; this process' clock, when not given. */
+  now?: () => Date;
 }
 
 export interface StatusServer {

@@ -66,7 +66,7 @@ export function missingAtLeast({ sourceTotal, stored, rejected }: OrganizationSt
 
 function judgeRuns(
   status: OrganizationStatus,
-  { last, running, isOverdue }: { last?: RunRecord; running?: RunRecord; isOverdue: boolean },
+  { last, running, isOverdue }: Record<'last' | 'running', RunRecord | undefined> & { isOverdue: boolean },
   now: Date,
 ): Verdict {
   const { lastSuccessAt } = status;

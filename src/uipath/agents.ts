@@ -30,6 +30,27 @@ export function createAgents(url: string, environment: Environment): Agents {
   };
 }
 
+/** Passwords of the proxies that `environment` names, as they are written and as they are sent. */
+export function proxySecrets(environment: Environment): string[] {
+  const names = ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'];
+  return names.flatMap((name) => {
+    const [, user = '', password = ''] =
+      /^(?:[^/]*:\/\/)?([^/:]*):([^/]*)@/.exec(environment[name] ?? '') ?? [];
+    if (password === '') return [];
+    const sent = decode(password);
+    const basic = Buffer.from(`${decode(user)}:${sent}`).toString('base64');
+    return [...new Set([password, sent, basic])];
+  });
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function createProxyAgent(proxy: string): HttpsProxyAgent<string> {
   const agent = new HttpsProxyAgent(proxy, VERIFIED);
   // Those are for the way to the proxy; these count for what is within the tunnel.

@@ -1,7 +1,7 @@
 import { ExportError } from '../core/errors.ts';
 import { isRetriedStatus } from '../core/retry.ts';
-import type { Redactor } from '../redaction.ts';
-import { parseErrorBody } from './error-body.ts';
+import { type Redactor, WITHHELD } from '../redaction.ts';
+import { parseErrorBody, textsOf } from './error-body.ts';
 import { type Answer, FailedTry } from './http.ts';
 
 /** What is known of the request an answer belongs to. */
@@ -12,13 +12,19 @@ export interface Asked {
   variables: string;
   /** Takes out what no message may quote, even when the source does. */
   redact: Redactor;
+  /** The request carried the client's secret. */
+  isToken?: boolean;
 }
 
-/** Of an error's body. */
-const MOST_READ = 65_536;
+/** Bytes of an error's body that may be quoted. */
+export const MOST_READ = 8_192;
+/** Bytes that are searched for secrets: a token that begins in what may be quoted is seen whole. */
+const MOST_SEARCHED = MOST_READ + 8_192;
+/** A word this long is no language. It may be a credential in an encoding that nobody thought of. */
+const longWords = /[^\s"'()<>]{32,}/g;
 
 /** Whether an answer is a web page, by its type or, where that is wrong, by how it begins. */
-export function isHtml({ contentType, body }: Answer): boolean {
+function isHtml({ contentType, body }: Answer): boolean {
   return /\bhtml\b/i.test(contentType) || /^\uFEFF?\s*</.test(body.subarray(0, 200).toString());
 }
 
@@ -30,19 +36,19 @@ export function checkAnswer(answer: Answer, asked: Asked): void {
   const { status } = answer;
   if (isRetriedStatus(status)) {
     const failure = { kind: 'status', status, retryAfter: answer.retryAfter } as const;
-    throw new FailedTry(failure, describeAnswer(answer, asked.redact));
+    throw new FailedTry(failure, describeAnswer(answer, asked.redact, asked.isToken));
   }
   if (status >= 300 && status < 400) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered HTTP ${status}, a redirect to ${asked.redact(hostOf(answer.location, asked.url))}. ` +
+      `${asked.url} answered HTTP ${status}, a redirect to ${describeTarget(answer.location, asked)}. ` +
         `It was not followed, because the credentials are for the configured host only. Check ${asked.variables}.`,
     );
   }
   if (status < 200 || status >= 400) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered ${describeAnswer(answer, asked.redact)}. Check ${asked.variables}.`,
+      `${asked.url} answered ${describeAnswer(answer, asked.redact, asked.isToken)}. Check ${asked.variables}.`,
     );
   }
   if (isHtml(answer)) {
@@ -54,17 +60,26 @@ export function checkAnswer(answer: Answer, asked: Asked): void {
   }
 }
 
-/** The status with the source's own words and trace id: `HTTP 503 "Busy" (trace id 00-4bf9)`. */
-export function describeAnswer({ status, body }: Answer, redact: Redactor): string {
-  // Before anything is cut, which could leave half a secret, and again after escapes are read.
-  const begin = redact(body.subarray(0, 2 * MOST_READ).toString()).slice(0, MOST_READ);
-  const { message, traceId } = parseErrorBody(begin);
-  const words = message === null ? '' : ` "${message}"`;
+/**
+ * The status with the source's own words and trace id: `HTTP 503 "Busy" (trace id 00-4bf9)`. Of a body that holds a credential
+ * nothing is quoted, and of others nothing but a message of at most 300 characters.
+ */
+export function describeAnswer({ status, body }: Answer, redact: Redactor, isToken = false): string {
+  if (redact.holdsSecret(textsOf(body.subarray(0, MOST_SEARCHED).toString()))) {
+    return `HTTP ${status} ${WITHHELD}`;
+  }
+  const { message, traceId, isText } = parseErrorBody(body.subarray(0, MOST_READ).toString());
+  // A token endpoint answers in JSON; other text of it is more likely to quote the request than to help.
+  const isQuoted = message !== null && !(isToken && isText);
+  const words = isQuoted ? ` "${message.replace(longWords, '[…]')}"` : '';
   const trace = traceId === null ? '' : ` (trace id ${traceId})`;
   return redact(`HTTP ${status}${words}${trace}`);
 }
 
-function hostOf(location: string | undefined, url: string): string {
+function describeTarget(location: string | undefined, { url, redact }: Asked): string {
   if (location === undefined || !URL.canParse(location, url)) return 'an address that cannot be read';
-  return new URL(location, url).host;
+  if (redact.holdsSecret([location])) return 'an address that is not shown, because it contains a credential';
+  return redact(new URL(location, url).host.slice(0, MOST_SHOWN_OF_HOST));
 }
+
+const MOST_SHOWN_OF_HOST = 100;

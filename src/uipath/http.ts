@@ -3,10 +3,11 @@ import type { Readable } from 'node:stream';
 import type { AxiosStatic } from 'axios';
 import { ExportError } from '../core/errors.ts';
 import type { Failure } from '../core/retry.ts';
+import { type Redactor, WITHHELD } from '../redaction.ts';
 import type { Agents } from './agents.ts';
 
 /** A request to be sent once. `url` must carry no user name: axios would send it in place of the bearer token. */
-export interface Outgoing {
+interface Outgoing {
   method: 'GET' | 'POST';
   url: string;
   headers: Record<string, string>;
@@ -29,6 +30,7 @@ export interface SendOptions {
   /** The largest body that is read, counted after unpacking. */
   maxResponseBytes: number;
   signal: AbortSignal;
+  redact: Redactor;
 }
 
 /** A try that failed and may be worth another. Never leaves this folder: it ends as an `ExportError`. */
@@ -49,6 +51,9 @@ export class OversizedBody extends Error {}
 // As an ES module axios is 66 files; for `require` it comes as one, and a start is quicker by a tenth.
 const axios = createRequire(import.meta.url)('axios') as AxiosStatic;
 
+/** Characters of a fault that are quoted. */
+const MOST_SHOWN = 500;
+
 /** Certificates that no later try will find better. */
 const CERTIFICATE_CODES = new Set([
   'CERT_HAS_EXPIRED',
@@ -66,7 +71,7 @@ const CERTIFICATE_CODES = new Set([
  * `configuration` for a certificate that is not trusted, and whatever when `signal` is aborted.
  */
 export async function send(outgoing: Outgoing, options: SendOptions): Promise<Answer> {
-  const { timeoutMs, signal } = options;
+  const { timeoutMs, signal, redact } = options;
   const controller = new AbortController();
   const abort = () => controller.abort();
   signal.addEventListener('abort', abort, { once: true });
@@ -83,7 +88,7 @@ export async function send(outgoing: Outgoing, options: SendOptions): Promise<An
   } catch (error) {
     if (error instanceof OversizedBody) throw error;
     if (isLate) throw new FailedTry({ kind: 'timeout' }, `no whole answer within ${timeoutMs / 1000} s`);
-    throw translateFault(error, outgoing.url, progress.hasBegun);
+    throw translateFault(error, outgoing.url, progress.hasBegun, redact);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
@@ -131,10 +136,12 @@ async function readBody(stream: Readable, maxBytes: number): Promise<Buffer> {
 }
 
 /** The cause is made anew: axios' error carries the request's headers, and with them the token. */
-function translateFault(error: unknown, url: string, hasBegun: boolean): unknown {
+function translateFault(error: unknown, url: string, hasBegun: boolean, redact: Redactor): unknown {
   if (!hasBegun && !axios.isAxiosError(error)) return error;
   const { code, message } = error as NodeJS.ErrnoException;
-  const what = [code, message].filter(Boolean).join(': ');
+  const found = [code, message].filter(Boolean).join(': ');
+  // Some quote the other side, such as the names in a certificate.
+  const what = redact.holdsSecret([found]) ? WITHHELD : redact(found.slice(0, MOST_SHOWN));
   const cause = new Error(what);
   if (code !== undefined && CERTIFICATE_CODES.has(code)) {
     return new ExportError(

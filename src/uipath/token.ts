@@ -1,14 +1,10 @@
+import type { Credentials } from '../core/credentials.ts';
 import { ExportError } from '../core/errors.ts';
-import { createRedactor, type Redactor } from '../redaction.ts';
-import { checkAnswer, describeAnswer } from './answers.ts';
+import type { Redactor } from '../redaction.ts';
+import { checkAnswer, describeAnswer, MOST_READ } from './answers.ts';
 import { parseErrorBody } from './error-body.ts';
 import { type Answer, FailedTry, OversizedBody, type SendOptions, send, showUrl } from './http.ts';
 import { interrupted, type RetryOptions, withRetries } from './retries.ts';
-
-/** OAuth client credentials of an external application, or a bearer token that came from elsewhere. */
-export type Credentials =
-  | { clientId: string; clientSecret: string; scope: string; tokenUrl: string; accessToken?: undefined }
-  | { accessToken: string };
 
 /** A bearer token and what is known of it. `expiresAt` and `scope` are `null` where nobody said. */
 export interface Token {
@@ -21,8 +17,6 @@ export interface Token {
 export interface TokenSource {
   /** Whether asking again can give another token. */
   isRenewable: boolean;
-  /** Takes out the client's secret and the newest few tokens: an answer may quote the one before. */
-  redact: Redactor;
   /** Throws `ExportError` with `configuration`, `source-away` or `interrupted`. */
   fetchToken(signal: AbortSignal): Promise<Token>;
   /** Forgets the token the source did not accept. A newer one that another caller has fetched since is kept. */
@@ -50,14 +44,15 @@ const REMEDIES: Record<string, string> = {
     'The external application must be a confidential one with application scopes; check UIPATH_CLIENT_ID',
 };
 
-export interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions {
+interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions {
   /** Is told each new token before it is used, so that a log can learn to hide it. */
   onToken?: ((value: string) => void) | undefined;
 }
 
 export function createTokenSource(credentials: Credentials, options: TokenOptions): TokenSource {
-  if (credentials.accessToken !== undefined) return createFixedToken(credentials.accessToken);
-  const redact = createRedactor([credentials.clientSecret]);
+  if (credentials.kind === 'token') return createFixedToken(credentials.accessToken);
+  const client = credentials;
+  const { redact } = options;
   const now = options.now ?? Date.now;
   const life = new AbortController();
   let kept: (Token & { freshUntil: number }) | undefined;
@@ -65,12 +60,7 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
 
   async function renew(): Promise<Token> {
     const askedAt = now();
-    const { token, lifeMs } = await requestToken(
-      credentials as ClientCredentials,
-      life.signal,
-      redact,
-      options,
-    );
+    const { token, lifeMs } = await requestToken(client, life.signal, options);
     redact.add(token.value);
     options.onToken?.(token.value);
     const freshUntil = askedAt + lifeMs - Math.min(MAX_MARGIN_MS, lifeMs / 10);
@@ -80,14 +70,13 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
 
   return {
     isRenewable: true,
-    redact,
     async fetchToken(signal) {
       if (kept && now() < kept.freshUntil) return kept;
       flight ??= renew().finally(() => {
         flight = undefined;
       });
       // The flight belongs to all who wait for it: one that stops waiting does not end it for the others.
-      return await waitFor(flight, signal, showUrl(credentials.tokenUrl));
+      return await waitFor(flight, signal, showUrl(client.tokenUrl));
     },
     invalidate(value) {
       if (kept?.value === value) kept = undefined;
@@ -96,13 +85,12 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
   };
 }
 
-type ClientCredentials = Exclude<Credentials, { accessToken: string }>;
+type ClientCredentials = Extract<Credentials, { kind: 'client' }>;
 
 function createFixedToken(value: string): TokenSource {
   checkHeaderSafe(value, 'UIPATH_ACCESS_TOKEN');
   return {
     isRenewable: false,
-    redact: createRedactor([value]),
     fetchToken: async () => ({ value, expiresAt: null, scope: null }),
     invalidate: () => {},
     close: () => {},
@@ -112,7 +100,6 @@ function createFixedToken(value: string): TokenSource {
 async function requestToken(
   credentials: ClientCredentials,
   signal: AbortSignal,
-  redact: Redactor,
   options: TokenOptions,
 ): Promise<{ token: Token; lifeMs: number }> {
   const { clientId, clientSecret, scope, tokenUrl } = credentials;
@@ -137,16 +124,16 @@ async function requestToken(
         `${url} answered with more than a token. Check UIPATH_TOKEN_URL.`,
       );
     });
-    return readToken(answer, url, redact);
+    return readToken(answer, url, options.redact);
   };
   return await withRetries(tryOnce, { url, signal }, options);
 }
 
 function readToken(answer: Answer, url: string, redact: Redactor): { token: Token; lifeMs: number } {
-  const { code } = parseErrorBody(answer.body.subarray(0, 65_536).toString());
+  const { code } = parseErrorBody(answer.body.subarray(0, MOST_READ).toString());
   const remedy = code !== null && answer.status < 500 ? REMEDIES[code] : undefined;
   if (remedy !== undefined && answer.status >= 400) {
-    const found = describeAnswer(answer, redact);
+    const found = describeAnswer(answer, redact, true);
     const shown = found.includes(code!) ? found : `${found} [${code}]`;
     throw new ExportError('configuration', `No token: ${url} answered ${shown}. ${remedy}.`);
   }
@@ -154,6 +141,7 @@ function readToken(answer: Answer, url: string, redact: Redactor): { token: Toke
     url,
     variables: `UIPATH_ORGANIZATION and UIPATH_TOKEN_URL. ${TOKEN_URL_HINT}`,
     redact,
+    isToken: true,
   });
   let body: Record<string, unknown> | null;
   try {
@@ -172,8 +160,15 @@ function readToken(answer: Answer, url: string, redact: Redactor): { token: Toke
     );
   }
   checkHeaderSafe(value, `The access_token that ${url} gave`);
-  const token = { value, expiresAt: null, scope: typeof body?.scope === 'string' ? body.scope : null };
+  const token = { value, expiresAt: null, scope: readScope(body?.scope, value, redact) };
   return { token, lifeMs: readLife(body?.expires_in) * 1000 };
+}
+
+/** `null` for what is no list of scopes, and for one that quotes a credential, this token included. */
+function readScope(found: unknown, token: string, redact: Redactor): string | null {
+  if (typeof found !== 'string' || !/^[\x21-\x7e]{1,200}( [\x21-\x7e]{1,200}){0,99}$/.test(found))
+    return null;
+  return found.includes(token) || redact.holdsSecret([found]) ? null : found;
 }
 
 /** `expires_in` in seconds, number or numeric string. */

@@ -80,10 +80,10 @@ describe('backfill, as a process', () => {
 
   test('a first SIGTERM ends it in time with exit 75, the page in hand whole or not at all', async () => {
     const program = await startSlowly();
-    const askedAt = Date.now();
+    const askedAt = performance.now();
     program.kill('SIGTERM');
     expect((await program.ended).code).toBe(75);
-    expect(Date.now() - askedAt).toBeLessThan(10_000);
+    expect(performance.now() - askedAt).toBeLessThan(10_000);
     expect(await outcomes()).toEqual(['interrupted']);
     const stored = await storedTicks();
     expect(stored).toEqual(simulator.rows.slice(0, stored.length).map(({ ticks }) => ticks));

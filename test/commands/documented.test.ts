@@ -4,7 +4,7 @@ import { describeStatus } from '../../src/commands/status-report.ts';
 import { coloursFor } from '../../src/commands/terminal.ts';
 import type { OrganizationStatus, RunRecord } from '../../src/postgres/status.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram } from '../support/program.ts';
 
 /** The first block of docs/terminal.md that shows this command, without its first line. */
@@ -20,7 +20,7 @@ let database: TestDatabase;
 let simulator: Simulator;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   simulator = await createSimulator({ events: 60_000 });
 });
 
@@ -40,7 +40,6 @@ function steady(text: string): string {
 
 test('docs/terminal.md shows check as it is, where all is well and where the secret is wrong', async () => {
   const environment = environmentFor(simulator, database.url);
-  await runProgram(['migrate'], environment);
   const { stdout } = await runProgram(['check'], environment);
   expect(steady(stdout)).toBe(steady(await readShown('check')));
   const wrong = { ...environment, UIPATH_CLIENT_SECRET: 'not-the-right-one' };

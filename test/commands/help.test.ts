@@ -1,14 +1,18 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Command } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import type { CommandContext } from '../../src/app.ts';
+import { createProgram, readArguments } from '../../src/commands/program.ts';
+import type { ExportError } from '../../src/core/errors.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram } from '../support/program.ts';
+import { ROOT } from '../support/root.ts';
 
 const PROGRAM = 'uipath-audit-export';
 const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migrate', 'demo', 'simulate'];
@@ -16,12 +20,45 @@ const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migr
 const LONG = ['start', 'demo', 'simulate'];
 const SHORT = COMMANDS.filter((name) => !LONG.includes(name));
 
-const helps = new Map<string, ReturnType<typeof runProgram>>();
+const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+
+beforeAll(async () => {
+  // Whoever called jest by npx is told to call the program so, too.
+  delete process.env.npm_command;
+  // One after the other: jest's loader of modules fails when several are imported at the same time.
+  for (const name of COMMANDS) await import(`../../src/commands/${name}.ts`);
+});
+
+/** The command line in this process; `error` is what `main.ts` is thrown. */
+async function callProgram(args: string[], environment: Record<string, string> = {}) {
+  const told = { stdout: '', stderr: '', error: undefined as (Error & { exitCode?: number }) | undefined };
+  const context = {
+    environment,
+    signal: new AbortController().signal,
+    out: (line: string) => {
+      told.stdout += `${line}\n`;
+    },
+  };
+  const read = readArguments(args);
+  const program = await createProgram(context, MANIFEST, read[0]);
+  for (const command of [program, ...program.commands]) {
+    command.configureOutput({
+      writeOut: (text) => {
+        told.stdout += text;
+      },
+      writeErr: (text) => {
+        told.stderr += text;
+      },
+    });
+  }
+  await program.parseAsync(read, { from: 'user' }).catch((error) => {
+    told.error = error;
+  });
+  return told;
+}
 
 async function examplesOf(name: string): Promise<string[]> {
-  const help = helps.get(name) ?? runProgram([name, '--help'], {});
-  helps.set(name, help);
-  const { stdout } = await help;
+  const { stdout } = await callProgram([name, '--help']);
   const [, examples = ''] = stdout.split(/^Examples:\n/m);
   return examples
     .trimEnd()
@@ -34,6 +71,8 @@ test('--help names exactly these commands, and two examples or more', async () =
   expect(code).toBe(0);
   expect([...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)).toEqual(COMMANDS);
   expect(stdout.match(/^ {2}uipath-audit-export /gm)!.length).toBeGreaterThanOrEqual(2);
+  // The process says what the command line does in this one.
+  expect(stdout).toBe((await callProgram(['--help'])).stdout);
 });
 
 describe.each(COMMANDS)('%s --help', (name) => {
@@ -75,7 +114,7 @@ describe('the examples', () => {
   let directory: string;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
+    database = await createMigratedDatabase();
     simulator = await createSimulator({ events: 50 });
     directory = await mkdtemp(join(tmpdir(), 'audit-examples-'));
     const variables = Object.entries(environmentFor(simulator, database.url));
@@ -142,8 +181,22 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
       own('simulate'),
     ],
   ])('%j', async (args, sentence, pointer) => {
-    const { code, stdout, stderr } = await runProgram(args, {});
-    expect([code, stdout, stderr]).toEqual([2, '', `error: ${sentence}\n${pointer}\n`]);
+    const { stdout, stderr, error } = await callProgram(args);
+    expect([stdout, stderr]).toEqual(['', `error: ${sentence}\n${pointer}\n`]);
+    expect(error).toBeInstanceOf(CommanderError);
+    expect(error!.exitCode).not.toBe(0);
+  });
+
+  test('of a command line, as a process', async () => {
+    const ended = await runProgram(['stats'], {});
+    const told = `error: unknown command 'stats'. Did you mean status?\n${all}\n`;
+    expect(ended).toEqual({ code: 2, stdout: '', stderr: told });
+  });
+
+  test('of a value, as a process', async () => {
+    const { code, stdout, stderr } = await runProgram(['simulate', '--fault', 'htm'], {});
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^error: .*Did you mean html\?/);
   });
 
   test.each([
@@ -151,12 +204,14 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
     [['simulate', '--fault', 'sielnce:every=3'], {}, 'Did you mean silence?'],
     [['status'], { LOG_LEVEL: 'debgu' }, 'found "debgu". Did you mean debug?'],
   ])('%j with %j, one of few words', async (args, environment: Record<string, string>, words) => {
-    const { code, stderr } = await runProgram(args, environment);
-    expect([code, stderr]).toEqual([2, expect.stringContaining(words)]);
+    const { stdout, stderr, error } = await callProgram(args, environment);
+    expect([stdout, stderr + error!.message]).toEqual(['', expect.stringContaining(words)]);
+    expect(error instanceof CommanderError || (error as ExportError).code === 'configuration').toBe(true);
   });
 
   test('but nothing is suggested where nothing is near', async () => {
-    const { code, stderr } = await runProgram(['simulate', '--fault', 'explode'], {});
-    expect([code, stderr]).toEqual([2, expect.not.stringContaining('Did you mean')]);
+    const { stderr, error } = await callProgram(['simulate', '--fault', 'explode']);
+    expect(stderr + error!.message).toContain('explode');
+    expect(stderr + error!.message).not.toContain('Did you mean');
   });
 });

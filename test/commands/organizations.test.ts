@@ -53,9 +53,9 @@ function start(given: Record<string, string> = {}): Program {
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = Date.now() + 50_000;
+  const giveUpAt = performance.now() + 50_000;
   while (!(await condition())) {
-    if (Date.now() > giveUpAt) {
+    if (performance.now() > giveUpAt) {
       const logs = programs.map((program) => program.stderr().slice(-4_000));
       throw new Error(`gave up waiting; the programs logged:\n${logs.join('\n---\n')}`);
     }
@@ -125,10 +125,10 @@ describe('start', () => {
     const names = await open(6, { events: 2_000, latencyMs: 300 });
     const program = start({ EXPORT_PAGE_SIZE: '50', EXPORT_CONCURRENCY: '1' });
     await until(async () => Object.values(await storedOf(names)).filter((count) => count > 0).length >= 4);
-    const askedAt = Date.now();
+    const askedAt = performance.now();
     program.kill('SIGTERM');
     expect((await program.ended).code).toBe(0);
-    expect(Date.now() - askedAt).toBeLessThan(10_000);
+    expect(performance.now() - askedAt).toBeLessThan(10_000);
     const { rows } = await pool.query(
       'select distinct outcome from audit.runs where organization = any ($1)',
       [names],

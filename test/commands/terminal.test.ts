@@ -6,8 +6,8 @@ import stringWidth from 'string-width';
 import { layTable } from '../../src/commands/table.ts';
 import { coloursFor, cut, hang, pad, widthOf } from '../../src/commands/terminal.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { environmentFor, runProgram } from '../support/program.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
+import { environmentFor, machineEnvironment, runProgram } from '../support/program.ts';
 import { ROOT } from '../support/root.ts';
 
 const plain = coloursFor({ NO_COLOR: '1' });
@@ -114,7 +114,7 @@ const hasScript = spawnSync('script', ['--version']).status === 0;
   let environment: Record<string, string>;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
+    database = await createMigratedDatabase();
     simulator = await createSimulator({ events: 250 });
     environment = environmentFor(simulator, database.url);
     await runProgram(['run'], environment);
@@ -130,7 +130,7 @@ const hasScript = spawnSync('script', ['--version']).status === 0;
     const main = join(ROOT, 'dist', 'main.js');
     const inside = `stty cols ${columns} rows 40; exec '${process.execPath}' -- '${main}' ${command}`;
     const env = {
-      PATH: process.env.PATH,
+      ...machineEnvironment(),
       TERM: 'xterm-256color',
       SHELL: '/bin/sh',
       ...environment,

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram } from '../support/program.ts';
 
 let database: TestDatabase;
@@ -11,7 +11,7 @@ let environment: Record<string, string>;
 let organizations = 0;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   pool = new pg.Pool({ connectionString: database.url });
 });
 afterAll(async () => {

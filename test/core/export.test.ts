@@ -1,8 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import type { AuditEvent, EventSource, SourceRow } from '../../src/core/event.ts';
-import { type Batch, exportEvents, newCounters } from '../../src/core/export.ts';
-import { type FrontierState, judgePage, startFrontier } from '../../src/core/frontier.ts';
-import { type Change, type ModelOptions, ModelSource, ModelStore } from './model.ts';
+import type { AuditEvent, SourceRow } from '../../src/core/event.ts';
+import { exportEvents } from '../../src/core/export.ts';
+import { type FrontierState, judgePage, startFrontier } from '../../src/core/offset-list/frontier.ts';
+import type { FetchPage } from '../../src/core/offset-list/page.ts';
+import { createOffsetListReader } from '../../src/core/offset-list/reader.ts';
+import type { ReadWarning, Source } from '../../src/core/source.ts';
+import { type Commit, newCounters } from '../../src/core/store.ts';
+import { type Change, type ModelOptions, ModelSource, ModelStore } from './offset-list/model.ts';
 
 const STEADY: ModelOptions = {
   gaps: [],
@@ -35,26 +39,28 @@ function rows(count: number): number[] {
 }
 
 async function read(
-  source: EventSource,
+  source: Source,
   store: ModelStore,
   options: { frontier?: bigint; skip?: number; pageSize?: number } = {},
-): Promise<{ batches: Batch[]; warnings: string[] }> {
-  const batches: Batch[] = [];
-  const warnings: string[] = [];
-  store.afterCommit = (batch) => batches.push(batch);
+): Promise<{ commits: Commit[]; warnings: ReadWarning[] }> {
+  const commits: Commit[] = [];
+  const warnings: ReadWarning[] = [];
+  store.afterCommit = (commit) => commits.push(commit);
   await exportEvents(source, store, newCounters(), {
-    frontier: options.frontier,
-    skip: options.skip ?? 0,
-    until: undefined,
+    start: { frontier: options.frontier, known: store.known, resume: { skip: options.skip ?? 0 } },
     pageSize: options.pageSize ?? 10,
     concurrency: 1,
     signal: new AbortController().signal,
     onWarning: (warning) => warnings.push(warning),
   });
-  return { batches, warnings };
+  return { commits, warnings };
 }
 
-/** Lets the source answer `requests` times before `change`. */
+function sourceOf(fetchPage: FetchPage): Source {
+  return createOffsetListReader({ fetchPage, orderAdvice: '' });
+}
+
+/** Lets the source respond `requests` times before `change`. */
 function after(requests: number, change: Change): Change[] {
   return [...Array<Change>(requests).fill({ kind: 'none' }), change];
 }
@@ -67,7 +73,9 @@ describe('the retention guard', () => {
     const { warnings } = await read(source, store);
     // The first page gave the rows up to 1009; 1010 was seen and left for the next.
     expect(store.gaps).toEqual([{ from: 1010n, to: 1051n }]);
-    expect(warnings).toEqual([expect.stringContaining('may have been deleted before they were read')]);
+    expect(warnings).toEqual([
+      { kind: 'gap', message: expect.stringContaining('may have been deleted before they were read') },
+    ]);
     expect(store.events.size).toBe(9 + 50);
   });
 
@@ -78,7 +86,7 @@ describe('the retention guard', () => {
     store.known = 1020n;
     const history = after(3, { kind: 'deleteHead', count: 33 });
     const moving = new ModelSource({ ...STEADY, gaps: rows(100), history });
-    await read(moving, store, { frontier: 1010n, skip: 8 });
+    await read(moving, store, { frontier: 1010n, skip: 18 });
     expect(store.gaps).toEqual([]);
   });
 
@@ -95,25 +103,23 @@ describe('the retention guard', () => {
 });
 
 describe('a run', () => {
-  test('says with every batch when its first page was asked for', async () => {
-    const { batches } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), new ModelStore());
-    expect(batches.length).toBeGreaterThan(5);
-    expect(new Set(batches.map(({ beganAt }) => beganAt.getTime()))).toEqual(new Set([1]));
+  test('says with every commit when its first page was asked for', async () => {
+    const { commits } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), new ModelStore());
+    expect(commits.length).toBeGreaterThan(5);
+    expect(new Set(commits.map(({ beganAt }) => beganAt.getTime()))).toEqual(new Set([1]));
   });
 
   test('takes a tie group of 150,000 rows', async () => {
     const row = (ticks: bigint) => ({ ticks, event: { ...EVENT, createdOnTicks: ticks } });
     const rows = [row(1n), ...Array.from({ length: 150_000 }, () => row(2n)), row(3n)];
-    const source = {
-      fetchPage: async (request: { skip: number; top: number }) => ({
-        ...request,
-        rows: rows.slice(request.skip, request.skip + request.top),
-        totalCount: rows.length,
-        requestedAt: new Date(0),
-      }),
-    };
-    const { batches } = await read(source, new ModelStore(), { pageSize: 20_000 });
-    expect(batches.reduce((sum, { events }) => sum + events.length, 0)).toBe(150_002);
+    const source = sourceOf(async (request) => ({
+      ...request,
+      rows: rows.slice(request.skip, request.skip + request.top),
+      totalCount: rows.length,
+      requestedAt: new Date(0),
+    }));
+    const { commits } = await read(source, new ModelStore(), { pageSize: 20_000 });
+    expect(commits.reduce((sum, { events }) => sum + events.length, 0)).toBe(150_002);
   });
 
   test('is not deceived by rows that are all alike when the list moves under a large tie group', async () => {
@@ -136,23 +142,21 @@ describe('a commit', () => {
   test('is made beside the fetching of the next page, and after the one before', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     const store = new ModelStore();
-    const commit = store.commit.bind(store);
+    const commitNow = store.commit.bind(store);
     const trace: string[] = [];
-    const asked: EventSource = {
-      fetchPage(request) {
-        trace.push('asked');
-        return source.fetchPage(request);
-      },
-    };
-    store.commit = async (batch) => {
+    const asked = sourceOf((request) => {
+      trace.push('asked');
+      return source.fetchPage(request);
+    });
+    store.commit = async (commit) => {
       trace.push('begun');
       await new Promise((resolve) => setTimeout(resolve, 5));
       trace.push('done');
-      return commit(batch);
+      return commitNow(commit);
     };
     await read(asked, store);
     expect(store.events.size).toBe(100);
-    expect(trace.join(' ')).toMatch(/^asked (asked )?begun( asked)+ done begun/);
+    expect(trace.join(' ')).toMatch(/^asked( asked)* begun( asked)+ done begun/);
     const commits = trace.filter((step) => step !== 'asked');
     expect(commits).toEqual(commits.map((_, i) => (i % 2 ? 'done' : 'begun')));
   });
@@ -161,38 +165,36 @@ describe('a commit', () => {
     /** Each commit takes until the source has answered all that it will. */
     function slowStore(): ModelStore {
       const store = new ModelStore();
-      const commit = store.commit.bind(store);
-      store.commit = async (batch) => {
+      const commitNow = store.commit.bind(store);
+      store.commit = async (commit) => {
         await new Promise((resolve) => setTimeout(resolve, 20));
-        return commit(batch);
+        return commitNow(commit);
       };
       return store;
     }
 
     test('holds the rows of up to four pages, and is as far as the last of them', async () => {
       const store = slowStore();
-      const { batches } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), store);
+      const { commits } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), store);
       expect(store.events.size).toBe(100);
       // A page of ten repeats two rows.
-      expect(batches.map(({ events }) => events.length)).toEqual([9, 32, 32, 27]);
-      expect(batches.map(({ frontier }) => frontier)).toEqual([1010n, 1042n, 1074n, 1101n]);
-      expect(batches.map(({ isEnd }) => isEnd)).toEqual([false, false, false, true]);
+      expect(commits.map(({ events }) => events.length)).toEqual([9, 32, 32, 27]);
+      expect(commits.map(({ frontier }) => frontier)).toEqual([1010n, 1042n, 1074n, 1101n]);
+      expect(commits.map(({ isEnd }) => isEnd)).toEqual([false, false, false, true]);
     });
 
     test('holds less where its events are large', async () => {
       const asked = new ModelSource({ ...STEADY, gaps: rows(40) });
-      const large: EventSource = {
-        async fetchPage(request) {
-          const page = await asked.fetchPage(request);
-          const auditLogDetails = 'x'.repeat(400_000);
-          const event = (row: SourceRow) => ({ ...EVENT, ...row.event, auditLogDetails });
-          return { ...page, rows: page.rows.map((row) => ({ ticks: row.ticks!, event: event(row) })) };
-        },
-      };
+      const large = sourceOf(async (request) => {
+        const page = await asked.fetchPage(request);
+        const auditLogDetails = 'x'.repeat(400_000);
+        const event = (row: SourceRow) => ({ ...EVENT, ...row.event, auditLogDetails });
+        return { ...page, rows: page.rows.map((row) => ({ ticks: row.ticks!, event: event(row) })) };
+      });
       const store = slowStore();
-      const { batches } = await read(large, store);
+      const { commits } = await read(large, store);
       expect(store.events.size).toBe(40);
-      expect(Math.max(...batches.map(({ events }) => events.length))).toBeLessThan(12);
+      expect(Math.max(...commits.map(({ events }) => events.length))).toBeLessThan(12);
     });
 
     test('does not reach over a gap, and tells of it', async () => {
@@ -200,23 +202,23 @@ describe('a commit', () => {
       const history = after(3, { kind: 'deleteHead', count: 60 });
       const { warnings } = await read(new ModelSource({ ...STEADY, gaps: rows(100), history }), store);
       expect(store.gaps).toEqual([{ from: 1026n, to: 1061n }]);
-      expect(warnings).toEqual([expect.stringContaining('may have been deleted')]);
+      expect(warnings).toEqual([{ kind: 'gap', message: expect.stringContaining('may have been deleted') }]);
     });
 
-    test('is told page by page, its result with the last', async () => {
+    test('is told chunk by chunk, its result with the last', async () => {
       const store = slowStore();
-      const told: [number, number, number | undefined][] = [];
+      const told: [number, number, number, number | undefined][] = [];
       await exportEvents(new ModelSource({ ...STEADY, gaps: rows(40) }), store, newCounters(), {
-        ...{ frontier: undefined, skip: 0, until: undefined, pageSize: 10, concurrency: 1 },
+        ...{ start: { frontier: undefined }, pageSize: 10, concurrency: 1 },
         signal: new AbortController().signal,
-        onPage: ({ skip, taken, result }) => told.push([skip, taken, result?.inserted]),
+        onChunk: ({ done, total, taken, result }) => told.push([done, total, taken, result?.inserted]),
       });
       expect(told).toEqual([
-        [0, 9, 9],
-        [8, 8, undefined],
-        [16, 8, undefined],
-        [24, 8, undefined],
-        [32, 7, 31],
+        [8, 40, 9, 9],
+        [16, 40, 8, undefined],
+        [24, 40, 8, undefined],
+        [32, 40, 8, undefined],
+        [40, 40, 7, 31],
       ]);
     });
   });
@@ -226,22 +228,15 @@ describe('a commit', () => {
     const store = new ModelStore();
     const stop = new AbortController();
     let begun = 0;
-    const commit = store.commit.bind(store);
-    store.commit = async (batch) => {
+    const commitNow = store.commit.bind(store);
+    store.commit = async (commit) => {
       begun += 1;
       await new Promise((resolve) => setTimeout(resolve, 20));
       stop.abort();
-      return commit(batch);
+      return commitNow(commit);
     };
     const reading = exportEvents(source, store, newCounters(), {
-      ...{
-        frontier: undefined,
-        skip: 0,
-        until: undefined,
-        pageSize: 10,
-        concurrency: 1,
-        signal: stop.signal,
-      },
+      ...{ start: { frontier: undefined }, pageSize: 10, concurrency: 1, signal: stop.signal },
     });
     await expect(reading).rejects.toMatchObject({ code: 'interrupted' });
     expect([begun, store.events.size]).toEqual([1, 9]);
@@ -250,14 +245,12 @@ describe('a commit', () => {
   test('that fails ends the run with its reason at once, though the source has yet to answer', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     let requests = 0;
-    const slow: EventSource = {
-      fetchPage(request, options) {
-        if (++requests < 2) return source.fetchPage(request);
-        return new Promise((_resolve, reject) => {
-          options.signal.addEventListener('abort', () => reject(new Error('given up')));
-        });
-      },
-    };
+    const slow = sourceOf((request, options) => {
+      if (++requests < 2) return source.fetchPage(request);
+      return new Promise((_resolve, reject) => {
+        options.signal.addEventListener('abort', () => reject(new Error('given up')));
+      });
+    });
     const store = new ModelStore();
     store.commit = async () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -273,7 +266,12 @@ test('a tie group whose order changes at every request is left out of what is kn
   const source = new ModelSource({ ...STEADY, gaps, contents, cap: 20, isShuffling: true });
   const store = new ModelStore();
   const { warnings } = await read(source, store);
-  expect(warnings).toEqual([expect.stringContaining('some may be stored only by a later run')]);
+  expect(warnings).toEqual([
+    {
+      kind: 'large-tie-group',
+      message: expect.stringContaining('some may be stored only by a later run'),
+    },
+  ]);
   expect(store.gaps).toEqual([{ from: 1006n, to: 1007n }]);
 });
 

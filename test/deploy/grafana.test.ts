@@ -5,7 +5,7 @@ import pg from 'pg';
 import { parse } from 'yaml';
 import { createSimulator } from '../../src/simulator/simulator.ts';
 import {
-  createTestDatabase,
+  createMigratedDatabase,
   createTestLogin,
   type TestDatabase,
   type TestLogin,
@@ -38,7 +38,7 @@ let reader: TestLogin;
 let pool: pg.Pool;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   const simulator = await createSimulator({ organization: 'acme', events: 50 });
   const { code, stderr } = await runProgram(['run'], environmentFor(simulator, database.url));
   await simulator.close();

@@ -1,12 +1,12 @@
 /** What the program exports, to hold alerts and dashboards to. */
-import { newCounters } from '../../src/core/export.ts';
+import { newCounters } from '../../src/core/store.ts';
 import { createMetrics } from '../../src/status/metrics.ts';
 
 /** Every name that /metrics may show, with the three of each histogram. */
 export async function exportedNames(): Promise<Set<string>> {
   const metrics = createMetrics({ pool: { totalCount: 0, idleCount: 0, waitingCount: 0 } });
-  metrics.follow('acme', { lookbackMs: 1 }).observePage('run', {
-    ...{ skip: 0, rows: 0, totalCount: 0, taken: 0, reached: 0, frontier: 0n, requestMs: 0 },
+  metrics.follow('acme', { lookbackMs: 1 }).observeChunk('run', {
+    ...{ done: 0, total: 0, taken: 0, frontier: 0n, waitMs: 0 },
     ...{ counters: newCounters(), result: undefined },
   });
   const { text } = await metrics.render();

@@ -7,6 +7,7 @@ import {
 } from '../../src/postgres/activity.ts';
 import { createPool } from '../../src/postgres/pool.ts';
 import { type Bench, createBench } from '../support/bench.ts';
+import { withParameter } from '../support/database.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -20,32 +21,63 @@ afterAll(() => bench.close());
 
 let events = 0;
 
-/** An event of so long ago. */
+/** An event that is so old when it is stored, which happens at once. */
 function eventAgo(ms: number): string {
-  const createdOn = new Date(Date.now() - ms).toISOString();
-  return JSON.stringify({ createdOn, category: 'User', action: 'Login', message: `event ${++events}` });
+  // Reads the clock: lateness is measured to the moment of storing.
+  return eventAt(new Date(Date.now() - ms));
 }
 
-function today(): string {
-  return new Date().toISOString().slice(0, 10);
+function eventAt(at: Date): string {
+  return JSON.stringify({
+    createdOn: at.toISOString(),
+    category: 'User',
+    action: 'Login',
+    message: `event ${++events}`,
+  });
 }
+
+/** Edges of the UTC calendar, and of the clock changes of Berlin, New York and Lord Howe Island. */
+const INSTANTS = [
+  ...['2026-11-28T12:00:00Z', '2026-11-30T23:59:59.999Z', '2026-12-01T00:00:00Z'],
+  ...['2026-12-31T23:59:59.999Z', '2027-01-01T00:00:00Z', '2028-02-29T00:00:00Z', '2028-02-29T23:59:59.999Z'],
+  ...['2028-03-01T00:00:00Z', '2026-03-29T00:59:59Z', '2026-10-25T00:59:59Z', '2026-11-01T05:59:59Z'],
+  ...['2027-04-03T15:15:00Z', '2026-12-31T10:00:00Z'],
+];
 
 describe('the events by day', () => {
-  test('are those of the last 90 days in UTC, each day with a number, whoever stored them', async () => {
+  test.each(INSTANTS)('at %s are those of the last 90 days in UTC, each day with a number', async (at) => {
+    const now = new Date(at);
+    const midnight = Math.floor(now.getTime() / DAY_MS) * DAY_MS;
+    const oldest = midnight - (ACTIVITY_DAYS - 1) * DAY_MS;
+    const rowsAt = (...times: number[]) => times.map((ms) => eventAt(new Date(ms)));
     const { organization, run } = await bench.open({
-      rows: [100, 89, 3, 3, 3].map((days) => eventAgo(days * DAY_MS)),
+      rows: rowsAt(oldest - 1, oldest, midnight - 1, midnight, midnight, midnight + DAY_MS),
     });
-    const other = await bench.open({ rows: [eventAgo(3 * DAY_MS)] });
-    const startedOn = today();
+    const other = await bench.open({ rows: rowsAt(midnight) });
     await run();
     await other.run();
-    const { days } = await readActivity(bench.pool, { organization, log: 'classic' });
-    if (today() !== startedOn) return;
-    expect(days).toHaveLength(ACTIVITY_DAYS);
-    expect(days.at(-1)).toEqual({ day: startedOn, events: 0 });
-    expect(days.filter((day) => day.events > 0).map((day) => day.events)).toEqual([1, 3]);
-    expect(days[0]!.events).toBe(1);
-    expect(days.map(({ day }) => day)).toEqual(days.map(({ day }) => day).sort());
+    const expected = Array.from({ length: ACTIVITY_DAYS }, (_, i) => ({
+      day: new Date(oldest + i * DAY_MS).toISOString().slice(0, 10),
+      events: i === 0 ? 1 : i === ACTIVITY_DAYS - 2 ? 1 : i === ACTIVITY_DAYS - 1 ? 2 : 0,
+    }));
+    for (const zone of ['UTC', 'Pacific/Kiritimati', 'America/New_York']) {
+      const url = withParameter(bench.database.url, 'options', `-c timezone=${zone}`);
+      const pool = createPool(url, () => {});
+      try {
+        expect((await readActivity(pool, { organization, log: 'classic' }, now)).days).toEqual(expected);
+      } finally {
+        await pool.end();
+      }
+    }
+  });
+
+  test('end today by the clock of the database, when no time is given', async () => {
+    const today = async () =>
+      // Reads the clock: bounds of what the product reads from the same clock.
+      (await bench.query("select (now() at time zone 'UTC')::date::text as day"))[0]!.day;
+    const before = await today();
+    const { days } = await readActivity(bench.pool, { organization: 'nobody', log: 'classic' });
+    expect([before, await today()]).toContain(days.at(-1)!.day);
   });
 });
 

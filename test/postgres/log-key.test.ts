@@ -1,8 +1,8 @@
 /** Two logs of one organization, written by the store: neither touches what belongs to the other. */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { newCounters } from '../../src/core/export.ts';
 import { CLASSIC_LOG, type LogKey } from '../../src/core/log-key.ts';
+import { newCounters } from '../../src/core/store.ts';
 import { noteProof } from '../../src/postgres/coverage.ts';
 import { countBetween, readExportedUntil, readUnfinishedBackfill } from '../../src/postgres/plan.ts';
 import { findNotKept } from '../../src/postgres/rejected.ts';
@@ -43,7 +43,7 @@ async function store(log: string, minutes: number[], kind: RunKind = 'run'): Pro
   try {
     await session.describeRange({ from: undefined, to: undefined });
     await session.commit(
-      batchOf(events('new'), { covered, rejected: [REJECTED], totalCount: minutes.length }),
+      batchOf(events('new'), { covered, rejected: [REJECTED], sourceTotal: minutes.length }),
     );
     await session.commit(batchOf(events('changed'), { covered }));
     await session.restore({ events: batchOf(events('restored')).events, rejected: [] });

@@ -20,7 +20,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   client = await pool.connect();
-  await client.query('drop table if exists numbers; create table numbers (n int primary key)');
+  await client.query('drop table if exists public.numbers; create table public.numbers (n int primary key)');
 });
 afterEach(() => client.release());
 
@@ -32,14 +32,15 @@ async function sendPipelined(to: Client, statements: readonly Statement[]) {
 
 const add = (n: number) => ({
   name: 'add',
-  text: 'insert into numbers values ($1) returning n',
+  text: 'insert into public.numbers values ($1) returning n',
   values: [n],
 });
 const copy = (...lines: string[]) => ({
-  text: 'copy numbers from stdin',
+  text: 'copy public.numbers from stdin',
   bytes: Buffer.from(lines.map((line) => `${line}\n`).join('')),
 });
-const numbers = async () => (await pool.query('select n from numbers order by n')).rows.map(({ n }) => n);
+const numbers = async () =>
+  (await pool.query('select n from public.numbers order by n')).rows.map(({ n }) => n);
 
 describe('statements that are sent together', () => {
   test('are each answered with their own rows', async () => {
@@ -47,8 +48,8 @@ describe('statements that are sent together', () => {
       { text: 'begin' },
       add(1),
       copy('2', '3'),
-      { text: 'select n, $1::text as said from numbers order by n', values: ['x'], rowMode: 'array' },
-      { text: 'select from numbers where false' },
+      { text: 'select n, $1::text as said from public.numbers order by n', values: ['x'], rowMode: 'array' },
+      { text: 'select from public.numbers where false' },
       add(4),
       { text: 'commit' },
     ]);

@@ -5,6 +5,7 @@ import { migrate } from '../../src/postgres/migrate.ts';
 import { createPool } from '../../src/postgres/pool.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import {
+  createMigratedDatabase,
   createTestDatabase,
   createTestLogin,
   type TestDatabase,
@@ -19,10 +20,9 @@ let admin: pg.Pool;
 const closers: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   closers.push(() => database.drop());
   admin = connect(database.url);
-  await migrate(admin);
   await admin.query(`
     create schema elsewhere;
     create table elsewhere.secrets (secret text);
@@ -185,10 +185,10 @@ describe('audit_writer', () => {
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
-        'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks next_skip ' +
+        'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
         'source_total)',
       'audit.watermarks':
-        'insert, select, update (created_on_ticks created_on_raw created_on read_at next_skip source_total run_id updated_at ' +
+        'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at ' +
         'lease_run_id lease_until lease_pid)',
       ...Object.fromEntries((await viewsOfBi()).map((name) => [name, 'select'])),
     });
@@ -205,7 +205,7 @@ describe('audit_writer', () => {
     ['add an event through a view', `insert into bi.events (organization) values ('acme')`],
     ['move an event to another organization', `update audit.events set organization = 'other'`],
     ['change which batch an event came with', 'update audit.events set batch = 1'],
-    ['change when an event was first seen', 'update audit.events set first_seen_at = now()'],
+    ['change when an event was first seen', 'update audit.events set first_seen_at = updated_at'],
     ['change the ledger', 'update audit.ledger set digest = inserted'],
     ['delete from the ledger', 'delete from audit.ledger'],
     ['empty the ledger', 'truncate audit.ledger, audit.ledger_changes'],
@@ -217,7 +217,10 @@ describe('audit_writer', () => {
     ['delete what was rejected', 'delete from audit.rejected_events'],
     ['change what was rejected', `update audit.rejected_events set source_text = '{}'`],
     ['stretch a proven range in place', 'update audit.coverage set to_ticks = 0'],
-    ['note a migration', `insert into audit.migrations (name, run_on) values ('0099', now())`],
+    [
+      'note a migration',
+      `insert into audit.migrations (name, run_on) values ('0099', '2026-01-02T03:04:05Z')`,
+    ],
     ['lock everybody out', 'do $$ begin lock table audit.events in access exclusive mode; end $$'],
     ['drop a table', 'drop table audit.events'],
     ['drop a view', 'drop view bi.events'],
@@ -374,10 +377,10 @@ describe('audit_reader', () => {
   });
 });
 
-describe('the commands of the README', () => {
+describe('the commands of docs/roles.md', () => {
   test('make a login for the worker and one for dashboards', async () => {
-    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-    const statements = readme.match(/create role \w+ login password '[^']+' in role \w+/g)!;
+    const page = readFileSync(new URL('../../docs/roles.md', import.meta.url), 'utf8');
+    const statements = page.match(/create role \w+ login password '[^']+' in role \w+/g)!;
     expect(statements.map((statement) => statement.split(' ').at(-1))).toEqual([
       'audit_writer',
       'audit_reader',
@@ -419,7 +422,9 @@ describe('tables that are not up to date', () => {
         ]);
       }
     } finally {
-      await admin.query(`insert into audit.migrations (name, run_on) values ('0004_roles', now())`);
+      await admin.query(
+        `insert into audit.migrations (name, run_on) values ('0004_roles', '2026-01-02T03:04:05Z')`,
+      );
     }
   });
 
@@ -449,6 +454,7 @@ test('the grants can be made again by hand, where the roles came later', async (
   expect(await rightsOf('audit_reader')).toEqual({ bi: 'usage' });
   await admin.query(readFileSync(file, 'utf8'));
   expect(await rightsOf('audit_writer')).toEqual(before);
+  expect(before).toMatchObject({ 'audit.watermarks': expect.stringContaining(' resume ') });
   expect(await rightsOf('audit_reader')).toMatchObject({ 'bi.events': 'select' });
 });
 

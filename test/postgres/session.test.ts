@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { AuditEvent } from '../../src/core/event.ts';
-import { type Batch, newCounters } from '../../src/core/export.ts';
+import { type Commit, newCounters } from '../../src/core/store.ts';
 import { countBetween } from '../../src/postgres/plan.ts';
 import { createPool } from '../../src/postgres/pool.ts';
 import type { PostgresSession, RunKind } from '../../src/postgres/session.ts';
@@ -52,14 +52,14 @@ describe('a commit', () => {
     const session = await begin();
     const counters = { ...newCounters(), pages: 3, requests: 4, retries: 1, inserted: 10, rowsRead: 10 };
     const events = [eventAt(TEN), eventAt('2026-01-01T10:30:00.1234567Z')];
-    const result = await session.commit(batchOf(events, { counters, skip: 12, totalCount: 99 }));
+    const result = await session.commit(batchOf(events, { counters, resume: { skip: 12 }, sourceTotal: 99 }));
     expect(result).toEqual({ inserted: 2, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [] });
     expect(await watermark()).toMatchObject({
       created_on_ticks: ticksAt('2026-01-01T10:30:00.1234567Z').toString(),
       created_on_raw: '2026-01-01T10:30:00.1234567Z',
       created_on: '2026-01-01 10:30:00.123456+00',
       read_at: '2026-01-01 12:00:00+00',
-      next_skip: '12',
+      resume: '{"skip": 12}',
       source_total: '99',
       run_id: session.runId,
     });
@@ -70,7 +70,7 @@ describe('a commit', () => {
       rows_read: '12',
       rows_inserted: '12',
       frontier_ticks: (ticksAt('2026-01-01T10:30:00.1234567Z') + 1n).toString(),
-      next_skip: '12',
+      resume: '{"skip": 12}',
       source_total: '99',
     });
   });
@@ -116,10 +116,10 @@ test.each([
   'with isSynchronous %s, a commit waits for the disk or not, and the end of the run does',
   async (isSynchronous, waits) => {
     await bench.query(`
-    create table waited (waits text);
-    create function note_wait() returns trigger language plpgsql as
-      $$ begin insert into waited values (current_setting('synchronous_commit')); return new; end $$;
-    create trigger note_wait before update of pages on audit.runs for each row execute function note_wait()`);
+    create table public.waited (waits text);
+    create function public.note_wait() returns trigger language plpgsql as
+      $$ begin insert into public.waited values (current_setting('synchronous_commit')); return new; end $$;
+    create trigger note_wait before update of pages on audit.runs for each row execute function public.note_wait()`);
     // The tests' own servers have it off.
     const pool = createPool(
       withParameter(bench.database.url, 'options', '-c synchronous_commit=on'),
@@ -130,10 +130,10 @@ test.each([
       await session.commit(batchOf([eventAt(TEN)]));
       await session.commit(batchOf([eventAt(ELEVEN)]));
       await session.finish({ outcome: 'succeeded', error: null, warnings: [], counters: newCounters() });
-      expect((await bench.query('select waits from waited')).map((row) => row.waits)).toEqual(waits);
+      expect((await bench.query('select waits from public.waited')).map((row) => row.waits)).toEqual(waits);
     } finally {
       await session.release();
-      await bench.query('drop table waited; drop function note_wait cascade');
+      await bench.query('drop table public.waited; drop function public.note_wait cascade');
     }
   },
 );
@@ -340,11 +340,11 @@ describe('beside the rows', () => {
 
 describe('the watermark', () => {
   const early = { isEnd: false, frontier: ticksAt(TEN) + 1n };
-  const unmoved = { created_on_raw: ELEVEN, read_at: '2026-01-01 12:00:00+00', next_skip: '1' };
-  const read = { created_on_raw: ELEVEN, read_at: '2026-01-01 13:00:00+00', next_skip: '50' };
+  const unmoved = { created_on_raw: ELEVEN, read_at: '2026-01-01 12:00:00+00', resume: '{"skip": 1}' };
+  const read = { created_on_raw: ELEVEN, read_at: '2026-01-01 13:00:00+00', resume: '{"skip": 50}' };
   const tickLater = '2026-01-01T11:00:00.0000001Z';
 
-  test.each<[string, AuditEvent[], Partial<Batch>, Row]>([
+  test.each<[string, AuditEvent[], Partial<Commit>, Row]>([
     ['stays where it is when older rows are read', [eventAt(TEN)], early, unmoved],
     ['stays where it is when nothing is read', [], early, unmoved],
     ['notes no reading before the run is past it', [], { isEnd: false, frontier: ticksAt(ELEVEN) }, unmoved],
@@ -359,7 +359,7 @@ describe('the watermark', () => {
   ])('%s', async (_, events, rest, wanted) => {
     await (await begin()).commit(batchOf([eventAt(ELEVEN)]));
     const beganAt = new Date('2026-01-01T13:00:00Z');
-    await (await begin()).commit(batchOf(events, { skip: 50, beganAt, ...rest }));
+    await (await begin()).commit(batchOf(events, { resume: { skip: 50 }, beganAt, ...rest }));
     expect(await watermark()).toMatchObject({
       ...wanted,
       created_on_ticks: ticksAt(wanted.created_on_raw as string).toString(),
@@ -370,7 +370,7 @@ describe('the watermark', () => {
   test('is not moved by a run that does not reach on from it', async () => {
     const session = await begin('backfill');
     await session.describeRange({ from: undefined, to: undefined, movesWatermark: false });
-    await session.commit(batchOf([eventAt(TEN)], { totalCount: 77 }));
+    await session.commit(batchOf([eventAt(TEN)], { sourceTotal: 77 }));
     const row = await watermark();
     expect(row).toMatchObject({
       created_on_ticks: null,

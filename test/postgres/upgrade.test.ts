@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { migrate } from '../../src/postgres/migrate.ts';
+import { readUnfinishedBackfill } from '../../src/postgres/plan.ts';
 import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import { openSession } from '../../src/postgres/store.ts';
 import { batchOf, eventAt } from '../support/batch.ts';
@@ -35,6 +36,7 @@ beforeAll(async () => {
     '0007_bi',
     '0008_lease',
     '0009_logs',
+    '0010_resume',
   ]);
 });
 afterAll(async () => {
@@ -86,6 +88,9 @@ const OLD_ROWS = `
   select pg_temp.event('one', 5, 9), pg_temp.watermark('one', 5, 9, 60);
   select pg_temp.event('future', 1, 0), pg_temp.event('future', 5000, 1), pg_temp.watermark('future', 5000, 1, 30);
   insert into audit.watermarks (organization) values ('empty');
+  update audit.watermarks set next_skip = 41 where organization = 'one';
+  insert into audit.runs (run_id, organization, kind, started_at, frontier_ticks, next_skip) overriding system value
+    values (1004, 'paused', 'backfill', pg_temp.at(0), pg_temp.ticks(3), 9007199254740991);
   -- Rows that somebody brought here from elsewhere.
   select pg_temp.event('orphan', 1, 0);
 `;
@@ -213,6 +218,46 @@ test('what lies between them is covered: from the oldest event to just behind th
     `select to_char(to_at at time zone 'UTC', 'US') as microseconds from audit.coverage where organization = 'one'`,
   );
   expect(exact).toEqual([{ microseconds: '000001' }]);
+});
+
+test('an offset is where the source continues, and none where no event was committed', async () => {
+  const { rows } = await pool.query(
+    'select organization, resume from audit.watermarks order by organization',
+  );
+  expect(Object.fromEntries(rows.map(({ organization, resume }) => [organization, resume]))).toEqual({
+    ...{ empty: null, future: { skip: 0 }, gaps: { skip: 0 }, 'm"any': { skip: 0 } },
+    one: { skip: 41 },
+  });
+  const { rows: runs } = await pool.query(
+    'select run_id, resume from audit.runs where run_id >= 1001 order by run_id',
+  );
+  expect(runs).toEqual([
+    { run_id: '1001', resume: null },
+    { run_id: '1002', resume: null },
+    { run_id: '1004', resume: { skip: 9007199254740991 } },
+  ]);
+  expect(
+    await readUnfinishedBackfill(
+      pool,
+      { organization: 'paused', log: 'classic' },
+      { from: undefined, to: undefined },
+    ),
+  ).toMatchObject({
+    resume: { skip: 9007199254740991 },
+  });
+});
+
+test('a worker of the version before that still runs stores nothing, and loses nothing', async () => {
+  const before = await pool.query('select * from audit.watermarks');
+  // As 0.1.0 began its runs, and moved its watermark.
+  for (const statement of [
+    `select created_on_ticks, read_at, next_skip from audit.watermarks where organization = 'one'`,
+    `update audit.watermarks set created_on_ticks = 9, next_skip = 7::bigint where organization = 'one'`,
+    `update audit.runs set pages = 1, next_skip = coalesce(7, next_skip) where run_id = 1004`,
+  ]) {
+    await expect(pool.query(statement)).rejects.toThrow(/^column "next_skip" .*does not exist/);
+  }
+  expect((await pool.query('select * from audit.watermarks')).rows).toEqual(before.rows);
 });
 
 test('the events are counted in the roll-ups', async () => {

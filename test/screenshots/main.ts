@@ -55,7 +55,7 @@ async function take(browser: Browser, { name, url, size, colorScheme }: Shot): P
 const directory = await mkdtemp(join(tmpdir(), 'audit-screenshots-'));
 const server = await acquireEmbeddedPostgres({ directory, port: 0 });
 try {
-  const scene = await openPageScene(server.connectionString, EVENTS_A_DAY);
+  const scene = await openPageScene(server.connectionString, { eventsADay: EVENTS_A_DAY });
   await takeAll(scene.urls).finally(() => scene.close());
 } finally {
   await server.release();

@@ -1,13 +1,13 @@
 import { request } from 'node:http';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
 
-export interface Reply {
+interface Reply {
   status: number;
   headers: Headers;
   text: string;
 }
 
-export interface ListBody {
+interface ListBody {
   totalCount: number;
   results: Record<string, string | null>[] | null;
 }

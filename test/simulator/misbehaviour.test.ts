@@ -66,7 +66,7 @@ describe('the list', () => {
         (await readTimes(simulator, 'top=50')).length,
         (await readTimes(simulator, 'top=2')).length,
       );
-      simulator.set({ cap: undefined, bom: false });
+      simulator.set({ cap: Number.POSITIVE_INFINITY, bom: false });
       lengths.push((await readTimes(simulator, 'top=50')).length);
       expect(lengths).toEqual([10, 3, 10, 3, 7, 2, 50]);
     }));
@@ -161,6 +161,7 @@ describe('a fault', () => {
       simulator.set({ faults: [{ fault: 429, retryAfter: 100, asDate: true }] });
       const date = (await getList(simulator, '')).headers.get('retry-after')!;
       expect(date).toMatch(/^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/);
+      // Reads the clock: the header is an instant from now.
       expect((Date.parse(date) - Date.now()) / 1000).toBeGreaterThan(90);
     }));
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../src/core/errors.ts';
-import { newCounters } from '../../src/core/export.ts';
+import { newCounters } from '../../src/core/store.ts';
 import type { RunSummary } from '../../src/run.ts';
 import { createHealth, failingReasons, unreadyReasons } from '../../src/status/health.ts';
 

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../src/core/errors.ts';
-import { newCounters, type PageProgress, type RunCounters } from '../../src/core/export.ts';
+import type { ChunkProgress } from '../../src/core/export.ts';
+import { newCounters, type RunCounters } from '../../src/core/store.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
 import { hasPromtool, promtool } from '../support/promtool.ts';
@@ -24,17 +25,15 @@ async function scrape(metrics: Metrics): Promise<Record<string, number>> {
   );
 }
 
-function page(counters: RunCounters, given: Partial<PageProgress> = {}): PageProgress {
+function page(counters: RunCounters, given: Partial<ChunkProgress> = {}): ChunkProgress {
   return {
-    skip: 0,
-    rows: 0,
-    totalCount: 0,
+    done: 0,
+    total: 0,
     taken: 0,
-    reached: 0,
     frontier: 0n,
     counters,
     result: { inserted: 0, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [] },
-    requestMs: 40,
+    waitMs: 40,
     ...given,
   };
 }
@@ -46,10 +45,10 @@ describe('counters', () => {
     const counters = newCounters();
     const retriesBy = { 'HTTP 429': 1 };
     Object.assign(counters, { pages: 1, requests: 3, retries: 1, retriesBy, inserted: 5, late: 2 });
-    acme.observePage('run', page(counters));
+    acme.observeChunk('run', page(counters));
     Object.assign(counters, { pages: 2, requests: 4, inserted: 8, updated: 1, unchanged: 7, rejected: 2 });
     Object.assign(retriesBy, { 'HTTP 429': 3, 'time-out': 1 });
-    acme.observePage('run', page(counters));
+    acme.observeChunk('run', page(counters));
     counters.requests = 5;
     acme.observeRun({
       ...{ runId: '1', kind: 'run', outcome: 'succeeded', warnings: [] },
@@ -76,10 +75,10 @@ describe('counters', () => {
     const metrics = createMetrics();
     const acme = metrics.follow('acme', SETTINGS);
     const first = { ...newCounters(), requests: 2 };
-    acme.observePage('run', page(first));
+    acme.observeChunk('run', page(first));
     Object.assign(first, { requests: 10, retries: 7, retriesBy: { 'network fault': 7 } });
     acme.observeFailure('run', new ExportError('source-away', 'gone'));
-    acme.observePage('run', page({ ...newCounters(), requests: 1, retriesBy: { 'network fault': 2 } }));
+    acme.observeChunk('run', page({ ...newCounters(), requests: 1, retriesBy: { 'network fault': 2 } }));
     expect(await scrape(metrics)).toMatchObject({
       'source_requests_total{organization="acme"}': 11,
       'source_retries_total{organization="acme",reason="network fault"}': 9,
@@ -115,8 +114,10 @@ describe('counters', () => {
   test('keep two organizations apart', async () => {
     const metrics = createMetrics();
     const acme = metrics.follow('acme', SETTINGS);
-    metrics.follow('globex', { lookbackMs: 60_000 }).observePage('run', page({ ...newCounters(), pages: 9 }));
-    acme.observePage('run', page({ ...newCounters(), pages: 4 }));
+    metrics
+      .follow('globex', { lookbackMs: 60_000 })
+      .observeChunk('run', page({ ...newCounters(), pages: 9 }));
+    acme.observeChunk('run', page({ ...newCounters(), pages: 4 }));
     expect(await scrape(metrics)).toMatchObject({
       'pages_total{organization="acme"}': 4,
       'pages_total{organization="globex"}': 9,
@@ -134,7 +135,7 @@ describe('lateness', () => {
   const observe = async (kind: 'run' | 'recheck') => {
     const metrics = createMetrics({ now: () => NOW });
     const late = page(newCounters(), { result: { ...result, lateTicks } });
-    metrics.follow('acme', SETTINGS).observePage(kind, late);
+    metrics.follow('acme', SETTINGS).observeChunk(kind, late);
     return scrape(metrics);
   };
 
@@ -245,7 +246,7 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
   const acme = metrics.follow('acme', SETTINGS);
   const counters = { ...newCounters(), retriesBy: { 'HTTP 429': 1 } };
   const result = { inserted: 1, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [ticksOfDate(NOW)] };
-  acme.observePage('run', page(counters, { result }));
+  acme.observeChunk('run', page(counters, { result }));
   const ended = { runId: '1', kind: 'run', outcome: 'succeeded', warnings: [], ledger: null } as const;
   acme.observeRun({ ...ended, warnings: [], counters, durationMs: 1 });
   const { text } = await metrics.render();
@@ -268,7 +269,7 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
 (hasPromtool ? test : test.skip)('promtool has nothing to say against any of them', async () => {
   const metrics = createMetrics({ pool: NO_POOL });
   metrics.observeStatus(statusReport());
-  metrics.follow('acme', SETTINGS).observePage('run', page(newCounters()));
+  metrics.follow('acme', SETTINGS).observeChunk('run', page(newCounters()));
   const { text } = await metrics.render();
   expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
 });

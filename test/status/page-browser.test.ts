@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { hasBrowser, launchBrowser } from '../support/browser.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { openPageScene, PAGE_STATES, type PageScene, type PageState } from '../support/page-scene.ts';
 
 const PHONE = { width: 360, height: 740 };
@@ -28,8 +28,8 @@ if (!hasBrowser)
   const pages: Page[] = [];
 
   beforeAll(async () => {
-    database = await createTestDatabase();
-    scene = await openPageScene(database.url, 20);
+    database = await createMigratedDatabase();
+    scene = await openPageScene(database.url, { eventsADay: 20 });
     browser = await launchBrowser();
   });
   afterEach(async () => {
@@ -121,7 +121,8 @@ if (!hasBrowser)
     const stored = (await rows.locator('td.number').allTextContents()).map(Number);
     const { rows: counted } = await scene.pool.query(
       `select count(*)::int as count from audit.events
-       where organization = 'northwind' and created_on >= (now() at time zone 'UTC')::date - 89`,
+       where organization = 'northwind' and created_on >= ($1::timestamptz at time zone 'UTC')::date - 89`,
+      [scene.now],
     );
     expect(stored.reduce((sum, events) => sum + events)).toBe(counted[0].count);
     expect((await rows.allTextContents()).filter((row) => row.endsWith('gap'))).toHaveLength(6);
@@ -212,8 +213,8 @@ if (!hasBrowser)
     const error = '</style></script><script>alert(2)</script> `<b onclick=alert(3)>code</b>`';
     await scene.pool.query('insert into audit.watermarks (organization) values ($1)', [name]);
     await scene.pool.query(
-      `insert into audit.runs (organization, log, kind, ended_at, outcome, error) values ($1, 'classic', 'run', now(), 'failed', $2)`,
-      [name, error],
+      `insert into audit.runs (organization, log, kind, ended_at, outcome, error) values ($1, 'classic', 'run', $3, 'failed', $2)`,
+      [name, error, scene.now],
     );
     try {
       const { page, complaints, strangers } = await open('overview');

@@ -226,9 +226,9 @@ describe('clients', () => {
     ['the next request', 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'],
   ])('that do not send %s are dropped', async (_, text) => {
     const { url } = await serve({ clientTimeoutMs: 100 });
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     await send(url, text);
-    expect(Date.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 
   test.each([
@@ -295,9 +295,9 @@ describe('clients', () => {
     socket.on('error', () => {});
     socket.write('GET / HTTP/1.1\r\n');
     await once(socket, 'connect');
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     await Promise.all([close(), close()]);
-    expect(Date.now() - startedAt).toBeLessThan(3_000);
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
     await expect(ask(url, '/healthz')).rejects.toThrow(/ECONNREFUSED/);
   });
 });

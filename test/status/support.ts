@@ -1,4 +1,4 @@
-import { newCounters } from '../../src/core/export.ts';
+import { newCounters } from '../../src/core/store.ts';
 import { type Activity, LATENESS_BOUNDS_S } from '../../src/postgres/activity.ts';
 import type { OrganizationStatus, RunRecord, StatusReport } from '../../src/postgres/status.ts';
 

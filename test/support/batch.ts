@@ -1,7 +1,7 @@
-/** Batches by hand, for tests of the store that need no source. */
+/** Commits by hand, for tests of the store that need no source. */
 import type { AuditEvent } from '../../src/core/event.ts';
-import { type Batch, newCounters } from '../../src/core/export.ts';
 import { identifyGroup } from '../../src/core/identity.ts';
+import { type Commit, newCounters } from '../../src/core/store.ts';
 import { parseTicks } from '../../src/core/ticks.ts';
 
 export function ticksAt(createdOn: string): bigint {
@@ -26,8 +26,8 @@ export function eventAt(createdOn: string, fields: Partial<AuditEvent> = {}): Au
   };
 }
 
-/** Events in order of time; the batch reaches the end of the list one tick behind the last, unless `rest` says otherwise. */
-export function batchOf(events: readonly AuditEvent[], rest: Partial<Batch> = {}): Batch {
+/** Events in order of time; the commit reaches the end of the list one tick behind the last, unless `rest` says otherwise. */
+export function batchOf(events: readonly AuditEvent[], rest: Partial<Commit> = {}): Commit {
   const groups = new Map<bigint, AuditEvent[]>();
   for (const event of events) {
     groups.set(event.createdOnTicks, [...(groups.get(event.createdOnTicks) ?? []), event]);
@@ -37,8 +37,8 @@ export function batchOf(events: readonly AuditEvent[], rest: Partial<Batch> = {}
     events: [...groups.values()].flatMap((group) => identifyGroup(group)),
     rejected: [],
     frontier: newest + 1n,
-    skip: events.length,
-    totalCount: events.length,
+    resume: { skip: events.length },
+    sourceTotal: events.length,
     isEnd: true,
     beganAt: new Date('2026-01-01T12:00:00Z'),
     covered: undefined,

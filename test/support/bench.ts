@@ -4,16 +4,15 @@ import type { App } from '../../src/app.ts';
 import { parseConfig, secretsOf } from '../../src/config.ts';
 import { type RunRequest, runExport } from '../../src/export-run.ts';
 import { createLog } from '../../src/log.ts';
-import { migrate } from '../../src/postgres/migrate.ts';
 import { createPool, type Pool } from '../../src/postgres/pool.ts';
 import { createRedactor } from '../../src/redaction.ts';
 import type { RunSummary } from '../../src/run.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { createUipathSource } from '../../src/uipath/client.ts';
+import { createUipathSource } from '../../src/uipath/classic/source.ts';
 import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/verify-ledger.ts';
 import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/verify-source.ts';
 import type { Row } from './compare.ts';
-import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createMigratedDatabase, type TestDatabase } from './database.ts';
 
 export type { Row } from './compare.ts';
 
@@ -55,13 +54,12 @@ export interface Scene {
 }
 
 export async function createBench(): Promise<Bench> {
-  const database = await createTestDatabase();
+  const database = await createMigratedDatabase();
   // Of a process with several organizations.
   const pool = createPool(database.url, () => {}, { sessions: 8 });
   const sql = new pg.Pool({ connectionString: database.url, types: { getTypeParser: asText } });
   sql.on('error', () => {});
   const closers: (() => Promise<void> | void)[] = [() => database.drop(), () => sql.end(), () => pool.end()];
-  await migrate(pool);
   const query = async (text: string, values: unknown[] = []) => (await sql.query(text, values)).rows;
   let opened = 0;
   return {
@@ -127,7 +125,7 @@ function createScene(
     run: (request) => runExport(app, { kind: 'run', signal: new AbortController().signal, ...request }),
     verify: (request) =>
       verifyAgainstSource(app, {
-        ...{ from: undefined, to: undefined, shouldRepair: false, onPage: () => {} },
+        ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
         signal: new AbortController().signal,
         ...request,
       }),

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 
 /** Every test database's name begins with this and the run's own mark, so that the teardown finds what a crash left. */
-export const TEST_DATABASE_PREFIX = 'audit_test_';
+const TEST_DATABASE_PREFIX = 'audit_test_';
 
 export type TestDatabase = {
   /** Connects as the server's superuser (or the createdb user of `TEST_DATABASE_URL`). */
@@ -12,19 +12,43 @@ export type TestDatabase = {
 };
 
 /** An empty UTF-8 database of its own on the server that serves this jest run. Call `drop` in `afterAll`. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+export function createTestDatabase(): Promise<TestDatabase> {
+  return copyDatabase('template0');
+}
+
+/** The same with all migrations applied: a copy of the database that jest's globalSetup migrated once. */
+export function createMigratedDatabase(): Promise<TestDatabase> {
+  return copyDatabase(migratedTemplateOf(process.env.TEST_RUN!));
+}
+
+/** The migrated database that others are copied from. No session may be open to it. */
+export function migratedTemplateOf(run: string): string {
+  return `${TEST_DATABASE_PREFIX}${run}_template`;
+}
+
+/** An empty database called `name` on the server. */
+export async function createDatabase(
+  serverUrl: string,
+  name: string,
+  template = 'template0',
+): Promise<string> {
+  await onServer(serverUrl, (client) =>
+    client.query(`create database ${name} encoding 'UTF8' template ${template}`),
+  );
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+/** Neither template is open to a session, so creations at the same moment do not get in each other's way. */
+async function copyDatabase(template: string): Promise<TestDatabase> {
   const serverUrl = process.env.TEST_SERVER_URL;
   if (!serverUrl)
     throw new Error('TEST_SERVER_URL is not set: run the tests by jest, whose globalSetup sets it');
   const name = `${TEST_DATABASE_PREFIX}${process.env.TEST_RUN}_${randomBytes(6).toString('hex')}`;
-  // template0 is open to no session, so creations at the same moment do not get in each other's way.
-  await onServer(serverUrl, (client) =>
-    client.query(`create database ${name} encoding 'UTF8' template template0`),
-  );
-  const url = new URL(serverUrl);
-  url.pathname = `/${name}`;
+  const url = await createDatabase(serverUrl, name, template);
   return {
-    url: url.href,
+    url,
     drop: () => onServer(serverUrl, (client) => client.query(`drop database if exists ${name} with (force)`)),
   };
 }

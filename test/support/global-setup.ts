@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { buildDist } from './build.ts';
-import { startTestServer, type TestServer } from './server.ts';
+import { createDatabase, migratedTemplateOf } from './database.ts';
+import { migrateDatabase, startTestServer, type TestServer } from './server.ts';
 
 declare global {
   /** Set by globalSetup for globalTeardown; both run in jest's own process. */
@@ -23,6 +24,7 @@ export default async function setup(config: { rootDir: string }): Promise<void> 
   const server = await starting;
   process.env.TEST_SERVER_URL = server.url;
   globalThis.testServer = server;
+  await migrateDatabase(await createDatabase(server.url, migratedTemplateOf(process.env.TEST_RUN)));
   console.log(`The tests' database is ${server.description}.`);
 }
 

@@ -16,6 +16,8 @@ export type PageState = (typeof PAGE_STATES)[number];
 export interface PageScene {
   /** Of the page's server, one for each state. */
   urls: Record<PageState, string>;
+  /** The time that every page shows. */
+  now: Date;
   /** The same database as its owner, to change what a page shows. */
   pool: pg.Pool;
   close(): Promise<void>;
@@ -33,21 +35,33 @@ const SCHEDULE_MS = 300_000;
 const ERROR =
   'The list could not be read: HTTP 503 from GET /initech/audit_/api/auditlogs in each of 8 tries ("Service Unavailable").';
 
-/** Fills the database at `url` with `eventsADay` on a working day, over some months. */
-export async function openPageScene(url: string, eventsADay: number): Promise<PageScene> {
+/** A Thursday, so that the newest days of the chart are working days. */
+export const SCENE_NOW = new Date('2026-03-12T14:07:00Z');
+
+/**
+ * Fills the database at `url` with `eventsADay` on a working day, over the months before `now`, and serves the pages as of
+ * `now`. Nothing is read from a clock, so the pages are the same on every day.
+ */
+export async function openPageScene(
+  url: string,
+  { eventsADay, now = SCENE_NOW }: { eventsADay: number; now?: Date },
+): Promise<PageScene> {
   const workerPool = createPool(url, () => {});
   const pool = new pg.Pool({ connectionString: url, options: '-c timezone=UTC' });
   const closers: (() => Promise<void>)[] = [];
   await migrate(workerPool);
   await pool.query(FUNCTIONS);
   const seed = async (organization: string, days: number, endsAgo: string) => {
-    await pool.query('select page_scene_seed($1, $2, $3, $4)', [organization, days, endsAgo, eventsADay]);
+    await pool.query('select page_scene_seed($1, $2, $3, $4, $5)', [
+      ...[organization, now, days, endsAgo, eventsADay],
+    ]);
   };
   await seed(ORGANIZATIONS.healthy, 400, '4 minutes');
   await seed(ORGANIZATIONS.behind, 60, '3 hours');
   await seed(ORGANIZATIONS.failing, 120, '35 minutes');
   await seed(ORGANIZATIONS.gap, 200, '6 minutes');
-  for (const query of TROUBLES) await pool.query(query.text, [query.organization, ...(query.values ?? [])]);
+  for (const query of TROUBLES)
+    await pool.query(query.text, [query.organization, now, ...(query.values ?? [])]);
 
   const serve = async (
     organization: string | undefined,
@@ -55,7 +69,7 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
     upMinutes = 8_000,
   ) => {
     const names = organization === undefined ? Object.values(ORGANIZATIONS) : [organization];
-    const health = createHealth(names, () => new Date(Date.now() - upMinutes * 60_000));
+    const health = createHealth(names, () => new Date(now.getTime() - upMinutes * 60_000));
     for (const name of names) tell(health.of(name));
     const server = await createStatusServer({
       ...{
@@ -65,9 +79,10 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
         metrics: createMetrics(),
         log: createLog({ level: 'silent' }),
       },
-      readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization]),
-      readActivity: (key) => readActivity(workerPool, key),
-      nextRunAt: () => new Date(Math.ceil(Date.now() / SCHEDULE_MS) * SCHEDULE_MS),
+      readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization], now),
+      readActivity: (key) => readActivity(workerPool, key, now),
+      nextRunAt: () => new Date(Math.ceil(now.getTime() / SCHEDULE_MS) * SCHEDULE_MS),
+      now: () => now,
       statusAgeMs: 0,
     });
     closers.push(() => server.close());
@@ -86,6 +101,7 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
   };
   return {
     urls,
+    now,
     pool,
     async close() {
       for (const close of closers) await close();
@@ -95,56 +111,62 @@ export async function openPageScene(url: string, eventsADay: number): Promise<Pa
   };
 }
 
+/** $1 organization, $2 the scene's instant. */
 const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   {
     organization: ORGANIZATIONS.behind,
     text: `insert into audit.runs (organization, log, kind, started_at, worker, pages, requests, retries, rows_read, rows_inserted)
-      values ($1, 'classic', 'run', now() - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
+      values ($1, 'classic', 'run', $2::timestamptz - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
   },
   {
     organization: ORGANIZATIONS.behind,
-    text: 'update audit.watermarks set source_total = source_total + 48211 where organization = $1',
+    text: 'update audit.watermarks set source_total = source_total + 48211, updated_at = $2 where organization = $1',
   },
   {
     organization: ORGANIZATIONS.failing,
     text: `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, error, requests, retries)
-      select $1, 'classic', 'run', at, at + interval '71 seconds', 'failed', $2, 8, 7
-      from generate_series(now() - interval '31 minutes', now() - interval '2 minutes', interval '5 minutes') as at`,
+      select $1, 'classic', 'run', at, at + interval '71 seconds', 'failed', $3, 8, 7
+      from generate_series($2::timestamptz - interval '31 minutes', $2::timestamptz - interval '2 minutes', interval '5 minutes') as at`,
     values: [ERROR],
   },
   {
     organization: ORGANIZATIONS.gap,
     text: `delete from audit.events where organization = $1
-      and created_on between current_date - 31.4 * interval '1 day' and current_date - 26.7 * interval '1 day'`,
+      and created_on between $2::timestamptz::date - 31.4 * interval '1 day' and $2::timestamptz::date - 26.7 * interval '1 day'`,
   },
   {
     organization: ORGANIZATIONS.gap,
     text: `with cut as (
-        select current_date - 31.4 * interval '1 day' as gone_at, current_date - 26.7 * interval '1 day' as back_at
+        select $2::timestamptz::date - 31.4 * interval '1 day' as gone_at, $2::timestamptz::date - 26.7 * interval '1 day' as back_at
       ), old as (
         update audit.coverage set to_at = gone_at, to_ticks = page_scene_ticks(gone_at),
           proven_at = gone_at, begun_at = from_at
         from cut where organization = $1 returning coverage.*
       )
       insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
-      select $1, page_scene_ticks(back_at), page_scene_ticks(w.created_on), back_at, w.created_on, now() - interval '1 minute',
+      select $1, page_scene_ticks(back_at), page_scene_ticks(w.created_on), back_at, w.created_on, $2::timestamptz - interval '1 minute',
         back_at + interval '2 hours', (select max(run_id) from audit.runs where organization = $1)
       from cut, audit.watermarks w where w.organization = $1 and exists (select from old)`,
   },
   {
     organization: ORGANIZATIONS.gap,
-    text: `insert into audit.rejected_events (organization, content_hash, source_text, reason, run_id)
-      select $1, sha256(convert_to(n::text, 'UTF8')), '{}', 'no createdOn', 1 from generate_series(1, 3) as n`,
+    text: `insert into audit.rejected_events (organization, content_hash, source_text, reason, run_id, first_seen_at, last_seen_at)
+      select $1, sha256(convert_to(n::text, 'UTF8')), '{}', 'no createdOn', 1, $2, $2 from generate_series(1, 3) as n`,
   },
 ];
 
-/** Quiet weekends, some noise, the same each time; one event in 300 is late, by minutes or days. */
+/**
+ * Quiet weekends and some noise, the same each time. Every hundredth event, counted from the newest, is late by five minutes
+ * to four days; not drawn at random, so that there are late events at every `now`.
+ */
 const FUNCTIONS = `
   create function page_scene_ticks(at timestamptz) returns bigint language sql stable as
     $$ select (extract(epoch from at) * 10000000)::bigint $$;
-  create function page_scene_seed(name text, days int, ends_ago interval, events_a_day int) returns void language plpgsql as $$
+  create function page_scene_seed(name text, scene_now timestamptz, days int, ends_ago interval, events_a_day int)
+  returns void language plpgsql as $$
   declare
-    last_at timestamptz := now() - ends_ago;
+    last_at timestamptz := scene_now - ends_ago;
+    today date := scene_now::date;
   begin
     perform setseed(0.5);
     insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, pages, requests, rows_read, rows_inserted)
@@ -161,17 +183,21 @@ const FUNCTIONS = `
     select name, at, md5(name || n || at)::uuid, page_scene_ticks(at), at::text, 'User', 'Login', 'Cis',
       'User ' || n % 40, 'Logged in', 0, seen_at, run.run_id, run.run_id
     from (
-      select n, at, at + case when random() < 0.0033 then 300 * exp(7 * random()) else 60 end * interval '1 second' as seen_at
+      select n, at, least(last_at, at + interval '1 second'
+        * case when age % 100 = 0 then 300 * exp(7 * (age / 100 * 0.618 % 1)) else 60 end) as seen_at
       from (
-        select n, day + 24 * random() * interval '1 hour' as at
-        from generate_series(current_date - days, current_date, interval '1 day') as day
-        cross join lateral generate_series(1, (events_a_day * (0.75 + 0.4 * random() - 0.2 * (current_date - day::date) / days)
-          * case when extract(isodow from day) > 5 then 0.3 else 1 end)::int) as n
-      ) as drawn
-      where at < last_at - interval '10 seconds'
+        select n, at, row_number() over (order by at desc) as age
+        from (
+          select n, day + 24 * random() * interval '1 hour' as at
+          from generate_series(today - days, today, interval '1 day') as day
+          cross join lateral generate_series(1, (events_a_day * (0.75 + 0.4 * random() - 0.2 * (today - day::date) / days)
+            * case when extract(isodow from day) > 5 then 0.3 else 1 end)::int) as n
+        ) as drawn
+        where at < last_at - interval '10 seconds'
+      ) as aged
     ) as dated
     cross join lateral (
-      select run_id from audit.runs where organization = name and started_at >= least(seen_at, last_at) order by started_at limit 1
+      select run_id from audit.runs where organization = name and started_at >= seen_at order by started_at limit 1
     ) as run;
 
     update audit.runs r set rows_read = stored.events, rows_inserted = stored.events, rows_late = stored.late,

@@ -25,9 +25,22 @@ export interface Program {
   logged(pattern: RegExp): Promise<void>;
 }
 
+/** What else a test's clock and time zone come from: .ci/calendar sets these. */
+const CLOCK_VARIABLES = ['LD_PRELOAD', 'FAKETIME', 'DONT_FAKE_MONOTONIC', 'TZ'];
+
+/** PATH and the clock, for a process that gets nothing else of ours. */
+export function machineEnvironment(): Record<string, string> {
+  return Object.fromEntries(
+    ['PATH', ...CLOCK_VARIABLES].flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
 /**
- * Starts the program in an empty directory, or in `given`, which is kept, with `environment` and nothing else of ours; PATH is
- * kept.
+ * Starts the program in an empty directory, or in `given`, which is kept, with `environment` and nothing else of ours but
+ * PATH and the clock.
  */
 export function startProgram(
   args: readonly string[],
@@ -38,7 +51,7 @@ export function startProgram(
   // Without the dashes Node 20 itself reads what --env-file names, and ends with 9 where it cannot.
   const child = spawn(process.execPath, ['--', MAIN, ...args], {
     cwd: directory,
-    env: { PATH: process.env.PATH, HOME: directory, ...environment },
+    env: { ...machineEnvironment(), HOME: directory, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';

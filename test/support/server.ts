@@ -9,7 +9,12 @@ export type TestServer = { url: string; description: string; stop(): Promise<voi
 const IMAGE = 'postgres:18-alpine';
 
 /** Nothing a test stores must outlive the run, so nothing waits for the disk. */
-const FAST_SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' };
+const FAST_SETTINGS = {
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  max_connections: '300',
+};
 
 /**
  * Starts the server of a run: `TEST_DATABASE_URL`, else a container where a Docker engine answers, else the embedded one.
@@ -58,10 +63,19 @@ async function startContainer(): Promise<TestServer> {
   };
 }
 
+/** Applies all migrations to the database at `url`, by the built program's own code. */
+export async function migrateDatabase(url: string): Promise<void> {
+  const { createPool, migrate } = await loadBuilt();
+  const pool = createPool(url, () => {});
+  try {
+    await migrate(pool);
+  } finally {
+    await pool.end();
+  }
+}
+
 async function startEmbedded(): Promise<TestServer> {
-  // The built program, because jest turns this file into CommonJS. A variable, because dist is not there to be checked.
-  const built = '../../dist/postgres/embedded.js';
-  const { acquireEmbeddedPostgres }: typeof import('../../src/postgres/embedded.ts') = await import(built);
+  const { acquireEmbeddedPostgres } = await loadBuilt();
   const directory = await mkdtemp(join(tmpdir(), 'audit-test-postgres-'));
   const remove = () => rm(directory, { recursive: true, force: true });
   try {
@@ -78,4 +92,13 @@ async function startEmbedded(): Promise<TestServer> {
     await remove();
     throw error;
   }
+}
+
+/** The built program, because jest turns this file into CommonJS. Variables, because dist is not there to be checked. */
+async function loadBuilt() {
+  const paths = ['embedded', 'pool', 'migrate'].map((name) => `../../dist/postgres/${name}.js`);
+  const [embedded, pool, migrate] = await Promise.all(paths.map((path) => import(path)));
+  return { ...embedded, ...pool, ...migrate } as typeof import('../../src/postgres/embedded.ts') &
+    typeof import('../../src/postgres/pool.ts') &
+    typeof import('../../src/postgres/migrate.ts');
 }

@@ -4,7 +4,7 @@ import type { SimulatedRow } from '../../src/simulator/rows.ts';
 import type { Row, Scene } from './bench.ts';
 import { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf, storedIdOf, withoutEach } from './compare.ts';
 
-export { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf, storedIdOf, withoutEach } from './compare.ts';
+export { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf } from './compare.ts';
 
 /** Every row sent is stored as an event, or kept word for word where `isEvent` denies it; and nothing else is there. */
 export async function expectStored(
@@ -45,7 +45,7 @@ export async function expectNothingLostOrDoubled(scene: Scene): Promise<void> {
   await expectWholeLedger(scene);
 }
 
-export function expectOwnIds(events: readonly Row[]): void {
+function expectOwnIds(events: readonly Row[]): void {
   const wrong = events.filter((row) => row.event_id !== storedIdOf(row));
   expect(wrong).toEqual([]);
   expect(new Set(events.map(({ event_id: id }) => id)).size).toBe(events.length);

@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
 import type { Fault, Played } from './play.ts';
 
-export interface FaultSummary {
+interface FaultSummary {
   fault: string;
   rounds: number;
   missed: number;

@@ -11,7 +11,7 @@ import {
   withoutEach,
 } from '../support/compare.ts';
 
-export interface Differences {
+interface Differences {
   /** Shown by the source now, and not stored. */
   lost: string[];
   /** Stored more often than the source ever showed it. */
@@ -46,7 +46,7 @@ function fieldsAlone({ fields }: { fields: string }): string {
 }
 
 /** What the other tables promise of the events beside them; each sentence is a promise broken. */
-export async function findBrokenPromises(pool: pg.Pool, organization: string): Promise<string[]> {
+async function findBrokenPromises(pool: pg.Pool, organization: string): Promise<string[]> {
   const { rows } = await pool.query<{ sentence: string }>(PROMISES, [organization]);
   return rows.map(({ sentence }) => sentence);
 }

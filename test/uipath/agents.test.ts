@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { createAgents, findProxy } from '../../src/uipath/agents.ts';
+import { createAgents, findProxy, proxySecrets } from '../../src/uipath/agents.ts';
 
 const proxy = 'http://proxy:3128';
 
@@ -25,4 +25,13 @@ test('a proxy that is no URL is named by its variable and not quoted', () => {
   const create = () => createAgents('https://host/', { HTTPS_PROXY: 'http://user:hunter2@:bad:' });
   expect(create).toThrow('HTTPS_PROXY is not a URL');
   expect(create).not.toThrow('hunter2');
+});
+
+test('the password of a proxy is a secret as it is written, as it is meant and as it is sent', () => {
+  const basic = Buffer.from('user:p@ss+word').toString('base64');
+  const expected = ['p%40ss+word', 'p@ss+word', basic];
+  expect(proxySecrets({ HTTPS_PROXY: 'http://user:p%40ss+word@proxy:3128' })).toEqual(expected);
+  expect(proxySecrets({ https_proxy: 'user:p%40ss+word@proxy' })).toEqual(expected);
+  expect(proxySecrets({ HTTPS_PROXY: 'http://proxy:3128', HTTP_PROXY: 'http://user@proxy' })).toEqual([]);
+  expect(proxySecrets({ HTTPS_PROXY: 'http://user:50%@proxy' })).toContain('50%');
 });

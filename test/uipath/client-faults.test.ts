@@ -114,7 +114,10 @@ describe('a fault that stays', () => {
   test('a port nobody listens on', async () => {
     const server = await openServer(emptyPage);
     await closeAll();
-    const { fetchPage } = openBench(server, { credentials: { accessToken: 'fixed' }, retryLimit: 1 });
+    const { fetchPage } = openBench(server, {
+      credentials: { kind: 'token', accessToken: 'fixed' },
+      retryLimit: 1,
+    });
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'source-away',
       message: expect.stringMatching(/once in vain; the last time: no answer \(ECONNREFUSED/),
@@ -181,7 +184,7 @@ describe('a signal', () => {
 
   test('that came before the request sends none', async () => {
     const server = await openServer(emptyPage);
-    const { fetchPage, abort } = openBench(server, { credentials: { accessToken: 'fixed' } });
+    const { fetchPage, abort } = openBench(server, { credentials: { kind: 'token', accessToken: 'fixed' } });
     abort.abort();
     await expect(fetchPage()).rejects.toEqual(interrupted);
     expect(server.seen).toEqual([]);

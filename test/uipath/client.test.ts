@@ -11,6 +11,7 @@ describe('a page', () => {
   ])('comes %s with every row as the source has it', async (_how, behaviour) => {
     const simulator = await openSimulator({ events: 300, ...behaviour });
     const { fetchPage, meter } = openBench(simulator);
+    // Reads the clock: a bound of what the product reads from the same clock.
     const before = Date.now();
     const page = await fetchPage(10, 200);
     expect(page).toMatchObject({ skip: 10, top: 200, totalCount: 300 });
@@ -130,7 +131,9 @@ describe('a token', () => {
 
   test('that is fixed and refused is an error at once', async () => {
     const simulator = await openSimulator();
-    const { fetchPage } = openBench(simulator, { credentials: { accessToken: 'expired-token' } });
+    const { fetchPage } = openBench(simulator, {
+      credentials: { kind: 'token', accessToken: 'expired-token' },
+    });
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'configuration',
       message: expect.stringContaining('UIPATH_ACCESS_TOKEN has expired'),
@@ -140,13 +143,16 @@ describe('a token', () => {
 
   test('that is fixed and good is used', async () => {
     const simulator = await openSimulator({ accessToken: 'a-personal-token' });
-    const { fetchPage } = openBench(simulator, { credentials: { accessToken: 'a-personal-token' } });
+    const { fetchPage } = openBench(simulator, {
+      credentials: { kind: 'token', accessToken: 'a-personal-token' },
+    });
     expect((await fetchPage()).rows).toHaveLength(5);
   });
 
   test('without the scope is an error that names the scopes', async () => {
     const simulator = await openSimulator({ scopes: ['OR.Users.Read', 'PM.Audit.Read'] });
     const credentials = {
+      kind: 'client' as const,
       clientId: simulator.clientId,
       clientSecret: simulator.clientSecret,
       scope: 'OR.Users.Read',

@@ -55,7 +55,7 @@ test.each([
     { message: null, traceId: null, code: null },
   ],
 ])('%s', (_shape, text, expected) => {
-  expect(parseErrorBody(text)).toEqual(expected);
+  expect(parseErrorBody(text)).toMatchObject(expected);
 });
 
 test('a long message is cut', () => {

@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { ExportError } from '../../dist/core/errors.js';
-import { createUipathSource } from '../../dist/uipath/client.js';
+import { createUipathSource } from '../../dist/uipath/classic/source.js';
 
 const TIMEOUT_MS = 250;
 const TRIES = 2;
@@ -61,7 +61,7 @@ const server = createServer((socket) => {
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const source = createUipathSource({
   auditUrl: `http://127.0.0.1:${server.address().port}/acme/audit_/api/auditlogs`,
-  credentials: { accessToken: 'a-fixed-token' },
+  credentials: { kind: 'token', accessToken: 'a-fixed-token' },
   language: 'en',
   timeoutMs: TIMEOUT_MS,
   maxResponseBytes: 100_000,

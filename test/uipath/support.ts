@@ -1,17 +1,17 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { RequestMeter } from '../../src/core/event.ts';
+import type { RequestMeter } from '../../src/core/source.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
-import { createUipathSource, type UipathOptions } from '../../src/uipath/client.ts';
+import { createUipathSource, type UipathOptions } from '../../src/uipath/classic/source.ts';
 
-export interface LogLine {
+interface LogLine {
   level: 'debug' | 'warn';
   message: string;
   fields: Record<string, unknown>;
 }
 
 /** A source under test: waits are noted instead of waited for, and everything logged is kept. */
-export interface Bench {
+interface Bench {
   lines: LogLine[];
   waits: number[];
   meter: { requests: number; retries: number };
@@ -45,6 +45,7 @@ export function openBench(
   const source = createUipathSource({
     auditUrl: `${url}/acme/audit_/api/auditlogs`,
     credentials: {
+      kind: 'client',
       clientId: clientId ?? 'client',
       clientSecret: clientSecret ?? 'the-secret',
       scope: 'PM.Audit.Read',
@@ -69,7 +70,7 @@ export function openBench(
   return { lines, waits, meter, abort, source, fetchPage };
 }
 
-export interface Target {
+interface Target {
   url: string;
   clientId?: string;
   clientSecret?: string;
@@ -104,7 +105,7 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
   response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
 }
 
-export const goodToken: Respond = (_request, response) => {
+const goodToken: Respond = (_request, response) => {
   sendJson(response, 200, { access_token: 'a-good-token', expires_in: 3600 });
 };
 

@@ -18,7 +18,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-const credentials = { accessToken: 'a-fixed-token' };
+const credentials = { kind: 'token' as const, accessToken: 'a-fixed-token' };
 
 test('a certificate that is not trusted is an error of configuration, and nothing is sent', async () => {
   let requests = 0;

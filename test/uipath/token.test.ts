@@ -167,7 +167,7 @@ describe('a token that is refused', () => {
 
   test('a fixed token that no header can carry is an error before any request', async () => {
     expect(() =>
-      openBench({ url: 'http://127.0.0.1:9' }, { credentials: { accessToken: 'a\r\nb' } }),
+      openBench({ url: 'http://127.0.0.1:9' }, { credentials: { kind: 'token', accessToken: 'a\r\nb' } }),
     ).toThrow('UIPATH_ACCESS_TOKEN holds a space');
   });
 });

@@ -1,0 +1,56 @@
+/** The program's command line: its commands, and what its arguments mean. */
+import { Command } from 'commander';
+import type { CommandContext } from '../app.ts';
+import { prepare, withHelp } from './help.ts';
+
+/** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
+const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
+  ['start', async () => (await import('./start.ts')).startCommand],
+  ['run', async () => (await import('./run.ts')).runCommand],
+  ['backfill', async () => (await import('./backfill.ts')).backfillCommand],
+  ['verify', async () => (await import('./verify.ts')).verifyCommand],
+  ['status', async () => (await import('./status.ts')).statusCommand],
+  ['check', async () => (await import('./check.ts')).checkCommand],
+  ['migrate', async () => (await import('./migrate.ts')).migrateCommand],
+  ['demo', async () => (await import('./demo.ts')).demoCommand],
+  ['simulate', async () => (await import('./simulate.ts')).simulateCommand],
+]);
+
+const HELP = {
+  notes: [
+    'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
+      'later goes on.',
+  ],
+  examples: ['uipath-audit-export demo', 'uipath-audit-export check', 'uipath-audit-export backfill --help'],
+};
+
+/** What `package.json` says of the program. */
+export interface Manifest {
+  version: string;
+  description: string;
+}
+
+/** Makes the command line. It knows all commands, unless `asked` is the name of one. */
+export async function createProgram(
+  context: CommandContext,
+  { version, description }: Manifest,
+  asked: string | undefined,
+): Promise<Command> {
+  const program = withHelp(
+    new Command('uipath-audit-export').description(description).version(version),
+    HELP,
+  );
+  const load = COMMANDS.get(asked);
+  const commands = await Promise.all(load ? [load()] : [...COMMANDS.values()].map((loadEach) => loadEach()));
+  for (const create of commands) program.addCommand(create(context));
+  prepare(program);
+  return program;
+}
+
+/** `help X` is `X --help`. Of what begins with no command only that is kept: a mistake comes before the help asked for. */
+export function readArguments(args: string[]): string[] {
+  const [first, second] = args;
+  if (first === undefined || first.startsWith('-') || COMMANDS.has(first)) return args;
+  if (first !== 'help') return [first];
+  return second === undefined || second.startsWith('-') ? args : readArguments([second, '--help']);
+}

@@ -1,0 +1,155 @@
+/**
+ * Reads a list of offsets that changes between two requests, as a source: each response is judged by the frontier rule
+ * (`frontier.ts`) when its turn comes, and gives one chunk. Requests are sent ahead (`prefetch.ts`).
+ *
+ * `resume` is `{ "skip": n }`, the offset of the first row not taken.
+ */
+import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../coverage.ts';
+import type { AuditEvent, RejectedRow, SourceRow } from '../event.ts';
+import { type IdentifiedEvent, identifyGroup } from '../identity.ts';
+import {
+  type Chunk,
+  type Json,
+  type ReadOptions,
+  type ReadProgress,
+  type ReadWarning,
+  type Source,
+  type StartPoint,
+  throwIfInterrupted,
+} from '../source.ts';
+import { judgePage, startFrontier, type Verdict } from './frontier.ts';
+import { locate } from './locate.ts';
+import type { FetchPage, Page } from './page.ts';
+import { assertAscending } from './page-order.ts';
+import { createPrefetcher } from './prefetch.ts';
+
+/** An offset is guessed this much too early: rows that are no events are not counted, and a few must cost no request. */
+const GUESS_MARGIN = 10;
+
+/** `orderAdvice` says, as a sentence, what to check where the list is not in order of time. */
+export function createOffsetListReader({
+  fetchPage,
+  orderAdvice,
+}: {
+  fetchPage: FetchPage;
+  orderAdvice: string;
+}): Source {
+  // Thrown when the page's turn comes: a page that is dropped is nobody's error.
+  const fetchInOrder: FetchPage = async (request, options) => {
+    const page = await fetchPage(request, options);
+    assertAscending(page, orderAdvice);
+    return page;
+  };
+  return { read: (start, options) => readList(fetchInOrder, start, options) };
+}
+
+async function* readList(
+  fetchPage: FetchPage,
+  start: StartPoint,
+  options: ReadOptions,
+): AsyncGenerator<Chunk, void, undefined> {
+  const { frontier, known } = start;
+  const { until, pageSize, concurrency, signal, meter } = options;
+  const measure = createMeasure(await locateEnd(fetchPage, options));
+  const describe = createDescriber({ frontier, known });
+  const prefetcher = createPrefetcher(
+    (request, { signal: dropped, onReceived }) =>
+      fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter, onReceived }),
+    concurrency,
+    () => meter.retries,
+  );
+  let state = startFrontier({ frontier, until, skip: guessSkip(start), pageSize });
+  try {
+    for (let isDone = false; !isDone; ) {
+      throwIfInterrupted(signal);
+      const askedAt = performance.now();
+      const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
+      throwIfInterrupted(signal);
+      const waitMs = Math.round(performance.now() - askedAt);
+      const verdict = judgePage(state, page);
+      ({ state, isDone } = verdict);
+      meter.pages += 1;
+      // Before the chunk is given: the source works on the next requests while the caller stores this one.
+      if (state.chain) prefetcher.drop();
+      else if (!isDone && verdict.groups.length > 0) prefetcher.prepare(state, page, state.margin);
+      yield { ...describe(verdict, page), waitMs, progress: measure(verdict, page) };
+    }
+  } finally {
+    prefetcher.drop();
+  }
+}
+
+/** Where the frontier lies in the list, as far as an earlier reading knows. */
+function guessSkip({ resume, rowsBeforeResume = 0 }: StartPoint): number {
+  return skipOf(resume) - rowsBeforeResume - GUESS_MARGIN;
+}
+
+/** What another kind of source left is no hint for this one. */
+function skipOf(resume: Json | undefined): number {
+  const skip = (resume as { skip?: unknown } | null | undefined)?.skip;
+  return typeof skip === 'number' && Number.isSafeInteger(skip) ? skip : 0;
+}
+
+async function locateEnd(fetchPage: FetchPage, options: ReadOptions): Promise<number | undefined> {
+  const { until, shouldMeasure, signal } = options;
+  if (!shouldMeasure || until === undefined) return undefined;
+  return locate(fetchPage, until, { meter: { requests: 0, retries: 0 }, signal });
+}
+
+/** Makes chunks of the pages of one reading. */
+function createDescriber(start: Pick<StartPoint, 'frontier' | 'known'>) {
+  let { known } = start;
+  let beganAt: Date | undefined;
+  let covered: CoveredRange | undefined;
+  return (verdict: Verdict, page: Page): Omit<Chunk, 'waitMs' | 'progress'> => {
+    const { state, groups, head, isDone, unproven } = verdict;
+    const { frontier, skip } = state;
+    const { requestedAt, totalCount } = page;
+    beganAt ??= requestedAt;
+    const gap = gapBefore(head, known);
+    // Everything older is taken now, whatever was known before.
+    if (groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
+    covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, beganAt });
+    const warnings: ReadWarning[] = [];
+    if (gap) warnings.push({ kind: 'gap', message: describeGap(gap) });
+    if (verdict.warning) warnings.push({ kind: 'large-tie-group', message: verdict.warning });
+    return {
+      ...identifyRows(groups),
+      frontier,
+      covered,
+      warnings,
+      resume: { skip },
+      isLast: isDone,
+      sourceTotal: totalCount,
+      requestedAt,
+    };
+  };
+}
+
+function identifyRows(groups: readonly SourceRow[][]): {
+  events: IdentifiedEvent[];
+  rejected: RejectedRow[];
+} {
+  const events: IdentifiedEvent[] = [];
+  const rejected: RejectedRow[] = [];
+  for (const group of groups) {
+    const eventsOfGroup: AuditEvent[] = [];
+    for (const row of group) {
+      if (row.event) eventsOfGroup.push(row.event);
+      else rejected.push(row.rejected);
+    }
+    for (const event of identifyGroup(eventsOfGroup)) events.push(event);
+  }
+  return { events, rejected };
+}
+
+/** Counts from the first row taken, to `end` or the end of the list. */
+function createMeasure(end: number | undefined) {
+  let first: number | undefined;
+  return ({ state, groups, isDone }: Verdict, { skip, totalCount }: Page): ReadProgress => {
+    // Until then the reading looks for its place.
+    if (groups.length > 0 || isDone) first ??= Math.min(skip, state.skip);
+    const done = first === undefined ? 0 : state.skip - first;
+    return { done, total: Math.max(done, (end ?? totalCount) - (first ?? 0)) };
+  };
+}

@@ -1,0 +1,134 @@
+/** What a run may say it has read without a hole. */
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../../src/core/coverage.ts';
+import { startFrontier, type Verdict } from '../../src/core/offset-list/frontier.ts';
+import { ticksOfDate } from '../../src/core/ticks.ts';
+import { ticksAt } from '../support/batch.ts';
+
+const BEGAN_AT = new Date('2026-01-01T12:00:00Z');
+const NOW = ticksOfDate(BEGAN_AT);
+
+function verdictOf(frontier: bigint, given: Partial<Verdict> = {}): Verdict {
+  return {
+    state: startFrontier({ frontier, pageSize: 10 }),
+    ...{ groups: [], isDone: false, head: undefined, unproven: undefined, warning: undefined },
+    ...given,
+  };
+}
+
+const extend = (before: CoveredRange | undefined, verdict: Verdict, frontier?: bigint) =>
+  extendCovered(
+    before,
+    { ...verdict, frontier: verdict.state.frontier },
+    { start: frontier, beganAt: BEGAN_AT },
+  );
+
+describe('what a run has covered', () => {
+  test.each<[string, CoveredRange | undefined, bigint | undefined, Verdict, CoveredRange | undefined]>([
+    [
+      'a first run: from the oldest event that the source has',
+      ...([undefined, undefined, verdictOf(50n, { head: 10n })] as const),
+      { from: 10n, to: 50n, isFromHead: true },
+    ],
+    [
+      'a run from a watermark: from there, where the source is older than it',
+      ...([undefined, 20n, verdictOf(50n, { head: 10n })] as const),
+      { from: 20n, to: 50n, isFromHead: false },
+    ],
+    [
+      'a run from a watermark without sight of the oldest event',
+      ...([undefined, 20n, verdictOf(50n)] as const),
+      { from: 20n, to: 50n, isFromHead: false },
+    ],
+    [
+      'a run from a watermark that the source no longer reaches back to: from the oldest event',
+      ...([undefined, 20n, verdictOf(50n, { head: 30n })] as const),
+      { from: 30n, to: 50n, isFromHead: true },
+    ],
+    [
+      'a later page: the piece so far, longer',
+      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, verdictOf(80n)] as const),
+      { from: 10n, to: 80n, isFromHead: true },
+    ],
+    [
+      'a later page of a list whose head is still behind the piece',
+      ...([{ from: 20n, to: 50n, isFromHead: false }, 20n, verdictOf(80n, { head: 49n })] as const),
+      { from: 20n, to: 80n, isFromHead: false },
+    ],
+    [
+      'a list that begins where the piece ends: a new piece',
+      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, verdictOf(80n, { head: 50n })] as const),
+      { from: 50n, to: 80n, isFromHead: true },
+    ],
+    [
+      'a tie group that may be incomplete: a new piece behind it',
+      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, verdictOf(80n, { unproven: 60n })] as const),
+      { from: 61n, to: 80n, isFromHead: false },
+    ],
+    ['a page that shows nothing of where it lies', undefined, undefined, verdictOf(80n), undefined],
+  ])('%s', (_name, before, frontier, verdict, expected) => {
+    expect(extend(before, verdict, frontier)).toEqual(expected);
+  });
+
+  test('ends when the run began at the latest, whatever events are dated', () => {
+    const late = verdictOf(NOW + 1_000n, { head: 10n });
+    expect(extend(undefined, late)).toEqual({ from: 10n, to: NOW, isFromHead: true });
+  });
+
+  test('never claims a time before the head, beyond the frontier, or of a hole', () => {
+    const ticks = fc.bigInt({ min: 0n, max: 100n });
+    const step = fc.record({
+      advance: fc.bigInt({ min: 0n, max: 20n }),
+      head: fc.option(ticks, { nil: undefined }),
+      isUnproven: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(
+        fc.option(ticks, { nil: undefined }),
+        fc.array(step, { maxLength: 20 }),
+        (frontier, steps) => {
+          let covered: CoveredRange | undefined;
+          let reached = frontier ?? 0n;
+          for (const { advance, head, isUnproven } of steps) {
+            const before = covered;
+            reached += advance;
+            const unproven = isUnproven ? reached - 1n : undefined;
+            covered = extend(before, verdictOf(reached, { head, unproven }), frontier);
+            if (covered === undefined) {
+              expect([before, frontier, head]).toEqual([undefined, undefined, undefined]);
+              continue;
+            }
+            expect(covered.to).toBe(reached);
+            if (unproven !== undefined) {
+              expect(covered.from).toBeGreaterThan(unproven);
+              continue;
+            }
+            // It goes on from what was covered, unless the page shows that the list begins behind that.
+            const end = before?.to ?? frontier;
+            const isNew = head !== undefined && (end === undefined || head >= end);
+            expect(covered.from).toBe(isNew ? head : (before?.from ?? frontier));
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe('the gap before what the source still has', () => {
+  test.each<[string, bigint | undefined, bigint | undefined, { from: bigint; to: bigint } | undefined]>([
+    ['is none while nothing is known', 10n, undefined, undefined],
+    ['is none while the head is not seen', undefined, 10n, undefined],
+    ['is none where the head is older than what is known', 9n, 10n, undefined],
+    ['is none where the head is the newest event known', 10n, 10n, undefined],
+    ['lies between the two where the head is newer', 11n, 10n, { from: 10n, to: 11n }],
+  ])('%s', (_name, head, known, gap) => {
+    expect(gapBefore(head, known)).toEqual(gap);
+  });
+
+  test('is told with both its ends', () => {
+    const text = describeGap({ from: ticksAt('2026-01-01T10:00:00Z'), to: ticksAt('2026-01-02T10:00:00Z') });
+    expect(text).toContain('2026-01-01T10:00:00');
+    expect(text).toContain('2026-01-02T10:00:00');
+  });
+});

@@ -1,0 +1,250 @@
+/** A source and a store in memory, for properties: the list changes between any two requests. */
+
+import type { CoveredRange } from '../../../src/core/coverage.ts';
+import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
+import type { Page } from '../../../src/core/offset-list/page.ts';
+import { createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
+import type { Json, Source } from '../../../src/core/source.ts';
+import type { Commit, CommitResult, RunSession } from '../../../src/core/store.ts';
+
+/** A row and the rows without readable `createdOn` that follow it; they move together. */
+interface Block {
+  ticks: bigint;
+  event: AuditEvent;
+  content: string;
+  unreadable: string[];
+}
+
+export type Change =
+  | { kind: 'append'; gap: number; content: number; ties: number }
+  | { kind: 'late'; at: number; content: number }
+  | { kind: 'deleteHead'; count: number }
+  | { kind: 'delete'; at: number; count: number }
+  | { kind: 'cap'; cap: number }
+  | { kind: 'none' };
+
+export interface ModelOptions {
+  /** Distance of each row to the one before; 0 makes a tie. */
+  gaps: number[];
+  contents: number[];
+  /** A row without readable createdOn follows these rows. */
+  unreadableAfter: number[];
+  history: Change[];
+  isShuffling: boolean;
+  cap: number;
+  /** No tie group grows beyond this. */
+  mostTies: number;
+  seed: number;
+}
+
+export class ModelSource implements Source {
+  readonly read = createOffsetListReader({
+    fetchPage: (request) => this.fetchPage(request),
+    orderAdvice: '',
+  }).read;
+  private blocks: Block[] = [];
+  private readonly history: Change[];
+  private readonly random: () => number;
+  private readonly mostTies: number;
+  private readonly isShuffling: boolean;
+  private unreadableCount = 0;
+  private listed: SourceRow[] | undefined;
+  cap: number;
+  requests = 0;
+  /** Rows that were visible at every moment since `watch`, and the most often each was visible at one moment, ever. */
+  private lasting = new Map<string, number>();
+  private readonly most = new Map<string, number>();
+
+  constructor(options: ModelOptions) {
+    this.history = [...options.history];
+    this.cap = options.cap;
+    this.mostTies = options.mostTies;
+    this.isShuffling = options.isShuffling;
+    this.random = mulberry(options.seed);
+    let ticks = 1000n;
+    options.gaps.forEach((gap, i) => {
+      ticks += BigInt(gap);
+      this.insert(ticks, options.contents[i % options.contents.length] ?? 0);
+      if (options.unreadableAfter.includes(i)) this.addUnreadable();
+    });
+    this.watch();
+  }
+
+  /** From now on, `lastingRows` counts anew. */
+  watch(): void {
+    this.lasting = this.counts();
+    this.observe();
+  }
+
+  /** Rows visible all the time since `watch`, at or after `from`, as text → how often. */
+  lastingRows(from: bigint): Map<string, number> {
+    return new Map([...this.lasting].filter(([key]) => placeOf(key) >= from));
+  }
+
+  mostOften(key: string): number {
+    return this.most.get(key) ?? 0;
+  }
+
+  async fetchPage(request: { skip: number; top: number }): Promise<Page> {
+    this.requests += 1;
+    if (this.requests > 5000) throw new Error('the reader does not stop');
+    const change = this.history.shift();
+    if (change) this.apply(change);
+    if (change || this.isShuffling) this.listed = undefined;
+    this.listed ??= this.list();
+    const rows = this.listed.slice(request.skip, request.skip + Math.min(request.top, this.cap));
+    return { ...request, rows, totalCount: this.listed.length, requestedAt: new Date(this.requests) };
+  }
+
+  private apply(change: Change): void {
+    const newest = this.blocks.at(-1)?.ticks ?? 1000n;
+    if (change.kind === 'append') {
+      for (let i = 0; i <= change.ties; i++)
+        this.insert(newest + BigInt(change.gap), change.content + (i % 2));
+    } else if (change.kind === 'late') {
+      const near = this.blocks[Math.floor(change.at * this.blocks.length)];
+      if (near) this.insert(near.ticks + 1n, change.content);
+    } else if (change.kind === 'deleteHead') this.blocks.splice(0, change.count);
+    else if (change.kind === 'delete')
+      this.blocks.splice(Math.floor(change.at * this.blocks.length), change.count);
+    else if (change.kind === 'cap') this.cap = change.cap;
+    this.observe();
+  }
+
+  private insert(ticks: bigint, content: number): void {
+    let at = this.blocks.length;
+    while (at > 0 && this.blocks[at - 1]!.ticks > ticks) at--;
+    let ties = 0;
+    while (this.blocks[at - 1 - ties]?.ticks === ticks) ties++;
+    if (ties >= this.mostTies) return;
+    const block = { ticks, content: `c${content}` };
+    this.blocks.splice(at, 0, { ...block, event: eventOf(block), unreadable: [] });
+  }
+
+  private addUnreadable(): void {
+    this.blocks.at(-1)!.unreadable.push(`u${this.unreadableCount++}`);
+  }
+
+  private list(): SourceRow[] {
+    const order = this.blocks.map((block) => ({
+      block,
+      place: Number(block.ticks),
+      luck: this.isShuffling ? this.random() : 0,
+    }));
+    order.sort((a, b) => a.place - b.place || a.luck - b.luck);
+    return order.flatMap(({ block }) => [
+      { ticks: block.ticks, event: block.event },
+      ...block.unreadable.map((text) => ({ ticks: undefined, rejected: { reason: 'createdOn', text } })),
+    ]);
+  }
+
+  private counts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const block of this.blocks) {
+      const keys = [
+        keyOf(block.ticks, block.content),
+        ...block.unreadable.map((text) => keyOf(block.ticks, text)),
+      ];
+      for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    return counts;
+  }
+
+  private observe(): void {
+    const counts = this.counts();
+    for (const [key, count] of this.lasting) {
+      this.lasting.set(key, Math.min(count, counts.get(key) ?? 0));
+    }
+    for (const [key, count] of counts) this.most.set(key, Math.max(count, this.most.get(key) ?? 0));
+  }
+}
+
+/** A store that upserts by event id and fails its n-th commit when told to. */
+export class ModelStore implements RunSession {
+  readonly events = new Map<string, AuditEvent>();
+  readonly rejected = new Set<string>();
+  known: bigint | undefined;
+  newest: bigint | undefined;
+  resume: Json = null;
+  /** What the run read in one piece each. */
+  pieces: CoveredRange[] = [];
+  commitsLeft = Number.POSITIVE_INFINITY;
+  afterCommit: (commit: Commit) => void = () => {};
+
+  async commit(commit: Commit): Promise<CommitResult> {
+    if (this.commitsLeft-- <= 0) throw new Error('killed');
+    const before = this.events.size;
+    for (const { eventId, event } of commit.events) {
+      if (!this.events.has(eventId)) this.events.set(eventId, event);
+      this.newest =
+        this.newest === undefined || event.createdOnTicks > this.newest ? event.createdOnTicks : this.newest;
+    }
+    for (const { text } of commit.rejected) this.rejected.add(text);
+    if (commit.covered?.from === this.pieces.at(-1)?.from) this.pieces.pop();
+    if (commit.covered) this.pieces.push(commit.covered);
+    this.resume = commit.resume;
+    const inserted = this.events.size - before;
+    this.afterCommit(commit);
+    const unchanged = commit.events.length - inserted;
+    return { inserted, updated: 0, unchanged, newlyRejected: [], lateTicks: [] };
+  }
+
+  /** What lies between the pieces. */
+  get gaps(): { from: bigint; to: bigint }[] {
+    return this.pieces.slice(1).flatMap(({ from }, i) => {
+      const before = this.pieces[i]!;
+      return from > before.to ? [{ from: before.to, to: from }] : [];
+    });
+  }
+
+  /** What is stored, as text → how often. */
+  stored(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const event of this.events.values()) {
+      const key = keyOf(event.createdOnTicks, event.auditLogDetails!);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    return counts;
+  }
+
+  /** `stored` saves counting again where many keys are asked for. */
+  has(key: string, count: number, stored = this.stored()): boolean {
+    const text = key.slice(key.indexOf(' ') + 1);
+    return text.startsWith('u') ? this.rejected.has(text) : (stored.get(key) ?? 0) >= count;
+  }
+}
+
+function keyOf(ticks: bigint, text: string): string {
+  return `${ticks} ${text}`;
+}
+
+export function placeOf(key: string): bigint {
+  return BigInt(key.slice(0, key.indexOf(' ')));
+}
+
+function eventOf(block: Pick<Block, 'ticks' | 'content'>): AuditEvent {
+  return {
+    createdOnTicks: block.ticks,
+    createdOnRaw: String(block.ticks),
+    category: null,
+    action: null,
+    source: null,
+    userName: null,
+    email: null,
+    message: null,
+    detailsVersion: null,
+    auditLogDetails: block.content,
+    extra: null,
+    raw: null,
+  };
+}
+
+function mulberry(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

@@ -1,0 +1,171 @@
+import { describe, expect, test } from '@jest/globals';
+import type { SourceRow } from '../../../src/core/event.ts';
+import type { FetchPage } from '../../../src/core/offset-list/page.ts';
+import { createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
+import {
+  type Chunk,
+  isEmptyChunk,
+  type Json,
+  type ReadOptions,
+  type StartPoint,
+} from '../../../src/core/source.ts';
+import { newCounters } from '../../../src/core/store.ts';
+
+const ADVICE = 'Check the address.';
+
+/** A row whose time is its number. */
+function row(ticks: number): SourceRow {
+  const text = { category: null, action: null, source: null, userName: null, email: null, message: null };
+  const rest = { detailsVersion: null, auditLogDetails: null, extra: null, raw: null };
+  const createdOnTicks = BigInt(ticks);
+  return {
+    ticks: createdOnTicks,
+    event: { ...text, ...rest, createdOnTicks, createdOnRaw: String(ticks) },
+  };
+}
+
+/** A list of rows at the instants 1 to `length`, and the signal of each request. */
+function openList(length: number, list = Array.from({ length }, (_, i) => row(i + 1))) {
+  const skips: number[] = [];
+  const signals: AbortSignal[] = [];
+  const fetchPage: FetchPage = async ({ skip, top }, { signal, meter }) => {
+    meter.requests += 1;
+    skips.push(skip);
+    signals.push(signal);
+    const rows = list.slice(skip, skip + top);
+    return { skip, top, rows, totalCount: list.length, requestedAt: new Date(skips.length) };
+  };
+  return { skips, signals, source: createOffsetListReader({ fetchPage, orderAdvice: ADVICE }) };
+}
+
+function optionsOf(rest: Partial<ReadOptions> = {}): ReadOptions {
+  const signal = new AbortController().signal;
+  return { pageSize: 10, concurrency: 1, signal, meter: newCounters(), ...rest };
+}
+
+async function readAll(
+  { source }: Pick<ReturnType<typeof openList>, 'source'>,
+  start: StartPoint = { frontier: undefined },
+  options = optionsOf(),
+): Promise<Chunk[]> {
+  const chunks: Chunk[] = [];
+  for await (const chunk of source.read(start, options)) chunks.push(chunk);
+  return chunks;
+}
+
+describe('a chunk', () => {
+  test('has the rows of one response, how far they lead, and where a later reading continues', async () => {
+    const chunks = await readAll(openList(25));
+    expect(chunks.map(({ events }) => events.length)).toEqual([9, 8, 8]);
+    expect(chunks.map(({ frontier }) => frontier)).toEqual([10n, 18n, 26n]);
+    expect(chunks.map(({ resume }) => resume)).toEqual([{ skip: 8 }, { skip: 16 }, { skip: 25 }]);
+    expect(chunks.map(({ isLast }) => isLast)).toEqual([false, false, true]);
+    expect(chunks.map(({ progress }) => progress)).toEqual([
+      { done: 8, total: 25 },
+      { done: 16, total: 25 },
+      { done: 25, total: 25 },
+    ]);
+    expect(chunks.map(({ requestedAt }) => requestedAt.getTime())).toEqual([1, 2, 3]);
+    expect(chunks.every(({ sourceTotal }) => sourceTotal === 25)).toBe(true);
+  });
+
+  test('comes for every response, also for one that only shows where to read next', async () => {
+    const meter = newCounters();
+    const chunks = await readAll(
+      openList(500),
+      { frontier: 400n, resume: { skip: 450 } },
+      optionsOf({ meter }),
+    );
+    expect(chunks[0]).toMatchObject({ events: [], isLast: false, progress: { done: 0 } });
+    expect(isEmptyChunk(chunks[0]!)).toBe(true);
+    expect(chunks.flatMap(({ events }) => events)).toHaveLength(101);
+    expect(meter.pages).toBe(chunks.length);
+  });
+
+  test('of an empty list is the last one, and is not empty for whoever notes the end', async () => {
+    const [only, ...more] = await readAll(openList(0));
+    expect(more).toEqual([]);
+    expect(only).toMatchObject({ events: [], isLast: true, sourceTotal: 0 });
+    expect(isEmptyChunk(only!)).toBe(false);
+  });
+});
+
+describe('a reading', () => {
+  test('that was given the last resume value begins near it, before the rows that are to be read again', async () => {
+    const list = openList(500);
+    await readAll(list, { frontier: 480n, resume: { skip: 500 }, rowsBeforeResume: 20 });
+    expect(list.skips[0]).toBe(470);
+  });
+
+  test.each<Json | undefined>([
+    undefined,
+    null,
+    7,
+    'next',
+    [3],
+    { cursor: 'a' },
+    { skip: '9' },
+    { skip: -3 },
+  ])(
+    'that was given %j, which no offset list left, begins at the head and misses nothing',
+    async (resume) => {
+      const list = openList(60);
+      const chunks = await readAll(list, { frontier: 50n, resume });
+      expect(list.skips[0]).toBe(0);
+      expect(chunks.flatMap(({ events }) => events)).toHaveLength(11);
+    },
+  );
+
+  test('that is to be measured says from its first rows on how many lie before its end, and does not count that', async () => {
+    const meter = newCounters();
+    const options = optionsOf({ until: 101n, shouldMeasure: true, meter });
+    const list = openList(1000);
+    const chunks = await readAll(list, { frontier: undefined }, options);
+    expect(chunks[0]!.progress).toEqual({ done: 8, total: 100 });
+    expect(chunks.at(-1)!.progress).toEqual({ done: 100, total: 100 });
+    expect(list.skips.length).toBeGreaterThan(meter.requests);
+    expect(meter.pages).toBe(chunks.length);
+  });
+
+  test('that its caller leaves drops the requests made ahead', async () => {
+    const list = openList(1000);
+    for await (const _chunk of list.source.read({ frontier: undefined }, optionsOf({ concurrency: 3 })))
+      break;
+    expect(list.signals.length).toBeGreaterThan(3);
+    expect(list.signals.slice(1).every(({ aborted }) => aborted)).toBe(true);
+  });
+
+  test('sends the next request before its caller has done with the chunk', async () => {
+    const list = openList(1000);
+    for await (const _chunk of list.source.read({ frontier: undefined }, optionsOf())) {
+      await new Promise(setImmediate);
+      expect(list.skips.slice(0, 2)).toEqual([0, 8]);
+      break;
+    }
+  });
+
+  test('of a list in another order fails with what was found and what to check, and keeps its counts', async () => {
+    const meter = newCounters();
+    const rows = [...Array.from({ length: 12 }, (_, i) => row(i + 1)), row(5), row(14)];
+    const reading = readAll(openList(0, rows), { frontier: undefined }, optionsOf({ meter }));
+    await expect(reading).rejects.toMatchObject({
+      code: 'source-invalid',
+      message: expect.stringMatching(/not in order of time: in the page at offset 8, .*Check the address\.$/),
+    });
+    expect(meter).toMatchObject({ pages: 1, requests: 2 });
+  });
+
+  test('that is told to stop between two chunks ends with that', async () => {
+    const stop = new AbortController();
+    const read: Chunk[] = [];
+    const reading = async () => {
+      const options = optionsOf({ signal: stop.signal });
+      for await (const chunk of openList(100).source.read({ frontier: undefined }, options)) {
+        read.push(chunk);
+        stop.abort();
+      }
+    };
+    await expect(reading()).rejects.toMatchObject({ code: 'interrupted' });
+    expect(read).toHaveLength(1);
+  });
+});

@@ -1,0 +1,22 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from '@jest/globals';
+
+const CORE = fileURLToPath(new URL('../../src/core', import.meta.url));
+
+/** Of the edges: configuration, the schema and its columns, the database's types. Whoever reports an error of core adds them. */
+const FOREIGN =
+  /\b(?:UIPATH|EXPORT|DATABASE|HTTP)_[A-Z]+\b|\b(?:audit|bi)\.[a-z]+_?[a-z]*\b|\b[a-z]+(?:_[a-z]+)+\b|PostgreSQL|timestamptz|\buuid\b/g;
+
+test('core names no variable, table, column or type of the database', async () => {
+  const files = (await readdir(CORE, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  expect(files.length).toBeGreaterThan(20);
+  const found = await Promise.all(
+    files.map(async (file) => {
+      const text = await readFile(join(CORE, file), 'utf8');
+      return (text.match(FOREIGN) ?? []).map((word) => `${file}: ${word}`);
+    }),
+  );
+  expect(found.flat()).toEqual([]);
+});
