@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
-import { acquireEmbeddedPostgres } from '../src/postgres/embedded.ts';
+import { acquireEmbeddedPostgres } from '../src/embedded-postgres/embedded-postgres.ts';
 import { cpuSecondsOfFamily, parentOf } from './processes.ts';
 
 /** Those that decide about the speed of writing, or about what a commit is worth. */

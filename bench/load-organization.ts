@@ -1,8 +1,8 @@
 /** Fills a database with years of events by the worker's own store, without a source: `COPY`, ledger, coverage and roll-ups. */
 import type { AuditEvent } from '../src/core/event.ts';
 import { newCounters } from '../src/core/store.ts';
-import { createPool } from '../src/postgres/pool.ts';
-import { openSession } from '../src/postgres/store.ts';
+import { createPool } from '../src/postgres/connection/pool.ts';
+import { openSession } from '../src/postgres/write/store.ts';
 import { batchOf } from '../test/support/batch.ts';
 import { daysOfEvents } from './organization.ts';
 

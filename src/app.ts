@@ -9,14 +9,14 @@ import {
   type SourceConfig,
   type SourcesConfig,
   secretsOf,
-} from './config.ts';
+} from './config/config.ts';
+import { acquireEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts';
 import { createLog, type Logger } from './log.ts';
-import { acquireEmbeddedPostgres } from './postgres/embedded.ts';
-import { createPool, type Pool } from './postgres/pool.ts';
-import { createRedactor, type Redactor } from './redaction.ts';
+import { createPool, type Pool } from './postgres/connection/pool.ts';
 import { standardError } from './stdio.ts';
-import { proxySecrets } from './uipath/agents.ts';
+import { createRedactor, type Redactor } from './text/redaction.ts';
 import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
+import { proxySecrets } from './uipath/http/agents.ts';
 
 /** The token in use and the one before. */
 const TOKENS_EACH = 2;

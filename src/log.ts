@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module';
 import { types } from 'node:util';
 import pino from 'pino';
-import { createRedactor, type Redactor, redactJsonLine } from './redaction.ts';
 import { standardError } from './stdio.ts';
+import { createRedactor, type Redactor, redactJsonLine } from './text/redaction.ts';
 
 export type Logger = pino.Logger;
 

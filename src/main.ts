@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { CommanderError } from 'commander';
-import { describeError } from './commands/help.ts';
 import { createProgram, readArguments } from './commands/program.ts';
 import { ExportError, treatmentOf } from './core/errors.ts';
-import { createRedactor } from './redaction.ts';
 import { closeLostTerminalsAtExit, standardError, standardOutput } from './stdio.ts';
+import { describeError } from './terminal/help.ts';
+import { createRedactor } from './text/redaction.ts';
 
 /** A command that was told to stop has this long for it. */
 const STOP_WITHIN_MS = 9_500;

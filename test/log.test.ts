@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
 import { AxiosError, AxiosHeaders } from 'axios';
 import { createLog, type LogOptions } from '../src/log.ts';
-import { createRedactor } from '../src/redaction.ts';
+import { createRedactor } from '../src/text/redaction.ts';
 
 function record(options: Partial<LogOptions> = {}) {
   const lines: string[] = [];

@@ -1,5 +1,5 @@
 /** Limit 2: every page fetched and parsed as the worker does it, so many at once, and then forgotten. */
-import { parseConfig } from '../../src/config.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { newCounters } from '../../src/core/store.ts';
 import { createLog } from '../../src/log.ts';
 import { createUipathSource } from '../../src/uipath/classic/source.ts';

@@ -1,10 +1,11 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
-import { runExport } from '../export-run.ts';
-import type { RunSummary } from '../run.ts';
+import { runExport } from '../runs/export.ts';
+import type { RunSummary } from '../runs/run.ts';
+import { withHelp } from '../terminal/help.ts';
+import { tellNext } from '../terminal/next-steps.ts';
+import { createProgress } from '../terminal/progress.ts';
 import { forEachOrganization } from './each-organization.ts';
-import { withHelp } from './help.ts';
-import { tellNext } from './next.ts';
 import {
   assertRange,
   type CommonOptions,
@@ -15,9 +16,8 @@ import {
   withRange,
 } from './options.ts';
 import { prepareExport } from './prepare.ts';
-import { createProgress } from './progress.ts';
-import { quietlyForPeople } from './quietly.ts';
 import { tellerFor } from './run.ts';
+import { quietlyForPeople } from './with-log-level.ts';
 
 interface BackfillOptions extends CommonOptions, RangeOptions {
   restart?: boolean;

@@ -1,15 +1,22 @@
 import { Command } from 'commander';
 import { type CommandContext, withSources } from '../app.ts';
-import { type Environment, parseConfig, type SourceConfig, type SourcesConfig } from '../config.ts';
+import {
+  type Check,
+  type Checklist,
+  createChecklist,
+  gravestFailure,
+  ok,
+  warning,
+} from '../checks/checklist.ts';
+import { checkDatabase } from '../checks/database.ts';
+import { checkSource } from '../checks/source.ts';
+import { type Environment, parseConfig, type SourceConfig, type SourcesConfig } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
-import { checkDatabase } from './check-database.ts';
-import { checkSource } from './check-source.ts';
-import { type Check, type Checklist, createChecklist, gravestFailure, ok, warning } from './checklist.ts';
-import { withHelp } from './help.ts';
-import { commandLine } from './next.ts';
+import { withHelp } from '../terminal/help.ts';
+import { commandLine } from '../terminal/next-steps.ts';
+import { type Colours, coloursFor, hang, pad, printable } from '../terminal/screen.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
-import { quietly } from './quietly.ts';
-import { type Colours, coloursFor, hang, pad, printable } from './terminal.ts';
+import { quietly } from './with-log-level.ts';
 
 const NAME_WIDTH = 'configuration'.length;
 

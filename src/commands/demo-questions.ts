@@ -1,7 +1,7 @@
-import type { Pool } from '../postgres/pool.ts';
-import { describeInstant, formatNumber } from '../status/words.ts';
-import { layTable } from './table.ts';
-import { type Colours, printable } from './terminal.ts';
+import type { Pool } from '../postgres/connection/pool.ts';
+import { type Colours, printable } from '../terminal/screen.ts';
+import { layTable } from '../terminal/table.ts';
+import { describeInstant, formatNumber } from '../text/format.ts';
 
 /** What people ask of an audit log. Shown with their answers by the demo; the README names the same. */
 const QUESTIONS: { question: string; sql: string }[] = [

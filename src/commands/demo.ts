@@ -1,16 +1,16 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
-import { runExport } from '../export-run.ts';
-import { migrate } from '../postgres/migrate.ts';
+import { migrate } from '../postgres/schema/migrate.ts';
+import { runExport } from '../runs/export.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
-import { formatNumber } from '../status/words.ts';
+import { withHelp } from '../terminal/help.ts';
+import { coloursFor, hang } from '../terminal/screen.ts';
+import { formatNumber } from '../text/format.ts';
 import { backfill } from './backfill.ts';
 import { answerQuestions } from './demo-questions.ts';
-import { withHelp } from './help.ts';
 import { parseCount } from './options.ts';
 import { describeSummary } from './run.ts';
 import { aborted } from './signal.ts';
-import { coloursFor, hang } from './terminal.ts';
 
 interface DemoOptions {
   events: number;

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
-import { migrate, readMigrations } from '../postgres/migrate.ts';
-import { withHelp } from './help.ts';
-import { tellNext } from './next.ts';
+import { migrate, readMigrations } from '../postgres/schema/migrate.ts';
+import { withHelp } from '../terminal/help.ts';
+import { tellNext } from '../terminal/next-steps.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
-import { quietlyForPeople } from './quietly.ts';
+import { quietlyForPeople } from './with-log-level.ts';
 
 const HELP = {
   notes: [

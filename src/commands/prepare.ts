@@ -1,5 +1,5 @@
 import type { OrganizationsApp } from '../app.ts';
-import { migrate } from '../postgres/migrate.ts';
+import { migrate } from '../postgres/schema/migrate.ts';
 
 /** Applies pending migrations, while the token that the first request for a page needs is on its way already. */
 export async function prepareExport(

@@ -1,7 +1,7 @@
 /** The program's command line: its commands, and what its arguments mean. */
 import { Command } from 'commander';
 import type { CommandContext } from '../app.ts';
-import { prepare, withHelp } from './help.ts';
+import { prepare, withHelp } from '../terminal/help.ts';
 
 /** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
 const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([

@@ -1,16 +1,16 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, type OrganizationsApp, withApp } from '../app.ts';
-import { runExport } from '../export-run.ts';
-import type { RunSummary } from '../run.ts';
-import { count, describeDuration, formatNumber } from '../status/words.ts';
+import { runExport } from '../runs/export.ts';
+import type { RunSummary } from '../runs/run.ts';
+import { withHelp } from '../terminal/help.ts';
+import { tellNext } from '../terminal/next-steps.ts';
+import { createProgress } from '../terminal/progress.ts';
+import { hang, printable } from '../terminal/screen.ts';
+import { count, describeDuration, formatNumber } from '../text/format.ts';
 import { type Failure, forEachOrganization } from './each-organization.ts';
-import { withHelp } from './help.ts';
-import { tellNext } from './next.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { prepareExport } from './prepare.ts';
-import { createProgress } from './progress.ts';
-import { quietlyForPeople } from './quietly.ts';
-import { hang, printable } from './terminal.ts';
+import { quietlyForPeople } from './with-log-level.ts';
 
 const HELP = {
   examples: ['uipath-audit-export run', 'uipath-audit-export run --env-file production.env --json'],

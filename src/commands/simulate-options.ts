@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
-import { nearest } from '../config-nearest.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults.ts';
+import { nearest } from '../text/suggest.ts';
 import { parseTime } from './options.ts';
 
 /** The options of `simulate` as the command line gives them. Rates are rows for each list request. */

@@ -3,8 +3,8 @@ import { ExportError } from '../core/errors.ts';
 import { hostileRows } from '../simulator/hostile.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
 import { LONGEST_BURST } from '../simulator/stream.ts';
-import { withHelp } from './help.ts';
-import { shellQuote } from './next.ts';
+import { withHelp } from '../terminal/help.ts';
+import { shellQuote } from '../terminal/next-steps.ts';
 import { aborted } from './signal.ts';
 import {
   parseCaps,

@@ -1,12 +1,12 @@
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
-import { assertKnown } from '../config.ts';
-import { readOrganizationNames, readStatus } from '../postgres/status.ts';
-import { withHelp } from './help.ts';
+import { assertKnown } from '../config/config.ts';
+import { readOrganizationNames, readStatus } from '../postgres/read/status.ts';
+import { withHelp } from '../terminal/help.ts';
+import { coloursFor } from '../terminal/screen.ts';
+import { describeStatus } from '../terminal/status-report.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
-import { quietly } from './quietly.ts';
-import { describeStatus } from './status-report.ts';
-import { coloursFor } from './terminal.ts';
+import { quietly } from './with-log-level.ts';
 
 const HELP = {
   notes: [

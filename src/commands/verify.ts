@@ -1,15 +1,23 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
-import { assertKnown } from '../config.ts';
+import { assertKnown } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
 import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
-import { readMigrations } from '../postgres/migrate.ts';
-import { readOrganizationNames } from '../postgres/status.ts';
-import { type LedgerReport, type LedgerRequest, type NotedEntry, verifyLedgers } from '../verify-ledger.ts';
-import { type SourceReport, verifyAgainstSource } from '../verify-source.ts';
+import { readOrganizationNames } from '../postgres/read/status.ts';
+import { readMigrations } from '../postgres/schema/migrate.ts';
+import {
+  type LedgerReport,
+  type LedgerRequest,
+  type NotedEntry,
+  verifyLedgers,
+} from '../runs/verify-ledger.ts';
+import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
+import { withHelp } from '../terminal/help.ts';
+import { createProgress } from '../terminal/progress.ts';
+import { coloursFor } from '../terminal/screen.ts';
+import { countFaults, describeVerification, type Verification } from '../terminal/verify-report.ts';
 import { forEachOrganization } from './each-organization.ts';
-import { withHelp } from './help.ts';
 import {
   assertRange,
   type CommonOptions,
@@ -19,10 +27,7 @@ import {
   withOrganization,
   withRange,
 } from './options.ts';
-import { createProgress } from './progress.ts';
-import { quietlyForPeople } from './quietly.ts';
-import { coloursFor } from './terminal.ts';
-import { countFaults, describeVerification, type Verification } from './verify-report.ts';
+import { quietlyForPeople } from './with-log-level.ts';
 
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;

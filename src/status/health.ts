@@ -1,6 +1,6 @@
 import { ExportError } from '../core/errors.ts';
-import { createRedactor } from '../redaction.ts';
-import type { RunSummary } from '../run.ts';
+import type { RunSummary } from '../runs/run.ts';
+import { createRedactor } from '../text/redaction.ts';
 
 type RunKind = RunSummary['kind'];
 

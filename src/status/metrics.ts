@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { StatusReport } from '../postgres/status.ts';
+import type { StatusReport } from '../postgres/read/status.ts';
+import { createStatusGauges } from './gauges.ts';
 import { createRunMetrics, type RunMetrics } from './run-metrics.ts';
-import { createStatusGauges } from './status-gauges.ts';
 
 const PREFIX = 'uipath_audit_export_';
 

@@ -1,13 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
 import type { LogKey } from '../core/log-key.ts';
-import type { Activity } from '../postgres/activity.ts';
-import type { StatusReport } from '../postgres/status.ts';
+import type { Activity } from '../postgres/read/activity.ts';
+import type { StatusReport } from '../postgres/read/status.ts';
 import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import { chooseLog, renderPage } from './page.ts';
-import { SCRIPT_SOURCE } from './page-script.ts';
-import { STYLE_SOURCE } from './page-style.ts';
+import { chooseLog, renderPage } from './page/page.ts';
+import { SCRIPT_SOURCE } from './page/script.ts';
+import { STYLE_SOURCE } from './page/style.ts';
 
 export interface Answer {
   status: number;

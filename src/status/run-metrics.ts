@@ -2,7 +2,7 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import type { ChunkProgress } from '../core/export.ts';
 import type { RunCounters } from '../core/store.ts';
 import { dateOfTicks } from '../core/ticks.ts';
-import type { RunSummary } from '../run.ts';
+import type { RunSummary } from '../runs/run.ts';
 import { outcomeOf } from './health.ts';
 
 const PREFIX = 'uipath_audit_export_';

@@ -4,8 +4,8 @@
  * A copy is complete when a run has read the source to its end, no gap is known and the source lists no more than is stored.
  * It is current when the last finished run did not fail and the last success is not far older than the runs' usual spacing.
  */
-import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/status.ts';
-import { count, describeInstant, describeWhen } from './words.ts';
+import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
+import { count, describeInstant, describeWhen } from '../text/format.ts';
 
 export interface Verdict {
   /** `attention`: a person should look when there is time; `bad`: events are not arriving. */

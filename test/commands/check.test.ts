@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { commandLine } from '../../src/commands/next.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
+import { commandLine } from '../../src/terminal/next-steps.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type Ended, environmentFor, runProgram } from '../support/program.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { coloursFor } from '../../src/commands/terminal.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
+import { coloursFor } from '../../src/terminal/screen.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram } from '../support/program.ts';
 

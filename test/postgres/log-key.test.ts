@@ -3,14 +3,18 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { CLASSIC_LOG, type LogKey } from '../../src/core/log-key.ts';
 import { newCounters } from '../../src/core/store.ts';
-import { noteProof } from '../../src/postgres/coverage.ts';
-import { countBetween, readExportedUntil, readUnfinishedBackfill } from '../../src/postgres/plan.ts';
-import { findNotKept } from '../../src/postgres/rejected.ts';
-import type { RunKind } from '../../src/postgres/session.ts';
-import { readStatus } from '../../src/postgres/status.ts';
-import { openSession } from '../../src/postgres/store.ts';
-import { readStoredEvents } from '../../src/postgres/stored-events.ts';
-import { verifyLedgers } from '../../src/verify-ledger.ts';
+import {
+  countBetween,
+  readExportedUntil,
+  readUnfinishedBackfill,
+} from '../../src/postgres/read/start-point.ts';
+import { readStatus } from '../../src/postgres/read/status.ts';
+import { readStoredEvents } from '../../src/postgres/read/stored-events.ts';
+import { noteProof } from '../../src/postgres/write/coverage.ts';
+import { findNotKept } from '../../src/postgres/write/rejected.ts';
+import type { RunKind } from '../../src/postgres/write/session.ts';
+import { openSession } from '../../src/postgres/write/store.ts';
+import { verifyLedgers } from '../../src/runs/verify-ledger.ts';
 import { batchOf, eventAt, ticksAt } from '../support/batch.ts';
 import { type Bench, createBench, type Row } from '../support/bench.ts';
 import { expectCounted } from '../support/roll-ups.ts';

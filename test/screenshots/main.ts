@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
-import { acquireEmbeddedPostgres } from '../../src/postgres/embedded.ts';
+import { acquireEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { openPageScene, PAGE_STATES } from '../support/page-scene.ts';
 import { ROOT } from '../support/root.ts';

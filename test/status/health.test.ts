@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../src/core/errors.ts';
 import { newCounters } from '../../src/core/store.ts';
-import type { RunSummary } from '../../src/run.ts';
+import type { RunSummary } from '../../src/runs/run.ts';
 import { createHealth, failingReasons, unreadyReasons } from '../../src/status/health.ts';
 
 const summary: RunSummary = {

@@ -1,6 +1,6 @@
 import { newCounters } from '../../src/core/store.ts';
-import { type Activity, LATENESS_BOUNDS_S } from '../../src/postgres/activity.ts';
-import type { OrganizationStatus, RunRecord, StatusReport } from '../../src/postgres/status.ts';
+import { type Activity, LATENESS_BOUNDS_S } from '../../src/postgres/read/activity.ts';
+import type { OrganizationStatus, RunRecord, StatusReport } from '../../src/postgres/read/status.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
 

@@ -1,16 +1,16 @@
 /** The whole export over real HTTP and a real PostgreSQL: one database a test file, one organization a test. */
 import pg from 'pg';
 import type { App } from '../../src/app.ts';
-import { parseConfig, secretsOf } from '../../src/config.ts';
-import { type RunRequest, runExport } from '../../src/export-run.ts';
+import { parseConfig, secretsOf } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
-import { createPool, type Pool } from '../../src/postgres/pool.ts';
-import { createRedactor } from '../../src/redaction.ts';
-import type { RunSummary } from '../../src/run.ts';
+import { createPool, type Pool } from '../../src/postgres/connection/pool.ts';
+import { type RunRequest, runExport } from '../../src/runs/export.ts';
+import type { RunSummary } from '../../src/runs/run.ts';
+import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/runs/verify-ledger.ts';
+import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/runs/verify-source.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
+import { createRedactor } from '../../src/text/redaction.ts';
 import { createUipathSource } from '../../src/uipath/classic/source.ts';
-import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/verify-ledger.ts';
-import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/verify-source.ts';
 import type { Row } from './compare.ts';
 import { createMigratedDatabase, type TestDatabase } from './database.ts';
 

@@ -2,10 +2,10 @@
 import pg from 'pg';
 import { ExportError } from '../../src/core/errors.ts';
 import { createLog } from '../../src/log.ts';
-import { readActivity } from '../../src/postgres/activity.ts';
-import { migrate } from '../../src/postgres/migrate.ts';
-import { createPool } from '../../src/postgres/pool.ts';
-import { readStatus } from '../../src/postgres/status.ts';
+import { createPool } from '../../src/postgres/connection/pool.ts';
+import { readActivity } from '../../src/postgres/read/activity.ts';
+import { readStatus } from '../../src/postgres/read/status.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { createHealth, type RunHealth } from '../../src/status/health.ts';
 import { createMetrics } from '../../src/status/metrics.ts';
 import { createStatusServer } from '../../src/status/server.ts';

@@ -98,7 +98,11 @@ async function startEmbedded(): Promise<TestServer> {
 async function loadBuilt() {
   const paths = ['embedded', 'pool', 'migrate'].map((name) => `../../dist/postgres/${name}.js`);
   const [embedded, pool, migrate] = await Promise.all(paths.map((path) => import(path)));
-  return { ...embedded, ...pool, ...migrate } as typeof import('../../src/postgres/embedded.ts') &
-    typeof import('../../src/postgres/pool.ts') &
-    typeof import('../../src/postgres/migrate.ts');
+  return {
+    ...embedded,
+    ...pool,
+    ...migrate,
+  } as typeof import('../../src/embedded-postgres/embedded-postgres.ts') &
+    typeof import('../../src/postgres/connection/pool.ts') &
+    typeof import('../../src/postgres/schema/migrate.ts');
 }

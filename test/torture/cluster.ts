@@ -1,10 +1,10 @@
 /** A PostgreSQL of the harness's own, which it may stop at any moment. */
 import { chmod, mkdir } from 'node:fs/promises';
 import pg from 'pg';
-import { chooseAccount } from '../../src/postgres/embedded-account.ts';
-import { findBinaries } from '../../src/postgres/embedded-binaries.ts';
-import { layoutOf, prepareCluster } from '../../src/postgres/embedded-cluster.ts';
-import { findPostmaster, startServer, stopServer } from '../../src/postgres/embedded-server.ts';
+import { chooseAccount } from '../../src/embedded-postgres/account.ts';
+import { findBinaries } from '../../src/embedded-postgres/binaries.ts';
+import { layoutOf, prepareCluster } from '../../src/embedded-postgres/cluster.ts';
+import { findPostmaster, startServer, stopServer } from '../../src/embedded-postgres/server.ts';
 
 /** Commits go to the operating system, which no round stops, so nothing waits for the disk. */
 const SETTINGS = { fsync: 'off', max_connections: '100' };

@@ -1,6 +1,6 @@
 /** The short form of `npm run torture`: a few rounds of the same code. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { findBinaries } from '../../src/postgres/embedded-binaries.ts';
+import { findBinaries } from '../../src/embedded-postgres/binaries.ts';
 import { faultOf, playCampaign } from './campaign.ts';
 import { FAULTS } from './faults.ts';
 import type { Played } from './play.ts';

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findPostmaster } from '../../src/postgres/embedded-server.ts';
+import { findPostmaster } from '../../src/embedded-postgres/server.ts';
 import { type Program, runProgram, startProgram } from '../support/program.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 

@@ -1,8 +1,8 @@
 /** No body of an error brings a secret into a message, however it is encoded or divided. */
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createRedactor, WITHHELD } from '../../src/redaction.ts';
-import { describeAnswer } from '../../src/uipath/answers.ts';
+import { createRedactor, WITHHELD } from '../../src/text/redaction.ts';
+import { describeAnswer } from '../../src/uipath/http/response.ts';
 import { chains, ENCODINGS, encode, secrets } from '../support/encodings.ts';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 300);

@@ -1,7 +1,7 @@
 /** How `audit.events` keeps an event: the form of its texts, its content digest, and the columns of its parts. */
 import { createHash } from 'node:crypto';
 import type { RowForm, StoredEvent } from '../../core/compare.ts';
-import { asStored } from '../stored-events.ts';
+import { asStored } from './stored-events.ts';
 
 const DIGEST_BYTES = 16;
 /** Of PostgreSQL's types. */

@@ -4,13 +4,13 @@ import { ExportError } from '../../core/errors.ts';
 import type { FetchPage, Page } from '../../core/offset-list/page.ts';
 import { createOffsetListReader } from '../../core/offset-list/reader.ts';
 import type { RequestMeter, Source } from '../../core/source.ts';
-import { createRedactor, type Redactor } from '../../redaction.ts';
-import { createAgents, proxySecrets } from '../agents.ts';
-import { type Asked, checkAnswer, describeAnswer } from '../answers.ts';
-import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http.ts';
-import { parsePage } from '../parse-page.ts';
-import { type RetryOptions, withRetries } from '../retries.ts';
-import { createTokenSource, type Token } from '../token.ts';
+import { createRedactor, type Redactor } from '../../text/redaction.ts';
+import { createAgents, proxySecrets } from '../http/agents.ts';
+import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http/request.ts';
+import { type Asked, checkAnswer, describeAnswer } from '../http/response.ts';
+import { type RetryOptions, withRetries } from '../http/retries.ts';
+import { createTokenSource, type Token } from '../http/token.ts';
+import { parsePage } from './parse-page.ts';
 
 export interface UipathOptions extends RetryOptions {
   /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */

@@ -1,0 +1,147 @@
+import ms from 'ms';
+import { validate as isCronExpression } from 'node-cron';
+import { z } from 'zod';
+import { CLASSIC_LOG } from '../core/log-key.ts';
+
+/** How one variable's text becomes a value, and the words that say what text it takes. */
+export interface Kind<T = unknown> {
+  readonly schema: z.ZodType<T, string>;
+  /** Completes "expected …". */
+  readonly expected: string;
+  /** All there is, where that is few words: the nearest is suggested for a mistyped one. */
+  readonly choices?: readonly string[];
+}
+
+const languages = 'en ja de es es-mx fr ko pt pt-br ru tr zh-cn zh-tw'.split(' ');
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+/** A whole number in a closed range; signs, exponents and other radixes are refused. */
+export function integer(min: number, max: number): Kind<number> {
+  return {
+    schema: z
+      .string()
+      .regex(/^\d{1,15}$/)
+      .transform(Number)
+      .pipe(z.number().min(min).max(max)),
+    expected: `a whole number from ${min} to ${max}`,
+  };
+}
+
+/** A length of time with its unit, in milliseconds, between two such lengths. */
+export function duration(min: ms.StringValue, max: ms.StringValue): Kind<number> {
+  return {
+    schema: z
+      .string()
+      .regex(/^\d{1,15}(\.\d{1,9})? ?(ms|s|m|h|d|w)$/)
+      .transform((text) => Math.round(ms(text as ms.StringValue)))
+      .pipe(z.number().min(ms(min)).max(ms(max))),
+    expected: `a duration with its unit, such as 500ms, 30s, 2m, 1h or 7d, from ${min} to ${max}`,
+  };
+}
+
+/** Text of one line; `shape` narrows it and `expected` says how. */
+export function text(expected: string, shape = /^[^\p{Cc}\p{Surrogate}]+$/u): Kind<string> {
+  return { schema: z.string().regex(shape), expected };
+}
+
+/** Either the word `off`, which gives `undefined`, or what `kind` takes. */
+export function orOff<T>(kind: Kind<T>): Kind<T | undefined> {
+  const off = z.literal('off').transform(() => undefined);
+  return { schema: z.union([off, kind.schema]), expected: `${kind.expected}, or off` };
+}
+
+export const flag: Kind<boolean> = {
+  schema: z.stringbool(),
+  expected: 'true or false',
+  choices: ['true', 'false'],
+};
+
+/** A list, once there are more logs. */
+export const onlyLog: Kind<string> = {
+  schema: z.literal(CLASSIC_LOG),
+  expected: `${CLASSIC_LOG}, the only log that this version exports`,
+  choices: [CLASSIC_LOG],
+};
+
+export const language: Kind<string> = {
+  schema: z.string().toLowerCase().pipe(z.enum(languages)),
+  expected: `one of the languages UiPath documents: ${languages.join(', ')}`,
+  choices: languages,
+};
+
+export const logLevel: Kind<(typeof logLevels)[number]> = {
+  schema: z.string().toLowerCase().pipe(z.enum(logLevels)),
+  expected: `one of ${logLevels.join(', ')}`,
+  choices: logLevels,
+};
+
+/** A name that stands between two slashes of a URL. It is not encoded yet. */
+export const pathSegment = (what: string): Kind<string> => ({
+  schema: z
+    .string()
+    .max(255)
+    .regex(/^[^/\\?#\p{Cc}\p{Surrogate}]+$/u)
+    .refine((segment) => segment !== '.' && segment !== '..'),
+  expected: `${what}, one part of a path, without / \\ ? or #`,
+});
+
+export const cron: Kind<string> = {
+  schema: z.string().refine(isCron),
+  expected: 'a cron expression of five fields, or six with seconds first',
+};
+
+export const timeZone: Kind<string> = {
+  schema: z.string().refine(isTimeZone),
+  expected: 'a time zone of the IANA database, such as UTC or Europe/Berlin',
+};
+
+/** An `http` or `https` address, returned without trailing slashes. */
+export const webAddress: Kind<string> = {
+  schema: z.string().refine(isWebAddress).transform(withoutTrailingSlash),
+  expected: 'an address such as https://cloud.uipath.com, without user, query or fragment',
+};
+
+export const postgresUrl: Kind<string> = {
+  schema: z.string().refine(isPostgresUrl),
+  expected:
+    'postgres://user:password@host:5432/database, with special characters of the password percent-encoded ' +
+    '(/ as %2F, @ as %40, # as %23, % as %25)',
+};
+
+/** Whether `address` is an absolute http or https address that carries no user, query or fragment. */
+export function isWebAddress(address: string): boolean {
+  if (!/^https?:\/\/[^?#]+$/i.test(address) || !URL.canParse(address)) return false;
+  const url = new URL(address);
+  return url.username === '' && url.password === '';
+}
+
+/** node-cron writes a range out before it looks how far it goes: 0-999999999 would take all memory. No field has three digits. */
+function isCron(expression: string): boolean {
+  return !/\d{3}/.test(expression) && isCronExpression(expression);
+}
+
+function withoutTrailingSlash(address: string): string {
+  return new URL(address).href.replace(/(?<!\/)\/+$/, '');
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isPostgresUrl(address: string): boolean {
+  if (!/^postgres(ql)?:\/\//i.test(address) || !URL.canParse(address)) return false;
+  const { username, password, pathname, hash } = new URL(address);
+  // A slash or # in the password ends the host early, and what was meant to follow it is left with the @.
+  if (/[@#]/.test(pathname + hash)) return false;
+  try {
+    for (const part of [username, password, pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}

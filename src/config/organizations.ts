@@ -1,0 +1,198 @@
+/**
+ * One configuration of a source for each organization: of the environment alone, or of each entry of the file that
+ * `UIPATH_ORGANIZATIONS_FILE` names over the environment. An entry speaks the language of the environment, so that there is one
+ * vocabulary, one parser and one place that documents it.
+ */
+import { closest } from 'fastest-levenshtein';
+import { type Environment, reasonOf, showPath } from './environment.ts';
+import { readTextFile } from './files.ts';
+import { type Findings, quote } from './problems.ts';
+import type { SourceConfig } from './source.ts';
+import { ORGANIZATIONS_FILE, sourceNames, variableOf } from './variables.ts';
+
+/** What one organization's source is read from, and how problems with it are told apart from the others'. */
+interface OrganizationGiven {
+  env: Environment;
+  /** `entry 3 (acme)`; none where the environment alone speaks of one organization. */
+  label: string | undefined;
+}
+
+/** What an entry may give: the variables of a source, and the files of the secret ones. */
+const ENTRY_NAMES = sourceNames.flatMap((name) =>
+  variableOf(name).secret ? [name, `${name}_FILE`] : [name],
+);
+const MOST_ENTRIES = 1_000;
+/** Of the entries that a problem applies to, and of the problems with entries. A person reads it. */
+const MOST_LABELS = 5;
+const MOST_PROBLEMS = 50;
+
+/** Either kind of credentials replaces the other one; of a secret and its file, each replaces the other. */
+const CLIENT = withFiles('UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET');
+const TOKEN = withFiles('UIPATH_ACCESS_TOKEN');
+/** They say which organization is asked. */
+const OF_ONE = ['UIPATH_ORGANIZATION', 'UIPATH_PARTITION_GLOBAL_ID'];
+
+/** One for each organization, in the order of the file. Problems with the file itself are in `findings`, and it has no entry then. */
+export function readOrganizations(
+  env: Environment,
+  path: string | undefined,
+  findings: Findings,
+): OrganizationGiven[] {
+  if (path === undefined) return [{ env, label: undefined }];
+  const problems: string[] = [];
+  const entries = readEntries(path, problems);
+  findings.problems.push(...fewOf(problems).map((problem) => `${ORGANIZATIONS_FILE}: ${problem}`));
+  return entries.flatMap((entry, i) => (entry ? { env: overlay(env, entry), label: labelOf(entry, i) } : []));
+}
+
+/**
+ * Tells what was noticed of each organization: once, with the names of all it applies to, since most of it comes from
+ * what they share.
+ */
+export function mergeFindings(
+  found: readonly { label: string | undefined; findings: Findings }[],
+  into: Findings,
+): void {
+  for (const kind of ['problems', 'warnings'] as const) {
+    const labels = new Map<string, (string | undefined)[]>();
+    for (const { label, findings } of found) {
+      for (const text of findings[kind]) labels.set(text, [...(labels.get(text) ?? []), label]);
+    }
+    const texts: string[] = [];
+    for (const [text, of] of labels) {
+      const isShared = of.length === found.length && of.length > 1;
+      const more = of.length > MOST_LABELS ? ` and ${of.length - MOST_LABELS} more` : '';
+      const labelled = of.slice(0, MOST_LABELS).join(', ') + more;
+      texts.push(isShared || of[0] === undefined ? text : `${ORGANIZATIONS_FILE}, ${labelled}: ${text}`);
+    }
+    into[kind].push(...fewOf(texts));
+  }
+}
+
+/** Of each organization that is named more than once, also in other letters: its rows would be mixed, or stored twice. */
+export function findDuplicates(
+  organizations: readonly { organization: string; label: string | undefined }[],
+): string[] {
+  const first = new Map<string, string | undefined>();
+  const problems = organizations.flatMap(({ organization, label }) => {
+    const key = organization.toLowerCase();
+    if (!first.has(key)) {
+      first.set(key, label);
+      return [];
+    }
+    return [
+      `${ORGANIZATIONS_FILE}: expected each organization once, found ${first.get(key)} and ${label}. Remove one of them.`,
+    ];
+  });
+  return fewOf(problems);
+}
+
+/** Of each that asks for the same list with the same credentials as another one: the events of one would be stored as both's. */
+export function findSameLists(
+  sources: readonly (Pick<SourceConfig, 'organization' | 'auditUrl' | 'credentials'> & {
+    label: string | undefined;
+  })[],
+): string[] {
+  const first = new Map<string, (typeof sources)[number]>();
+  const problems = sources.flatMap((source) => {
+    const { label, organization, auditUrl, credentials } = source;
+    const client = credentials.kind === 'client' ? credentials.clientId : credentials.accessToken;
+    const key = JSON.stringify([auditUrl, credentials.kind, client]);
+    const other = first.get(key) ?? source;
+    first.set(key, other);
+    // One that is named twice is a problem of its own.
+    if (other.organization.toLowerCase() === organization.toLowerCase()) return [];
+    return [
+      `${ORGANIZATIONS_FILE}: expected a list of its own for each organization, found ${quote(auditUrl, 500)} for ` +
+        `${other.label} and ${label}. Put what tells them apart into each entry, such as UIPATH_PARTITION_GLOBAL_ID.`,
+    ];
+  });
+  return fewOf(problems);
+}
+
+function readEntries(path: string, problems: string[]): (Environment | undefined)[] {
+  const expected = 'expected a JSON list of objects, one for each organization';
+  let list: unknown;
+  try {
+    list = JSON.parse(readTextFile(path));
+  } catch (error) {
+    // The message of JSON.parse may quote the file, and with it a secret.
+    const reason =
+      error instanceof SyntaxError
+        ? `which is not JSON${placeOf(error)}`
+        : `which cannot be read (${reasonOf(error)})`;
+    problems.push(
+      `${expected}, found ${showPath(path)}, ${reason}. Mend the file, its permissions or the path.`,
+    );
+    return [];
+  }
+  if (!Array.isArray(list) || list.length === 0 || list.length > MOST_ENTRIES) {
+    const found = Array.isArray(list) ? `a list of ${list.length}` : typeOf(list);
+    problems.push(
+      `${expected}, found ${found} in ${showPath(path)}. [{"UIPATH_ORGANIZATION": "acme"}] is the least.`,
+    );
+    return [];
+  }
+  return list.map((entry: unknown, i) => readEntry(entry, i, problems));
+}
+
+function readEntry(entry: unknown, i: number, problems: string[]): Environment | undefined {
+  if (typeOf(entry) !== 'an object') {
+    problems.push(`entry ${i + 1}: expected an object of variables, found ${typeOf(entry)}.`);
+    return undefined;
+  }
+  const given: Environment = Object.create(null);
+  for (const [name, value] of Object.entries(entry as object)) {
+    if (!ENTRY_NAMES.includes(name)) problems.push(`entry ${i + 1}: ${explainName(name)}`);
+    else if (['string', 'number', 'boolean'].includes(typeof value)) given[name] = String(value);
+    else problems.push(`entry ${i + 1}: ${name}: expected a text, found ${typeOf(value)}.`);
+  }
+  return given;
+}
+
+function explainName(name: string): string {
+  const shown = quote(name);
+  const isShared =
+    /^(DATABASE|EMBEDDED|EXPORT|STATUS|LOG)_[A-Z_]+$/.test(name) || name === ORGANIZATIONS_FILE;
+  if (isShared) return `${shown} is the same for all organizations. Set it in the environment.`;
+  return `${shown} is not known. The nearest that an entry may have is ${closest(name.toUpperCase(), ENTRY_NAMES)}.`;
+}
+
+function fewOf(problems: readonly string[]): string[] {
+  const more = problems.length - MOST_PROBLEMS;
+  return more > 0
+    ? [...problems.slice(0, MOST_PROBLEMS), `and ${more} more problems like these.`]
+    : [...problems];
+}
+
+function overlay(env: Environment, entry: Environment): Environment {
+  const given = Object.keys(entry).filter((name) => entry[name]!.trim() !== '');
+  const replaced = new Set(given.flatMap((name) => withFiles(name.replace(/_FILE$/, ''))));
+  if (given.some((name) => TOKEN.includes(name))) for (const name of CLIENT) replaced.add(name);
+  if (given.some((name) => CLIENT.includes(name))) for (const name of TOKEN) replaced.add(name);
+  // No entry is about the organization of the environment.
+  for (const name of OF_ONE) replaced.add(name);
+  const kept = Object.entries(env).filter(([name]) => !replaced.has(name));
+  return Object.fromEntries([...kept, ...given.map((name) => [name, entry[name]])]);
+}
+
+function withFiles(...names: string[]): string[] {
+  return names.flatMap((name) => [name, `${name}_FILE`]);
+}
+
+function labelOf({ UIPATH_ORGANIZATION: organization }: Environment, i: number): string {
+  return organization?.trim()
+    ? `entry ${i + 1} (${quote(organization.trim()).slice(1, -1)})`
+    : `entry ${i + 1}`;
+}
+
+function placeOf({ message }: SyntaxError): string {
+  const position = /position (\d+)/.exec(message)?.[1];
+  return position === undefined ? '' : ` (at character ${Number(position) + 1})`;
+}
+
+function typeOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}

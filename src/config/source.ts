@@ -1,0 +1,191 @@
+import type { Credentials } from '../core/credentials.ts';
+import type { LogKey } from '../core/log-key.ts';
+import type { GivenTexts } from './environment.ts';
+import { isWebAddress } from './kinds.ts';
+import { type Findings, problemWith, quote } from './problems.ts';
+import { type Values, type VariableName, variableOf } from './variables.ts';
+
+/** One organization at the source, everything validated, no placeholder left in a URL. */
+export interface SourceConfig extends LogKey {
+  /** As given, not percent-encoded: with `log` the key of the rows. */
+  organization: string;
+  /** Without a trailing slash. */
+  baseUrl: string;
+  /** The audit log's address, without a query. */
+  auditUrl: string;
+  credentials: Credentials;
+  language: string;
+  apiVersion: string | undefined;
+  /** Of one request. */
+  timeoutMs: number;
+  maxResponseBytes: number;
+  /** Tries of one request, the first included. */
+  retryLimit: number;
+  retryMaxDelayMs: number;
+}
+
+const MOST_LISTED = 5;
+
+/** `undefined` when there are problems, all of which are in `findings` then. */
+export function parseSource(
+  given: GivenTexts,
+  values: Partial<Values>,
+  findings: Findings,
+): SourceConfig | undefined {
+  if (!given.has('UIPATH_ORGANIZATION')) {
+    findings.problems.push(missing('UIPATH_ORGANIZATION', 'Set it, for example UIPATH_ORGANIZATION=acme'));
+  }
+  const baseUrl = parseBaseUrl(values, findings);
+  const auditUrl = parseAuditUrl(baseUrl, values, findings);
+  const credentials = parseCredentials(given, values, baseUrl, findings);
+  if (findings.problems.length > 0) return undefined;
+  const complete = values as Values;
+  return {
+    organization: complete.UIPATH_ORGANIZATION as string,
+    log: complete.UIPATH_LOGS,
+    baseUrl: baseUrl as string,
+    auditUrl: auditUrl as string,
+    credentials: credentials as Credentials,
+    language: complete.UIPATH_LANGUAGE,
+    apiVersion: complete.UIPATH_API_VERSION,
+    timeoutMs: complete.HTTP_TIMEOUT,
+    maxResponseBytes: complete.HTTP_MAX_RESPONSE_MIB * 1024 * 1024,
+    retryLimit: complete.RETRY_LIMIT,
+    retryMaxDelayMs: complete.RETRY_MAX_DELAY,
+  };
+}
+
+function parseBaseUrl(values: Partial<Values>, findings: Findings): string | undefined {
+  const { UIPATH_BASE_URL: address, UIPATH_ORGANIZATION: organization } = values;
+  if (address === undefined) return undefined;
+  checkEncryption('UIPATH_BASE_URL', address, values, findings);
+  const ending = `/${encodeURIComponent(organization ?? '')}`;
+  if (organization === undefined || !new URL(address).pathname.endsWith(ending)) return address;
+  findings.warnings.push(
+    `UIPATH_BASE_URL ends in the organization, which the paths add by themselves; ${quote(ending)} was left out.`,
+  );
+  return address.slice(0, -ending.length);
+}
+
+function parseAuditUrl(
+  baseUrl: string | undefined,
+  values: Partial<Values>,
+  findings: Findings,
+): string | undefined {
+  const name = 'UIPATH_AUDIT_PATH';
+  const template = values[name];
+  if (template === undefined) return undefined;
+  const known = {
+    organization: encoded(values.UIPATH_ORGANIZATION),
+    partitionGlobalId: encoded(values.UIPATH_PARTITION_GLOBAL_ID),
+  };
+  const path = fillIn(name, template, known, findings);
+  if (template.includes('{partitionGlobalId}') && known.partitionGlobalId === undefined) {
+    findings.problems.push(
+      missing(
+        'UIPATH_PARTITION_GLOBAL_ID',
+        'Set it, since UIPATH_AUDIT_PATH asks for {partitionGlobalId}, or take that out of the path.',
+      ),
+    );
+  }
+  return baseUrl === undefined || path === undefined ? undefined : new URL(baseUrl + path).href;
+}
+
+function parseCredentials(
+  given: GivenTexts,
+  values: Partial<Values>,
+  baseUrl: string | undefined,
+  findings: Findings,
+): Credentials | undefined {
+  const client = (['UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET'] as const).filter((name) => given.has(name));
+  const hasToken = given.has('UIPATH_ACCESS_TOKEN');
+  const tokenUrl = client.length === 0 ? undefined : parseTokenUrl(baseUrl, values, findings);
+  if (hasToken && client.length > 0) {
+    const names = client.join(' and ');
+    findings.problems.push(
+      `UIPATH_ACCESS_TOKEN: expected a fixed token or a client, found UIPATH_ACCESS_TOKEN and ${names}. Remove ` +
+        `UIPATH_ACCESS_TOKEN to use the client, which renews its token, or ${names} to use the fixed token.`,
+    );
+  } else if (!hasToken && client.length === 0) {
+    findings.problems.push(
+      'UIPATH_CLIENT_ID: expected credentials, found none. Set UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET of an ' +
+        'external application, or a fixed token in UIPATH_ACCESS_TOKEN (each also as NAME_FILE).',
+    );
+  } else if (client.length === 1) {
+    const [has] = client;
+    const lacks = has === 'UIPATH_CLIENT_ID' ? 'UIPATH_CLIENT_SECRET' : 'UIPATH_CLIENT_ID';
+    findings.problems.push(missing(lacks, `Set ${lacks} or ${lacks}_FILE, since ${has} is set.`));
+  }
+  const { UIPATH_CLIENT_ID: clientId, UIPATH_CLIENT_SECRET: clientSecret, UIPATH_SCOPE: scope } = values;
+  const { UIPATH_ACCESS_TOKEN: accessToken } = values;
+  if (accessToken !== undefined) return { kind: 'token', accessToken };
+  if (!clientId || !clientSecret || !scope || !tokenUrl) return undefined;
+  return { kind: 'client', clientId, clientSecret, scope, tokenUrl };
+}
+
+function parseTokenUrl(
+  baseUrl: string | undefined,
+  values: Partial<Values>,
+  findings: Findings,
+): string | undefined {
+  const name = 'UIPATH_TOKEN_URL';
+  const template = values[name];
+  if (template === undefined) return undefined;
+  const known = { base: baseUrl, organization: encoded(values.UIPATH_ORGANIZATION) };
+  const address = fillIn(name, template, known, findings);
+  if (address === undefined) return undefined;
+  if (!isWebAddress(address)) {
+    findings.problems.push(problemWith(name, address));
+    return undefined;
+  }
+  checkEncryption(name, address, values, findings);
+  return new URL(address).href;
+}
+
+/** Fills the placeholders of `template` with the texts of `known`; `undefined` when one is unknown (a problem) or has no valid value. */
+function fillIn(
+  name: VariableName,
+  template: string,
+  known: Readonly<Record<string, string | undefined>>,
+  findings: Findings,
+): string | undefined {
+  const placeholders = template.match(/\{[^{}]*\}|[{}]/g) ?? [];
+  const allowed = Object.keys(known).map((key) => `{${key}}`);
+  const unknown = placeholders.filter((placeholder) => !allowed.includes(placeholder));
+  if (unknown.length > 0) {
+    findings.problems.push(
+      `${name}: expected no placeholder but ${allowed.join(' and ')}, found ${listFew(unknown)}. ` +
+        'Write what it stands for in its place.',
+    );
+  }
+  if (placeholders.some((placeholder) => known[placeholder.slice(1, -1)] === undefined)) return undefined;
+  return template.replace(/\{([^{}]*)\}/g, (_, key: string) => known[key]!);
+}
+
+function listFew(texts: readonly string[]): string {
+  const [few, rest] = [texts.slice(0, MOST_LISTED), texts.length - MOST_LISTED];
+  return few.map((text) => quote(text)).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}
+
+function encoded(segment: string | undefined): string | undefined {
+  return segment === undefined ? undefined : encodeURIComponent(segment);
+}
+
+function checkEncryption(
+  name: VariableName,
+  address: string,
+  values: Partial<Values>,
+  findings: Findings,
+): void {
+  const { protocol, hostname } = new URL(address);
+  const isLoopback = /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+  if (protocol === 'https:' || isLoopback || values.UIPATH_ALLOW_HTTP !== false) return;
+  findings.problems.push(
+    `${name}: expected https, found ${quote(address)}. Use https, or set UIPATH_ALLOW_HTTP=true to let the token ` +
+      'travel unencrypted.',
+  );
+}
+
+function missing(name: VariableName, remedy: string): string {
+  return `${name}: expected ${variableOf(name).kind.expected}, found nothing. ${remedy}`;
+}

@@ -1,0 +1,71 @@
+import { types } from 'node:util';
+import { ExportError } from '../../core/errors.ts';
+
+/** SQLSTATE classes and codes, see "PostgreSQL Error Codes" in its manual. */
+const READ_ONLY = '25006';
+const AWAY = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
+const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
+const NETWORK =
+  /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ENOENT)/;
+const CERTIFICATE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS)/;
+
+/** The error a database call failed with, as the program's own. `doing` completes "PostgreSQL failed while …". */
+export function translateDatabaseError(error: unknown, doing: string): ExportError {
+  if (error instanceof ExportError) return error;
+  const cause = isError(error) ? error : new Error(String(error));
+  const code = 'code' in cause ? String(cause.code) : '';
+  const found = `PostgreSQL failed while ${doing}: ${describe(cause)}${code && ` (${code})`}.`;
+  const remedy = remedyOf(code, cause);
+  if (remedy) return new ExportError('configuration', `${found} ${remedy}`, { cause });
+  // Every write is one transaction.
+  const state = doing.startsWith('storing') ? ' Nothing was half stored.' : '';
+  if (AWAY.test(code) || NETWORK.test(code) || isConnectionLoss(cause)) {
+    const advice =
+      code === READ_ONLY
+        ? 'It is a standby, or default_transaction_read_only is on.'
+        : 'Check that the database is up, reachable and has space.';
+    return new ExportError(
+      'database-away',
+      `${found}${state} ${advice} The next run goes on where this one stopped.`,
+      { cause },
+    );
+  }
+  return new ExportError('database', `${found}${state}`, { cause });
+}
+
+/** What a person has to mend; `undefined` where waiting may help. */
+function remedyOf(code: string, cause: Error): string | undefined {
+  if (CERTIFICATE.test(code)) {
+    return 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS, or set sslmode in DATABASE_URL.';
+  }
+  // pg gives these two no code.
+  if (/does not support SSL/.test(cause.message))
+    return 'Set sslmode=disable in DATABASE_URL, or TLS up at the server.';
+  if (/^SASL/.test(cause.message)) return 'Check user and password in DATABASE_URL.';
+  if (!CONFIGURATION.test(code)) return undefined;
+  if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';
+  if (code.startsWith('3D')) return 'Create that database, or name another one in DATABASE_URL.';
+  if (code === '42P01' || code.startsWith('3F')) return 'Run `uipath-audit-export migrate`.';
+  return 'The user of DATABASE_URL lacks a right: the worker needs the role audit_writer; migrate and verify --repair need the owner of the tables.';
+}
+
+/** An AggregateError (all addresses of a host refused) has no message of its own. */
+function describe(error: Error): string {
+  if ('errors' in error && Array.isArray(error.errors)) {
+    return error.errors.map((part) => part.message).join(', ');
+  }
+  return error.message;
+}
+
+/** Also true of an error that another realm made, as Node's own are inside jest. */
+function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
+}
+
+/** pg reports a connection that ends under a query, or does not come up in time, without a code. */
+function isConnectionLoss(error: Error): boolean {
+  return (
+    !('code' in error && error.code) &&
+    /connection|not queryable|timeout/i.test(`${error.name} ${error.message}`)
+  );
+}

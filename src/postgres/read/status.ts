@@ -1,0 +1,163 @@
+import type { LogKey } from '../../core/log-key.ts';
+import type { RunCounters } from '../../core/store.ts';
+import { translateDatabaseError } from '../connection/errors.ts';
+import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
+import { type MigrationState, readMigrations } from '../schema/migrate.ts';
+import { READ_SCHEMA, type SchemaLevel, type StatusRow, statusQuery } from './status-sql.ts';
+
+/** Whoever looks at the state would rather hear that the database is slow than wait for it. */
+const STATEMENT_TIMEOUT_MS = 15_000;
+
+/** What the database says of the export. Holds nothing of any event but times and numbers. */
+export interface StatusReport {
+  /** By the database's clock, as are all ages. */
+  readAt: Date;
+  migrations: MigrationState;
+  /** By name and log; empty before the first run, and where the tables do not exist yet. */
+  organizations: OrganizationStatus[];
+}
+
+/** One log of one organization. */
+export interface OrganizationStatus extends LogKey {
+  /** The newest committed event: ticks of 100 ns since 1970, and `createdOn` as sent; `null` before the first. */
+  watermark: { ticks: bigint; raw: string } | null;
+  newestEventAt: Date | null;
+  /** Age of the newest event, 0 at least. Grows on a quiet organization too. */
+  lagMs: number | null;
+  /** When the last run that succeeded ended. */
+  lastSuccessAt: Date | null;
+  /** `totalCount` as the source last gave it. */
+  sourceTotal: number | null;
+  /** Events stored, also those the source has deleted since. */
+  stored: number;
+  /** Rows kept in `audit.rejected_events`. */
+  rejected: number;
+  /** When the newest of them was kept. */
+  lastRejectedAt: Date | null;
+  gapCount: number;
+  /** The newest gaps, at most 20. */
+  gaps: Gap[];
+  /** The newest ranges of time that are known to be complete, newest first, at most 20. */
+  coverage: Coverage[];
+  /** The newest runs, newest first, at most 10. */
+  runs: RunRecord[];
+}
+
+/** A half-open range of time in which every event that the source showed is stored. */
+export interface Coverage {
+  from: Date;
+  to: Date;
+  /** Each part of it that the source still had was read at this time or later. */
+  provenAt: Date;
+}
+
+/** A span between two of those: the source may have deleted its events before they were read, or nobody asked for them. */
+export interface Gap {
+  from: Date;
+  to: Date;
+  noticedAt: Date;
+  runId: string;
+}
+
+export interface RunRecord {
+  runId: string;
+  kind: string;
+  startedAt: Date;
+  endedAt: Date | null;
+  /** `null` while the run goes on, or when its process ended without a word and no other run has noticed yet. */
+  outcome: 'succeeded' | 'failed' | 'interrupted' | 'abandoned' | null;
+  error: string | null;
+  warnings: string[];
+  counters: RunCounters;
+  /** The range it was asked for; `null` where that is open. */
+  from: Date | null;
+  to: Date | null;
+  worker: string | null;
+}
+
+/**
+ * The state of every log in the database, or of those of the organizations named, as of one instant. The number of statements
+ * does not depend on how many there are. Works in a database that lacks migrations, and lists them. `now` is the instant that lags
+ * are measured to; the database's clock, when not given. Throws `database-away`, `database` or `configuration`.
+ */
+export async function readStatus(
+  pool: Pool,
+  organizations?: readonly string[],
+  now?: Date,
+): Promise<StatusReport> {
+  const migrations = await readMigrations(pool);
+  let client: Client | undefined;
+  try {
+    client = await pool.connect();
+    return await withTransaction(client, () => readReport(client!, migrations, organizations, now));
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading the status');
+  } finally {
+    client?.release();
+  }
+}
+
+/** Of every organization for which a run has begun. */
+export async function readOrganizationNames(pool: Pool): Promise<string[]> {
+  try {
+    const { rows } = await pool.query<{ organization: string }>(
+      'select organization from audit.watermarks order by organization',
+    );
+    return rows.map(({ organization }) => organization);
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading which organizations there are');
+  }
+}
+
+async function readReport(
+  client: Client,
+  migrations: MigrationState,
+  wanted: readonly string[] | undefined,
+  now: Date | undefined,
+): Promise<StatusReport> {
+  // One snapshot, so that the rows, the watermark and the runs belong together.
+  await client.query('set transaction isolation level repeatable read, read only');
+  // Compiling the query takes longer than running it.
+  await client.query(
+    `select set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', true), set_config('jit', 'off', true)`,
+  );
+  const { rows } = await client.query<SchemaLevel & { read_at: Date }>(READ_SCHEMA, [now ?? null]);
+  const { read_at: readAt, ...level } = rows[0]!;
+  if (!level.has_tables) return { readAt, migrations, organizations: [] };
+  const status = await client.query<StatusRow>(statusQuery(level), [wanted ?? null]);
+  return { readAt, migrations, organizations: status.rows.map((row) => toOrganization(row, readAt)) };
+}
+
+function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
+  const { created_on_ticks: ticks, created_on_raw: raw } = row;
+  return {
+    organization: row.organization,
+    log: row.log,
+    watermark: ticks === null || raw === null ? null : { ticks: BigInt(ticks), raw },
+    newestEventAt: row.created_on,
+    lagMs: row.created_on && Math.max(0, readAt.getTime() - row.created_on.getTime()),
+    lastSuccessAt: row.last_success_at,
+    sourceTotal: row.source_total === null ? null : Number(row.source_total),
+    stored: Number(row.stored),
+    rejected: Number(row.rejected),
+    lastRejectedAt: row.last_rejected_at,
+    gapCount: Number(row.gap_count),
+    gaps: row.gaps.map(({ from, to, noticedAt, runId }) => ({
+      ...{ from: new Date(from), to: new Date(to), noticedAt: new Date(noticedAt), runId },
+    })),
+    coverage: row.coverage.map(({ from, to, provenAt }) => ({
+      ...{ from: new Date(from), to: new Date(to), provenAt: new Date(provenAt) },
+    })),
+    runs: row.runs.map(({ startedAt, endedAt, from, to, ...run }) => ({
+      ...run,
+      startedAt: new Date(startedAt),
+      endedAt: toDate(endedAt),
+      from: toDate(from),
+      to: toDate(to),
+    })),
+  };
+}
+
+function toDate(milliseconds: number | null): Date | null {
+  return milliseconds === null ? null : new Date(milliseconds);
+}

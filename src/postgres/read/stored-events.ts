@@ -1,0 +1,158 @@
+/** Reading `audit.events` back, to compare it with the source, the ledger and its own ids. */
+import type { AuditEvent } from '../../core/event.ts';
+import type { LedgeredRow } from '../../core/ledger.ts';
+import type { LogKey } from '../../core/log-key.ts';
+import { formatMicroseconds, MAX_TICKS, parseTicks } from '../../core/ticks.ts';
+import { translateDatabaseError } from '../connection/errors.ts';
+import type { Pool, Queryable } from '../connection/pool.ts';
+import { isParsable, storableText } from '../write/columns.ts';
+import { inUtc } from '../write/statements.ts';
+
+/** Rows at a time: a few megabytes of typical events. */
+const CHUNK_ROWS = 2000;
+/** The select list that `toLedgeredRow` reads, of `audit.events e`. */
+export const EVENT_COLUMNS = `
+    created_on::text as key_time, event_id, ordinal, created_on_ticks, created_on_raw, category, action, source,
+    user_name, email, message, details_version, details_raw, extra::text, raw, e.batch, e.run_id,
+    details is not null as has_details,
+    details is not null and pg_input_is_valid(details_raw, 'jsonb') and details = details_raw::jsonb as are_details_right,
+    ${inUtc('created_on')} as created_on, ${inUtc('first_seen_at')} as first_seen_at, ${inUtc('updated_at')} as updated_at`;
+
+/** The texts that `event_id` is made of. */
+const IDENTITY_FIELDS = ['source', 'category', 'action', 'detailsVersion', 'auditLogDetails'] as const;
+const TEXT_FIELDS = [...IDENTITY_FIELDS, 'userName', 'email', 'message'] as const;
+
+/** $1 organization, $2 log, $3 and $4 from as time and ticks, $5 and $6 to, $7 and $8 the key of the last row read. */
+export const STORED_EVENTS = `
+  select ${EVENT_COLUMNS}
+  from audit.events e
+  where organization = $1 and log = $2
+    -- created_on decides; ticks only within the microsecond at which the range begins or ends.
+    and ($3::timestamptz is null or (created_on >= $3 and (created_on, created_on_ticks) >= ($3, $4::bigint)))
+    and ($5::timestamptz is null or (created_on <= $5 and (created_on, created_on_ticks) < ($5, $6::bigint)))
+    and ($7::timestamptz is null or (created_on >= $7 and (created_on, event_id) > ($7, $8::uuid)))
+  -- Of the table: the select list has a text of that name.
+  order by e.created_on, e.event_id
+  limit ${CHUNK_ROWS}`;
+
+export interface EventRow {
+  key_time: string;
+  event_id: string;
+  ordinal: number;
+  created_on_ticks: string;
+  created_on_raw: string;
+  category: string | null;
+  action: string | null;
+  source: string | null;
+  user_name: string | null;
+  email: string | null;
+  message: string | null;
+  details_version: string | null;
+  details_raw: string | null;
+  extra: string | null;
+  raw: string | null;
+  batch: string;
+  run_id: string;
+  has_details: boolean;
+  are_details_right: boolean;
+  created_on: string;
+  first_seen_at: string;
+  updated_at: string;
+}
+
+/** The stored events of a half-open range in chunks, oldest first. A bound left out is none. */
+export async function* readStoredEvents(
+  pool: Pool,
+  { organization, log }: LogKey,
+  range: { from: bigint | undefined; to: bigint | undefined },
+): AsyncGenerator<LedgeredRow[]> {
+  if (range.from !== undefined && range.from > MAX_TICKS) return;
+  const bounds = [range.from, range.to].flatMap((ticks) =>
+    ticks === undefined || ticks > MAX_TICKS ? [null, null] : [formatMicroseconds(ticks), ticks.toString()],
+  );
+  let cursor: [string | null, string | null] = [null, null];
+  for (;;) {
+    let rows: EventRow[];
+    try {
+      ({ rows } = await pool.query<EventRow>(STORED_EVENTS, [organization, log, ...bounds, ...cursor]));
+    } catch (error) {
+      throw translateDatabaseError(error, 'reading stored events');
+    }
+    if (rows.length > 0) yield await toLedgeredRows(pool, rows);
+    if (rows.length < CHUNK_ROWS) return;
+    const last = rows.at(-1)!;
+    cursor = [last.key_time, last.event_id];
+  }
+}
+
+/** The form an event has in the table, where U+0000 and lone surrogates cannot stand. */
+export function asStored(event: AuditEvent): AuditEvent {
+  if (event.raw === null) return event;
+  const texts = TEXT_FIELDS.map((name) => [name, textOf(event[name])]);
+  return { ...event, ...Object.fromEntries(texts) };
+}
+
+/** The rows with what can be judged of each alone. Throws what pg throws. */
+export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[]): Promise<LedgeredRow[]> {
+  const read = rows.map(toLedgeredRow);
+  // Details that were stored as no JSON: PostgreSQL says whether they are none, where they are safe for it to read.
+  const doubtful = read.filter(({ identity }, i) => !rows[i]!.has_details && isParsable(identity));
+  if (doubtful.length > 0) {
+    const texts = doubtful.map(({ identity }) => identity.auditLogDetails);
+    const { rows: valid } = await client.query<{ place: string }>(
+      `select place from unnest($1::text[]) with ordinality as t (details, place) where pg_input_is_valid(details, 'jsonb')`,
+      [texts],
+    );
+    for (const { place } of valid) doubtful[Number(place) - 1]!.misfits.push('details');
+  }
+  return read;
+}
+
+function toLedgeredRow(row: EventRow): LedgeredRow & { identity: AuditEvent } {
+  const event: AuditEvent = {
+    createdOnTicks: BigInt(row.created_on_ticks),
+    createdOnRaw: row.created_on_raw,
+    category: row.category,
+    action: row.action,
+    source: row.source,
+    userName: row.user_name,
+    email: row.email,
+    message: row.message,
+    detailsVersion: row.details_version,
+    auditLogDetails: row.details_raw,
+    extra: row.extra,
+    raw: row.raw,
+  };
+  const identity = row.raw === null ? event : { ...event, ...identityIn(row.raw) };
+  const misfits: string[] = IDENTITY_FIELDS.filter((field) => textOf(identity[field]) !== event[field]);
+  if (row.has_details && !row.are_details_right) misfits.push('details');
+  if (row.created_on !== formatMicroseconds(event.createdOnTicks)) misfits.push('created_on');
+  if (parseTicks(row.created_on_raw) !== event.createdOnTicks) misfits.push('created_on_raw');
+  return {
+    event,
+    eventId: row.event_id,
+    ordinal: row.ordinal,
+    identity,
+    createdOn: row.created_on,
+    misfits,
+    batch: BigInt(row.batch),
+    runId: row.run_id,
+    firstSeenAt: row.first_seen_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+function textOf(value: string | null): string | null {
+  return value === null ? null : storableText(value);
+}
+
+/** `raw` holds the row as sent, so a person who edits it can make it anything. */
+function identityIn(raw: string): Partial<AuditEvent> {
+  try {
+    const row = JSON.parse(raw) as Record<string, unknown>;
+    const fields = IDENTITY_FIELDS.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
+    return Object.fromEntries(fields);
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,218 @@
+import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { ClientBase } from 'pg';
+import { ExportError } from '../../core/errors.ts';
+import { translateDatabaseError } from '../connection/errors.ts';
+import { type Client, connectPatientClient, type Pool, type Queryable } from '../connection/pool.ts';
+import { watchBlockers } from './blockers.ts';
+
+const DIRECTORY = fileURLToPath(new URL('../../../migrations', import.meta.url));
+/** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
+const OLDEST_SERVER = 160_000;
+
+export interface MigrationState {
+  applied: string[];
+  pending: string[];
+}
+
+/** Which migrations the database has, and which it lacks. Writes nothing. */
+export async function readMigrations(pool: Pool): Promise<MigrationState> {
+  return withClient(pool, 'reading the list of migrations', readState);
+}
+
+/**
+ * Applies what is pending, and gives the names of what it applied. Several processes may start at once: each migration is applied
+ * by one of them. Needs no right to create anything when nothing is pending; throws `configuration` when something is and it may
+ * not, and `database-away` when other sessions hold locks that a migration needs.
+ */
+export async function migrate(pool: Pool, options: LockOptions = {}): Promise<string[]> {
+  const { pending } = await readMigrations(pool);
+  if (pending.length === 0) return [];
+  await requireMigrator(pool, pending);
+  // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
+  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
+  try {
+    client = await connectPatientClient(pool);
+    await createMigrationsTable(client);
+    const applied: string[] = [];
+    for (;;) {
+      const name = await applyNextInTime(pool, client, options);
+      if (name === undefined) return applied;
+      applied.push(name);
+    }
+  } catch (error) {
+    throw translateDatabaseError(error, 'applying migrations');
+  } finally {
+    await client?.end().catch(() => {});
+  }
+}
+
+export interface LockOptions {
+  /** How long a migration waits for a lock. Statements of others queue behind it meanwhile. */
+  lockTimeoutMs?: number;
+  attempts?: number;
+}
+
+async function applyNextInTime(
+  pool: Pool,
+  client: Queryable,
+  { lockTimeoutMs = 5_000, attempts = 3 }: LockOptions,
+): Promise<string | undefined> {
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  const intervalMs = lockTimeoutMs / 5;
+  const blockers = watchBlockers(pool, { pid: rows[0]!.pid, intervalMs });
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await applyNext(client, lockTimeoutMs);
+      } catch (error) {
+        if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+        if (attempt === attempts) throw blocked(blockers.describe(), error as Error);
+        await sleep(intervalMs);
+      }
+    }
+  } finally {
+    blockers.stop();
+  }
+}
+
+/**
+ * Applies the next migration in one transaction that locks the list of migrations. Any login can take an advisory lock, and keep it;
+ * this lock needs the right to write to the list. It is asked for again and not waited for: node-pg-migrate notes when the
+ * transaction began, and sorts by that.
+ */
+async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<string | undefined> {
+  // Loaded only here: it takes longer than all else that a start loads, and is hardly ever needed.
+  const { runner } = await import('node-pg-migrate');
+  while (!(await beginWithLock(client))) await sleep(BUSY_POLL_MS);
+  try {
+    await client.query(`set local lock_timeout = ${Math.ceil(lockTimeoutMs)}`);
+    // Its own `begin` changes nothing in a transaction; its `commit` or `rollback` ends ours.
+    const applied = await runner({
+      dbClient: client as ClientBase,
+      dir: DIRECTORY,
+      direction: 'up',
+      count: 1,
+      migrationsSchema: 'audit',
+      migrationsTable: 'migrations',
+      noLock: true,
+      singleTransaction: true,
+      logger: { debug() {}, info() {}, warn() {}, error() {} },
+    });
+    return applied[0]?.name;
+  } finally {
+    // Ends the transaction where there was nothing to apply.
+    await client.query('rollback').catch(() => {});
+  }
+}
+
+/** False where another process applies a migration. */
+async function beginWithLock(client: Queryable): Promise<boolean> {
+  try {
+    await client.query('begin; lock table audit.migrations in share row exclusive mode nowait');
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+    await client.query('rollback');
+    return false;
+  }
+}
+
+/** As node-pg-migrate creates it, but that several processes may do so at once. */
+async function createMigrationsTable(client: Queryable): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const { rows } = await client.query(`select to_regclass('audit.migrations') is not null as has_table`);
+      if (!rows[0].has_table) await client.query(CREATE_MIGRATIONS_TABLE);
+      return;
+    } catch (error) {
+      if (attempt === 10 || !CREATED_MEANWHILE.test((error as { code?: string }).code ?? '')) throw error;
+    }
+  }
+}
+
+const CREATE_MIGRATIONS_TABLE = `
+  create schema if not exists audit;
+  create table if not exists audit.migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)`;
+/** SQLSTATE unique_violation, of a catalog, and the three of an object that exists. */
+const CREATED_MEANWHILE = /^(23505|42P06|42P07|42710)$/;
+const BUSY_POLL_MS = 100;
+const LOCK_NOT_AVAILABLE = '55P03';
+
+function blocked(by: string, cause: Error): ExportError {
+  return new ExportError(
+    'database-away',
+    `A migration timed out waiting for a lock on a table that another session holds: ${by || 'it ended meanwhile'}. Wait until that ` +
+      'session ends its transaction, or end it (select pg_terminate_backend(PROCESS)), and try again. The migration that ' +
+      'waited changed nothing.',
+    { cause },
+  );
+}
+
+/** Throws `configuration`, with who may, when the user of `pool` may not apply what is pending. */
+export async function requireMigrator(pool: Pool, pending: readonly string[]): Promise<void> {
+  const { rows } = await withClient(pool, 'looking for the owner of the tables', (client) =>
+    client.query<{ user: string; owner: string; may_migrate: boolean }>(MIGRATOR),
+  );
+  const { user, owner, may_migrate: mayMigrate } = rows[0]!;
+  if (mayMigrate) return;
+  throw new ExportError(
+    'configuration',
+    `The database lacks ${pending.join(', ')}, and ${user}, the user of DATABASE_URL, may not change its tables. Run ` +
+      `\`uipath-audit-export migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
+  );
+}
+
+/** The owner of schema `audit` may migrate; while there is none, whoever may create it. */
+const MIGRATOR = `
+  select current_user as user,
+    pg_get_userbyid(coalesce(nspowner, datdba)) as owner,
+    case when nspowner is null then has_database_privilege(datname, 'create') else pg_has_role(nspowner, 'usage') end
+      as may_migrate
+  from pg_database left join pg_namespace on nspname = 'audit'
+  where datname = current_database()`;
+
+async function readState(client: Client): Promise<MigrationState> {
+  const { rows: facts } = await client.query<{ version: number; text: string; has_table: boolean }>(
+    `select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
+            to_regclass('audit.migrations') is not null as has_table`,
+  );
+  const { version, text, has_table: hasTable } = facts[0]!;
+  if (version < OLDEST_SERVER) {
+    throw new ExportError(
+      'configuration',
+      `PostgreSQL 16 or newer is needed; DATABASE_URL leads to ${text}.`,
+    );
+  }
+  const files = (await readdir(DIRECTORY)).filter((file) => file.endsWith('.sql')).sort();
+  const known = files.map((file) => file.slice(0, -'.sql'.length));
+  const applied = hasTable
+    ? (await client.query<{ name: string }>('select name from audit.migrations order by id')).rows
+    : [];
+  const names = applied.map(({ name }) => name);
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    throw new ExportError(
+      'configuration',
+      `The database was migrated by a newer version of this program: it has ${unknown.join(', ')}. Run that version.`,
+    );
+  }
+  return { applied: names, pending: known.filter((name) => !names.includes(name)) };
+}
+
+async function withClient<T>(pool: Pool, doing: string, work: (client: Client) => Promise<T>): Promise<T> {
+  let client: Client | undefined;
+  let hasFailed = true;
+  try {
+    client = await pool.connect();
+    const result = await work(client);
+    hasFailed = false;
+    return result;
+  } catch (error) {
+    throw translateDatabaseError(error, doing);
+  } finally {
+    // A migration that fails leaves its connection in an aborted transaction, with the lock: it is ended.
+    client?.release(hasFailed);
+  }
+}

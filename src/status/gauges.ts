@@ -1,0 +1,81 @@
+import { Gauge, type Registry } from 'prom-client';
+import { findSeveralLogs, type LogKey } from '../core/log-key.ts';
+import type { OrganizationStatus, StatusReport } from '../postgres/read/status.ts';
+
+const PREFIX = 'uipath_audit_export_';
+
+/** Name, help and value of each gauge of an organization; it is left out where the value is `null`. */
+const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => number | null][] = [
+  [
+    'newest_event_timestamp_seconds',
+    'When the newest stored event, the watermark, happened.',
+    ({ newestEventAt }) => seconds(newestEventAt),
+  ],
+  [
+    'watermark_age_seconds',
+    'Age of the newest stored event by the clock of the database. Grows on a quiet organization too.',
+    ({ lagMs }) => (lagMs === null ? null : lagMs / 1000),
+  ],
+  [
+    'last_success_timestamp_seconds',
+    'When the last run that succeeded ended.',
+    ({ lastSuccessAt }) => seconds(lastSuccessAt),
+  ],
+  [
+    'lag_seconds',
+    'Time since the last run that succeeded ended, by the clock of the database: how far the copy may be behind.',
+    ({ lastSuccessAt }, readAt) =>
+      lastSuccessAt && Math.max(0, readAt.getTime() - lastSuccessAt.getTime()) / 1000,
+  ],
+  ['source_events', 'Events at the source as it last said.', ({ sourceTotal }) => sourceTotal],
+  ['stored_events', 'Events stored, also those the source has deleted since.', ({ stored }) => stored],
+  [
+    'gaps',
+    'Spans of time that are not known to be complete, between two that are.',
+    ({ gapCount }) => gapCount,
+  ],
+  [
+    'last_gap_timestamp_seconds',
+    'When the latest of the newest gaps was noticed.',
+    ({ gaps }) => seconds(gaps.map(({ noticedAt }) => noticedAt).sort((a, b) => +b - +a)[0] ?? null),
+  ],
+  ['rejected_rows', 'Rows kept word for word in audit.rejected_events.', ({ rejected }) => rejected],
+  [
+    'last_rejected_timestamp_seconds',
+    'When the newest of the rejected rows was first seen.',
+    ({ lastRejectedAt }) => seconds(lastRejectedAt),
+  ],
+];
+
+/** What only the database knows. */
+export function createStatusGauges(registry: Registry) {
+  const registers = [registry];
+  const plain = (name: string, help: string) => new Gauge({ name: PREFIX + name, help, registers });
+  const up = plain('database_up', '1 when the database answered the last question about the status, else 0.');
+  const pending = plain('pending_migrations', 'Migrations the database lacks.');
+  const gauges = GAUGES.map(([name, help, measure]) => ({
+    gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),
+    measure,
+  }));
+  return {
+    set({ readAt, migrations, organizations }: StatusReport) {
+      up.set(1);
+      pending.set(migrations.pending.length);
+      const several = findSeveralLogs(organizations);
+      const labelsOf = ({ organization, log }: LogKey) =>
+        several.has(organization) ? { organization, log } : { organization };
+      for (const { gauge, measure } of gauges) {
+        gauge.reset();
+        for (const status of organizations) {
+          const value = measure(status, readAt);
+          if (value !== null) gauge.set(labelsOf(status), value);
+        }
+      }
+    },
+    setAway: () => up.set(0),
+  };
+}
+
+function seconds(at: Date | null): number | null {
+  return at && at.getTime() / 1000;
+}

@@ -1,0 +1,59 @@
+import type { Activity } from '../../postgres/read/activity.ts';
+import type { OrganizationStatus } from '../../postgres/read/status.ts';
+import { describeDuration, formatNumber } from '../../text/format.ts';
+import { missingAtLeast, type Verdict } from '../verdict.ts';
+import { renderCompleteness } from './completeness.ts';
+import { renderDays } from './days.ts';
+import { type Html, html } from './html.ts';
+import { renderLateness } from './lateness.ts';
+import { renderFact, renderTime, renderVerdict, renderWhen } from './parts.ts';
+import { renderRuns } from './runs.ts';
+
+interface OrganizationContent {
+  name: string;
+  status: OrganizationStatus;
+  verdict: Verdict;
+  /** None when it could not be read. */
+  activity: Activity | undefined;
+  nextRunAt: Date | undefined;
+  now: Date;
+}
+
+/** All that is known of one organization, the most important first. */
+export function renderOrganization(content: OrganizationContent): Html {
+  const { name, status, verdict, activity, now } = content;
+  return html`<h1>${name}</h1>
+${renderVerdict(verdict)}
+${renderTiles(content)}
+${activity ? renderDays(activity, status) : html`<p class="card lead">How many events there are by day could not be read.</p>`}
+<div class="pair">
+${renderCompleteness(status, now)}
+${activity && renderLateness(activity.lateness)}
+</div>
+${renderRuns(status, verdict.reasons, now)}`;
+}
+
+function renderTiles({ status, nextRunAt, now }: OrganizationContent): Html {
+  const { newestEventAt, lagMs, lastSuccessAt } = status;
+  return html`<dl class="tiles">
+${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs), newestEventAt ? html`newest event ${renderTime(newestEventAt)}` : 'no event yet')}
+${renderFact('Last success', lastSuccessAt ? renderWhen(lastSuccessAt, now) : 'none yet', lastSuccessAt && renderTime(lastSuccessAt))}
+${renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet', nextRunAt && renderTime(nextRunAt))}
+${renderStored(status)}
+</dl>`;
+}
+
+/** What is stored against what the source lists, which may be less: it deletes its oldest events, the copy keeps them. */
+function renderStored(status: OrganizationStatus): Html {
+  const { stored, sourceTotal } = status;
+  if (sourceTotal === null)
+    return renderFact('Events stored', formatNumber(stored), 'the source has not said how many it has');
+  const missing = missingAtLeast(status);
+  const share = sourceTotal === 0 ? 100 : Math.floor(100 * (1 - missing / sourceTotal));
+  const meter = html`<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="rest" width="100" height="1"></rect><rect class="bar" width="${share}" height="1"></rect></svg>`;
+  const against =
+    missing > 0
+      ? `${formatNumber(missing)} fewer than the ${formatNumber(sourceTotal)} at the source`
+      : `${formatNumber(sourceTotal)} at the source`;
+  return renderFact('Events stored', formatNumber(stored), html`${meter}${against}`);
+}

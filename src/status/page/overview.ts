@@ -1,0 +1,53 @@
+import { CLASSIC_LOG, type LogKey } from '../../core/log-key.ts';
+import type { OrganizationStatus } from '../../postgres/read/status.ts';
+import { countLogs, describeDuration, formatNumber } from '../../text/format.ts';
+import type { Verdict } from '../verdict.ts';
+import { type Html, html } from './html.ts';
+import { type Level, renderFact, renderIcon, renderVerdict, renderWhen } from './parts.ts';
+
+export interface Judged {
+  /** With the log, where the organization has several. */
+  name: string;
+  status: OrganizationStatus;
+  verdict: Verdict;
+}
+
+const LEVELS: readonly Level[] = ['bad', 'attention', 'good'];
+
+/** The page of one log. */
+function linkTo({ organization, log }: LogKey): string {
+  const ofLog = log === CLASSIC_LOG ? '' : `&log=${encodeURIComponent(log)}`;
+  return `/?organization=${encodeURIComponent(organization)}${ofLog}`;
+}
+
+/** One line an organization, those that need a person first. */
+export function renderOverview(judged: readonly Judged[], nextRunAt: Date | undefined, now: Date): Html {
+  const sorted = LEVELS.flatMap((level) => judged.filter(({ verdict }) => verdict.level === level));
+  return html`<h1>${countLogs(judged.map(({ status }) => status))}</h1>
+${renderVerdict(judgeAll(judged))}
+<ul class="organizations">${sorted.map((one) => renderLine(one, nextRunAt, now))}</ul>`;
+}
+
+/** How all of them are, as one sentence; as bad as the worst. */
+export function judgeAll(judged: readonly Judged[]): Verdict {
+  const level =
+    LEVELS.find((candidate) => judged.some(({ verdict }) => verdict.level === candidate)) ?? 'good';
+  const good = judged.filter(({ verdict }) => verdict.level === 'good').length;
+  const headline =
+    good === judged.length
+      ? 'All are complete and current'
+      : `${formatNumber(good)} of ${formatNumber(judged.length)} are complete and current`;
+  return { level, headline, reasons: [] };
+}
+
+function renderLine({ name, status, verdict }: Judged, nextRunAt: Date | undefined, now: Date): Html {
+  const { lagMs, lastSuccessAt, stored } = status;
+  return html`<li class="${verdict.level}">
+<div class="who">${renderIcon(verdict.level)}<div><a href="${linkTo(status)}">${name}</a><small>${verdict.headline}</small></div></div>
+<dl>
+${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs))}
+${renderFact('Last success', lastSuccessAt ? renderWhen(lastSuccessAt, now) : 'none yet')}
+${renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet')}
+${renderFact('Events stored', formatNumber(stored))}
+</dl></li>`;
+}

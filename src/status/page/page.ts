@@ -1,0 +1,122 @@
+import { findSeveralLogs, nameLog } from '../../core/log-key.ts';
+import type { Activity } from '../../postgres/read/activity.ts';
+import type { OrganizationStatus, StatusReport } from '../../postgres/read/status.ts';
+import type { HealthState } from '../health.ts';
+import { judgeDatabase, judgeOrganization, type Verdict } from '../verdict.ts';
+import { type Html, html } from './html.ts';
+import { renderOrganization } from './organization.ts';
+import { type Judged, judgeAll, renderOverview } from './overview.ts';
+import { type Level, renderTime, renderVerdict } from './parts.ts';
+import { renderProcess } from './process.ts';
+import { RENEW_S, SCRIPT } from './script.ts';
+import { STYLE } from './style.ts';
+
+export interface PageContent {
+  health: HealthState;
+  /** None when the database did not answer; `problem` says why then. */
+  report: StatusReport | undefined;
+  problem: string | undefined;
+  /** The log to show; none: the only one, or a line for each. */
+  wanted?: WantedLog | undefined;
+  /** Of the one that is shown; none when it could not be read. */
+  activity?: Activity | undefined;
+  nextRunAt: Date | undefined;
+  /** Lines of the log that could not be written. */
+  droppedLogLines?: number;
+  now: Date;
+}
+
+/** An organization, and which of its logs, where that was said. */
+export interface WantedLog {
+  organization: string;
+  log: string | undefined;
+}
+
+/** The log whose page is asked for; `undefined` for the overview, and where there is none of that name. */
+export function chooseLog(
+  report: StatusReport | undefined,
+  wanted: WantedLog | undefined,
+): OrganizationStatus | undefined {
+  const { organizations = [] } = report ?? {};
+  if (wanted === undefined) return organizations.length === 1 ? organizations[0] : undefined;
+  return organizations.find(
+    ({ organization, log }) =>
+      organization === wanted.organization && (wanted.log === undefined || log === wanted.log),
+  );
+}
+
+/** The status page: one HTML document that loads nothing else. All that comes from outside is escaped. */
+export function renderPage(content: PageContent): string {
+  const { report, health, nextRunAt, droppedLogLines, now } = content;
+  const shown = chooseLog(report, content.wanted);
+  const name = shown && nameLog(shown, findSeveralLogs(report!.organizations));
+  const { verdict, body } = renderContent(content, shown);
+  const isOneOfMany = content.wanted !== undefined && report?.organizations.length !== 1;
+  const { markup } = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<noscript><meta http-equiv="refresh" content="${RENEW_S}"></noscript>
+<title>${verdict.headline} – ${name && `${name} – `}UiPath audit export</title>
+<link rel="icon" href="${iconOf(verdict.level)}">
+<style>${{ markup: STYLE }}</style>
+<script>${{ markup: SCRIPT }}</script>
+</head>
+<body>
+<header><p><a href="/">UiPath audit export</a></p>${isOneOfMany && html`<nav aria-label="Organizations"><a href="/">All organizations</a></nav>`}</header>
+<main>
+<p id="stale" class="stale" role="alert" hidden></p>
+${body}
+${renderProcess({ health, organization: shown?.organization, nextRunAt, droppedLogLines, now })}
+</main>
+<footer><p>As of ${renderTime(report?.readAt ?? now)}, renewed every ${RENEW_S}\u00a0s.</p>
+<nav aria-label="For machines"><a href="/metrics">Metrics</a> <a href="/readyz">Readiness</a> <a href="/healthz">Health</a></nav></footer>
+</body>
+</html>
+`;
+  return markup;
+}
+
+function renderContent(
+  { report, problem, wanted, activity, nextRunAt, now }: PageContent,
+  shown: OrganizationStatus | undefined,
+): { verdict: Verdict; body: Html } {
+  if (!report) return alone(wanted?.organization ?? 'Status', databaseAway(problem));
+  const database = judgeDatabase(report);
+  const several = findSeveralLogs(report.organizations);
+  const judged = report.organizations.map((status): Judged => {
+    const isScheduled = nextRunAt !== undefined;
+    const name = nameLog(status, several);
+    return { name, status, verdict: judgeOrganization(status, report.readAt, { isScheduled }) };
+  });
+  if (wanted && !shown) return alone(wanted.organization, unknownOrganization());
+  if (database && !shown) return alone('Status', database);
+  if (!shown) return { verdict: judgeAll(judged), body: renderOverview(judged, nextRunAt, now) };
+  const { name, verdict } = judged.find(({ status }) => status === shown)!;
+  const body = renderOrganization({ name, status: shown, verdict, activity, nextRunAt, now: report.readAt });
+  return { verdict: database ?? verdict, body: html`${database && renderVerdict(database)}${body}` };
+}
+
+function alone(title: string, verdict: Verdict): { verdict: Verdict; body: Html } {
+  return { verdict, body: html`<h1>${title}</h1>${renderVerdict(verdict)}` };
+}
+
+function databaseAway(problem: string | undefined): Verdict {
+  const reasons = problem === undefined ? [] : [problem];
+  return { level: 'bad', headline: 'Not known: the database does not answer', reasons };
+}
+
+function unknownOrganization(): Verdict {
+  const reasons = ['No run of it has begun here, or it is another worker’s.'];
+  return { level: 'attention', headline: 'No organization of this name', reasons };
+}
+
+const ICON_COLOURS: Record<Level, string> = { good: '1a7f4b', attention: 'b77400', bad: 'c4271d' };
+
+/** A dot in a tab, coloured like the state. */
+function iconOf(level: Level): string {
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="#${ICON_COLOURS[level]}"/></svg>`;
+  return `data:image/svg+xml,${encodeURIComponent(svg)}`;
+}

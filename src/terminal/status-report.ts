@@ -1,0 +1,174 @@
+/** What `status` shows, in lines for a terminal. */
+import { findSeveralLogs, nameLog } from '../core/log-key.ts';
+import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
+import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
+import { judgeDatabase, judgeOrganization, type Verdict } from '../status/verdict.ts';
+import { countLogs, describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
+import { type Colours, hang, pad, printable } from './screen.ts';
+import { type Column, layTable } from './table.ts';
+
+/** Of more organizations than these an overview comes first. */
+const SEEN_AT_ONCE = 3;
+
+interface Judged {
+  name: string;
+  status: OrganizationStatus;
+  verdict: Verdict;
+}
+
+export function describeStatus(report: StatusReport, colours: Colours): string[] {
+  const { organizations, migrations, readAt } = report;
+  const database = judgeDatabase(report);
+  const several = findSeveralLogs(organizations);
+  const judged = organizations.map((status) => ({
+    name: nameLog(status, several),
+    status,
+    verdict: judgeOrganization(status, readAt),
+  }));
+  const parts = judged.map((one) => describeOrganization(one, readAt, colours));
+  if (judged.length > SEEN_AT_ONCE) parts.unshift(describeOverview(judged, readAt, colours));
+  if (database) parts.unshift(describeVerdict('Database', database, colours));
+  else parts.push([colours.dim(`Migrations: ${migrations.applied.length} applied, none pending.`)]);
+  return parts.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]));
+}
+
+const LEVELS = {
+  good: { mark: '✓', colour: 'green', words: 'in order' },
+  attention: { mark: '!', colour: 'yellow', words: 'to look at' },
+  bad: { mark: '✗', colour: 'red', words: 'in trouble' },
+} as const;
+
+const OVERVIEW: Column[] = [
+  { title: '' },
+  { title: 'Organization', mayCut: true },
+  { title: 'State' },
+  { title: 'Newest event', keep: 3 },
+  { title: 'Last success', keep: 4 },
+  { title: 'Stored', isNumber: true, keep: 2 },
+  { title: 'Gaps', isNumber: true, keep: 5 },
+  { title: 'Rejected', isNumber: true, keep: 1 },
+];
+
+function describeOverview(judged: readonly Judged[], now: Date, colours: Colours): string[] {
+  const levels = (['good', 'attention', 'bad'] as const).flatMap((level) => {
+    const number = judged.filter(({ verdict }) => verdict.level === level).length;
+    return number === 0 ? [] : [`${formatNumber(number)} ${LEVELS[level].words}`];
+  });
+  const rows = judged.map(({ name, status, verdict }) => {
+    const { newestEventAt, lastSuccessAt, stored, gapCount, rejected } = status;
+    const { mark, colour } = LEVELS[verdict.level];
+    return [
+      colours[colour](mark),
+      printable(name),
+      // What follows the colon stands with the details below.
+      verdict.headline.split(':')[0]!,
+      newestEventAt ? describeWhen(newestEventAt, now) : 'none yet',
+      lastSuccessAt ? describeWhen(lastSuccessAt, now) : 'none yet',
+      ...[stored, gapCount, rejected].map(formatNumber),
+    ];
+  });
+  const summary = `${countLogs(judged.map(({ status }) => status))}: ${levels.join(', ')}`;
+  return [colours.bold(summary), ...layTable(OVERVIEW, rows, colours)];
+}
+
+function describeOrganization({ name, status, verdict }: Judged, now: Date, colours: Colours): string[] {
+  return [
+    ...describeVerdict(name, verdict, colours),
+    '',
+    ...describeFacts(status, now, colours),
+    '',
+    ...describeRuns(status.runs, verdict, now, colours),
+  ];
+}
+
+function describeVerdict(subject: string, { level, headline, reasons }: Verdict, colours: Colours): string[] {
+  const { mark, colour } = LEVELS[level];
+  return [
+    ...hang(`${colours[colour](mark)} `, `${colours.bold(printable(subject))}  ${headline}`),
+    ...reasons.flatMap((reason) => hang('  ', printable(reason))),
+  ];
+}
+
+function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
+  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark, coverage } = status;
+  const facts: [string, string, (string | undefined)?][] = [
+    [
+      'Newest event',
+      newestEventAt ? describeInstant(newestEventAt) : 'none yet',
+      lagMs === null ? undefined : `lag ${describeDuration(lagMs)}`,
+    ],
+    ['Watermark', watermark?.raw ?? 'none yet'],
+    [
+      'Last success',
+      lastSuccessAt ? describeInstant(lastSuccessAt) : 'none yet',
+      lastSuccessAt ? describeWhen(lastSuccessAt, now) : undefined,
+    ],
+    ['Events stored', formatNumber(status.stored)],
+    [
+      'Events at source',
+      sourceTotal === null ? 'not known' : formatNumber(sourceTotal),
+      sourceTotal === null ? undefined : 'as it last said',
+    ],
+    ...coverage.map((range, i): [string, string, string] => [
+      i === 0 ? 'Complete' : '',
+      `${describeInstant(range.from)} to ${describeInstant(range.to)}`,
+      `proven ${describeWhen(range.provenAt, now)}`,
+    ]),
+    ['Rejected rows', formatNumber(status.rejected)],
+    ['Gaps', formatNumber(gapCount)],
+  ];
+  return facts.flatMap(([name, value, note]) => {
+    const shown = note === undefined ? printable(value) : `${printable(value)}  ${colours.dim(`(${note})`)}`;
+    return hang(`  ${colours.dim(pad(name, 16))}  `, shown);
+  });
+}
+
+const RUNS: Column[] = [
+  { title: 'Run' },
+  { title: 'Kind' },
+  { title: 'Started' },
+  { title: 'At', keep: 1 },
+  { title: 'Took', isNumber: true, keep: 10 },
+  { title: 'Outcome' },
+  { title: 'New', isNumber: true },
+  { title: 'Updated', isNumber: true, keep: 7 },
+  { title: 'Same', isNumber: true, keep: 4 },
+  { title: 'Rejected', isNumber: true, keep: 9 },
+  { title: 'Late', isNumber: true, keep: 8 },
+  { title: 'Pages', isNumber: true, keep: 2 },
+  { title: 'Requests', isNumber: true, keep: 3 },
+  { title: 'Retries', isNumber: true, keep: 6 },
+];
+
+function describeRuns(
+  runs: readonly RunRecord[],
+  { reasons }: Verdict,
+  now: Date,
+  colours: Colours,
+): string[] {
+  if (runs.length === 0) return [colours.dim('  No run is on record.')];
+  const rows = runs.map((run) => {
+    const { inserted, updated, unchanged, rejected, late, pages, requests, retries } = run.counters;
+    const numbers = [inserted, updated, unchanged, rejected, late, pages, requests, retries];
+    return [
+      run.runId,
+      run.kind,
+      describeWhen(run.startedAt, now),
+      describeInstant(run.startedAt),
+      describeDuration((run.endedAt ?? now).getTime() - run.startedAt.getTime()),
+      describeOutcome(run.outcome, colours),
+      ...numbers.map(formatNumber),
+    ];
+  });
+  const notes = noteRuns(runs, reasons).flatMap((note) => {
+    const mark = note.isError ? colours.red('✗') : colours.yellow('!');
+    return hang(`  ${mark} `, printable(`${nameRuns(note)}: ${note.text}`));
+  });
+  const title = runs.length === 1 ? 'Last run' : `Last ${runs.length} runs`;
+  return [`  ${colours.bold(title)}`, ...layTable(RUNS, rows, colours), ...notes];
+}
+
+function describeOutcome(outcome: RunRecord['outcome'], colours: Colours): string {
+  if (outcome === null) return 'under way';
+  return outcome === 'failed' || outcome === 'abandoned' ? colours.red(outcome) : outcome;
+}

@@ -1,0 +1,159 @@
+/** Settings of the role, the database or the connection change nothing of what the program reads, stores or says. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type pg from 'pg';
+import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
+import { readActivity } from '../../../src/postgres/read/activity.ts';
+import { readStatus } from '../../../src/postgres/read/status.ts';
+import { runExport } from '../../../src/runs/export.ts';
+import { verifyLedgers } from '../../../src/runs/verify-ledger.ts';
+import { verifyAgainstSource } from '../../../src/runs/verify-source.ts';
+import { type Bench, createApp, createBench } from '../../support/bench.ts';
+import { withParameter } from '../../support/database.ts';
+import {
+  asOptions,
+  CATEGORIES,
+  createEvilSchema,
+  createPlainPool,
+  LEFT_OUT,
+  ODD_SETTINGS,
+  oddCombination,
+} from '../../support/odd-settings.ts';
+
+const EVENTS = 40;
+
+/** What a setting could change on its way into the table or out of it. The last two are no events. */
+const ODD_ROWS = [
+  { createdOn: '0001-01-01T00:00:00Z', userName: null, email: 'NULL', message: 'null', source: '' },
+  { createdOn: '1900-01-01T00:00:00.1234567Z', userName: 'NULL', email: null, message: 'C:\\new\\table' },
+  {
+    createdOn: '1937-06-30T23:59:59.9999999Z',
+    auditLogDetails: '{"path":"\\\\x41","n":1.10}',
+    extraField: { a: 1.5 },
+  },
+  { createdOn: '2025-03-30T02:30:00+02:00', userName: "O'Neil \\'x", message: 'Grüße, Ωμέγα 日本 😀' },
+  { createdOn: '2025-10-26T02:30:00Z', message: 'with \0 NUL', userName: '{NULL,"a"}' },
+  { createdOn: '03.04.2025 10:00:00' },
+  { message: 'no time' },
+].map((row) => JSON.stringify(row));
+
+let bench: Bench;
+let plain: pg.Pool;
+
+beforeAll(async () => {
+  bench = await createBench();
+  plain = createPlainPool(bench.database.url);
+  await createEvilSchema(plain);
+});
+afterAll(async () => {
+  await plain.end();
+  await bench.close();
+});
+
+/** Everything that was stored of an organization but its name and when it was stored. */
+async function readStored(organization: string): Promise<unknown> {
+  const tables = {
+    events: `select to_jsonb(e) - '{organization,first_seen_at,updated_at,run_id}'::text[] as row from audit.events e
+      where organization = $1 order by created_on_ticks, event_id`,
+    ledger: `select batch, rows_inserted, rows_changed, from_at::text, to_at::text, inserted from audit.ledger
+      where organization = $1 order by batch`,
+    changes: `select row_batch, event_id, batch, old_digest, new_digest from audit.ledger_changes
+      where organization = $1 order by 1, 2, 3`,
+    rejected: `select content_hash, source_text, source_bytes, reason from audit.rejected_events
+      where organization = $1 order by content_hash`,
+    watermarks: `select created_on_ticks, created_on_raw, created_on::text, next_skip, source_total from audit.watermarks
+      where organization = $1`,
+    coverage: `select from_ticks, to_ticks, from_at::text, to_at::text from audit.coverage where organization = $1 order by 1`,
+    activity: `select to_jsonb(a) - 'organization' as row from audit.daily_activity a where organization = $1
+      order by day, activity_id`,
+    runs: `select kind, outcome, error, warnings, rows_read, rows_inserted, rows_updated, rows_unchanged, rows_rejected, rows_late,
+        from_ticks, to_ticks from audit.runs where organization = $1 order by run_id`,
+  };
+  const stored: Record<string, unknown> = {};
+  for (const [name, sql] of Object.entries(tables))
+    stored[name] = (await plain.query(sql, [organization])).rows;
+  return stored;
+}
+
+/** Runs, runs again, reads everything again, verifies both ways and reads the status, over `pool`; gives all that came of it. */
+async function exportOver(pool: Pool): Promise<unknown> {
+  const scene = await bench.open({
+    events: EVENTS,
+    rows: ODD_ROWS,
+    startAt: new Date('2026-01-31T23:50:00Z'),
+  });
+  const { organization, simulator } = scene;
+  const { app } = createApp(simulator, { url: bench.database.url, pool });
+  const everything = { from: undefined, to: undefined, signal: new AbortController().signal };
+  try {
+    await runExport(app, { kind: 'run', ...everything });
+    simulator.insertLate(3);
+    simulator.append(5);
+    await runExport(app, { kind: 'run', ...everything });
+    await runExport(app, { kind: 'backfill', ...everything });
+    const source = await verifyAgainstSource(app, {
+      ...everything,
+      shouldRepair: false,
+      onProgress: () => {},
+    });
+    const ledgers = await verifyLedgers(pool, {
+      ...everything,
+      of: { organization },
+      noted: undefined,
+      onRows: () => {},
+    });
+    const status = (await readStatus(pool, [organization])).organizations[0]!;
+    const activity = await readActivity(pool, { organization, log: 'classic' });
+    return {
+      stored: await readStored(organization),
+      source: { ...source, organization: '', runId: '' },
+      ledger: ledgers.map(({ counts, rows, entries, examples }) => ({ counts, rows, entries, examples })),
+      watermark: status.watermark,
+      newestEventAt: status.newestEventAt?.toISOString(),
+      coverage: status.coverage.map(({ from, to }) => [from.toISOString(), to.toISOString()]),
+      runs: status.runs.map(({ counters, from, startedAt, endedAt }) => [
+        counters,
+        from?.toISOString(),
+        // Reads the clock: a run begins now, whatever the settings are.
+        Math.abs(Date.now() - startedAt.getTime()) < 600_000,
+        endedAt !== null && endedAt >= startedAt,
+      ]),
+      activity,
+    };
+  } finally {
+    app.source.close();
+    await scene.close();
+  }
+}
+
+const COMBINATIONS = [...Array(Math.max(...Object.values(ODD_SETTINGS).map(({ length }) => length))).keys()];
+
+describe('an export', () => {
+  let ordinary: unknown;
+
+  beforeAll(async () => {
+    ordinary = await exportOver(bench.pool);
+  });
+
+  // Each value of ODD_SETTINGS is in one of them at least.
+  test.each(COMBINATIONS)('is the same with combination %i of odd settings', async (number) => {
+    const settings = await oddCombination(plain, number);
+    const errors: string[] = [];
+    const url = withParameter(bench.database.url, 'options', asOptions(settings));
+    const pool = createPool(url, (error) => errors.push(error.message));
+    try {
+      expect(await exportOver(pool)).toEqual(ordinary);
+      expect(errors).toEqual([]);
+    } finally {
+      await pool.end();
+    }
+  });
+});
+
+test('every setting that a user may change is tried at an odd value, or known to need none', async () => {
+  const { rows } = await plain.query<{ name: string }>(
+    `select name from pg_settings where context = 'user' and category like any ($1)`,
+    [CATEGORIES],
+  );
+  const unknown = rows.map(({ name }) => name).filter((name) => !(name in ODD_SETTINGS || name in LEFT_OUT));
+  expect(unknown).toEqual([]);
+});

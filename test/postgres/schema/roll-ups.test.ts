@@ -1,0 +1,269 @@
+/** The roll-ups equal the aggregate over `audit.events`, whatever happens to that. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { AuditEvent } from '../../../src/core/event.ts';
+import { openSession } from '../../../src/postgres/write/store.ts';
+import { batchOf, eventAt } from '../../support/batch.ts';
+import { type Bench, createBench } from '../../support/bench.ts';
+import { expectCounted } from '../../support/roll-ups.ts';
+
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 60);
+const ORGANIZATIONS = ['acme', 'other'];
+
+let bench: Bench;
+
+beforeAll(async () => {
+  bench = await createBench();
+});
+afterAll(() => bench.close());
+beforeEach(() => forget());
+
+async function forget(): Promise<void> {
+  await bench.query('truncate audit.events, audit.ledger, audit.ledger_changes');
+}
+
+// Few of each, so that they meet; among them those that an index or PostgreSQL's text cannot hold.
+const day = fc.constantFrom('2026-03-01', '2026-03-02', '2026-03-29', '1969-12-31', '0001-01-01');
+const time = fc.constantFrom(
+  '00:00:00',
+  '00:59:59.9999999',
+  '12:30:00.0000019',
+  '23:00:00',
+  '23:59:59.9999999',
+);
+const name = fc.constantFrom(null, '', 'Ana', 'Ana\0', 'Ana\uFFFD', '(,"Ana")', 'x'.repeat(10_000));
+const word = fc.constantFrom(null, '', 'User', 'Login');
+const event = fc
+  .record({ day, time, userName: name, category: word, action: word, source: word, message: name })
+  .map(({ day, time, ...fields }) => {
+    const isExact = !Object.values(fields).some((text) => text?.includes('\0'));
+    return eventAt(`${day}T${time}Z`, { ...fields, raw: isExact ? null : JSON.stringify(fields) });
+  });
+const organization = fc.constantFrom(...ORGANIZATIONS);
+const log = fc.constantFrom('classic', 'tenant:A');
+/** Which of the stored events, of whatever organization, something is done to. */
+const share = fc.constantFrom(
+  'event_id < $1',
+  'event_id >= $1',
+  'created_on >= $2',
+  'user_name is null',
+  'true',
+);
+const EDITS = [
+  `user_name = 'Bea'`,
+  'user_name = null',
+  `category = coalesce(category, '') || '!'`,
+  `created_on = created_on + interval '25 hours'`,
+  `created_on = created_on + interval '1 microsecond'`,
+  `organization = 'third', batch = 1`,
+  `log = 'tenant:A'`,
+  `log = 'classic'`,
+  `message = 'edited'`,
+];
+
+type Step =
+  | { does: 'commit' | 'restore'; organization: string; log: string; events: AuditEvent[] }
+  | { does: 'read again'; organization: string; log: string; events: AuditEvent[]; userName: string | null }
+  | { does: 'edit'; edit: string; share: string; isKept: boolean }
+  | { does: 'delete'; share: string; isKept: boolean }
+  | { does: 'truncate' };
+
+const events = fc.array(event, { minLength: 1, maxLength: 12 });
+const isKept = fc.boolean();
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 50, arbitrary: fc.record({ does: fc.constant('commit' as const), organization, log, events }) },
+  { weight: 10, arbitrary: fc.record({ does: fc.constant('restore' as const), organization, log, events }) },
+  {
+    weight: 30,
+    arbitrary: fc.record({
+      does: fc.constant('read again' as const),
+      organization,
+      log,
+      events,
+      userName: name,
+    }),
+  },
+  {
+    weight: 30,
+    arbitrary: fc.record({
+      does: fc.constant('edit' as const),
+      edit: fc.constantFrom(...EDITS),
+      share,
+      isKept,
+    }),
+  },
+  { weight: 20, arbitrary: fc.record({ does: fc.constant('delete' as const), share, isKept }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('truncate' as const) }) },
+);
+
+/** What was committed before comes again in a later batch, with another name. */
+async function play(given: Step, known: Map<string, AuditEvent[]>): Promise<void> {
+  if (given.does === 'truncate') return forget();
+  if (given.does === 'edit')
+    return change(`update audit.events set ${given.edit} where ${given.share}`, given.isKept);
+  if (given.does === 'delete') return change(`delete from audit.events where ${given.share}`, given.isKept);
+  const { organization, log } = given;
+  const before = known.get(`${organization} ${log}`) ?? [];
+  const again =
+    given.does === 'read again'
+      ? before.map((old) => (old.raw === null ? { ...old, userName: storable(given.userName) } : old))
+      : [];
+  const committed = [...given.events, ...again].sort((a, b) =>
+    a.createdOnTicks < b.createdOnTicks ? -1 : 1,
+  );
+  known.set(`${organization} ${log}`, committed);
+  const session = await openSession(bench.pool, { organization, log, kind: 'run' });
+  try {
+    const batch = batchOf(committed);
+    if (given.does === 'restore') await session.restore(batch);
+    else await session.commit(batch);
+  } finally {
+    await session.release();
+  }
+}
+
+function storable(text: string | null): string | null {
+  return text?.replaceAll('\0', '') ?? null;
+}
+
+async function change(sql: string, isKept: boolean): Promise<void> {
+  const filled = sql.replace('$1', `'80000000-0000-0000-0000-000000000000'`).replace('$2', `'2026-03-02'`);
+  const client = await bench.sql.connect();
+  try {
+    await client.query('begin');
+    // A key that is taken fails the statement, and with it all that it did.
+    const isDone = await client.query(filled).then(
+      () => true,
+      () => false,
+    );
+    await client.query(isDone && isKept ? 'commit' : 'rollback');
+  } finally {
+    client.release();
+  }
+}
+
+test('after any history of commits, re-reads, repairs, late rows, edits, deletions and rollbacks', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 10 }), async (steps) => {
+      await forget();
+      const known = new Map<string, AuditEvent[]>();
+      for (const each of steps) {
+        await play(each, known);
+        await expectCounted(bench);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+}, 600_000);
+
+test('when somebody deletes a whole day by hand while the worker adds to it', async () => {
+  const commit = async (...seconds: string[]) => {
+    const session = await openSession(bench.pool, { organization: 'acme', log: 'classic', kind: 'run' });
+    const given = seconds.map((second) => eventAt(`2026-03-01T10:00:${second}Z`));
+    await session.commit(batchOf(given)).finally(() => session.release());
+  };
+  const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  await commit('01', '02', '03');
+  const administrator = await bench.sql.connect();
+  try {
+    await administrator.query('begin');
+    await administrator.query('delete from audit.events');
+    const committing = commit('04', '05');
+    while ((await bench.query(waiting)).length === 0) await sleep(5);
+    await administrator.query('commit');
+    await committing;
+  } finally {
+    administrator.release();
+  }
+  await expectCounted(bench);
+  expect(await bench.query('select events, days_active from audit.all_user_totals')).toEqual([
+    { events: '2', days_active: 1 },
+  ]);
+});
+
+test('behind the horizon up to which users are counted, and before it', async () => {
+  const dayOf = (number: number) => new Date(Date.UTC(2026, 0, 1 + number)).toISOString().slice(0, 10);
+  const on = (number: number, userName = `User ${number % 3}`) =>
+    eventAt(`${dayOf(number)}T10:00:00Z`, { userName });
+  const commit = async (events: AuditEvent[]) => {
+    const session = await openSession(bench.pool, { organization: 'acme', log: 'classic', kind: 'run' });
+    await session.commit(batchOf(events)).finally(() => session.release());
+    await expectCounted(bench);
+  };
+  const horizon = async () => (await bench.query('select day from audit.user_horizon'))[0]?.day;
+  const days = Array.from({ length: 120 }, (_, number) => on(number));
+  await commit(days.slice(0, 20));
+  expect(String(await horizon())).toBe('-Infinity');
+  const first = await horizon();
+  await commit(days.slice(20, 50));
+  expect(await horizon()).not.toEqual(first);
+  await commit(days.slice(50));
+  const late = (number: number) => ({ ...on(number, 'Late'), action: 'Late' });
+  await commit([late(3), late(4), late(110)]);
+  // Another name for what lies on both sides of it.
+  await commit([on(5, 'Renamed'), on(115, 'Renamed')]);
+  for (const change of [
+    `update audit.events set user_name = 'Bea' where created_on < '2026-01-09' or created_on > '2026-04-25'`,
+    `delete from audit.events where user_name = 'Late'`,
+    `update audit.events set created_on = created_on - interval '100 days' where user_name = 'User 1'`,
+    `delete from audit.events where created_on < '2026-02-01'`,
+  ]) {
+    await bench.query(change);
+    await expectCounted(bench);
+  }
+});
+
+/** How many rows of daily_activity a statement reads. */
+async function rowsReadBy(sql: string): Promise<number> {
+  const client = await bench.sql.connect();
+  // What the session read in the last second may still be in it.
+  const rowsRead = async () => {
+    const { rows } = await client.query<{ read: string }>(
+      `select seq_tup_read + idx_tup_fetch as read from pg_stat_xact_user_tables
+       where relid = 'audit.daily_activity'::regclass`,
+    );
+    return Number(rows[0]?.read ?? 0);
+  };
+  try {
+    await client.query('begin');
+    const before = await rowsRead();
+    await client.query(sql);
+    const read = (await rowsRead()) - before;
+    await client.query('commit');
+    return read;
+  } finally {
+    client.release();
+  }
+}
+
+/** Rows of `organization` as `numbers` says, 100 a day. */
+const fill = (organization: string, numbers: string) =>
+  `insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+     user_name, ordinal, run_id, batch)
+   select '${organization}', timestamptz '2026-01-01T10:00Z' + n / 100 * interval '1 day', gen_random_uuid(), n, '', 'User', 'Login',
+     'Cis', 'User ' || n % 100, 0, 1, 1
+   from ${numbers} n`;
+
+test('of rows that come late, reading no more than the days they are of', async () => {
+  await bench.query(fill('acme', 'generate_series(0, 9999)'));
+  await bench.query('analyze audit.daily_activity');
+  expect(await rowsReadBy(fill('acme', 'generate_series(500, 501)'))).toBeLessThan(500);
+  await bench.query(`delete from audit.events where user_name = 'User 7' and created_on < '2026-01-04'`);
+  await bench.query(fill('acme', 'unnest(array[107, 107, 207, 407])'));
+  await expectCounted(bench);
+});
+
+test('of people whose clients write another encoding', async () => {
+  const session = await openSession(bench.pool, { organization: 'acme', log: 'classic', kind: 'run' });
+  const given = ['01', '02'].map((second) => eventAt(`2026-03-01T10:00:${second}Z`, { userName: 'José' }));
+  await session.commit(batchOf(given)).finally(() => session.release());
+  const client = await bench.sql.connect();
+  try {
+    await client.query(`set client_encoding to 'LATIN1'`);
+    await client.query(`delete from audit.events where created_on = '2026-03-01T10:00:01Z'`);
+  } finally {
+    client.release(true);
+  }
+  await expectCounted(bench);
+});

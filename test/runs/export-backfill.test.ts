@@ -1,0 +1,231 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { RunRequest } from '../../src/runs/export.ts';
+import type { SimulatedRow } from '../../src/simulator/rows.ts';
+import { ticksAt } from '../support/batch.ts';
+import { type Bench, createBench, type Scene } from '../support/bench.ts';
+import { expectStored } from '../support/truth.ts';
+
+const NOON = ticksAt('2023-01-01T12:00:00Z');
+const ONE = ticksAt('2023-01-01T13:00:00Z');
+
+let bench: Bench;
+
+beforeAll(async () => {
+  bench = await createBench();
+});
+afterAll(() => bench.close());
+
+/** Typical rows, one about every 30 s from 2023-01-01 on. */
+const openList = (events: number, environment = {}) =>
+  bench.open({ events }, { EXPORT_LOOKBACK: '10m', ...environment });
+const within = (rows: SimulatedRow[], from: bigint, to: bigint) =>
+  rows.filter(({ ticks }) => ticks! >= from && ticks! < to);
+
+/** Begins a backfill and ends it after some pages; the commit under way then is finished. */
+async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest> = {}): Promise<void> {
+  const stop = new AbortController();
+  // Pages that wait for a commit are committed together: so that few wait, they come slowly.
+  scene.simulator.set({ latencyMs: 30 });
+  let seen = 0;
+  const onChunk = () => {
+    if (++seen === pages) stop.abort();
+  };
+  const backfill = scene.run({ kind: 'backfill', signal: stop.signal, onChunk, ...request });
+  await expect(backfill).rejects.toMatchObject({ code: 'interrupted' });
+  scene.simulator.set({ latencyMs: 0 });
+}
+
+const HOUR = 36_000_000_000n;
+
+describe('a backfill', () => {
+  test('of an empty database stores everything, and the next run goes on from there', async () => {
+    const scene = await openList(1000);
+    expect((await scene.run({ kind: 'backfill' })).counters.inserted).toBe(1000);
+    expect(await scene.countRequests(() => scene.run())).toBe(1);
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('of a full one compares everything and touches nothing', async () => {
+    const scene = await openList(500);
+    await scene.run();
+    const before = await scene.watermark();
+    const { counters } = await scene.run({ kind: 'backfill' });
+    expect(counters).toMatchObject({ inserted: 0, updated: 0, unchanged: 500 });
+    expect((await scene.watermark())!.created_on_ticks).toBe(before!.created_on_ticks);
+  });
+
+  test('finds what a run no longer looks back for', async () => {
+    const scene = await openList(500);
+    await scene.run();
+    await scene.query(
+      'delete from audit.events where organization = $1 and created_on < $2',
+      '2023-01-01T02:00:00Z',
+    );
+    expect((await scene.run()).counters.inserted).toBe(0);
+    await scene.run({ kind: 'backfill' });
+    await expectStored(scene, scene.simulator.rows);
+  });
+});
+
+describe('a backfill of a range', () => {
+  test('stores its rows and no others, and leaves an empty database without a watermark', async () => {
+    const scene = await openList(2000);
+    await scene.run({ kind: 'backfill', from: NOON, to: ONE });
+    await expectStored(scene, within(scene.simulator.rows, NOON, ONE));
+    expect(await scene.watermark()).toBeUndefined();
+    expect((await scene.runs())[0]).toMatchObject({
+      kind: 'backfill',
+      outcome: 'succeeded',
+      from_at: '2023-01-01 12:00:00+00',
+      to_at: '2023-01-01 13:00:00+00',
+      frontier_ticks: ONE.toString(),
+    });
+    await scene.run();
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('reads hardly more than the range, wherever it lies', async () => {
+    const scene = await openList(2880);
+    const requests = await scene.countRequests(() => scene.run({ kind: 'backfill', from: NOON, to: ONE }));
+    expect(requests).toBeLessThan(14);
+  });
+
+  test('takes a row at its beginning and none at its end, to the tick', async () => {
+    const scene = await openList(400);
+    const { rows } = scene.simulator;
+    const [from, to] = [rows[100]!.ticks!, rows[200]!.ticks!];
+    await scene.run({ kind: 'backfill', from, to });
+    await expectStored(scene, within(rows, from, to));
+  });
+
+  test('without a beginning moves the watermark of an empty database to its last row', async () => {
+    const scene = await openList(2000);
+    await scene.run({ kind: 'backfill', to: NOON });
+    const older = scene.simulator.rows.filter(({ ticks }) => ticks! < NOON);
+    await expectStored(scene, older);
+    expect((await scene.watermark())!.created_on_ticks).toBe(older.at(-1)!.ticks!.toString());
+    await scene.run();
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('that lies before the watermark never moves it back', async () => {
+    const scene = await openList(2000);
+    await scene.run();
+    const before = await scene.watermark();
+    await scene.run({ kind: 'backfill', from: NOON, to: ONE });
+    await scene.run({ kind: 'backfill', to: NOON });
+    const { created_on_ticks: ticks, read_at: readAt, resume } = (await scene.watermark())!;
+    expect({ ticks, readAt, resume }).toEqual({
+      ticks: before!.created_on_ticks,
+      readAt: before!.read_at,
+      resume: before!.resume,
+    });
+  });
+
+  test('that begins no later than the next run would moves the watermark on, one that begins later does not', async () => {
+    const scene = await openList(1000);
+    await scene.run();
+    const newest = scene.simulator.rows.at(-1)!.ticks!;
+    scene.simulator.append(1000);
+    // Late events may lie up to the lookback of one hour before the watermark.
+    for (const from of [newest + HOUR, newest]) {
+      await scene.run({ kind: 'backfill', from });
+      expect((await scene.watermark())!.created_on_ticks).toBe(newest.toString());
+    }
+    await scene.run({ kind: 'backfill', from: newest - HOUR });
+    expect((await scene.watermark())!.created_on_ticks).toBe(scene.simulator.rows.at(-1)!.ticks!.toString());
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('in which nothing happened succeeds', async () => {
+    const scene = await openList(100);
+    const far = ticksAt('2030-01-01T00:00:00Z');
+    expect((await scene.run({ kind: 'backfill', from: far })).counters.rowsRead).toBe(0);
+    expect((await scene.run({ kind: 'backfill', to: 0n })).counters.rowsRead).toBe(0);
+    expect((await scene.run({ kind: 'backfill', from: 0n, to: 1n })).counters.rowsRead).toBe(0);
+  });
+});
+
+describe('a backfill that was cut short', () => {
+  test('goes on where it was, and does not start anew', async () => {
+    const scene = await openList(2000);
+    await cutShort(scene, 10);
+    const taken = Number((await scene.runs())[0]!.rows_read);
+    expect(taken).toBeGreaterThan(800);
+    const { counters } = await scene.run({ kind: 'backfill' });
+    expect(counters.inserted).toBe(2000 - taken);
+    expect(counters.unchanged).toBeLessThan(60);
+    await expectStored(scene, scene.simulator.rows);
+    expect((await scene.watermark())!.created_on_ticks).toBe(scene.simulator.rows.at(-1)!.ticks!.toString());
+    expect(await scene.countRequests(() => scene.run())).toBe(1);
+  });
+
+  test('goes on also after the source failed, and after its process ended without a word', async () => {
+    const scene = await openList(2000);
+    scene.simulator.set({ faults: [{ fault: 503, after: 8 }] });
+    await expect(scene.run({ kind: 'backfill' })).rejects.toMatchObject({ code: 'source-away' });
+    scene.simulator.set({ faults: [] });
+    await cutShort(scene, 3);
+    await scene.query('update audit.runs set outcome = null where organization = $1');
+    const { counters } = await scene.run({ kind: 'backfill' });
+    expect(counters.inserted).toBeLessThan(1200);
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('starts anew when asked to, and goes on from there when that is cut short too', async () => {
+    const scene = await openList(1000);
+    await cutShort(scene, 6);
+    await cutShort(scene, 2, { shouldRestart: true });
+    expect(Number((await scene.runs())[0]!.rows_unchanged)).toBeGreaterThan(150);
+    const { counters } = await scene.run({ kind: 'backfill' });
+    // Up to four pages are committed together, so that the second one may have come nearly as far as the first.
+    expect(counters.unchanged).toBeGreaterThan(80);
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('starts anew once it has succeeded', async () => {
+    const scene = await openList(500);
+    await cutShort(scene, 2);
+    await scene.run({ kind: 'backfill' });
+    expect((await scene.run({ kind: 'backfill' })).counters.unchanged).toBe(500);
+  });
+
+  test('is gone on with only by one of the same range', async () => {
+    const scene = await openList(2880, { EXPORT_PAGE_SIZE: '50' });
+    const range = { from: NOON, to: ONE + (ONE - NOON) };
+    await cutShort(scene, 1, range);
+    const reached = Number((await scene.runs())[0]!.rows_read);
+    const other = await scene.run({ kind: 'backfill', from: NOON, to: ONE });
+    expect(other.counters.unchanged).toBe(reached);
+    const { counters } = await scene.run({ kind: 'backfill', ...range });
+    expect(counters.rowsRead).toBeLessThan(240 - reached + 60);
+    await expectStored(scene, within(scene.simulator.rows, range.from, range.to));
+  });
+
+  test('does not spare a range that begins earlier its own beginning', async () => {
+    const scene = await openList(2000, { EXPORT_PAGE_SIZE: '50' });
+    await cutShort(scene, 1, { from: NOON, to: ONE });
+    const eleven = NOON - (ONE - NOON);
+    await scene.run({ kind: 'backfill', from: eleven, to: ONE });
+    await expectStored(scene, within(scene.simulator.rows, eleven, ONE));
+  });
+
+  test('goes on although its hint is wrong, because rows were deleted or came late meanwhile', async () => {
+    const scene = await openList(2000);
+    await cutShort(scene, 10);
+    const { rows } = scene.simulator;
+    scene.simulator.deleteHead(700);
+    scene.simulator.insertLate(3);
+    await scene.run({ kind: 'backfill' });
+    await expectStored(scene, [...rows.slice(0, 700), ...scene.simulator.rows]);
+  });
+
+  test('never lets the watermark stand ahead of its rows', async () => {
+    const scene = await openList(1000);
+    await cutShort(scene, 4);
+    const { created_on_ticks: ticks } = (await scene.watermark())!;
+    await expectStored(scene, within(scene.simulator.rows, 0n, BigInt(ticks as string) + 1n));
+    await scene.run();
+    await expectStored(scene, scene.simulator.rows);
+  });
+});

@@ -1,0 +1,246 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { runExport } from '../../src/runs/export.ts';
+import { makeEvent } from '../../src/simulator/events.ts';
+import { type Bench, createApp, createBench, type Scene } from '../support/bench.ts';
+import { expectNothingLostOrDoubled, expectStored } from '../support/truth.ts';
+
+let bench: Bench;
+
+beforeAll(async () => {
+  bench = await createBench();
+});
+afterAll(() => bench.close());
+
+const rowAt = (createdOn: string, variant = 0) => makeEvent('login', { createdOn, variant });
+const lastRun = async (scene: Scene) => (await scene.runs())[0]!;
+
+describe('a run', () => {
+  test('stores the whole list at first, and afterwards only what is new', async () => {
+    const scene = await bench.open({ events: 1000 });
+    const first = await scene.run();
+    expect(first).toMatchObject({ outcome: 'succeeded', warnings: [] });
+    expect(first.counters).toMatchObject({
+      inserted: 1000,
+      rowsRead: 1000,
+      updated: 0,
+      rejected: 0,
+      late: 0,
+    });
+    await expectStored(scene, scene.simulator.rows);
+    const newest = scene.simulator.rows.at(-1)!;
+    expect(await scene.watermark()).toMatchObject({
+      created_on_ticks: newest.ticks!.toString(),
+      created_on_raw: JSON.parse(newest.text).createdOn,
+      resume: '{"skip": 1000}',
+      source_total: '1000',
+      run_id: first.runId,
+    });
+
+    scene.simulator.append(37);
+    const requests = await scene.countRequests(() => scene.run());
+    expect(requests).toBeLessThanOrEqual(3);
+    expect(await lastRun(scene)).toMatchObject({ rows_inserted: '37', rows_updated: '0', rows_late: '0' });
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('over a list that stands still costs one request, rewrites nothing and reads only the lookback', async () => {
+    const scene = await bench.open({ events: 1000 }, { EXPORT_LOOKBACK: '10m' });
+    await scene.run();
+    const versions =
+      'select ctid::text, xmin::text from audit.events where organization = $1 order by event_id';
+    const before = await scene.query(versions);
+    expect(await scene.countRequests(() => scene.run())).toBe(1);
+    expect(await scene.query(versions)).toEqual(before);
+    const run = await lastRun(scene);
+    expect(run).toMatchObject({ outcome: 'succeeded', rows_inserted: '0', requests: '1', pages: '1' });
+    expect(Number(run.rows_unchanged)).toBeLessThan(100);
+  });
+
+  test.each([
+    ['whose list fits in a page', 300, '10m'],
+    ['whose list does not', 2500, '10m'],
+    ['with more in its lookback than a page holds', 2500, '2h'],
+  ])(
+    'that finds nothing new writes nothing but its own row and the lease, in an organization %s',
+    async (_, events, lookback) => {
+      const scene = await bench.open({ events }, { EXPORT_LOOKBACK: lookback });
+      await scene.run();
+      await scene.run();
+      const versions = async () => ({
+        events: await scene.query(
+          'select ctid::text, xmin::text, xmax::text from audit.events where organization = $1 order by 1',
+        ),
+        // The lease is on the same row.
+        watermarks: await scene.query(
+          `select to_jsonb(w) - '{lease_run_id,lease_until,lease_pid}'::text[] as watermark
+           from audit.watermarks w where organization = $1`,
+        ),
+        coverage: await scene.query(
+          'select ctid::text, xmin::text, xmax::text from audit.coverage where organization = $1',
+        ),
+        ledger: await scene.query('select batch from audit.ledger where organization = $1 order by 1'),
+        runs: (await scene.query('select run_id from audit.runs where organization = $1')).length,
+      });
+      const before = await versions();
+      const tokens = scene.simulator.counts.token;
+      await scene.run();
+      expect(await versions()).toEqual({ ...before, runs: before.runs + 1 });
+      expect(scene.simulator.counts.token).toBe(tokens);
+      expect(
+        (await scene.query('select outcome from audit.runs where organization = $1')).map(
+          (run) => run.outcome,
+        ),
+      ).toEqual(Array(before.runs + 1).fill('succeeded'));
+    },
+  );
+
+  test('over a list that stands still costs one request also where a few rows are no events', async () => {
+    const scene = await bench.open({ events: 1000 }, { EXPORT_LOOKBACK: '10m' });
+    scene.simulator.append(['{"createdOn":"2023-01-01T08:15:00Z","action":5}', '7', '8', '9']);
+    await scene.run();
+    expect(await lastRun(scene)).toMatchObject({ rows_rejected: '4' });
+    expect(await scene.countRequests(() => scene.run())).toBe(1);
+  });
+
+  test('of an empty organization succeeds, and the first event is found later', async () => {
+    const scene = await bench.open();
+    expect((await scene.run()).counters).toMatchObject({ requests: 1, rowsRead: 0 });
+    expect(await scene.watermark()).toBeUndefined();
+    scene.simulator.append([rowAt('2023-01-01T00:00:00Z')]);
+    expect((await scene.run()).counters.inserted).toBe(1);
+  });
+
+  test.each([1, 8])(
+    'with %i requests at once stores the same of a list in which nothing is as it should be',
+    async (concurrency) => {
+      const scene = await bench.open(
+        { events: 1500, seed: 5, createdOnForm: 'mixed', shuffleTies: true, cap: [90, 75, 80] },
+        { EXPORT_CONCURRENCY: String(concurrency) },
+      );
+      await scene.run();
+      await expectStored(scene, scene.simulator.rows);
+      expect((await lastRun(scene)).rows_read).toBe('1500');
+    },
+  );
+
+  test('stores each late event, also a tie of the watermark, and says how many were late', async () => {
+    const scene = await bench.open({ events: 300 });
+    await scene.run();
+    const newest = JSON.parse(scene.simulator.rows.at(-1)!.text).createdOn;
+    scene.simulator.insertLate(5);
+    scene.simulator.insertLate([rowAt(newest, 3)]);
+    const { counters } = await scene.run();
+    expect(counters).toMatchObject({ inserted: 6, late: 5 });
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('finds what is later than the lookback only by a recheck', async () => {
+    const scene = await bench.open(
+      { events: 3000 },
+      { EXPORT_LOOKBACK: '10m', EXPORT_RECHECK_WINDOW: '20h' },
+    );
+    await scene.run();
+    scene.simulator.insertLate([rowAt('2023-01-01T20:00:00Z')]);
+    expect((await scene.run()).counters.inserted).toBe(0);
+    expect((await scene.run({ kind: 'recheck' })).counters).toMatchObject({ inserted: 1, late: 1 });
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('rewrites what the source renders otherwise in another language, and only that', async () => {
+    const scene = await bench.open({ events: 120 });
+    await scene.run();
+    const { app } = createApp(scene.simulator, {
+      url: bench.database.url,
+      pool: bench.pool,
+      environment: { UIPATH_LANGUAGE: 'de', EXPORT_LOOKBACK: '30d' },
+    });
+    const again: Scene = { ...scene, app };
+    const german = [...scene.simulator.iterateRows('de')];
+    const changed = german.filter(({ text }, i) => text !== scene.simulator.rows[i]!.text).length;
+    const { counters } = await runExport(app, { kind: 'run', signal: new AbortController().signal });
+    expect(counters).toMatchObject({ inserted: 0, updated: changed, unchanged: 120 - changed });
+    await expectStored(again, german);
+    app.source.close();
+  });
+});
+
+describe('an event dated in the future', () => {
+  const future = '2099-01-01T00:00:00.0000000Z';
+  // Reads the clock: an event newer than the last run, whenever that was.
+  const soon = () => new Date(Date.now() - 1000).toISOString().replace('Z', '0000Z');
+
+  test('hides nothing that happens after it was stored', async () => {
+    const scene = await bench.open({ events: 250, rows: [rowAt(future)] });
+    await scene.run();
+    expect(await scene.watermark()).toMatchObject({ created_on_raw: future });
+    scene.simulator.append([rowAt(soon(), 1)]);
+    expect((await scene.run()).counters).toMatchObject({ inserted: 1, late: 1 });
+    scene.simulator.append([rowAt(soon(), 2)]);
+    scene.simulator.append([rowAt('2099-01-02T00:00:00Z', 3)]);
+    expect((await scene.run()).counters).toMatchObject({ inserted: 2, late: 1 });
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('hides nothing of a run that was cut short after it', async () => {
+    const scene = await bench.open({ events: 250, rows: [rowAt(future)] });
+    await scene.run();
+    await scene.query(`update audit.watermarks set read_at = '2023-01-01T01:00:00Z' where organization = $1`);
+    scene.simulator.insertLate(
+      Array.from({ length: 300 }, (_, i) => rowAt(minutesAfter('2023-01-01T01:30:00Z', i), i)),
+    );
+    const stop = new AbortController();
+    await expect(scene.run({ signal: stop.signal, onChunk: () => stop.abort() })).rejects.toMatchObject({
+      code: 'interrupted',
+    });
+    await scene.run();
+    await expectStored(scene, scene.simulator.rows);
+  });
+});
+
+describe('a run over a list that moves between any two requests', () => {
+  const moves = { append: 6, insertLate: 2, deleteHead: 4, deleteMiddle: 1 };
+
+  test.each([1, 8])('and %i requests at once loses and doubles nothing', async (concurrency) => {
+    const scene = await bench.open(
+      { events: 1200, seed: 3, shuffleTies: true, moves },
+      { EXPORT_CONCURRENCY: String(concurrency) },
+    );
+    for (let i = 0; i < 3; i++) await scene.run();
+    scene.simulator.set({ moves: {} });
+    await scene.run();
+    expect(scene.simulator.removed.length).toBeGreaterThan(100);
+    await expectNothingLostOrDoubled(scene);
+  });
+});
+
+describe('what the source deletes', () => {
+  test('stays stored, and costs no gap while the list still reaches back to the watermark', async () => {
+    const scene = await bench.open({ events: 500 });
+    await scene.run();
+    const before = scene.simulator.rows;
+    scene.simulator.deleteHead(480);
+    scene.simulator.append(10);
+    await scene.run();
+    await expectStored(scene, [...before, ...scene.simulator.rows.slice(20)]);
+    expect(await scene.query('select * from audit.gaps where organization = $1')).toEqual([]);
+  });
+
+  test('before it was read is a gap, which is recorded once, and the run goes on', async () => {
+    const scene = await bench.open({ events: 500 });
+    await scene.run();
+    const before = scene.simulator.rows;
+    scene.simulator.append(500);
+    scene.simulator.deleteHead(700);
+    await scene.run();
+    await scene.run();
+    const { rows } = scene.simulator;
+    await expectStored(scene, [...before, ...rows]);
+    expect(await scene.query('select * from audit.gaps where organization = $1')).toMatchObject([
+      { from_ticks: (before.at(-1)!.ticks! + 1n).toString(), to_ticks: rows[0]!.ticks!.toString() },
+    ]);
+  });
+});
+
+function minutesAfter(start: string, minutes: number): string {
+  return new Date(Date.parse(start) + minutes * 60_000).toISOString();
+}

@@ -1,0 +1,221 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import type { OrganizationStatus } from '../../../src/postgres/read/status.ts';
+import { createHealth } from '../../../src/status/health.ts';
+import { ceilNicely } from '../../../src/status/page/days.ts';
+import { type PageContent, renderPage } from '../../../src/status/page/page.ts';
+import { SCRIPT, SCRIPT_SOURCE } from '../../../src/status/page/script.ts';
+import { STYLE_SOURCE } from '../../../src/status/page/style.ts';
+import { activity, minutesAgo, NOW, organizationStatus, runRecord, statusReport } from '../support.ts';
+
+function page(given: Partial<PageContent> = {}): string {
+  const health = createHealth(['acme'], () => minutesAgo(600)).read();
+  return renderPage({
+    health,
+    report: statusReport(),
+    problem: undefined,
+    activity: activity(),
+    nextRunAt: undefined,
+    now: NOW,
+    ...given,
+  });
+}
+
+function pageOf(given: Partial<OrganizationStatus>): string {
+  return page({ report: statusReport({ organizations: [organizationStatus(given)] }) });
+}
+
+/** What a reader sees, in one line. */
+function textOf(html: string): string {
+  const body = html.slice(html.indexOf('<body>'));
+  return body
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code)))
+    .replace(/\s+/g, ' ');
+}
+
+describe('the page', () => {
+  test('says in words that the copy is complete and current, and shows its numbers', () => {
+    const html = page({ nextRunAt: new Date(NOW.getTime() + 180_000) });
+    expect(html).toContain('<title>Complete and current – acme – UiPath audit export</title>');
+    const text = textOf(html);
+    expect(text).toContain(
+      'acme Complete and current Everything the source showed 5 minutes ago was read then.',
+    );
+    expect(text).toContain('Lag 10 minutes newest event 2026-03-01 11:50:00 UTC');
+    expect(text).toContain('Events stored 5,000 5,000 at the source');
+    expect(text).toContain('Watermark 2026-03-01T11:50:00.0000001+00:00');
+    expect(text).toContain('Next run in 3 minutes 2026-03-01 12:03:00 UTC');
+    expect(text).toContain('Up 10 hours');
+  });
+
+  test('shows each run with its numbers, and an error once for all runs it ended', () => {
+    const failed = (runId: string) => runRecord({ runId, outcome: 'failed', error: 'HTTP 503 "Busy"' });
+    const counters = { ...runRecord().counters, inserted: 1_234, requests: 6, pages: 5, late: 3 };
+    const text = textOf(pageOf({ runs: [runRecord({ counters }), failed('6'), failed('5')] }));
+    expect(text).toContain('7 succeeded run 5 minutes ago 2.0 s 1,234 3 0 0 0 5 6 0');
+    expect(text).toContain('Runs 6 and 5 HTTP 503 "Busy"');
+    expect(text.split('HTTP 503')).toHaveLength(2);
+  });
+
+  test('shows what is known to be complete, and when that was proven', () => {
+    const range = { from: minutesAgo(300), to: minutesAgo(5), provenAt: minutesAgo(3) };
+    expect(textOf(pageOf({ coverage: [range] }))).toContain(
+      'Complete from 2026-03-01 07:00:00 UTC to 2026-03-01 11:55:00 UTC proven 3 minutes ago',
+    );
+  });
+
+  test('shows gaps', () => {
+    const gap = { from: minutesAgo(300), to: minutesAgo(200), noticedAt: minutesAgo(5), runId: '7' };
+    const text = textOf(pageOf({ gapCount: 21, gaps: [gap] }));
+    expect(text).toContain('Current, but not complete');
+    expect(text).toContain(
+      'Gap from 2026-03-01 07:00:00 UTC to 2026-03-01 08:40:00 UTC noticed 5 minutes ago by run 7',
+    );
+    expect(text).toContain('The newest of 21 gaps.');
+  });
+
+  test('says why nothing is known while the database is away', () => {
+    const text = textOf(page({ report: undefined, problem: 'connect ECONNREFUSED' }));
+    expect(text).toContain('Not known: the database does not answer connect ECONNREFUSED');
+    expect(text).toContain('This process');
+  });
+
+  test('says that a process stands by', () => {
+    const health = createHealth(['acme']).read();
+    health.organizations[0]!.lastRun = {
+      kind: 'run',
+      outcome: 'locked',
+      endedAt: NOW,
+      error: 'Another worker exports acme.',
+    };
+    expect(textOf(page({ health }))).toContain('run locked another worker exports; this one stands by');
+  });
+
+  test('shows text from outside as text', () => {
+    const error = '<script>alert("1")</script> & \'quotes\'';
+    const html = pageOf({ runs: [runRecord({ outcome: 'failed', error })], organization: '<b>"x' });
+    expect(html.replace(`<script>${SCRIPT}</script>`, '')).not.toMatch(/<script|<b>"/);
+    expect(textOf(html)).toContain(error);
+  });
+
+  test('asks for nothing else, and its style and script are those that its policy allows', () => {
+    const html = page();
+    expect(html).not.toMatch(/<(img|iframe|object)|<script |@import|url\(|https?:| (style|on[a-z]+)=/);
+    const hashOf = (name: string) => {
+      const [, text] = new RegExp(`<${name}>(.*?)</${name}>`, 's').exec(html)!;
+      return `'sha256-${createHash('sha256').update(text!).digest('base64')}'`;
+    };
+    expect(STYLE_SOURCE).toBe(hashOf('style'));
+    expect(SCRIPT_SOURCE).toBe(hashOf('script'));
+  });
+
+  test('is well formed: every element that is opened is closed, in order', () => {
+    const gap = { from: minutesAgo(300), to: minutesAgo(200), noticedAt: minutesAgo(5), runId: '7' };
+    const html = pageOf({ gapCount: 1, gaps: [gap], runs: [runRecord({ warnings: ['w'] })] });
+    const open: string[] = [];
+    for (const [, slash, name] of html.matchAll(/<(\/?)([a-z][a-z0-9]*)[^>]*>/g)) {
+      if (['meta', 'link'].includes(name!)) continue;
+      if (slash) expect(open.pop()).toBe(name);
+      else open.push(name!);
+    }
+    expect(open).toEqual([]);
+  });
+
+  test('says what is missing against the source', () => {
+    const text = textOf(pageOf({ sourceTotal: 5_010, stored: 5_000, rejected: 3 }));
+    expect(text).toContain('Events stored 5,000 7 fewer than the 5,010 at the source');
+    expect(textOf(pageOf({ sourceTotal: null }))).toContain('the source has not said how many it has');
+  });
+
+  test('goes without the chart where that could not be read', () => {
+    const text = textOf(page({ activity: undefined }));
+    expect(text).toContain('How many events there are by day could not be read.');
+    expect(text).toContain('Complete and current');
+  });
+
+  test('names each day with its events and what is known of it', () => {
+    const days = ['2026-02-26', '2026-02-27', '2026-02-28', '2026-03-01'].map((day, i) => ({
+      day,
+      events: i,
+    }));
+    const at = (day: number, hour: number) => new Date(Date.UTC(2026, 1, day, hour));
+    const newest = { from: at(28, 6), to: minutesAgo(10), provenAt: minutesAgo(5) };
+    const older = { from: at(26, 12), to: at(28, 1), provenAt: at(28, 1) };
+    const gap = { from: at(28, 1), to: at(28, 6), noticedAt: at(28, 7), runId: '7' };
+    const report = statusReport({
+      organizations: [organizationStatus({ coverage: [newest, older], gaps: [gap], gapCount: 1 })],
+    });
+    const text = textOf(page({ report, activity: activity({ days }) }));
+    expect(text).toContain('6 events in the last 4 days; most on 1 Mar 2026: 3. A gap touches 1 day.');
+    const rows = '2026-03-01 3 complete 2026-02-28 2 gap 2026-02-27 1 complete 2026-02-26 0 partly known';
+    expect(text).toContain(rows);
+    const before = activity({ days: [{ day: '2026-02-25', events: 0 }, ...days] });
+    expect(textOf(page({ report, activity: before }))).toContain('2026-02-25 0 not known');
+  });
+
+  test('shows how late events came, as bars and numbers', () => {
+    const lateness = { events: 20_000, counts: [0, 3, 0, 6, 0, 0, 0, 1] };
+    const html = page({ activity: activity({ lateness }) });
+    expect(textOf(html)).toContain('10 (0.05%) of the newest 20,000 events came late');
+    expect(textOf(html)).toMatch(
+      /up to 15 minutes 3 up to 60 minutes 0 up to 6 hours 6 .* more than 7 days 1 /,
+    );
+    const widths = [...html.matchAll(/<td class="wide">.*?width="(\d+)"/g)].map(([, width]) => width);
+    expect(widths).toEqual(['0', '50', '0', '100', '0', '0', '0', '17']);
+    expect(textOf(page())).toContain('None of the newest 900 events came late.');
+  });
+});
+
+describe('the page of several organizations', () => {
+  const failed = runRecord({ outcome: 'failed', error: 'HTTP 503' });
+  const organizations = [
+    organizationStatus({ organization: 'acme' }),
+    organizationStatus({ organization: 'b & c', runs: [failed] }),
+  ];
+  const several = (organization?: string) => {
+    const wanted = organization === undefined ? undefined : { organization, log: undefined };
+    return page({ report: statusReport({ organizations }), wanted, activity: undefined });
+  };
+
+  test('has a line for each, those in trouble first', () => {
+    const html = several();
+    expect(html).toContain('<title>1 of 2 are complete and current – UiPath audit export</title>');
+    expect(textOf(html)).toMatch(
+      /2 organizations .* b & c Not current: the last run did not succeed Lag 10 minutes .* acme Complete and current Lag/,
+    );
+    expect(html).toContain('href="/?organization=b%20%26%20c"');
+  });
+
+  test('is that of one, when that is asked for', () => {
+    expect(textOf(several('b & c'))).toMatch(/All organizations b & c Not current/);
+    expect(textOf(several('b & c'))).not.toContain('acme');
+    expect(textOf(several('nobody'))).toContain('nobody No organization of this name');
+  });
+
+  test('names the log only of an organization that has several', () => {
+    const logs = [organizationStatus({ log: 'tenant:A' }), ...organizations];
+    const show = (wanted?: { organization: string; log: string | undefined }) =>
+      page({ report: statusReport({ organizations: logs }), wanted, activity: undefined });
+    expect(textOf(show())).toMatch(
+      /3 logs of 2 organizations .* b & c Not .* acme \(tenant:A\) .* acme \(classic\) /,
+    );
+    expect(show()).toContain('href="/?organization=acme&#38;log=tenant%3AA"');
+    expect(textOf(show({ organization: 'acme', log: 'classic' }))).toContain(
+      'acme (classic) Complete and current',
+    );
+    expect(textOf(show({ organization: 'acme', log: 'none' }))).toContain('No organization of this name');
+  });
+});
+
+test.each([
+  [0, 2],
+  [1, 2],
+  [3, 4],
+  [10, 10],
+  [11, 20],
+  [447, 600],
+  [9_999, 10_000],
+])('the axis above %d events ends at %d', (events, top) => {
+  expect(ceilNicely(events)).toBe(top);
+});

@@ -1,0 +1,225 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { closeAll, emptyPage, openBench, openServer, openSimulator, sendJson } from '../support.ts';
+
+afterEach(closeAll);
+
+describe('a page', () => {
+  test.each([
+    ['plain', {}],
+    ['gzipped', { gzip: true }],
+    ['with a byte order mark', { bom: true }],
+  ])('comes %s with every row as the source has it', async (_how, behaviour) => {
+    const simulator = await openSimulator({ events: 300, ...behaviour });
+    const { fetchPage, meter } = openBench(simulator);
+    // Reads the clock: a bound of what the product reads from the same clock.
+    const before = Date.now();
+    const page = await fetchPage(10, 200);
+    expect(page).toMatchObject({ skip: 10, top: 200, totalCount: 300 });
+    expect(page.requestedAt.getTime()).toBeGreaterThanOrEqual(before);
+    const sent = simulator.rows.slice(10, 210).map(({ text }) => JSON.parse(text));
+    const got = page.rows.map(({ event }) => ({ ...event, createdOn: event!.createdOnRaw }));
+    expect(got).toHaveLength(200);
+    expect(got).toMatchObject(sent);
+    expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
+  });
+
+  test('is asked for exactly as documented', async () => {
+    const simulator = await openSimulator();
+    await openBench(simulator, { language: 'pt-br' }).fetchPage(3, 2);
+    const [token, list] = simulator.requests;
+    expect(token).toMatchObject({ kind: 'token', method: 'POST' });
+    expect(list).toMatchObject({ kind: 'list', method: 'GET', path: '/acme/audit_/api/auditlogs' });
+    expect([...list!.query]).toEqual([
+      ['language', 'pt-br'],
+      ['top', '2'],
+      ['skip', '3'],
+      ['sortBy', 'createdOn'],
+      ['sortOrder', 'asc'],
+    ]);
+    expect(list!.headers).toMatchObject({ 'content-type': 'application/json', 'accept-encoding': 'gzip' });
+    expect(list!.headers.authorization).toMatch(/^Bearer \S+$/);
+  });
+
+  test.each([
+    ['/acme/audit_/api/auditlogs', '/acme/audit_/api/auditlogs?language=en'],
+    ['/audit_/api/auditlogs/b7006b1c', '/audit_/api/auditlogs/b7006b1c?language=en'],
+    ['/acme/audit_/api/auditlogs/', '/acme/audit_/api/auditlogs/?language=en'],
+    ['/x/auditlogs?tenant=a%20b', '/x/auditlogs?tenant=a+b&language=en'],
+  ])('is asked for at %s', async (path, begin) => {
+    const server = await openServer(emptyPage);
+    await openBench(server, { auditUrl: server.url + path, apiVersion: '1.0' }).fetchPage();
+    const [, list] = server.seen;
+    expect(list).toBe(`GET ${begin}&top=100&skip=0&sortBy=createdOn&sortOrder=asc&api-version=1.0`);
+  });
+
+  test('keeps its connection for the next one', async () => {
+    const ports = new Set<number | undefined>();
+    const server = await openServer((request, response, body) => {
+      ports.add(request.socket.remotePort);
+      emptyPage(request, response, body);
+    });
+    const { fetchPage } = openBench(server);
+    for (let i = 0; i < 5; i++) await fetchPage();
+    expect(ports.size).toBe(1);
+  });
+
+  test('is logged at debug without a secret', async () => {
+    const simulator = await openSimulator();
+    const { fetchPage, lines } = openBench(simulator);
+    await fetchPage();
+    const url = `${simulator.url}/acme/audit_/api/auditlogs?language=en&top=100&skip=0&sortBy=createdOn&sortOrder=asc`;
+    expect(lines).toMatchObject([{ level: 'debug', message: 'page fetched', fields: { url, rows: 5 } }]);
+  });
+});
+
+describe('a page beyond the size limit', () => {
+  test('is asked for again with half the rows until it fits', async () => {
+    const simulator = await openSimulator({ events: 100 });
+    const { fetchPage, meter } = openBench(simulator, { maxResponseBytes: 30_000 });
+    const page = await fetchPage(0, 100);
+    expect(page).toMatchObject({ top: 100, totalCount: 100 });
+    expect(page.rows.length).toBeGreaterThan(0);
+    expect(simulator.requests.flatMap(({ top }) => top ?? [])).toEqual(
+      [100, 50, 25, 12].slice(0, meter.requests),
+    );
+    expect(meter.requests).toBeGreaterThan(1);
+    expect(meter.retries).toBe(meter.requests - 1);
+  });
+
+  test.each(['huge', 'bomb'] as const)('is an error with a %s single row', async (fault) => {
+    const simulator = await openSimulator({ faults: [{ fault, bytes: 50_000_000 }] });
+    const { fetchPage } = openBench(simulator, { maxResponseBytes: 1_000_000 });
+    await expect(fetchPage(0, 4)).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining('more than 1000000 bytes for a single row'),
+    });
+    expect(simulator.counts.list).toBe(3);
+  });
+});
+
+describe('a token', () => {
+  test('that died is replaced once', async () => {
+    const simulator = await openSimulator();
+    const { fetchPage, meter, lines } = openBench(simulator);
+    await fetchPage();
+    simulator.revokeTokens();
+    await fetchPage();
+    expect(simulator.counts).toMatchObject({ token: 2, list: 3 });
+    expect(meter).toEqual({ requests: 3, retries: 1, retriesBy: { 'HTTP 401': 1 } });
+    expect(lines.filter(({ level }) => level === 'warn')).toMatchObject([{ fields: { reason: 'HTTP 401' } }]);
+  });
+
+  test('that died is replaced once for all requests under way', async () => {
+    const simulator = await openSimulator();
+    const { fetchPage } = openBench(simulator);
+    await fetchPage();
+    simulator.revokeTokens();
+    await Promise.all([fetchPage(), fetchPage(1), fetchPage(2), fetchPage(3)]);
+    expect(simulator.counts.token).toBe(2);
+  });
+
+  test('whose successor is refused too is an error', async () => {
+    const simulator = await openSimulator({ faults: [{ fault: 401 }] });
+    const { fetchPage, meter } = openBench(simulator);
+    await expect(fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining('A new token was refused as well'),
+    });
+    expect(simulator.counts).toMatchObject({ token: 2, list: 2 });
+    expect(meter).toEqual({ requests: 2, retries: 1, retriesBy: { 'HTTP 401': 1 } });
+  });
+
+  test('that is fixed and refused is an error at once', async () => {
+    const simulator = await openSimulator();
+    const { fetchPage } = openBench(simulator, {
+      credentials: { kind: 'token', accessToken: 'expired-token' },
+    });
+    await expect(fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining('UIPATH_ACCESS_TOKEN has expired'),
+    });
+    expect(simulator.counts).toMatchObject({ token: 0, list: 1 });
+  });
+
+  test('that is fixed and good is used', async () => {
+    const simulator = await openSimulator({ accessToken: 'a-personal-token' });
+    const { fetchPage } = openBench(simulator, {
+      credentials: { kind: 'token', accessToken: 'a-personal-token' },
+    });
+    expect((await fetchPage()).rows).toHaveLength(5);
+  });
+
+  test('without the scope is an error that names the scopes', async () => {
+    const simulator = await openSimulator({ scopes: ['OR.Users.Read', 'PM.Audit.Read'] });
+    const credentials = {
+      kind: 'client' as const,
+      clientId: simulator.clientId,
+      clientSecret: simulator.clientSecret,
+      scope: 'OR.Users.Read',
+      tokenUrl: `${simulator.url}/acme/identity_/connect/token`,
+    };
+    await expect(openBench(simulator, { credentials }).fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringMatching(
+        /HTTP 403 .*lacks the scope PM\.Audit or PM\.Audit\.Read: give it to the external application.*UIPATH_SCOPE/,
+      ),
+    });
+    expect(simulator.counts.list).toBe(1);
+  });
+});
+
+describe('an answer that no retry mends', () => {
+  test.each([400, 404, 405, 410, 422, 451])('HTTP %i stops with its words and trace id', async (status) => {
+    const server = await openServer((_request, response) => {
+      sendJson(response, status, { message: 'Not like this', errorCode: 7, traceId: '00-4bf92f' });
+    });
+    const { fetchPage, meter } = openBench(server);
+    await expect(fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining(`answered HTTP ${status} "Not like this" (trace id 00-4bf92f)`),
+    });
+    expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
+  });
+
+  test('the portal page with status 200 says which URL gave it', async () => {
+    const simulator = await openSimulator();
+    const { fetchPage } = openBench(simulator, { auditUrl: `${simulator.url}/acme/wrong` });
+    await expect(fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringMatching(
+        /\/acme\/wrong\?language=en.* answered HTTP 200 with an HTML page.*UIPATH_AUDIT_PATH/,
+      ),
+    });
+  });
+
+  test.each([
+    ['text/html', '{"totalCount":0,"results":[]}'],
+    ['application/json', ' \r\n<html></html>'],
+    ['application/json', '\uFEFF<!DOCTYPE html>'],
+  ])('a body of type %s that reads %j is taken for a page, too', async (type, body) => {
+    const server = await openServer((_request, response) => {
+      response.writeHead(200, { 'Content-Type': type }).end(body);
+    });
+    await expect(openBench(server).fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining('with an HTML page'),
+    });
+  });
+
+  test.each([301, 302, 307, 308])('HTTP %i is not followed, and its host is named', async (status) => {
+    const elsewhere = await openServer(emptyPage);
+    const server = await openServer((_request, response) => {
+      response.writeHead(status, { Location: `${elsewhere.url}/login?state=private` }).end();
+    });
+    await expect(openBench(server).fetchPage()).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining(`a redirect to ${new URL(elsewhere.url).host}. It was not followed`),
+    });
+    expect(elsewhere.seen).toEqual([]);
+  });
+
+  test('JSON that is no list of audit logs is the source breaking its contract', async () => {
+    const server = await openServer((_request, response) => sendJson(response, 200, { value: [] }));
+    await expect(openBench(server).fetchPage()).rejects.toMatchObject({ code: 'source-invalid' });
+  });
+});
