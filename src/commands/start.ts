@@ -54,7 +54,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         metrics,
         log,
         readStatus: () => readStatus(app.pool, names),
-        readActivity: (organization) => readActivity(app.pool, organization),
+        readActivity: (key) => readActivity(app.pool, key),
         nextRunAt: () => schedule?.nextRunAt(),
         droppedLogLines,
       })

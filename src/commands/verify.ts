@@ -2,10 +2,16 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { assertKnown } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
+import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
-import { type LedgerReport, type NotedEntry, verifyLedgers } from '../runs/verify-ledger.ts';
+import {
+  type LedgerReport,
+  type LedgerRequest,
+  type NotedEntry,
+  verifyLedgers,
+} from '../runs/verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createProgress } from '../terminal/progress.ts';
@@ -87,8 +93,12 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
 }
 
 function assertExpected(app: OrganizationsApp, { expect }: VerifyOptions): void {
+  if (!expect || app.config.sources.some((source) => isSameLog(source, expect))) return;
   const names = app.config.sources.map(({ organization }) => organization);
-  if (!expect || names.includes(expect.organization)) return;
+  if (names.includes(expect.organization)) {
+    const message = `--expect names an entry of the log ${expect.log} of ${expect.organization}, which is not exported.`;
+    throw new ExportError('configuration', `${message} Check the name, or leave out --expect.`);
+  }
   throw new ExportError(
     'configuration',
     `--expect names an entry of ${expect.organization}, and ${
@@ -104,7 +114,7 @@ async function verifyOne(
   isOneOfSeveral: boolean,
 ): Promise<Verification> {
   const { from, to, expect } = options;
-  const { organization } = app.config.source;
+  const { organization, log } = app.config.source;
   const progress = createProgress(
     app.log,
     isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source',
@@ -122,10 +132,10 @@ async function verifyOne(
   } finally {
     progress.stop();
   }
-  const own = { ...options, organization, signal };
-  if (expect?.organization !== organization) delete own.expect;
-  const [ledger] = await verifyLedgerOf(app, own);
-  return { organization, source, ledger: ledger! };
+  const own = { ...options, signal };
+  if (expect && !isSameLog(expect, app.config.source)) delete own.expect;
+  const [ledger] = await verifyLedgerOf(app, { organization, log }, own);
+  return { organization, log, source, ledger: ledger! };
 }
 
 async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
@@ -133,9 +143,10 @@ async function verifyOffline(context: CommandContext, options: VerifyOptions): P
   return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'database' }, async (app) => {
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
-    const reports = await verifyLedgerOf(app, { ...options, signal: context.signal });
+    const of = organization === undefined ? undefined : { organization };
+    const reports = await verifyLedgerOf(app, of, { ...options, signal: context.signal });
     const verifications = reports.map((ledger) => ({
-      organization: ledger.organization,
+      ...{ organization: ledger.organization, log: ledger.log },
       source: null,
       ledger,
     }));
@@ -146,12 +157,13 @@ async function verifyOffline(context: CommandContext, options: VerifyOptions): P
 
 async function verifyLedgerOf(
   app: DatabaseApp,
-  { organization, from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
+  of: LedgerRequest['of'],
+  { from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
 ): Promise<LedgerReport[]> {
   const progress = createProgress(app.log, 'Verify ledger');
   try {
     const reports = await verifyLedgers(app.pool, {
-      ...(organization !== undefined && { organization }),
+      of,
       from,
       to,
       noted: expect,
@@ -187,7 +199,7 @@ function print(context: CommandContext, options: VerifyOptions, verifications: V
 function throwDifferences(verifications: Verification[], options: VerifyOptions): void {
   const left = verifications.filter((verification) => countFaults(verification) > 0);
   if (left.length === 0) return;
-  const names = left.map(({ organization }) => organization).join(', ');
+  const names = left.map((each) => nameLog(each, findSeveralLogs(verifications))).join(', ');
   throw new ExportError(
     'differences',
     `${names}: the table is not as it should be. ${remedyFor(left, options)}`,
@@ -211,10 +223,13 @@ function inJson(name: string, value: unknown): unknown {
 }
 
 function parseNoted(text: string): NotedEntry {
-  const match = /^(.+)\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
+  // No organization's name holds a slash.
+  const match = /^([^/]+)(?:\/(.+))?\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
   if (!match) {
-    throw new InvalidArgumentError('Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST.');
+    throw new InvalidArgumentError(
+      'Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST, or ORGANIZATION/LOG/NUMBER/DIGEST.',
+    );
   }
-  const [, organization, batch, digest] = match;
-  return { organization: organization!, batch: BigInt(batch!), digest: digest! };
+  const [, organization, log = CLASSIC_LOG, batch, digest] = match;
+  return { organization: organization!, log, batch: BigInt(batch!), digest: digest! };
 }

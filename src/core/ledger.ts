@@ -12,10 +12,10 @@
  */
 import { createHash } from 'node:crypto';
 import { hasOwnId, type RowForm, type StoredEvent } from './compare.ts';
+import { CLASSIC_LOG, type LogKey } from './log-key.ts';
 
 /** One entry. Times as UTC with six digits, digests in hex. */
-export interface LedgerEntry {
-  organization: string;
+export interface LedgerEntry extends LogKey {
   batch: bigint;
   runId: string | null;
   committedAt: string;
@@ -123,7 +123,7 @@ export function judgeRows(
   return { findings, absent: [...leaves.keys()] };
 }
 
-/** SHA-256 over an entry and the digest before it. */
+/** SHA-256 over an entry and the digest before it. Entries of log classic do not name the log: they existed before other logs. */
 function entryDigest(entry: LedgerEntry): string {
   const changes = entry.changes.map(({ eventId, oldDigest, newDigest }) =>
     Buffer.from(eventId.replaceAll('-', '') + oldDigest + newDigest, 'hex'),
@@ -131,6 +131,7 @@ function entryDigest(entry: LedgerEntry): string {
   return sha256(
     JSON.stringify([
       entry.organization,
+      ...(entry.log === CLASSIC_LOG ? [] : [entry.log]),
       entry.batch.toString(),
       entry.runId,
       entry.committedAt,

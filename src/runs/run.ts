@@ -58,10 +58,18 @@ export async function withRun(
   work: (run: Run) => Promise<void>,
   { unstoredEnds = [], unlessDoneWithinMs }: RunConditions = {},
 ): Promise<RunSummary> {
-  const { organization } = app.config.source;
+  const { organization, log: auditLog } = app.config.source;
   const startedAt = performance.now();
   const { leaseMs, isSynchronous } = app.config.export;
-  const options = { organization, kind, leaseMs, isSynchronous, unstoredEnds, unlessDoneWithinMs };
+  const options = {
+    organization,
+    log: auditLog,
+    kind,
+    leaseMs,
+    isSynchronous,
+    unstoredEnds,
+    unlessDoneWithinMs,
+  };
   const session = await openSession(app.pool, options);
   unstoredEnds.length = 0;
   const log = app.log.child({ run: session.runId });

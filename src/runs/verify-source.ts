@@ -63,9 +63,9 @@ async function compareWithSource(
   request: VerifyRequest,
   repair: Run | undefined,
 ): Promise<SourceReport> {
-  const { organization } = app.config.source;
+  const key = app.config.source;
   const { stallTimeoutMs } = app.config.export;
-  const known = await readExportedUntil(app.pool, organization);
+  const known = await readExportedUntil(app.pool, key);
   const until =
     known !== undefined && (request.to === undefined || known.ticks < request.to) ? known.ticks : request.to;
   const report = newReport(repair?.session.runId ?? null);
@@ -85,7 +85,7 @@ async function compareWithSource(
 /** The result stands also where it cannot be noted: on a standby, or for a user that may only read. */
 async function noteProven(app: App, range: ProvenRange): Promise<void> {
   try {
-    await noteProof(app.pool, app.config.source.organization, range);
+    await noteProof(app.pool, app.config.source, range);
   } catch (error) {
     app.log.warn(`not noted in audit.coverage: ${error instanceof Error ? error.message : error}`);
   }
@@ -110,7 +110,6 @@ async function readAndCompare(
   comparison: Comparison,
 ): Promise<(CoveredRange & { readAt: Date }) | undefined> {
   const { request, until, report, counters, repair, signal, moved } = comparison;
-  const { organization } = app.config.source;
   const { pageSize, concurrency } = app.config.export;
   const shouldMeasure = request.to !== undefined;
   const options = { until, shouldMeasure, pageSize, concurrency, signal, meter: counters };
@@ -122,7 +121,7 @@ async function readAndCompare(
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
     const findings = await compareEvents(app, chunk.events, range, comparison);
-    const notKept = await findNotKept(app.pool, organization, chunk.rejected);
+    const notKept = await findNotKept(app.pool, app.config.source, chunk.rejected);
     report.events += chunk.events.length;
     report.rejected += chunk.rejected.length;
     report.counts.missing += notKept.length;
@@ -148,7 +147,7 @@ async function compareEvents(
 ): Promise<SourceFinding[]> {
   const comparer = createComparer(events, ROW_FORM);
   const findings: SourceFinding[] = [];
-  for await (const rows of readStoredEvents(app.pool, app.config.source.organization, range)) {
+  for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
     // There may be years of rows that the source has deleted between two events that it has.
     throwIfInterrupted(signal);
     moved();

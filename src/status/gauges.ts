@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
+import { findSeveralLogs, type LogKey } from '../core/log-key.ts';
 import type { OrganizationStatus, StatusReport } from '../postgres/read/status.ts';
 
 const PREFIX = 'uipath_audit_export_';
@@ -53,18 +54,21 @@ export function createStatusGauges(registry: Registry) {
   const up = plain('database_up', '1 when the database answered the last question about the status, else 0.');
   const pending = plain('pending_migrations', 'Migrations the database lacks.');
   const gauges = GAUGES.map(([name, help, measure]) => ({
-    gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization'], registers }),
+    gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),
     measure,
   }));
   return {
     set({ readAt, migrations, organizations }: StatusReport) {
       up.set(1);
       pending.set(migrations.pending.length);
+      const several = findSeveralLogs(organizations);
+      const labelsOf = ({ organization, log }: LogKey) =>
+        several.has(organization) ? { organization, log } : { organization };
       for (const { gauge, measure } of gauges) {
         gauge.reset();
         for (const status of organizations) {
           const value = measure(status, readAt);
-          if (value !== null) gauge.set({ organization: status.organization }, value);
+          if (value !== null) gauge.set(labelsOf(status), value);
         }
       }
     },

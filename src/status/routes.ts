@@ -1,10 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
+import type { LogKey } from '../core/log-key.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
 import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import { chooseOrganization, renderPage } from './page/page.ts';
+import { chooseLog, renderPage } from './page/page.ts';
 import { SCRIPT_SOURCE } from './page/script.ts';
 import { STYLE_SOURCE } from './page/style.ts';
 
@@ -19,7 +20,7 @@ interface RouteOptions {
   health: Health;
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
-  readActivity: (organization: string) => Promise<Activity>;
+  readActivity: (key: LogKey) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
   droppedLogLines?: () => number;
   statusAgeMs?: number;
@@ -87,34 +88,36 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   const { now = () => new Date() } = options;
   return async (query: URLSearchParams): Promise<Answer> => {
     const { report, error } = await read();
-    const organization = query.get('organization') ?? undefined;
-    const shown = chooseOrganization(report, organization);
+    const organization = query.get('organization');
+    const wanted = organization === null ? undefined : { organization, log: query.get('log') ?? undefined };
+    const shown = chooseLog(report, wanted);
     const body = renderPage({
       health: options.health.read(),
       report,
       problem: report ? undefined : describeError(error),
-      organization,
-      activity: shown && (await readActivity(shown.organization)),
+      wanted,
+      activity: shown && (await readActivity(shown)),
       nextRunAt: options.nextRunAt(),
       droppedLogLines: options.droppedLogLines?.() ?? 0,
       now: now(),
     });
-    const isUnknown = report !== undefined && organization !== undefined && !shown;
+    const isUnknown = report !== undefined && wanted !== undefined && !shown;
     const headers = { 'Content-Security-Policy': PAGE_POLICY };
     return { status: isUnknown ? 404 : 200, type: 'text/html; charset=utf-8', body, headers };
   };
 }
 
-/** Once for all who ask of an organization at the same time or shortly after; `undefined` when it fails or takes too long. */
+/** Once for all who ask of a log at the same time or shortly after; `undefined` when it fails or takes too long. */
 function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: RouteOptions) {
   const readings = new Map<string, Promise<Activity | undefined>>();
-  return (organization: string): Promise<Activity | undefined> => {
+  return ({ organization, log }: LogKey): Promise<Activity | undefined> => {
+    const name = JSON.stringify([organization, log]);
     const reading =
-      readings.get(organization) ??
-      readActivity(organization)
+      readings.get(name) ??
+      readActivity({ organization, log })
         .catch(() => undefined)
-        .finally(() => setTimeout(() => readings.delete(organization), statusAgeMs).unref());
-    readings.set(organization, reading);
+        .finally(() => setTimeout(() => readings.delete(name), statusAgeMs).unref());
+    readings.set(name, reading);
     return Promise.race([reading, wait(DATABASE_WAIT_MS, undefined, { ref: false })]);
   };
 }

@@ -1,6 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ExportError } from '../core/errors.ts';
+import type { LogKey } from '../core/log-key.ts';
 import type { Logger } from '../log.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
@@ -16,7 +17,7 @@ export interface StatusServerOptions {
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
   /** Of an organization of that status; asked for the page alone. */
-  readActivity: (organization: string) => Promise<Activity>;
+  readActivity: (key: LogKey) => Promise<Activity>;
   log: Logger;
   nextRunAt: () => Date | undefined;
   /** Lines of the log that could not be written, for the page. */

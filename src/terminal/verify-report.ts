@@ -1,13 +1,13 @@
 /** What `verify` found, in lines for a terminal. */
 import type { LedgerFinding } from '../core/ledger.ts';
+import { CLASSIC_LOG, findSeveralLogs, type LogKey, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { countTamperings, type LedgerReport } from '../runs/verify-ledger.ts';
 import { countDifferences, type SourceReport } from '../runs/verify-source.ts';
 import { count, formatNumber } from '../text/format.ts';
 import { type Colours, hang, printable } from './screen.ts';
 
-export interface Verification {
-  organization: string;
+export interface Verification extends LogKey {
   /** `null` where no source was asked. */
   source: SourceReport | null;
   ledger: LedgerReport;
@@ -24,8 +24,9 @@ type Line = [name: string, count: number, meaning: string, isFault?: boolean];
 
 export function describeVerification(verifications: readonly Verification[], colours: Colours): string[] {
   if (verifications.length === 0) return ['Nothing is stored yet.'];
-  const parts = verifications.map(({ organization, source, ledger }) => [
-    ...describeOrganization(organization, { source, ledger }, colours),
+  const several = findSeveralLogs(verifications);
+  const parts = verifications.map(({ source, ledger, ...key }) => [
+    ...describeLog(nameLog(key, several), { source, ledger }, colours),
     ...(source ? [...describeSource(source, colours), ''] : []),
     ...describeLedger(ledger, colours),
     ...describeHead(ledger, colours),
@@ -38,12 +39,12 @@ export function countFaults({ source, ledger }: Pick<Verification, 'source' | 'l
   return (source ? countDifferences(source) : 0) + countTamperings(ledger);
 }
 
-function describeOrganization(
-  organization: string,
+function describeLog(
+  title: string,
   { source, ledger }: Pick<Verification, 'source' | 'ledger'>,
   colours: Colours,
 ): string[] {
-  const name = colours.bold(printable(organization));
+  const name = colours.bold(printable(title));
   const tell = (mark: string, words: string) => hang(`${mark} `, `${name}  ${words}`);
   if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'The table is not as it should be');
   if (source && source.events + source.rejected + source.stored === 0) {
@@ -126,7 +127,8 @@ function describeLines(lines: readonly Line[], colours: Colours): string[] {
 
 function describeHead({ head }: LedgerReport, colours: Colours): string[] {
   if (!head) return [];
-  const entry = `${head.organization}/${head.batch}/${head.digest}`;
+  const log = head.log === CLASSIC_LOG ? '' : `${head.log}/`;
+  const entry = `${head.organization}/${log}${head.batch}/${head.digest}`;
   return [
     '',
     ...hang(

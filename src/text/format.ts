@@ -1,5 +1,4 @@
 /** Times and numbers as a person says them; the status page and the commands share them. */
-
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;

@@ -107,6 +107,26 @@ describe('verify, as a process', () => {
     expect([code, stdout]).toEqual([3, expect.stringContaining('not the one that was noted')]);
   });
 
+  test('--expect takes an entry with the name of its log, too', async () => {
+    const { organization } = await verifyJson();
+    const { head } = organization.ledger;
+    expect([organization.log, head.log]).toEqual(['classic', 'classic']);
+    expect((await verify('--offline')).stdout).toContain(`${head.organization}/${head.batch}/${head.digest}`);
+    const named = (log: string) => `${head.organization}/${log}/${head.batch}/${head.digest}`;
+    expect((await verify('--offline', '--expect', named('classic'))).code).toBe(0);
+    const other = await verify('--offline', '--expect', named('tenant:A/B'));
+    expect([other.code, other.stdout]).toEqual([
+      3,
+      expect.stringContaining('the end of the chain was cut off'),
+    ]);
+    expect(other.stdout).toContain(`${head.organization} (tenant:A/B)`);
+    const online = await verify('--expect', named('tenant:A/B'));
+    expect([online.code, online.stderr]).toEqual([
+      2,
+      expect.stringContaining(`log tenant:A/B of ${head.organization}`),
+    ]);
+  });
+
   test('--expect finds an organization that was wiped out, and refuses one that is not looked at', async () => {
     const { organization } = await verifyJson();
     const { head } = organization.ledger;

@@ -71,6 +71,7 @@ function entryOf(rows: readonly LedgeredRow[], given: Partial<LedgerEntry> = {})
   const changes = given.changes ?? [];
   const entry = {
     organization: 'acme',
+    log: 'classic',
     batch: 1n,
     runId: '7',
     committedAt: COMMITTED_AT,

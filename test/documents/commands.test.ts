@@ -73,6 +73,7 @@ function run(runId: string, minutesAgo: number, rest: Partial<RunRecord>, insert
 function organization(name: string, runs: RunRecord[], lastSuccess: number): OrganizationStatus {
   return {
     organization: name,
+    log: 'classic',
     watermark: { ticks: 0n, raw: '2026-03-01T11:58:12.1234567Z' },
     newestEventAt: new Date('2026-03-01T11:58:12Z'),
     lagMs: 108_000,

@@ -257,7 +257,7 @@ test('the stored events are read by the index, not sorted for each chunk', async
   try {
     await client.query('set enable_seqscan = off');
     const bounds = ['2023-01-01', '0', '2023-02-01', '99999999999999999', null, null];
-    const { rows } = await client.query(`explain ${STORED_EVENTS}`, ['acme', ...bounds]);
+    const { rows } = await client.query(`explain ${STORED_EVENTS}`, ['acme', 'classic', ...bounds]);
     const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
     expect(plan).toContain('Index Scan using events_pkey');
     expect(plan).not.toContain('Sort');

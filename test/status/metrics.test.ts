@@ -96,6 +96,21 @@ describe('counters', () => {
     });
   });
 
+  test('name the log only of an organization that has several', async () => {
+    const metrics = createMetrics();
+    const organizations = [
+      organizationStatus({ stored: 1 }),
+      organizationStatus({ log: 'tenant:A', stored: 2 }),
+      organizationStatus({ organization: 'globex', stored: 3 }),
+    ];
+    metrics.observeStatus(statusReport({ organizations }));
+    expect(await scrape(metrics)).toMatchObject({
+      'stored_events{organization="acme",log="classic"}': 1,
+      'stored_events{organization="acme",log="tenant:A"}': 2,
+      'stored_events{organization="globex"}': 3,
+    });
+  });
+
   test('keep two organizations apart', async () => {
     const metrics = createMetrics();
     const acme = metrics.follow('acme', SETTINGS);

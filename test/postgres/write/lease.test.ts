@@ -30,7 +30,7 @@ afterEach(async () => {
 async function open(
   options: { kind?: RunKind; leaseMs?: number; unstoredEnds?: UnstoredEnd[] } = {},
 ): Promise<PostgresSession> {
-  const session = await openSession(bench.pool, { organization, kind: 'run', ...options });
+  const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run', ...options });
   sessions.push(session);
   return session;
 }

@@ -213,7 +213,7 @@ if (!hasBrowser)
     const error = '</style></script><script>alert(2)</script> `<b onclick=alert(3)>code</b>`';
     await scene.pool.query('insert into audit.watermarks (organization) values ($1)', [name]);
     await scene.pool.query(
-      `insert into audit.runs (organization, kind, ended_at, outcome, error) values ($1, 'run', $3, 'failed', $2)`,
+      `insert into audit.runs (organization, log, kind, ended_at, outcome, error) values ($1, 'classic', 'run', $3, 'failed', $2)`,
       [name, error, scene.now],
     );
     try {

@@ -173,8 +173,10 @@ describe('the page of several organizations', () => {
     organizationStatus({ organization: 'acme' }),
     organizationStatus({ organization: 'b & c', runs: [failed] }),
   ];
-  const several = (organization?: string) =>
-    page({ report: statusReport({ organizations }), organization, activity: undefined });
+  const several = (organization?: string) => {
+    const wanted = organization === undefined ? undefined : { organization, log: undefined };
+    return page({ report: statusReport({ organizations }), wanted, activity: undefined });
+  };
 
   test('has a line for each, those in trouble first', () => {
     const html = several();
@@ -189,6 +191,20 @@ describe('the page of several organizations', () => {
     expect(textOf(several('b & c'))).toMatch(/All organizations b & c Not current/);
     expect(textOf(several('b & c'))).not.toContain('acme');
     expect(textOf(several('nobody'))).toContain('nobody No organization of this name');
+  });
+
+  test('names the log only of an organization that has several', () => {
+    const logs = [organizationStatus({ log: 'tenant:A' }), ...organizations];
+    const show = (wanted?: { organization: string; log: string | undefined }) =>
+      page({ report: statusReport({ organizations: logs }), wanted, activity: undefined });
+    expect(textOf(show())).toMatch(
+      /3 logs of 2 organizations .* b & c Not .* acme \(tenant:A\) .* acme \(classic\) /,
+    );
+    expect(show()).toContain('href="/?organization=acme&#38;log=tenant%3AA"');
+    expect(textOf(show({ organization: 'acme', log: 'classic' }))).toContain(
+      'acme (classic) Complete and current',
+    );
+    expect(textOf(show({ organization: 'acme', log: 'none' }))).toContain('No organization of this name');
   });
 });
 
