@@ -7,6 +7,7 @@ import type { CommandContext } from './app.ts';
 import { describeError, prepare, withHelp } from './commands/help.ts';
 import { type ErrorCode, ExportError } from './core/errors.ts';
 import { createRedactor } from './redaction.ts';
+import { versionText } from './version.ts';
 
 /** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
 const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
@@ -85,11 +86,9 @@ async function main(argv: string[]): Promise<number> {
 
 /** Knows all commands, unless `asked` is the name of one. */
 async function createProgram(context: CommandContext, asked: string | undefined): Promise<Command> {
-  const { version, description } = JSON.parse(
-    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-  );
+  const { description } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
   const program = withHelp(
-    new Command('uipath-audit-export').description(description).version(version),
+    new Command('uipath-audit-export').description(description).version(versionText),
     HELP,
   );
   const load = COMMANDS.get(asked);

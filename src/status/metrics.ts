@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { StatusReport } from '../postgres/status.ts';
+import { build } from '../version.ts';
 import { createRunMetrics, type RunMetrics } from './run-metrics.ts';
 import { createStatusGauges } from './status-gauges.ts';
 
@@ -48,6 +49,7 @@ export function createMetrics({
   const settings = createSettingGauges(registry);
   const runs = createRunMetrics(registry, now);
   const status = createStatusGauges(registry);
+  addBuildInfo(registry);
   if (pool) addPoolGauges(registry, pool);
   return {
     follow(organization, { lookbackMs, recheck }) {
@@ -74,6 +76,15 @@ function createSettingGauges(registry: Registry) {
       'EXPORT_RECHECK_WINDOW: how far back the recheck reads again; 0 where there is none.',
     ),
   };
+}
+
+function addBuildInfo(registry: Registry): void {
+  new Gauge({
+    name: `${PREFIX}build_info`,
+    help: 'Always 1; version and commit of the program.',
+    labelNames: ['version', 'commit'],
+    registers: [registry],
+  }).set(build, 1);
 }
 
 function addPoolGauges(registry: Registry, pool: PoolCounts): void {

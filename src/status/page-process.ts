@@ -1,3 +1,4 @@
+import { versionText } from '../version.ts';
 import type { HealthState, OrganizationState } from './health.ts';
 import { type Html, html } from './html.ts';
 import { renderFact, renderTime, renderWhen } from './page-parts.ts';
@@ -21,6 +22,7 @@ export function renderProcess(process: {
 ${organization === undefined && renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet')}
 ${state ? renderState(state) : renderStates(organizations)}
 ${renderFact('Up', describeDuration(now.getTime() - startedAt.getTime()), html`since ${renderTime(startedAt)}`)}
+${renderFact('Version', versionText)}
 </dl></section>`;
 }
 
