@@ -43,7 +43,7 @@ const HELP = {
     'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
       'later goes on.',
   ],
-  examples: ['uipath-audit-export demo', 'uipath-audit-export check', 'uipath-audit-export backfill --help'],
+  examples: ['node dist/main.js demo', 'node dist/main.js check', 'node dist/main.js backfill --help'],
 };
 const USAGE = 2;
 const FAILED = 1;

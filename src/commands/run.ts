@@ -13,7 +13,7 @@ import { quietlyForPeople } from './quietly.ts';
 import { hang, printable } from './terminal.ts';
 
 const HELP = {
-  examples: ['uipath-audit-export run', 'uipath-audit-export run --env-file production.env --json'],
+  examples: ['node dist/main.js run', 'node -- dist/main.js run --env-file production.env --json'],
 };
 
 export function runCommand(context: CommandContext): Command {

@@ -22,8 +22,8 @@ const HELP = {
     'Runs until SIGTERM or SIGINT, which finish or roll back the page in hand. A source or database that is away is waited for.',
   ],
   examples: [
-    'uipath-audit-export start',
-    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 uipath-audit-export start",
+    'node dist/main.js start',
+    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 node dist/main.js start",
   ],
 };
 

@@ -118,7 +118,7 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
     [['xyzzy'], `unknown command 'xyzzy'. The commands are ${COMMANDS.join(', ')}.`, all],
     [
       ['--json', 'status'],
-      "unknown option '--json'. Options follow the command, as in `uipath-audit-export status --json`.",
+      "unknown option '--json'. Options follow the command, as in `node dist/main.js status --json`.",
       all,
     ],
     [['backfill', '--form', 'x'], "unknown option '--form'. Did you mean --from?", own('backfill')],
