@@ -10,7 +10,7 @@ import { createSimulator, type Simulator } from '../../src/simulator/simulator.t
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram } from '../support/program.ts';
 
-const PROGRAM = 'uipath-audit-export';
+const PROGRAM = 'node dist/main.js';
 const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migrate', 'demo', 'simulate'];
 /** These serve until they are stopped, or have a test that takes the whole tour. */
 const LONG = ['start', 'demo', 'simulate'];
@@ -33,7 +33,7 @@ test('--help names exactly these commands, and two examples or more', async () =
   const { code, stdout } = await runProgram(['--help'], {});
   expect(code).toBe(0);
   expect([...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)).toEqual(COMMANDS);
-  expect(stdout.match(/^ {2}uipath-audit-export /gm)!.length).toBeGreaterThanOrEqual(2);
+  expect(stdout.match(/^ {2}node dist\/main\.js /gm)!.length).toBeGreaterThanOrEqual(2);
 });
 
 describe.each(COMMANDS)('%s --help', (name) => {
@@ -41,7 +41,7 @@ describe.each(COMMANDS)('%s --help', (name) => {
     const examples = await examplesOf(name);
     expect(examples.length).toBeGreaterThanOrEqual(2);
     for (const example of examples) {
-      expect(example).toMatch(new RegExp(`(^| )${PROGRAM} ${name}( |$)`));
+      expect(example).toMatch(new RegExp(`(^| )node (-- )?dist/main\\.js ${name}( |$)`));
       const [asked, ...args] = await wordsOf(example);
       expect(asked).toBe(name);
       const command = await createCommand(name);
@@ -58,7 +58,8 @@ describe.each(COMMANDS)('%s --help', (name) => {
 /** What a shell makes of an example: the arguments of the program. */
 async function wordsOf(example: string): Promise<string[]> {
   const entry = `acme/1/${'0'.repeat(64)}`;
-  const script = `cat() { printf %s '${entry}'; }; jq() { :; }; ${PROGRAM}() { printf '%s\\n' "$@" >&3; }; ${example}`;
+  const node = `node() { [ "$1" = -- ] && shift; shift; printf '%s\\n' "$@" >&3; }`;
+  const script = `cat() { printf %s '${entry}'; }; jq() { :; }; ${node}; ${example}`;
   const { stdout } = await promisify(execFile)('bash', ['-c', `exec 3>&1; ${script}`]);
   return stdout.trimEnd().split('\n');
 }
