@@ -70,7 +70,7 @@ test('--help names exactly these commands, and two examples or more', async () =
   const { code, stdout } = await runProgram(['--help'], {});
   expect(code).toBe(0);
   expect([...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)).toEqual(COMMANDS);
-  expect(stdout.match(/^ 2node dist\/main\.js /gm)!.length).toBeGreaterThanOrEqual(2);
+  expect(stdout.match(/^ {2}node dist\/main\.js /gm)!.length).toBeGreaterThanOrEqual(2);
   // The process says what the command line does in this one.
   expect(stdout).toBe((await callProgram(['--help'])).stdout);
 });

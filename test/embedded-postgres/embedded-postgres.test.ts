@@ -27,7 +27,7 @@ import {
 } from '../../src/embedded-postgres/embedded-postgres.ts';
 import { findPostmaster } from '../../src/embedded-postgres/server.ts';
 
-const BUILT = resolve('dist/postgres/embedded.js');
+const BUILT = resolve('dist/embedded-postgres/embedded-postgres.js');
 const SETTINGS = { fsync: 'off' };
 const IS_ROOT = process.getuid?.() === 0;
 const NOBODY = 65534;
