@@ -29,8 +29,8 @@ const HELP = {
     'A date alone is its midnight in UTC; a time needs its offset, or Z.',
   ],
   examples: [
-    'uipath-audit-export backfill',
-    'uipath-audit-export backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00',
+    'node dist/main.js backfill',
+    'node dist/main.js backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00',
   ],
 };
 

@@ -24,7 +24,7 @@ const HELP = {
   notes: [
     'Changes nothing, except that with no DATABASE_URL the PostgreSQL of its own is created where it is missing.',
   ],
-  examples: ['uipath-audit-export check', 'uipath-audit-export check --env-file production.env --json'],
+  examples: ['node dist/main.js check', 'node -- dist/main.js check --env-file production.env --json'],
 };
 
 export function checkCommand(context: CommandContext): Command {
@@ -46,7 +46,7 @@ async function runCheck(context: CommandContext, options: CommonOptions): Promis
   await tryEverything(checklist, context, options);
   const { checks } = checklist;
   const gravest = gravestFailure(checks);
-  const next = nextSteps(checks, context, options);
+  const next = nextSteps(checks, options);
   if (options.json) {
     const lines = next.map((parts) => parts.join(''));
     context.out(JSON.stringify({ ok: gravest === undefined, checks, next: lines }));
@@ -128,12 +128,8 @@ function nameCheck({ name, organization }: Check): string {
 }
 
 /** Sentences, and commands with what they do; not made to fit a terminal yet. */
-function nextSteps(
-  checks: readonly Check[],
-  { environment }: CommandContext,
-  options: CommonOptions,
-): [text: string, explanation?: string][] {
-  const type = (name: string) => `  ${commandLine(name, options, environment)}`;
+function nextSteps(checks: readonly Check[], options: CommonOptions): [text: string, explanation?: string][] {
+  const type = (name: string) => `  ${commandLine(name, options)}`;
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   const [first, ...others] = failed.map(nameCheck);
   if (first !== undefined) {

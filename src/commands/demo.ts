@@ -28,7 +28,7 @@ const ROOM_FOR_NEW_EVENTS = 900;
 const INCREMENTAL_PAGE_SIZE = 100;
 
 const HELP = {
-  examples: ['uipath-audit-export demo', 'uipath-audit-export demo --keep'],
+  examples: ['node dist/main.js demo', 'node dist/main.js demo --keep'],
 };
 
 export function demoCommand(context: CommandContext): Command {

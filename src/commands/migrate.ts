@@ -11,7 +11,7 @@ const HELP = {
     'start, run and backfill do this by themselves. Several processes may do it at once. All organizations share the ' +
       'tables, so there is no --organization here.',
   ],
-  examples: ['uipath-audit-export migrate', 'uipath-audit-export migrate --dry-run --json'],
+  examples: ['node dist/main.js migrate', 'node dist/main.js migrate --dry-run --json'],
 };
 
 export function migrateCommand(context: CommandContext): Command {

@@ -13,7 +13,7 @@ import { prepareExport } from './prepare.ts';
 import { quietlyForPeople } from './with-log-level.ts';
 
 const HELP = {
-  examples: ['uipath-audit-export run', 'uipath-audit-export run --env-file production.env --json'],
+  examples: ['node dist/main.js run', 'node -- dist/main.js run --env-file production.env --json'],
 };
 
 export function runCommand(context: CommandContext): Command {

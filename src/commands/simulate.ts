@@ -26,8 +26,8 @@ const HELP = {
       'body=message|problem|errorMessage|error|oauth|html, bytesPerSecond=N, bytes=N, location=URL.',
   ],
   examples: [
-    'uipath-audit-export simulate --port 8090 --events 20000 --appends-per-minute 60',
-    'uipath-audit-export simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
+    'node dist/main.js simulate --port 8090 --events 20000 --appends-per-minute 60',
+    'node dist/main.js simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
   ],
 };
 

@@ -24,8 +24,8 @@ const HELP = {
     'A terminal that is closed does not end it. Log lines that cannot be written are dropped and counted.',
   ],
   examples: [
-    'uipath-audit-export start',
-    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 uipath-audit-export start",
+    'node dist/main.js start',
+    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 node dist/main.js start",
   ],
 };
 

@@ -12,7 +12,7 @@ const HELP = {
   notes: [
     'Asks only the database, which must be the one that the worker writes to; every organization in it is shown.',
   ],
-  examples: ['uipath-audit-export status', "uipath-audit-export status --json | jq '.organizations[].lagMs'"],
+  examples: ['node dist/main.js status', "node dist/main.js status --json | jq '.organizations[].lagMs'"],
 };
 
 export function statusCommand(context: CommandContext): Command {

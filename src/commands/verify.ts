@@ -45,8 +45,8 @@ const HELP = {
       'later, with --expect, that the chain was not rewritten. The log of each run names it too.',
   ],
   examples: [
-    'uipath-audit-export verify --from 2026-01-01 --to 2026-02-01',
-    'uipath-audit-export verify --offline --expect "$(cat noted-entry.txt)"',
+    'node dist/main.js verify --from 2026-01-01 --to 2026-02-01',
+    'node dist/main.js verify --offline --expect "$(cat noted-entry.txt)"',
   ],
 };
 
@@ -182,7 +182,7 @@ async function assertMigrated({ pool }: DatabaseApp): Promise<void> {
   if (pending.length === 0) return;
   throw new ExportError(
     'configuration',
-    `There is nothing to verify yet: the database lacks ${pending.join(', ')}. Run \`uipath-audit-export migrate\`, or ` +
+    `There is nothing to verify yet: the database lacks ${pending.join(', ')}. Run \`node dist/main.js migrate\`, or ` +
       'check that DATABASE_URL leads to the database that the worker writes to.',
   );
 }
@@ -208,7 +208,7 @@ function throwDifferences(verifications: Verification[], options: VerifyOptions)
 
 function remedyFor(left: readonly Verification[], options: VerifyOptions): string {
   if (left.every(({ source }) => source?.stored === 0)) {
-    return 'Nothing of this is stored: `uipath-audit-export backfill` exports it.';
+    return 'Nothing of this is stored: `node dist/main.js backfill` exports it.';
   }
   const byHand =
     'Rows that were inserted by hand, broken entries, and what UiPath has no more, are for a person to look at and decide.';

@@ -58,8 +58,8 @@ type Lease = { client: pg.Client; port: number };
 /**
  * Starts the PostgreSQL in `directory`, or joins the one that another process started there, and creates the cluster and
  * the database `audit` when they are missing. Data is kept between runs, and survives `kill -9` and power cuts. Works as
- * root, too: the server then runs as the user `postgres`. Should the server go away while it is held, it is started
- * again on the same port where that is free.
+ * root, too: the server then runs as the user `postgres`, or `nobody` where there is none. Should the server go away while
+ * it is held, it is started again on the same port where that is free.
  *
  * Throws `ExportError`: `configuration` when it is not installed or cannot run there, with the remedy and the server's
  * last words; `database-away` when it does not answer in time.

@@ -29,7 +29,7 @@ export function judgeDatabase({ migrations, organizations }: StatusReport): Verd
       headline: applied.length === 0 ? 'The tables do not exist yet' : 'The tables are of an older version',
       reasons: [
         `${count(pending.length, 'migration')} pending: ${pending.join(', ')}. ` +
-          '`uipath-audit-export migrate` applies them, as start, run and backfill do by themselves.',
+          '`node dist/main.js migrate` applies them, as start, run and backfill do by themselves.',
       ],
     };
   }
@@ -37,7 +37,7 @@ export function judgeDatabase({ migrations, organizations }: StatusReport): Verd
   return {
     level: 'attention',
     headline: 'Nothing is exported yet',
-    reasons: ['No run has begun. `uipath-audit-export run` exports once, start on a schedule.'],
+    reasons: ['No run has begun. `node dist/main.js run` exports once, start on a schedule.'],
   };
 }
 
@@ -82,8 +82,7 @@ function judgeRuns(
   }
   if (isOverdue) {
     const headline = `Not current: the last success was ${describeWhen(lastSuccessAt, now)}`;
-    const reason =
-      'Runs came more often before. Is `uipath-audit-export start`, or what calls run, still up?';
+    const reason = 'Runs came more often before. Is `node dist/main.js start`, or what calls run, still up?';
     return { level: 'bad', headline, reasons: running ? [] : [reason] };
   }
   const isWhole = status.gapCount === 0 && (running !== undefined || missingAtLeast(status) === 0);
@@ -111,7 +110,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   if (missing > 0 && runs[0]?.outcome === 'succeeded') {
     notes.push(
       `The source lists at least ${count(missing, 'event')} more than are stored. ` +
-        '`uipath-audit-export backfill` reads everything again and stores what is missing.',
+        '`node dist/main.js backfill` reads everything again and stores what is missing.',
     );
   }
   if (rejected > 0) {

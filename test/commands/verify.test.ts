@@ -149,7 +149,7 @@ describe('verify, as a process', () => {
     ]);
     await pool.query('truncate audit.events, audit.ledger, audit.watermarks, audit.coverage');
     const { code, stderr } = await verify();
-    expect([code, stderr]).toEqual([3, expect.stringContaining('`uipath-audit-export backfill` exports it')]);
+    expect([code, stderr]).toEqual([3, expect.stringContaining('`node dist/main.js backfill` exports it')]);
   });
 
   test('--from and --to bound what is compared', async () => {
@@ -190,7 +190,7 @@ describe('verify, as a process', () => {
     const empty = await createTestDatabase();
     try {
       const { code, stderr } = await runProgram(['verify', '--offline'], { DATABASE_URL: empty.url });
-      expect([code, stderr]).toEqual([2, expect.stringContaining('uipath-audit-export migrate')]);
+      expect([code, stderr]).toEqual([2, expect.stringContaining('node dist/main.js migrate')]);
     } finally {
       await empty.drop();
     }

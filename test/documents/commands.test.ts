@@ -10,7 +10,9 @@ import { environmentFor, runProgram } from '../support/program.ts';
 /** The first block of docs/terminal.md that shows this command, without its first line. */
 async function readShown(command: string): Promise<string> {
   const text = await readFile(new URL('../../docs/terminal.md', import.meta.url), 'utf8');
-  const start = `\`\`\`console\n$ uipath-audit-export ${command}\n`;
+  // Node 20 takes --env-file for its own without the dashes.
+  const program = command.includes('--env-file') ? 'node -- dist/main.js' : 'node dist/main.js';
+  const start = `\`\`\`console\n$ ${program} ${command}\n`;
   const from = text.indexOf(start);
   expect([command, from]).not.toEqual([command, -1]);
   return text.slice(from + start.length, text.indexOf('```', from + start.length));

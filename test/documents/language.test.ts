@@ -34,7 +34,15 @@ const files = [
   ...filesOf('src', /\.ts$/),
   ...filesOf('docs', /\.md$/),
   ...filesOf('deploy', /\.(ya?ml|sql)$/),
-  ...['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', '.env.example', 'compose.yaml', 'Dockerfile'],
+  ...[
+    'README.md',
+    'SECURITY.md',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    '.env.example',
+    'compose.yaml',
+    'Dockerfile',
+  ],
 ];
 
 test.each(BANNED)('%s is not written', (phrase, instead) => {

@@ -5,6 +5,7 @@ import type { ChunkProgress } from '../../src/core/export.ts';
 import { newCounters, type RunCounters } from '../../src/core/store.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
+import { build } from '../../src/version.ts';
 import { hasPromtool, promtool } from '../support/promtool.ts';
 import { minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
 
@@ -272,4 +273,10 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
   metrics.follow('acme', SETTINGS).observeChunk('run', page(newCounters()));
   const { text } = await metrics.render();
   expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
+});
+
+test('build_info names version and commit', async () => {
+  expect(await scrape(createMetrics())).toMatchObject({
+    [`build_info{version="${build.version}",commit="${build.commit}"}`]: 1,
+  });
 });

@@ -24,6 +24,8 @@ const SETTINGS: Record<string, string> = {
   // How statements are read.
   standard_conforming_strings: 'on',
   transform_null_equals: 'off',
+  // The definition of a view, as a migration reads it.
+  quote_all_identifiers: 'off',
   // Every object of ours is named with its schema. No other schema can put a function, an operator or a type in place of PostgreSQL's.
   search_path: 'pg_catalog, pg_temp',
   // `view` would refuse every view.
@@ -54,7 +56,7 @@ const SETTINGS: Record<string, string> = {
  *   wait is part of the work (`NO_LIMITS`).
  * - synchronous_commit, default_tablespace, temp_tablespaces, default_table_access_method, default_toast_compression: where and how
  *   safely data is kept is the administrator's choice.
- * - lc_*, xml*, escape_string_warning, backslash_quote, quote_all_identifiers, check_function_bodies, client_min_messages, planner,
+ * - lc_*, xml*, escape_string_warning, backslash_quote, check_function_bodies, client_min_messages, planner,
  *   memory and log settings: no result depends on them.
  */
 

@@ -160,7 +160,7 @@ export async function requireMigrator(pool: Pool, pending: readonly string[]): P
   throw new ExportError(
     'configuration',
     `The database lacks ${pending.join(', ')}, and ${user}, the user of DATABASE_URL, may not change its tables. Run ` +
-      `\`uipath-audit-export migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
+      `\`node dist/main.js migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
   );
 }
 

@@ -83,7 +83,7 @@ describe('an error of the database says what to do, and whether another try late
         openSession(bench.pool, { organization: 'a', log: 'classic', kind: 'run' }),
       ).rejects.toMatchObject({
         code: 'configuration',
-        message: expect.stringContaining('Run `uipath-audit-export migrate`.'),
+        message: expect.stringContaining('Run `node dist/main.js migrate`.'),
       });
     } finally {
       await bench.query('alter table audit.moved rename to runs');

@@ -156,7 +156,7 @@ test('each hostile row is stored as an upsert stores it, those included that COP
   }
   // Rows with `raw` are not copied.
   expect([...outcomes].sort()).toEqual([0, 1]);
-});
+}, 240_000);
 
 describe('what COPY refuses is upserted', () => {
   const TEN = '2026-01-01T10:00:00Z';

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { ExportError } from '../../dist/core/errors.js';
-import { createUipathSource } from '../../dist/uipath/classic/source.js';
+import { ExportError } from '../../../dist/core/errors.js';
+import { createUipathSource } from '../../../dist/uipath/classic/source.js';
 
 const TIMEOUT_MS = 250;
 const ATTEMPTS = 2;

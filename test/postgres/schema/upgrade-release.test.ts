@@ -2,20 +2,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { makeEvent } from '../../src/simulator/events.ts';
-import { createSimulator } from '../../src/simulator/simulator.ts';
-import { type Contents, readContents, type Sum, sumsOf } from '../fixtures/contents.ts';
-import { storedFieldsOf } from '../support/compare.ts';
+import { makeEvent } from '../../../src/simulator/events.ts';
+import { createSimulator } from '../../../src/simulator/simulator.ts';
+import { type Contents, readContents, type Sum, sumsOf } from '../../fixtures/contents.ts';
+import { storedFieldsOf } from '../../support/compare.ts';
 import {
   createTestDatabase,
   createTestLogin,
   type TestDatabase,
   type TestLogin,
-} from '../support/database.ts';
-import { environmentFor, runProgram } from '../support/program.ts';
-import { expectCounted } from '../support/roll-ups.ts';
+} from '../../support/database.ts';
+import { environmentFor, runProgram } from '../../support/program.ts';
+import { expectCounted } from '../../support/roll-ups.ts';
 
-const FIXTURES = new URL('../fixtures/', import.meta.url);
+const FIXTURES = new URL('../../fixtures/', import.meta.url);
 const RELEASES = readdirSync(FIXTURES).flatMap((name) => /^database-(.*)\.sql$/.exec(name)?.[1] ?? []);
 
 interface Facts {
