@@ -1,4 +1,4 @@
-import { type ErrorCode, ExportError, gravestOf, isInterrupted } from '../core/errors.ts';
+import { type ErrorCode, ExportError, isInterrupted, mostSevereOf } from '../core/errors.ts';
 
 /** What a check that did not fail found. A `warning` lets later checks go on. */
 export interface Finding {
@@ -65,7 +65,7 @@ export function warning(found: string): Finding {
 
 /** The failure that decides the exit code. */
 export function gravestFailure(checks: readonly Check[]): (Check & { outcome: 'failed' }) | undefined {
-  return gravestOf(checks.filter((check) => check.outcome === 'failed'));
+  return mostSevereOf(checks.filter((check) => check.outcome === 'failed'));
 }
 
 function passed(checks: readonly Check[], name: string): boolean {

@@ -1,15 +1,15 @@
 import { count } from '../text/format.ts';
 
-/** Names one stream of audit events: what is stored is keyed by it. */
+/** Identifies one stream of audit events. All stored data is keyed by it. */
 export interface LogKey {
   organization: string;
   log: string;
 }
 
-/** UiPath's classic audit log (Get Audit Logs): the only one that this version exports. */
+/** UiPath's classic audit log (Get Audit Logs), the only log that this version exports. */
 export const CLASSIC_LOG = 'classic';
 
-/** The organizations that have more than one log among `keys`: only of these the log is named. */
+/** The organizations that have more than one log in `keys`. Only for these is the log shown. */
 export function findSeveralLogs(keys: readonly LogKey[]): ReadonlySet<string> {
   const seen = new Set<string>();
   const several = new Set<string>();
@@ -17,7 +17,7 @@ export function findSeveralLogs(keys: readonly LogKey[]): ReadonlySet<string> {
   return several;
 }
 
-/** `acme`, or `acme (classic)` where `findSeveralLogs` has found the organization. */
+/** `acme`, or `acme (classic)` if the organization is in `several` (from `findSeveralLogs`). */
 export function nameLog({ organization, log }: LogKey, several: ReadonlySet<string>): string {
   return several.has(organization) ? `${organization} (${log})` : organization;
 }
@@ -26,7 +26,7 @@ export function isSameLog(a: LogKey, b: LogKey): boolean {
   return a.organization === b.organization && a.log === b.log;
 }
 
-/** `4 organizations`; `5 logs of 4 organizations` where one has several. */
+/** `4 organizations`, or `5 logs of 4 organizations` if one has several. */
 export function countLogs(keys: readonly LogKey[]): string {
   const names = new Set(keys.map(({ organization }) => organization));
   const organizations = count(names.size, 'organization');

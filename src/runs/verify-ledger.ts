@@ -1,7 +1,7 @@
 /** Comparing the table with its own ledger: finds what was edited, deleted or inserted by hand. Asks no source. */
 import {
-  judgeChain,
-  judgeRows,
+  checkChain,
+  checkRows,
   type LedgerEntry,
   type LedgerFinding,
   type Tampering,
@@ -49,7 +49,7 @@ export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise
   });
 }
 
-/** What needs a person: what was mended since does not. */
+/** What needs a person: what was repaired since does not. */
 export function countTamperings({ counts }: LedgerReport): number {
   return counts.edited + counts.deleted + counts.inserted + counts.broken;
 }
@@ -72,7 +72,7 @@ async function verifyLedger(
   key: LogKey,
   request: LedgerRequest,
 ): Promise<LedgerReport> {
-  const counts = { edited: 0, deleted: 0, inserted: 0, broken: 0, mended: 0 };
+  const counts = { edited: 0, deleted: 0, inserted: 0, broken: 0, repaired: 0 };
   const report: LedgerReport = { ...key, entries: 0, rows: 0, counts, examples: [], head: null };
   const noted = request.noted && isSameLog(request.noted, key) ? request.noted : undefined;
   const total = await ledger.countListed(key);
@@ -83,7 +83,7 @@ async function verifyLedger(
     const chunk = await ledger.readChunk(key, last?.batch ?? 0n, (entry) => isInRange(entry, request));
     if (!chunk) break;
     for (const entry of chunk.entries) {
-      note(report, judgeChain(last, entry));
+      note(report, checkChain(last, entry));
       if (entry.batch === noted?.batch) {
         wasNotedSeen = true;
         if (entry.digest !== noted.digest) note(report, [notTheNoted(entry)]);
@@ -109,15 +109,21 @@ async function judgeEntryRows(
   chunk: LedgerChunk,
 ): Promise<LedgerFinding[]> {
   const rows = chunk.rows.get(entry.batch) ?? [];
-  const { findings, absent } = judgeRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map(), ROW_FORM);
+  const { findings, absent } = checkRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map(), ROW_FORM);
   if (absent.length === 0) return findings;
   const storedLater = await ledger.findStoredLater(entry, absent);
   const deleted = absent.map((eventId): LedgerFinding => {
-    const isMended = storedLater.has(eventId);
-    const reason = isMended
+    const isRepaired = storedLater.has(eventId);
+    const reason = isRepaired
       ? 'had been deleted by hand before a later entry stored it again'
       : `dated between ${entry.fromAt} and ${entry.toAt}`;
-    return { kind: isMended ? 'mended' : 'deleted', batch: entry.batch, eventId, createdOn: null, reason };
+    return {
+      kind: isRepaired ? 'repaired' : 'deleted',
+      batch: entry.batch,
+      eventId,
+      createdOn: null,
+      reason,
+    };
   });
   return [...findings, ...deleted];
 }

@@ -33,7 +33,7 @@ export interface SourceReport {
   counts: Record<Difference, number>;
   /** Of the missing and changed ones, how many `--repair` stored or restored. */
   repaired: number;
-  examples: Omit<SourceFinding, 'wanted'>[];
+  examples: Omit<SourceFinding, 'expected'>[];
   requests: number;
   /** The repairing run in audit.runs. */
   runId: string | null;
@@ -154,7 +154,7 @@ async function compareEvents(
     const found = comparer.compareStored(rows);
     report.stored += rows.length;
     report.same += rows.length - found.length;
-    findings.push(...found.filter(({ wanted }) => wanted));
+    findings.push(...found.filter(({ expected }) => expected));
     note(report, found);
   }
   const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
@@ -168,7 +168,7 @@ async function repairChunk(
   chunk: Chunk,
   { findings, notKept }: { findings: readonly SourceFinding[]; notKept: Chunk['rejected'] },
 ): Promise<number> {
-  const events = findings.flatMap(({ wanted }) => wanted ?? []);
+  const events = findings.flatMap(({ expected }) => expected ?? []);
   const hasWork = events.length + notKept.length > 0;
   const stored = hasWork ? await session.restore({ events, rejected: notKept }) : { inserted: 0, updated: 0 };
   const unchanged = chunk.events.length - stored.inserted - stored.updated;
@@ -193,7 +193,7 @@ function newReport(runId: string | null): SourceReport {
 }
 
 function note(report: SourceReport, findings: readonly SourceFinding[]): void {
-  for (const { wanted: _wanted, ...finding } of findings) {
+  for (const { expected: _expected, ...finding } of findings) {
     report.counts[finding.kind] += 1;
     if (report.counts[finding.kind] <= MOST_EXAMPLES) report.examples.push(finding);
   }

@@ -85,7 +85,7 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
     ['deleted by hand', counts.deleted, 'listed by the ledger, not there', true],
     ['inserted by hand', counts.inserted, 'there, not listed by the ledger', true],
     ['broken entries', counts.broken, 'of the ledger itself', true],
-    ['mended since', counts.mended, 'edited or deleted by hand once, and put right by a later run'],
+    ['repaired since', counts.repaired, 'edited or deleted by hand once, and put right by a later run'],
   ];
   return [
     ...describeTitle(
@@ -102,7 +102,7 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
 function firstOfEach<T extends { kind: string }>(examples: readonly T[]): T[] {
   const kinds = [...new Set(examples.map(({ kind }) => kind))];
   return kinds
-    .sort((a, b) => Number(a === 'mended') - Number(b === 'mended'))
+    .sort((a, b) => Number(a === 'repaired') - Number(b === 'repaired'))
     .flatMap((kind) => examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_A_KIND));
 }
 

@@ -26,7 +26,7 @@ function stored(
   return { ...source, event, identity: event, createdOn, misfits: [], ...row };
 }
 
-/** What is found, missing events last, as kind and fields. */
+/** The differences as kind and fields, missing events last. */
 function compare(events: readonly IdentifiedEvent[], rows: readonly StoredEvent[], as = asIs) {
   const comparer = createComparer(events, { ...ROW_FORM, asStored: as });
   return [...comparer.compareStored(rows), ...comparer.missing()].map(({ kind, fields }) => [kind, fields]);
@@ -35,7 +35,7 @@ function compare(events: readonly IdentifiedEvent[], rows: readonly StoredEvent[
 describe('stored rows', () => {
   const actions = fc.uniqueArray(fc.nat(20), { maxLength: 12 });
 
-  test('are missing, gone or equal, by what each side has, whatever the order and the chunks', () => {
+  test('are missing, gone or equal, by what each side has, in any order and any chunks', () => {
     fc.assert(
       fc.property(actions, actions, fc.integer({ min: 1, max: 5 }), (atSource, inTable, chunk) => {
         const of = (numbers: number[]) => numbers.map((number) => identified({ action: `Action ${number}` }));
@@ -84,9 +84,9 @@ describe('stored rows', () => {
     const [one, other] = [identified({ action: 'One' }), identified({ action: 'Other' })];
     const comparer = createComparer([one, other], ROW_FORM);
     expect(comparer.compareStored([stored(one, { message: 'forged' })])).toMatchObject([
-      { eventId: one.eventId, wanted: one },
+      { eventId: one.eventId, expected: one },
     ]);
-    expect(comparer.missing()).toMatchObject([{ eventId: other.eventId, wanted: other }]);
+    expect(comparer.missing()).toMatchObject([{ eventId: other.eventId, expected: other }]);
   });
 
   test('under another created_on, or there twice, are no rows of the source', () => {

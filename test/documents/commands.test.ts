@@ -95,7 +95,7 @@ test('docs/terminal.md shows status as it is', async () => {
   const refused = {
     outcome: 'failed',
     error:
-      'No token: https://cloud.uipath.com/beta/identity_/connect/token answered HTTP 400 "invalid_client". Check ' +
+      'No token: https://cloud.uipath.com/beta/identity_/connect/token responded with HTTP 400 "invalid_client". Check ' +
       'UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (the secret may have expired), and UIPATH_TOKEN_URL.',
   } as const;
   const names = ['acme', 'beta', 'gamma', '株式会社テスト'];

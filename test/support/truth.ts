@@ -25,8 +25,8 @@ export async function expectStored(
 /** Each stored row is listed by the ledger, and as it is stored. */
 async function expectWholeLedger(scene: Scene): Promise<void> {
   const { counts, examples } = await scene.verifyLedger();
-  const { mended: _mended, ...faults } = counts;
-  expect({ ...faults, examples: examples.filter(({ kind }) => kind !== 'mended') }).toEqual({
+  const { repaired: _repaired, ...faults } = counts;
+  expect({ ...faults, examples: examples.filter(({ kind }) => kind !== 'repaired') }).toEqual({
     ...{ edited: 0, deleted: 0, inserted: 0, broken: 0 },
     examples: [],
   });

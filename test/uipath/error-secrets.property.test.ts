@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createRedactor, WITHHELD } from '../../src/text/redaction.ts';
-import { describeAnswer } from '../../src/uipath/http/response.ts';
+import { describeResponse } from '../../src/uipath/http/response.ts';
 import { chains, ENCODINGS, encode, secrets } from '../support/encodings.ts';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 300);
@@ -33,14 +33,14 @@ function describeBody(body: unknown, secret: string, status = 400): string {
 }
 
 function describeText(text: string, secret: string, status = 400, isToken = false): string {
-  const answer = {
+  const response = {
     status,
     contentType: '',
     location: undefined,
     retryAfter: undefined,
     body: Buffer.from(text),
   };
-  return describeAnswer(answer, createRedactor([secret]), isToken);
+  return describeResponse(response, createRedactor([secret]), isToken);
 }
 
 /** Encoded and divided; a secret whose halves count as it also the other way round. */
@@ -75,7 +75,7 @@ test('any secret is withheld in any shape and up to three encodings of one anoth
   );
 });
 
-test('texts that hold no secret are quoted', () => {
+test('texts without a secret are quoted', () => {
   const message =
     'Access denied: the client_secret or the access_token of user 42 is not valid & has expired (100%).';
   for (const secret of [

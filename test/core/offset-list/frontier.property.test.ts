@@ -232,7 +232,7 @@ describe('the frontier rule, over a source that changes between any two requests
     );
   });
 
-  test('a larger top once asked for is kept until it brings the frontier further', async () => {
+  test('a larger top is kept until it advances the frontier', async () => {
     const gaps = [0, 0, 1, ...Array<number>(32).fill(0), 1, 1];
     const contents = gaps.map((_, i) => i);
     const shuffled = { cap: 20, mostTies: 1000, isShuffling: true, history: [], seed: 0 };

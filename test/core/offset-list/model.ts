@@ -207,7 +207,7 @@ export class ModelStore implements RunSession {
     return counts;
   }
 
-  /** `stored` saves counting again where many keys are asked for. */
+  /** `stored` saves counting again if many keys are counted. */
   has(key: string, count: number, stored = this.stored()): boolean {
     const text = key.slice(key.indexOf(' ') + 1);
     return text.startsWith('u') ? this.rejected.has(text) : (stored.get(key) ?? 0) >= count;
