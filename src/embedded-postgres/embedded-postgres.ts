@@ -175,7 +175,9 @@ async function connect(server: Server, port: number): Promise<pg.Client> {
     connectionString: connectionString(server, port, 'postgres'),
     application_name: [LEASE, server.options.applicationName].filter(Boolean).join(' '),
   });
-  // Nothing that is asked here depends on a setting of the session.
+  // The user of the client is told of a loss by its query or by "end". Without a listener, "error" would end the process.
+  client.on('error', () => {});
+  // No result here depends on a setting of the session.
   await client.connect();
   return client;
 }

@@ -75,7 +75,7 @@ export async function connectPatientClient(pool: Pool): Promise<pg.Client> {
 }
 
 /** Opens the connection, with the settings that results depend on and no limit of time. */
-export async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.Client> {
+async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.Client> {
   // A connection that breaks fails the query under way; without a listener it would end the process as well.
   client.on('error', () => {});
   await client.connect();
