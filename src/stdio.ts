@@ -17,7 +17,7 @@ import { isatty } from 'node:tty';
 type Stream = NodeJS.WriteStream & { _handle?: { setBlocking?(isBlocking: boolean): void } | null };
 
 /** Beyond this, what a reader of standard error does not take is dropped. */
-const MOST_QUEUED_BYTES = 1024 * 1024;
+const MAX_QUEUED_BYTES = 1024 * 1024;
 const TOO_SLOW = 'standard error was not read fast enough';
 const RETRY_MS = 20;
 /** A write may wait for a slow reader, so that no line stays in memory; all together for this long in each period. */
@@ -79,7 +79,7 @@ function createStandardError(): StandardError {
   let reported = 0;
   let reason = '';
   const writer = createWriter(process.stderr, 2, {
-    mostQueuedBytes: MOST_QUEUED_BYTES,
+    mostQueuedBytes: MAX_QUEUED_BYTES,
     onDropped(error, isCounted) {
       reason = error.message;
       if (isCounted) dropped++;

@@ -8,7 +8,7 @@ export interface Failure {
 }
 
 /**
- * Does `work` for each organization, so many at once; `onFailure` hears of those that failed, as soon as they have. Then throws
+ * Does `work` for each organization, this many at once; `onFailure` receives each failure when it happens. Then throws
  * the only organization's error as it is, or one that names all that failed, with the code of the gravest. Faults of the program
  * are thrown on.
  */

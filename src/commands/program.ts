@@ -4,7 +4,7 @@ import type { CommandContext } from '../app.ts';
 import { prepare, withHelp } from '../terminal/help.ts';
 import { versionText } from '../version.ts';
 
-/** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
+/** In the order in which --help names them. Each is loaded only when it is called, so that it starts quickly. */
 const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
   ['start', async () => (await import('./start.ts')).startCommand],
   ['run', async () => (await import('./run.ts')).runCommand],
@@ -42,7 +42,7 @@ export async function createProgram(
   return program;
 }
 
-/** `help X` is `X --help`. Of what begins with no command only that is kept: a mistake comes before the help asked for. */
+/** `help X` is `X --help`. If the first word is no command, only it is kept: the mistake is reported before help is shown. */
 export function readArguments(args: string[]): string[] {
   const [first, second] = args;
   if (first === undefined || first.startsWith('-') || COMMANDS.has(first)) return args;

@@ -89,7 +89,7 @@ function entriesOf({ config }: DatabaseApp, worker: Worker): ScheduleEntry[] {
   return entries;
 }
 
-/** Migrates, waiting for a database that is away. Throws what waiting cannot mend. */
+/** Migrates. Waits for a database that is down; throws errors that waiting cannot fix. */
 async function prepareDatabase(app: DatabaseApp, health: Health, signal: AbortSignal): Promise<void> {
   for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
     try {

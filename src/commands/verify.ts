@@ -27,7 +27,7 @@ import {
   withOrganization,
   withRange,
 } from './options.ts';
-import { quietlyForPeople } from './with-log-level.ts';
+import { withLogLevelForTerminal } from './with-log-level.ts';
 
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;
@@ -39,7 +39,7 @@ const HELP = {
   notes: [
     'Reads the source again and finds what is missing, changed or no longer there; then walks the ledger and finds rows that ' +
       'were edited, deleted or inserted by hand. Ends with 3 when anything is missing, changed, or not as the ledger says, ' +
-      'and with 0 when all is well or --repair mended everything. Only --repair writes events; a clean result is noted in ' +
+      'and with 0 when all is well or --repair corrected everything. Only --repair writes events; a clean result is noted in ' +
       'audit.coverage.',
     'Each call names the newest entry of the ledger: noted where the administrators of the database cannot write, it proves ' +
       'later, with --expect, that the chain was not rewritten. The log of each run names it too.',
@@ -72,7 +72,7 @@ export function verifyCommand(context: CommandContext): Command {
 async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
   return withApp(
-    quietlyForPeople(context, envFile),
+    withLogLevelForTerminal(context, envFile),
     { envFile, organization, needs: 'sources' },
     async (app) => {
       await assertMigrated(app);
@@ -140,7 +140,7 @@ async function verifyOne(
 
 async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
-  return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'database' }, async (app) => {
+  return withApp(withLogLevelForTerminal(context, envFile), { envFile, needs: 'database' }, async (app) => {
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const of = organization === undefined ? undefined : { organization };
@@ -200,10 +200,7 @@ function throwDifferences(verifications: Verification[], options: VerifyOptions)
   const left = verifications.filter((verification) => countFaults(verification) > 0);
   if (left.length === 0) return;
   const names = left.map((each) => nameLog(each, findSeveralLogs(verifications))).join(', ');
-  throw new ExportError(
-    'differences',
-    `${names}: the table is not as it should be. ${remedyFor(left, options)}`,
-  );
+  throw new ExportError('differences', `${names}: differences found. ${remedyFor(left, options)}`);
 }
 
 function remedyFor(left: readonly Verification[], options: VerifyOptions): string {

@@ -97,14 +97,14 @@ export function assertKnown(organization: string, known: readonly string[]): voi
   const asked = quote(organization);
   if (known.length === 0)
     throw new ExportError('configuration', `--organization: ${asked} is not known, nor is any other one.`);
-  const few = known.slice(0, MOST_NAMED).join(', ') + (known.length > MOST_NAMED ? ', …' : '');
+  const few = known.slice(0, MAX_NAMED).join(', ') + (known.length > MAX_NAMED ? ', …' : '');
   throw new ExportError(
     'configuration',
     `--organization: ${asked} is not known. Did you mean ${closest(organization, known)}? There ${known.length === 1 ? 'is' : 'are'} ${few}.`,
   );
 }
 
-const MOST_NAMED = 20;
+const MAX_NAMED = 20;
 
 const sharedNames = variableNames.filter((name) => variableOf(name).group !== 'source');
 

@@ -10,7 +10,7 @@ export interface ParsedDotenv {
 
 const CUT =
   'is cut off at a #, which begins a comment outside of quotes. Put the value in quotes, or the comment in a line of its own.';
-const MOST_WARNINGS = 20;
+const MAX_WARNINGS = 20;
 const assignment = /^\s*(?:export\s+)?([\w.-]+)(?:\s*=|:\s)(.*)$/s;
 const secretNames = new Set<string>(variableNames.filter((name) => variableOf(name).secret));
 const QUOTES = '\'"`';
@@ -50,11 +50,11 @@ export function parseDotenv(text: string): ParsedDotenv {
     }
     seen.set(name, number);
   }
-  const more = warnings.length - MOST_WARNINGS;
+  const more = warnings.length - MAX_WARNINGS;
   return {
     // dotenv looks for the begin of a line from each of the blank ones before it: 100,000 of them would take it a minute.
     values: parse(lines.filter((line) => line.trim() !== '').join('\n')),
-    warnings: more > 0 ? [...warnings.slice(0, MOST_WARNINGS), `and ${more} more like these.`] : warnings,
+    warnings: more > 0 ? [...warnings.slice(0, MAX_WARNINGS), `and ${more} more like these.`] : warnings,
   };
 }
 

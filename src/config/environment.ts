@@ -42,7 +42,7 @@ export function loadEnvironment(
   } catch (error) {
     if (envFile === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return { ...processEnv };
     const remedy =
-      envFile === undefined ? 'Mend or remove it' : 'Give the path of a readable file to --env-file';
+      envFile === undefined ? 'Fix or remove it' : 'Give the path of a readable file to --env-file';
     const advice = error instanceof EncodingError ? '' : ` ${remedy}.`;
     throw new ExportError('configuration', `Cannot read ${path}: ${reasonOf(error)}.${advice}`, {
       cause: error,
@@ -94,7 +94,7 @@ function readSecretFile(name: string, path: string, findings: Findings): string 
   const fail = (found: string) => {
     findings.problems.push(
       `${name}: expected the path of a file that holds the value, found ${shown}, ${found}. ` +
-        'Mend the file, its permissions or the path.',
+        'Fix the file, its permissions or the path.',
     );
     return null;
   };

@@ -20,7 +20,7 @@ const BYTE_ORDER_MARKS: readonly [bytes: string, encoding: string][] = [
   ['feff', 'UTF-16 BE'],
 ];
 /** Of the bytes that judge a file without a mark: more than half of ASCII text in UTF-16 is enough. */
-const MOST_JUDGED = 4_096;
+const MAX_JUDGED = 4_096;
 
 /**
  * The text of a file, without a byte order mark. Throws `EncodingError`, and what `readFileSync` throws. With `isLenient` a byte
@@ -43,7 +43,7 @@ function wideEncodingOf(bytes: Buffer): string | undefined {
   const marked = BYTE_ORDER_MARKS.find(([mark]) => begin.startsWith(mark));
   if (marked) return marked[1];
   if (bytes.length < 4) return undefined;
-  const judged = bytes.subarray(0, MOST_JUDGED);
+  const judged = bytes.subarray(0, MAX_JUDGED);
   const quarters = [0, 0, 0, 0];
   for (const [i, byte] of judged.entries()) if (byte === 0) quarters[i % 4]!++;
   const isMostlyNul = quarters.map((count) => count > judged.length / 8);

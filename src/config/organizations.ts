@@ -21,10 +21,10 @@ interface OrganizationGiven {
 const ENTRY_NAMES = sourceNames.flatMap((name) =>
   variableOf(name).secret ? [name, `${name}_FILE`] : [name],
 );
-const MOST_ENTRIES = 1_000;
+const MAX_ENTRIES = 1_000;
 /** Of the entries that a problem applies to, and of the problems with entries. A person reads it. */
-const MOST_LABELS = 5;
-const MOST_PROBLEMS = 50;
+const MAX_LABELS = 5;
+const MAX_PROBLEMS = 50;
 
 /** Either kind of credentials replaces the other one; of a secret and its file, each replaces the other. */
 const CLIENT = withFiles('UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET');
@@ -61,8 +61,8 @@ export function mergeFindings(
     const texts: string[] = [];
     for (const [text, of] of labels) {
       const isShared = of.length === found.length && of.length > 1;
-      const more = of.length > MOST_LABELS ? ` and ${of.length - MOST_LABELS} more` : '';
-      const labelled = of.slice(0, MOST_LABELS).join(', ') + more;
+      const more = of.length > MAX_LABELS ? ` and ${of.length - MAX_LABELS} more` : '';
+      const labelled = of.slice(0, MAX_LABELS).join(', ') + more;
       texts.push(isShared || of[0] === undefined ? text : `${ORGANIZATIONS_FILE}, ${labelled}: ${text}`);
     }
     into[kind].push(...fewOf(texts));
@@ -87,7 +87,7 @@ export function findDuplicates(
   return fewOf(problems);
 }
 
-/** Of each that asks for the same list with the same credentials as another one: the events of one would be stored as both's. */
+/** Each organization that requests the same list with the same credentials as another one: its events would be stored twice. */
 export function findSameLists(
   sources: readonly (Pick<SourceConfig, 'organization' | 'auditUrl' | 'credentials'> & {
     label: string | undefined;
@@ -122,11 +122,11 @@ function readEntries(path: string, problems: string[]): (Environment | undefined
         ? `which is not JSON${placeOf(error)}`
         : `which cannot be read (${reasonOf(error)})`;
     problems.push(
-      `${expected}, found ${showPath(path)}, ${reason}. Mend the file, its permissions or the path.`,
+      `${expected}, found ${showPath(path)}, ${reason}. Fix the file, its permissions or the path.`,
     );
     return [];
   }
-  if (!Array.isArray(list) || list.length === 0 || list.length > MOST_ENTRIES) {
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_ENTRIES) {
     const found = Array.isArray(list) ? `a list of ${list.length}` : typeOf(list);
     problems.push(
       `${expected}, found ${found} in ${showPath(path)}. [{"UIPATH_ORGANIZATION": "acme"}] is the least.`,
@@ -159,9 +159,9 @@ function explainName(name: string): string {
 }
 
 function fewOf(problems: readonly string[]): string[] {
-  const more = problems.length - MOST_PROBLEMS;
+  const more = problems.length - MAX_PROBLEMS;
   return more > 0
-    ? [...problems.slice(0, MOST_PROBLEMS), `and ${more} more problems like these.`]
+    ? [...problems.slice(0, MAX_PROBLEMS), `and ${more} more problems like these.`]
     : [...problems];
 }
 

@@ -41,9 +41,9 @@ export function throwProblems({ problems, warnings }: Findings): void {
 
 function remedyFor(name: VariableName): string {
   const variable = variableOf(name);
-  if (variable.default !== undefined) return `Mend it, or leave it out for the default, ${variable.default}.`;
+  if (variable.default !== undefined) return `Fix it, or leave it out for the default, ${variable.default}.`;
   if (variable.example !== undefined) return `For example ${name}=${variable.example}`;
-  return `Mend ${name}${variable.secret ? ` or ${name}_FILE` : ''}.`;
+  return `Fix ${name}${variable.secret ? ` or ${name}_FILE` : ''}.`;
 }
 
 function asItem(text: string): string {

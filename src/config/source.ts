@@ -24,7 +24,7 @@ export interface SourceConfig extends LogKey {
   retryMaxDelayMs: number;
 }
 
-const MOST_LISTED = 5;
+const MAX_LISTED = 5;
 
 /** `undefined` when there are problems, all of which are in `findings` then. */
 export function parseSource(
@@ -84,7 +84,7 @@ function parseAuditUrl(
     findings.problems.push(
       missing(
         'UIPATH_PARTITION_GLOBAL_ID',
-        'Set it, since UIPATH_AUDIT_PATH asks for {partitionGlobalId}, or take that out of the path.',
+        'Set it, since UIPATH_AUDIT_PATH contains {partitionGlobalId}, or take that out of the path.',
       ),
     );
   }
@@ -163,7 +163,7 @@ function fillIn(
 }
 
 function listFew(texts: readonly string[]): string {
-  const [few, rest] = [texts.slice(0, MOST_LISTED), texts.length - MOST_LISTED];
+  const [few, rest] = [texts.slice(0, MAX_LISTED), texts.length - MAX_LISTED];
   return few.map((text) => quote(text)).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
 }
 

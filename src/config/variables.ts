@@ -75,7 +75,7 @@ export const variables = {
     group: source,
     kind: pathSegment('the GUID of the organization'),
     example: '00000000-0000-0000-0000-000000000000',
-    description: 'GUID of the organization, where UIPATH_AUDIT_PATH asks for {partitionGlobalId}.',
+    description: 'GUID of the organization, if UIPATH_AUDIT_PATH contains {partitionGlobalId}.',
   },
   UIPATH_CLIENT_ID: {
     group: source,
@@ -93,14 +93,14 @@ export const variables = {
     group: source,
     kind: text('scopes with one space between them', /^[\x21-\x7e]+( [\x21-\x7e]+)*$/),
     default: 'PM.Audit.Read',
-    description: 'Scope the token is asked for. PM.Audit works as well.',
+    description: 'Scope of the token. PM.Audit also works.',
   },
   UIPATH_TOKEN_URL: {
     group: source,
     kind: text('an address, in which {base} and {organization} may stand', /^[^\s\p{Cc}\p{Surrogate}]+$/u),
     default: '{base}/{organization}/identity_/connect/token',
     description:
-      'Where tokens are asked for. {base} and {organization} are filled in. Automation Suite: ' +
+      'URL of the token endpoint. {base} and {organization} are filled in. Automation Suite: ' +
       '{base}/identity_/connect/token. Standalone Orchestrator: {base}/identity/connect/token.',
   },
   UIPATH_ACCESS_TOKEN: {
@@ -141,19 +141,19 @@ export const variables = {
     kind: integer(1, 1024),
     default: '64',
     description:
-      'The largest answer that is read, unpacked, in MiB. Of a larger page half the rows are asked for.',
+      'The largest response that is read, after decompression, in MiB. A larger page is requested again with half the rows.',
   },
   RETRY_LIMIT: {
     group: source,
     kind: integer(1, 100),
     default: '8',
-    description: 'How often one request is tried, the first time included.',
+    description: 'Attempts per request, the first one included.',
   },
   RETRY_MAX_DELAY: {
     group: source,
     kind: duration('0s', '24d'),
     default: '2m',
-    description: 'Longest wait between two tries, whatever Retry-After asks for.',
+    description: 'Longest wait between two attempts, even if Retry-After is longer.',
   },
   DATABASE_URL: {
     group: 'database',
@@ -186,13 +186,13 @@ export const variables = {
     group: 'export',
     kind: integer(1, 10_000),
     default: '1000',
-    description: 'Rows asked for in one request, 1 to 10000.',
+    description: 'Rows per list request, 1 to 10000.',
   },
   EXPORT_CONCURRENCY: {
     group: 'export',
     kind: integer(1, 64),
     default: '4',
-    description: 'Requests under way at once, 1 to 64.',
+    description: 'Requests in flight at once, 1 to 64.',
   },
   EXPORT_PARALLEL_ORGANIZATIONS: {
     group: 'export',

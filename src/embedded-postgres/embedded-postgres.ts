@@ -11,7 +11,7 @@ import { findPostmaster, startServer, stopServer } from './server.ts';
 
 /*
  * One server a directory, shared by any number of processes. Each holds a lease: a session whose application_name
- * begins with LEASE. Whoever gives up the last lease stops the server. A process that is killed loses its lease with its
+ * begins with LEASE. The process that gives up the last lease stops the server. A process that is killed loses its lease with its
  * socket; the server then stays until the next command has come and gone. Finding, starting, counting and stopping happen
  * under the directory's lock, and a lease is taken before the lock is given back, so no server is stopped under a
  * process that has just found it.
@@ -62,7 +62,7 @@ type Lease = { client: pg.Client; port: number };
  * it is held, it is started again on the same port where that is free.
  *
  * Throws `ExportError`: `configuration` when it is not installed or cannot run there, with the remedy and the server's
- * last words; `database-away` when it does not answer in time.
+ * last log lines; `database-away` when it does not respond in time.
  */
 export async function acquireEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const layout = layoutOf(resolve(options.directory));
@@ -175,7 +175,7 @@ async function connect(server: Server, port: number): Promise<pg.Client> {
     connectionString: connectionString(server, port, 'postgres'),
     application_name: [LEASE, server.options.applicationName].filter(Boolean).join(' '),
   });
-  // The user of the client is told of a loss by its query or by "end". Without a listener, "error" would end the process.
+  // The user of the client notices a loss by its query or by "end". Without a listener, "error" would end the process.
   client.on('error', () => {});
   // No result here depends on a setting of the session.
   await client.connect();
@@ -204,7 +204,7 @@ function unanswered(layout: Layout, error: Error): ExportError {
     isRefused ? 'configuration' : 'database-away',
     isRefused
       ? `The embedded PostgreSQL refused the password in ${layout.passwordFile}: ${error.message}. Restore that file.`
-      : `The PostgreSQL in ${layout.directory} runs but does not answer: ${error.message}. See ${layout.logFile}.`,
+      : `The PostgreSQL in ${layout.directory} runs but does not respond: ${error.message}. See ${layout.logFile}.`,
     { cause: error },
   );
 }

@@ -13,7 +13,7 @@ import {
 } from '../postgres/read/start-point.ts';
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
-import { endingStalls } from './stall-timeout.ts';
+import { withStallTimeout } from './stall-timeout.ts';
 
 export interface RunRequest extends RunConditions {
   kind: RunKind;
@@ -48,13 +48,13 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
       log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
     }
     const start = await planStart(app, session, request, unfinished);
-    // A backfill is found again by what was asked for, wherever it began.
+    // A backfill is found again by its requested range, wherever it began.
     const described = request.kind === 'backfill' ? range : { from: start.point.frontier, to: undefined };
     await session.describeRange({ ...described, movesWatermark: start.reachesOn });
     if (unfinished)
       log.info({ from: formatTicks(start.point.frontier!) }, `going on with backfill ${unfinished.runId}`);
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-    const exporting = endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+    const exporting = withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
       exportEvents(app.source, session, counters, {
         ...watchers,
         start: start.point,

@@ -12,7 +12,7 @@ import { formatMicroseconds } from '../core/ticks.ts';
 import type { Pool } from '../postgres/connection/pool.ts';
 import { type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
-import { MOST_EXAMPLES } from './verify-source.ts';
+import { MAX_EXAMPLES } from './verify-source.ts';
 
 /** An entry that somebody noted elsewhere: the chain must still hold it. */
 export interface NotedEntry extends LogKey {
@@ -151,6 +151,6 @@ function endsBefore({ batch }: NotedEntry, last: LedgerEntry | undefined): Ledge
 function note(report: LedgerReport, findings: readonly LedgerFinding[]): void {
   for (const finding of findings) {
     report.counts[finding.kind] += 1;
-    if (report.counts[finding.kind] <= MOST_EXAMPLES) report.examples.push(finding);
+    if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);
   }
 }

@@ -10,10 +10,10 @@ import { readStoredEvents } from '../postgres/read/stored-events.ts';
 import { noteProof, type ProvenRange } from '../postgres/write/coverage.ts';
 import { findNotKept } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
-import { endingStalls } from './stall-timeout.ts';
+import { withStallTimeout } from './stall-timeout.ts';
 
 /** So many of each kind are named; all are counted. */
-export const MOST_EXAMPLES = 10;
+export const MAX_EXAMPLES = 10;
 
 export interface VerifyRequest {
   /** A half-open range in ticks; a bound left out is none. */
@@ -71,7 +71,7 @@ async function compareWithSource(
   const report = newReport(repair?.session.runId ?? null);
   const counters = repair?.counters ?? newCounters();
   const isExported = (ticks: bigint) => known === undefined || ticks < known.certain;
-  const proven = await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+  const proven = await withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
     readAndCompare(app, { request, until, isExported, report, counters, repair, signal, moved }),
   );
   report.requests = counters.requests;
@@ -94,7 +94,7 @@ async function noteProven(app: App, range: ProvenRange): Promise<void> {
 interface Comparison {
   request: VerifyRequest;
   until: bigint | undefined;
-  /** Behind an event dated in the future there may be newer ones that no run has asked for yet. */
+  /** Behind an event dated in the future there may be newer ones that no run has requested yet. */
   isExported: (ticks: bigint) => boolean;
   report: SourceReport;
   counters: RunCounters;
@@ -195,6 +195,6 @@ function newReport(runId: string | null): SourceReport {
 function note(report: SourceReport, findings: readonly SourceFinding[]): void {
   for (const { expected: _expected, ...finding } of findings) {
     report.counts[finding.kind] += 1;
-    if (report.counts[finding.kind] <= MOST_EXAMPLES) report.examples.push(finding);
+    if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);
   }
 }

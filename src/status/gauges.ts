@@ -39,7 +39,7 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
     'When the latest of the newest gaps was noticed.',
     ({ gaps }) => seconds(gaps.map(({ noticedAt }) => noticedAt).sort((a, b) => +b - +a)[0] ?? null),
   ],
-  ['rejected_rows', 'Rows kept word for word in audit.rejected_events.', ({ rejected }) => rejected],
+  ['rejected_rows', 'Rows kept verbatim in audit.rejected_events.', ({ rejected }) => rejected],
   [
     'last_rejected_timestamp_seconds',
     'When the newest of the rejected rows was first seen.',
@@ -51,7 +51,7 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
 export function createStatusGauges(registry: Registry) {
   const registers = [registry];
   const plain = (name: string, help: string) => new Gauge({ name: PREFIX + name, help, registers });
-  const up = plain('database_up', '1 when the database answered the last question about the status, else 0.');
+  const up = plain('database_up', '1 if the database responded to the last status query, else 0.');
   const pending = plain('pending_migrations', 'Migrations the database lacks.');
   const gauges = GAUGES.map(([name, help, measure]) => ({
     gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),

@@ -9,7 +9,7 @@ import { chooseLog, renderPage } from './page/page.ts';
 import { SCRIPT_SOURCE } from './page/script.ts';
 import { STYLE_SOURCE } from './page/style.ts';
 
-export interface Answer {
+export interface RouteResponse {
   status: number;
   type: string;
   body: string;
@@ -35,13 +35,13 @@ type Reading = { report: StatusReport; error?: undefined } | { report?: undefine
 const DATABASE_WAIT_MS = 5_000;
 const STATUS_AGE_MS = 5_000;
 
-/** The answer to a method and a path. Throws only on a fault of this program. */
-export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<Answer> {
+/** The response to a method and a path. Throws only on a fault of this program. */
+export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<RouteResponse> {
   const { health, metrics } = options;
   const read = createReader(options);
   const answerPage = createPageRoute(options, read);
 
-  const routes = new Map<string, (query: URLSearchParams) => Promise<Answer>>([
+  const routes = new Map<string, (query: URLSearchParams) => Promise<RouteResponse>>([
     ['/healthz', async () => json(200, { status: 'alive', ...health.read() })],
     [
       '/readyz',
@@ -72,9 +72,9 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
       return { ...text(405, 'Only GET and HEAD.'), headers: { Allow: 'GET, HEAD', Connection: 'close' } };
     }
     const [path, query] = url.split('?', 2);
-    const answer = routes.get(path!);
-    return answer
-      ? answer(new URLSearchParams(query))
+    const handler = routes.get(path!);
+    return handler
+      ? handler(new URLSearchParams(query))
       : text(404, `Not found. There are ${[...routes.keys()].join(', ')}.`);
   };
 }
@@ -86,7 +86,7 @@ const PAGE_POLICY =
 function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   const readActivity = createActivityReader(options);
   const { now = () => new Date() } = options;
-  return async (query: URLSearchParams): Promise<Answer> => {
+  return async (query: URLSearchParams): Promise<RouteResponse> => {
     const { report, error } = await read();
     const organization = query.get('organization');
     const wanted = organization === null ? undefined : { organization, log: query.get('log') ?? undefined };
@@ -152,7 +152,7 @@ function createReader({
     });
     const timer = new AbortController();
     const late = wait(DATABASE_WAIT_MS, undefined, { signal: timer.signal }).then(() => {
-      const error = new ExportError('database-away', `no answer within ${DATABASE_WAIT_MS / 1000} s`);
+      const error = new ExportError('database-away', `no response within ${DATABASE_WAIT_MS / 1000} s`);
       health.databaseAway(error);
       return { error };
     });
@@ -161,10 +161,10 @@ function createReader({
   };
 }
 
-function json(status: number, value: unknown): Answer {
+function json(status: number, value: unknown): RouteResponse {
   return { status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
-function text(status: number, words: string): Answer {
+function text(status: number, words: string): RouteResponse {
   return { status, type: 'text/plain; charset=utf-8', body: `${words}\n` };
 }

@@ -16,7 +16,7 @@ export interface Verdict {
 
 /** An older success than this, in the runs' usual spacing, means that runs are missing. */
 const MISSED_RUNS = 3;
-const LEAST_STALE_MS = 3_600_000;
+const MIN_STALE_MS = 3_600_000;
 /** Where too few runs tell of a spacing: no sensible schedule is rarer. */
 const UNKNOWN_STALE_MS = 25 * 3_600_000;
 
@@ -76,7 +76,7 @@ function judgeRuns(
     if (failure) return { level: 'bad', headline, reasons: [failure] };
     return { level: running ? 'attention' : 'bad', headline, reasons: [] };
   }
-  const since = `Everything the source showed ${describeWhen(lastSuccessAt, now)} was read then.`;
+  const since = `Last complete read: ${describeWhen(lastSuccessAt, now)}.`;
   if (failure) {
     return { level: 'bad', headline: 'Not current: the last run did not succeed', reasons: [failure, since] };
   }
@@ -102,7 +102,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   const newest = gaps[0];
   if (newest) {
     notes.push(
-      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or nobody asked for them. The newest lies between ` +
+      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest lies between ` +
         `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, noticed ${describeWhen(newest.noticedAt, now)}.`,
     );
   }
@@ -115,7 +115,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   }
   if (rejected > 0) {
     notes.push(
-      `${count(rejected, 'row')} could not be read as events; audit.rejected_events keeps them word for word.`,
+      `${count(rejected, 'row')} could not be read as events; audit.rejected_events keeps them verbatim.`,
     );
   }
   return notes;
@@ -132,5 +132,5 @@ function staleAfterMs(runs: readonly RunRecord[]): number {
     .map((run, i) => runs[i]!.startedAt.getTime() - run.startedAt.getTime())
     .sort((a, b) => b - a);
   if (spacings.length < 3) return UNKNOWN_STALE_MS;
-  return Math.max(LEAST_STALE_MS, MISSED_RUNS * spacings[1]!);
+  return Math.max(MIN_STALE_MS, MISSED_RUNS * spacings[1]!);
 }

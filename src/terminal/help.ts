@@ -8,7 +8,7 @@ import { coloursFor, hang, widthOf } from './screen.ts';
 const WIDEST = 100;
 const PIPED = 80;
 /** A description is broken into lines where it has so much room. */
-const LEAST_DESCRIPTION = 20;
+const MIN_DESCRIPTION = 20;
 
 /** Commander takes them out again where there are none. */
 const colours = coloursFor({ FORCE_COLOR: '1' });
@@ -35,7 +35,7 @@ export function prepare(program: Command): void {
       .exitOverride()
       .configureHelp({
         helpWidth: helpWidth(),
-        minWidthToWrap: LEAST_DESCRIPTION,
+        minWidthToWrap: MIN_DESCRIPTION,
         styleTitle: (title) => colours.bold(title),
       })
       .configureOutput({

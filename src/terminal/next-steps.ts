@@ -19,7 +19,7 @@ export function commandLine(name: string, { envFile, organization }: Scope): str
 }
 
 /** Tells a person which command comes next. Nothing where nobody looks on: a result in a pipe or a mail is only that. */
-export function tellNext({ environment, out }: CommandContext, name: string, options: Scope): void {
+export function printNextStep({ environment, out }: CommandContext, name: string, options: Scope): void {
   if (!process.stdout.isTTY) return;
   out(coloursFor(environment).dim(`Next: ${commandLine(name, options)}`));
 }

@@ -18,7 +18,7 @@ const EXAMPLES_A_KIND = 5;
 
 const NAME_WIDTH = 'no longer at the source'.length;
 /** So that the numbers of both parts stand below each other as a rule. */
-const LEAST_NUMBER = 9;
+const MIN_NUMBER = 9;
 
 type Line = [name: string, count: number, meaning: string, isFault?: boolean];
 
@@ -46,7 +46,7 @@ function describeLog(
 ): string[] {
   const name = colours.bold(printable(title));
   const tell = (mark: string, words: string) => hang(`${mark} `, `${name}  ${words}`);
-  if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'The table is not as it should be');
+  if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'Differences found');
   if (source && source.events + source.rejected + source.stored === 0) {
     return tell(colours.yellow('!'), 'Nothing of this range is at the source or stored');
   }
@@ -63,7 +63,7 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
     ['no longer at the source', counts.gone, 'deleted there since; expected'],
   ];
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
-  const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are kept aside` : '';
+  const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are rejected` : '';
   const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
   return [
     ...describeTitle('Against the source', read, colours),
@@ -116,7 +116,7 @@ function describeTitle(title: string, facts: string, colours: Colours): string[]
 }
 
 function describeLines(lines: readonly Line[], colours: Colours): string[] {
-  const widest = Math.max(LEAST_NUMBER, ...lines.map(([, number]) => formatNumber(number).length));
+  const widest = Math.max(MIN_NUMBER, ...lines.map(([, number]) => formatNumber(number).length));
   return lines.flatMap(([name, number, meaning, isFault]) => {
     const shown = formatNumber(number).padStart(widest);
     const coloured = isFault && number > 0 ? colours.red(shown) : shown;

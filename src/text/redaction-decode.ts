@@ -36,10 +36,10 @@ const softBreaks = /=[ \t\0]*\r?\0?\n/g;
 const tags = /<[^<>]*>/g;
 
 /** Deeper nesting than anything but an attack has. */
-const MOST_ROUNDS = 6;
+const MAX_ROUNDS = 6;
 /** Bytes that a piece of a secret takes at least. */
 const SHORTEST_BINARY = 4;
-const MOST_LAYERS = 3;
+const MAX_LAYERS = 3;
 /** What may hide another layer: a run of text, shorter than which no piece of a secret is encoded. */
 const textRuns = /[\t\n\r\x20-\x7e\u00a0-\ufffc]{8,}/g;
 
@@ -54,7 +54,7 @@ export function* decodings(text: string, seen = new Set<string>(), layer = 0): G
       if (seen.has(key)) continue;
       seen.add(key);
       yield view;
-      if (layer >= MOST_LAYERS) continue;
+      if (layer >= MAX_LAYERS) continue;
       for (const found of binaryDecodings(view).flatMap(textsOfBytes)) {
         yield found;
         const inner = found.replaceAll('\0', '').match(textRuns)?.join(' ');
@@ -89,7 +89,7 @@ function squeeze(view: string): string {
 
 function* rounds(text: string, decode: (view: string) => string): Generator<string> {
   let view = text;
-  for (let round = 0; round <= MOST_ROUNDS; round++) {
+  for (let round = 0; round <= MAX_ROUNDS; round++) {
     yield view;
     const next = decode(view);
     if (next === view) return;

@@ -14,7 +14,7 @@ const SHORTEST = 4;
 /** Of a value as long as a token not each piece is kept, so that a piece of twice the length is found for certain. */
 const LONG = 256;
 /** Characters that are searched of one text, in all its decodings. What needs more was made to be slow. */
-const MOST_SEARCHED = 2_000_000;
+const MAX_SEARCHED = 2_000_000;
 
 /** True where one of `texts` holds a secret, or where that cannot be told within bounds. Takes linear time. */
 export type SecretSearch = (texts: readonly string[]) => boolean;
@@ -46,7 +46,7 @@ export function createSecretSearch(
     for (const text of texts) {
       for (const view of decodings(text, seen)) {
         searched += view.length;
-        if (searched > MOST_SEARCHED || echoes.test(view)) return true;
+        if (searched > MAX_SEARCHED || echoes.test(view)) return true;
         if (literals.some((literal) => view.includes(literal)) || pieces.isIn(normalize(view))) return true;
       }
     }
@@ -54,7 +54,7 @@ export function createSecretSearch(
   };
 }
 
-/** A quoted request, whoever's secret it holds: a form, its fields as JSON, or a header. */
+/** A quoted request, with any secret: a form, its fields as JSON, or a header. */
 const echoes =
   /\b(client_?secret|client_?assertion|(refresh|access)_?token)(["']?\s*=\s*["']?|["']\s*:\s*["'])[^\s"'&,}]|\b(bearer|basic)\s+[\w.~+/-]{20}/i;
 

@@ -21,7 +21,7 @@ const suspects: readonly [RegExp, string][] = [
   ],
 ];
 
-/** Takes secrets out of text. Meant for everything that leaves the process: log lines, stored errors, answers. */
+/** Takes secrets out of text. Meant for everything that leaves the process: log lines, stored errors, responses. */
 export interface Redactor {
   (text: string): string;
   /**

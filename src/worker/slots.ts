@@ -60,7 +60,7 @@ export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotO
   const waiting = new Set<Waiting>();
   let look: NodeJS.Timeout | undefined;
 
-  /** Counted at once, so that whoever is looked at next finds one slot less. */
+  /** Counted at once, so that the next request finds one slot less. */
   const begin = ({ claim, start }: Waiting) => {
     const turn = { claim, movedAt: performance.now(), storesSince: undefined, room: new AbortController() };
     running.add(turn);
@@ -68,20 +68,20 @@ export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotO
   };
   const fill = () => {
     for (const next of waiting) {
-      if (!hasRoom([...running], next.claim, { slots, idleMs })) continue;
+      if (!hasFreeSlot([...running], next.claim, { slots, idleMs })) continue;
       waiting.delete(next);
       begin(next);
     }
     // Nobody waits as a rule, and then there is nothing to look for.
-    if (waiting.size > 0) look ??= setInterval(lookAround, idleMs / LOOKS_PER_IDLE).unref();
+    if (waiting.size > 0) look ??= setInterval(checkWaiting, idleMs / LOOKS_PER_IDLE).unref();
     else {
       clearInterval(look);
       look = undefined;
     }
   };
-  const lookAround = () => {
+  const checkWaiting = () => {
     const wanted = [...waiting].filter(({ claim }) => !isRunning([...running], claim));
-    askForRoom(running, wanted.length, turnMs);
+    preemptOldest(running, wanted.length, turnMs);
     fill();
   };
   const turnFor = (claim: Claim) =>
@@ -103,7 +103,7 @@ export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotO
   };
 }
 
-function hasRoom(
+function hasFreeSlot(
   running: readonly Running[],
   claim: Claim,
   { slots, idleMs }: { slots: number; idleMs: number },
@@ -125,18 +125,18 @@ function noteChunk(turn: Running, { counters }: ChunkProgress): void {
 }
 
 /** Of those that have stored for the longest, as many as there are who wait. */
-function askForRoom(running: ReadonlySet<Running>, wanted: number, turnMs: number): void {
+function preemptOldest(running: ReadonlySet<Running>, wanted: number, turnMs: number): void {
   const now = performance.now();
   const storing = [...running].filter(
     ({ storesSince }) => storesSince !== undefined && now - storesSince >= turnMs,
   );
   storing.sort((a, b) => a.storesSince! - b.storesSince!);
   for (const { room } of storing.slice(0, wanted)) {
-    if (!room.signal.aborted) room.abort(madeRoom());
+    if (!room.signal.aborted) room.abort(preempted());
   }
 }
 
-function madeRoom(): ExportError {
+function preempted(): ExportError {
   return new ExportError(
     'interrupted',
     'Made room for another organization. What was committed stays; a run that follows goes on there.',

@@ -1,18 +1,18 @@
 /**
- * The runs of one organization in `start`, one after another: what the schedule asks for while a run of that kind goes on is
+ * The runs of one organization in `start`, one after another: a tick of the schedule during a run of that kind is
  * remembered once, not many times.
  *
- * A run that failed is tried again before the schedule asks for it, after waits that grow. The schedule itself is never
- * held back: with the usual five minutes that is one try in five minutes while an outage lasts, and whoever looks at the
- * clock knows when everything will have caught up. A schedule of seconds is as eager during an outage as it is otherwise.
+ * A run that failed is tried again before its next tick, after waits that grow. The schedule itself is never
+ * held back: with the usual five minutes that is one try in five minutes while an outage lasts, and the clock tells
+ * when everything will have caught up. A schedule of seconds is as eager during an outage as it is otherwise.
  *
  * A worker that is one of several shares their slots, and its organization with other processes: whichever has the lock
- * runs, and what one of them has done since the schedule asked for it, the others leave out.
+ * runs, and what one of them has done since the tick, the others leave out.
  */
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
 import type { RunKind } from '../postgres/write/session.ts';
-import type { UnstoredEnd } from '../postgres/write/store.ts';
+import type { UnrecordedOutcome } from '../postgres/write/store.ts';
 import { runExport } from '../runs/export.ts';
 import type { Health } from '../status/health.ts';
 import type { Metrics } from '../status/metrics.ts';
@@ -79,11 +79,11 @@ export function createWorker(
   const { metrics } = watchers;
   const health = watchers.health.of(organization);
   const slots = shared ?? createSlots({ slots: 1 });
-  /** When what is wanted was asked for last. */
+  /** When each wanted kind was requested last. */
   const wanted = new Map<RunKind, number>();
   const serving = new Map<RunKind, Promise<void>>();
   const retries = createRetries(retryWaits);
-  const unstoredEnds: UnstoredEnd[] = [];
+  const unrecordedOutcomes: UnrecordedOutcome[] = [];
 
   const want = (kind: RunKind, askedAt: number) => {
     if (signal.aborted) return;
@@ -112,7 +112,7 @@ export function createWorker(
       };
       const either = AbortSignal.any([signal, turn.signal]);
       const unlessDoneWithinMs = shared && performance.now() - askedAt + CLOCKS_APART_MS;
-      const request = { kind, signal: either, onChunk, unstoredEnds, unlessDoneWithinMs };
+      const request = { kind, signal: either, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
       const summary = await runExport(app, request);
       retries.forget(kind);
       health.runEnded(summary);

@@ -71,7 +71,8 @@ test('any secret is withheld in any shape and up to three encodings of one anoth
         `HTTP 400 ${WITHHELD}`,
       );
     }),
-    { numRuns: RUNS },
+    // A fixed seed in the gate; PROPERTY_RUNS explores further.
+    process.env.PROPERTY_RUNS ? { numRuns: RUNS } : { numRuns: RUNS, seed: 11 },
   );
 });
 

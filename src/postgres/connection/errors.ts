@@ -33,7 +33,7 @@ export function translateDatabaseError(error: unknown, doing: string): ExportErr
   return new ExportError('database', `${found}${state}`, { cause });
 }
 
-/** What a person has to mend; `undefined` where waiting may help. */
+/** What a person has to fix; `undefined` if waiting may help. */
 function remedyOf(code: string, cause: Error): string | undefined {
   if (CERTIFICATE.test(code)) {
     return 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS, or set sslmode in DATABASE_URL.';

@@ -51,7 +51,7 @@ const SETTINGS: Record<string, string> = {
 
 /*
  * Left as they are, on purpose:
- * - default_transaction_read_only: whoever sets it wants no writing, and the error says so.
+ * - default_transaction_read_only: its owner wants no writes, and the error says so.
  * - lock_timeout: a run that waits longer for a lock fails, nothing is stored by half, and the next one goes on. It is set where a
  *   wait is part of the work (`NO_LIMITS`).
  * - synchronous_commit, default_tablespace, temp_tablespaces, default_table_access_method, default_toast_compression: where and how

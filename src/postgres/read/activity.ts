@@ -66,7 +66,7 @@ const DAYS = `
   order by today - n`;
 
 // An event dated in the future would make all that follow look late. What a backfill or a repair stores is not late,
-// it was asked for late. The bucket is the number of bounds that the age has reached.
+// it was requested late. The bucket is the number of bounds that the age has reached.
 const LATENESS = `
   with newest as (
     select created_on, first_seen_at, run_id from audit.events

@@ -2,7 +2,7 @@
 import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../../core/ledger.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
-import { connectPatientClient, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
+import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
 import { inUtc } from '../format/utc.ts';
 import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
 
@@ -10,7 +10,7 @@ import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts
 const CHUNK_ENTRIES = 200;
 const CHUNK_ROWS = 2000;
 /** More rows that no entry lists are counted and not named. */
-const MOST_STRAYS = 1000;
+const MAX_STRAYS = 1000;
 
 /** Entries with the rows that came with them, as of one instant. */
 export interface LedgerChunk {
@@ -23,9 +23,9 @@ export interface LedgerChunk {
 
 /** Works on the ledger over one connection, without a limit of time for a query. */
 export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => Promise<T>): Promise<T> {
-  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
+  let client: Awaited<ReturnType<typeof connectWithoutTimeout>> | undefined;
   try {
-    client = await connectPatientClient(pool);
+    client = await connectWithoutTimeout(pool);
     return await work(createReader(client));
   } catch (error) {
     throw translateDatabaseError(error, 'reading the ledger');
@@ -84,7 +84,7 @@ function createReader(client: Queryable) {
 
     /** Rows that name no entry, or one of another time: how many, and the first of them. */
     async findStrays({ organization, log }: LogKey): Promise<{ count: number; findings: LedgerFinding[] }> {
-      const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MOST_STRAYS]);
+      const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MAX_STRAYS]);
       const findings = rows.map((row): LedgerFinding => {
         const reason = row.has_entry ? 'the entry it names is of another time' : 'it names no entry';
         const { event_id: eventId, created_on_raw: createdOn } = row;

@@ -18,7 +18,7 @@ export interface UnfinishedBackfill {
 
 /**
  * How far a log is exported. `ticks`: behind the newest stored event or range. `certain`: everything before it was
- * asked for; an event dated in the future says nothing about what followed. `undefined` before the first export.
+ * requested; an event dated in the future says nothing about what followed. `undefined` before the first export.
  */
 export async function readExportedUntil(
   pool: Pool,

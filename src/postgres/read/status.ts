@@ -5,7 +5,7 @@ import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { type MigrationState, readMigrations } from '../schema/migrate.ts';
 import { READ_SCHEMA, type SchemaLevel, type StatusRow, statusQuery } from './status-sql.ts';
 
-/** Whoever looks at the state would rather hear that the database is slow than wait for it. */
+/** A status that takes longer is reported as a slow database. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 
 /** What the database says of the export. Holds nothing of any event but times and numbers. */
@@ -51,7 +51,7 @@ export interface Coverage {
   provenAt: Date;
 }
 
-/** A span between two of those: the source may have deleted its events before they were read, or nobody asked for them. */
+/** A span between two of those: the source may have deleted its events before they were read, or no run requested them. */
 export interface Gap {
   from: Date;
   to: Date;
@@ -64,12 +64,12 @@ export interface RunRecord {
   kind: string;
   startedAt: Date;
   endedAt: Date | null;
-  /** `null` while the run goes on, or when its process ended without a word and no other run has noticed yet. */
+  /** `null` while the run goes on, or if its process exited without recording an outcome and no other run has noticed yet. */
   outcome: 'succeeded' | 'failed' | 'interrupted' | 'abandoned' | null;
   error: string | null;
   warnings: string[];
   counters: RunCounters;
-  /** The range it was asked for; `null` where that is open. */
+  /** The requested range; `null` where it is open. */
   from: Date | null;
   to: Date | null;
   worker: string | null;

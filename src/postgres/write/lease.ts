@@ -7,7 +7,7 @@
  * - It is free when no run has it, when it has expired, or when the connection of its run is gone. A run writes through one
  *   connection, which carries the run's number in its application_name: that is visible to every login, and reset when a pooler gives
  *   the connection to somebody else.
- * - `hold` locks the run's own row as well, which must still be open. Whoever takes the lease ends that run, and so does an older
+ * - `hold` locks the run's own row as well, which must still be open. A run that takes the lease ends that run, and so does an older
  *   version, which knows no lease. This is the fence: a run that lost its lease cannot write, whatever the clock says.
  * - The row of the watermark is locked before the row of the run, by the one who takes the lease and by the one who commits.
  * - The connection does one thing at a time: transactions wait for each other and for a heartbeat, and there is no heartbeat
@@ -128,7 +128,7 @@ export class Lease {
     this.timer.unref();
   }
 
-  /** Does `work` with the connection, once what was asked for before has ended. */
+  /** Does `work` with the connection, once earlier work has ended. */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     this.pending += 1;
     const done = this.last.then(work);
@@ -140,7 +140,7 @@ export class Lease {
     }
   }
 
-  /** The first statement of each transaction: renews the lease. Answered with `next_batch`, or with no row once it is lost. */
+  /** The first statement of each transaction: renews the lease. Gives `next_batch`, or no row once the lease is lost. */
   get hold(): Statement {
     return { name: 'hold-lease', text: HOLD_LEASE, values: this.renewal };
   }

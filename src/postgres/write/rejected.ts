@@ -1,4 +1,4 @@
-/** Rows that are no events, kept word for word in `audit.rejected_events`. */
+/** Rows that cannot be stored as events, kept verbatim in `audit.rejected_events`. */
 import { createHash } from 'node:crypto';
 import type { RejectedRow } from '../../core/event.ts';
 import type { LogKey } from '../../core/log-key.ts';

@@ -98,7 +98,7 @@ export class PostgresSession implements RunSession {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
     return this.write(storing(events), {}, async (nextBatch) => {
-      const newlyRejected = await this.keepAside(batch.rejected);
+      const newlyRejected = await this.keepRejected(batch.rejected);
       const copied = copyEvents(events, {
         organization,
         log,
@@ -124,7 +124,7 @@ export class PostgresSession implements RunSession {
         runId,
         known: this.known,
       });
-      const newlyRejected = await this.keepAside(batch.rejected);
+      const newlyRejected = await this.keepRejected(batch.rejected);
       return { plan: this.closing(batch, stored), result: () => ({ ...stored, newlyRejected }) };
     });
   }
@@ -147,7 +147,7 @@ export class PostgresSession implements RunSession {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
-      await this.keepAside(rejected);
+      await this.keepRejected(rejected);
       return { plan: {}, result: () => ({ inserted, updated, entry }) };
     });
     this.newestEntry = entry ?? this.newestEntry;
@@ -173,7 +173,7 @@ export class PostgresSession implements RunSession {
   }
 
   /**
-   * Notes what range the run was asked for; before the first commit. Without `movesWatermark` its rows do not reach on from the
+   * Records the requested range of the run; call it before the first commit. Without `movesWatermark` its rows do not reach on from the
    * watermark, and its commits leave that where it is.
    */
   async describeRange(range: {
@@ -221,7 +221,7 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  private keepAside(rejected: RejectedRow[]): Promise<RejectedRow[]> {
+  private keepRejected(rejected: RejectedRow[]): Promise<RejectedRow[]> {
     const { client, organization, log } = this.facts;
     return upsertRejected(client, { organization, log, runId: this.runId, rejected });
   }

@@ -3,7 +3,7 @@
  *
  * Rows newer than any stored one cannot be stored yet, and go straight into the table by COPY, in half the time that the
  * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one. Of a re-read, only what is not
- * stored just so already is written: an upsert locks each row that it meets, and writes that down.
+ * stored unchanged already is written: an upsert locks each row that it finds, and writes that to the WAL.
  */
 import { hash } from 'node:crypto';
 import type { IdentifiedEvent } from '../../core/identity.ts';
@@ -23,7 +23,7 @@ import {
   UPSERT_EVENTS,
 } from './statements.ts';
 
-/** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
+/** An entry of the ledger and its digest, in hex. A copy kept elsewhere proves later that the ledger contains it. */
 export interface LedgerHead {
   batch: string;
   digest: string;
@@ -84,7 +84,7 @@ export function readStored(key: LogKey, events: readonly IdentifiedEvent[]): Sta
   return { ...DIGEST_CHANGEABLE, values: placeOf(key, events) };
 }
 
-/** The events that are not stored just so, as far as can be seen without those that have `extra` or `raw`. */
+/** Events that differ from what is stored. Events with `extra` or `raw` are always included. */
 async function findChanged(
   client: Client,
   events: readonly IdentifiedEvent[],
@@ -121,7 +121,7 @@ function placeOf({ organization, log }: LogKey, events: readonly IdentifiedEvent
   return [organization, log, ...timesOf(events), 2 * events.length];
 }
 
-/** The events that are not known to be stored just so; some of those that are may be among them. */
+/** Events that may need an upsert; may include unchanged ones. */
 function eventsNotAmong(
   rows: readonly ChangeableRow[],
   events: readonly IdentifiedEvent[],

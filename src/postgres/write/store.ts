@@ -12,7 +12,7 @@ import { PostgresSession, type RunKind } from './session.ts';
 const LEASE_MS = 60_000;
 
 /** How a run failed whose end could not be stored, because the database was away. */
-export interface UnstoredEnd {
+export interface UnrecordedOutcome {
   runId: string;
   error: string;
   endedAt: Date;
@@ -29,7 +29,7 @@ export async function openSession(
     leaseMs?: number;
     /** False: commits before the run's end do not wait for the disk. */
     isSynchronous?: boolean;
-    unstoredEnds?: readonly UnstoredEnd[] | undefined;
+    unrecordedOutcomes?: readonly UnrecordedOutcome[] | undefined;
     /** Throws `superseded` where a run of this kind, of whatever worker, has succeeded that began no longer ago. */
     unlessDoneWithinMs?: number | undefined;
   },
@@ -75,12 +75,12 @@ async function beginRun(
     log,
     kind,
     leaseMs,
-    unstoredEnds = [],
+    unrecordedOutcomes = [],
     unlessDoneWithinMs: withinMs,
   }: Parameters<typeof openSession>[1] & { leaseMs: number },
 ) {
   return withTransaction(client, async () => {
-    await lockFreeLease(client, { organization, log, ownRuns: unstoredEnds.map(({ runId }) => runId) });
+    await lockFreeLease(client, { organization, log, ownRuns: unrecordedOutcomes.map(({ runId }) => runId) });
     // With the lease, so that no other worker is about to succeed.
     if (withinMs !== undefined) await assertNotDone(client, { organization, log, kind, withinMs });
     await client.query(
@@ -89,14 +89,14 @@ async function beginRun(
        where r.run_id = t.run_id and organization = $1 and log = $5 and outcome is null`,
       [
         organization,
-        unstoredEnds.map(({ runId }) => runId),
-        unstoredEnds.map(({ error }) => storableText(error)),
-        unstoredEnds.map(({ endedAt }) => endedAt),
+        unrecordedOutcomes.map(({ runId }) => runId),
+        unrecordedOutcomes.map(({ error }) => storableText(error)),
+        unrecordedOutcomes.map(({ endedAt }) => endedAt),
         log,
       ],
     );
     await client.query(
-      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'the process ended without a word'
+      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'exited without recording an outcome'
        where organization = $1 and log = $2 and outcome is null`,
       [organization, log],
     );

@@ -13,7 +13,7 @@ import { STYLE } from './style.ts';
 
 export interface PageContent {
   health: HealthState;
-  /** None when the database did not answer; `problem` says why then. */
+  /** None if the database did not respond; `problem` says why then. */
   report: StatusReport | undefined;
   problem: string | undefined;
   /** The log to show; none: the only one, or a line for each. */
@@ -32,7 +32,7 @@ export interface WantedLog {
   log: string | undefined;
 }
 
-/** The log whose page is asked for; `undefined` for the overview, and where there is none of that name. */
+/** The log whose page is requested; `undefined` for the overview, and where there is none of that name. */
 export function chooseLog(
   report: StatusReport | undefined,
   wanted: WantedLog | undefined,
@@ -105,7 +105,7 @@ function alone(title: string, verdict: Verdict): { verdict: Verdict; body: Html 
 
 function databaseAway(problem: string | undefined): Verdict {
   const reasons = problem === undefined ? [] : [problem];
-  return { level: 'bad', headline: 'Not known: the database does not answer', reasons };
+  return { level: 'bad', headline: 'Not known: the database does not respond', reasons };
 }
 
 function unknownOrganization(): Verdict {

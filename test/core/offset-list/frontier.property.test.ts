@@ -7,14 +7,14 @@ import { BEFORE_ALL } from '../../../src/core/ticks.ts';
 import { type Change, type ModelOptions, ModelSource, ModelStore, placeOf } from './model.ts';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 1500);
-const MOST_TIES = 4;
+const MAX_TIES = 4;
 
 const change: fc.Arbitrary<Change> = fc.oneof(
   fc.record({
     kind: fc.constant('append' as const),
     gap: fc.nat(3),
     content: fc.nat(1),
-    ties: fc.nat(MOST_TIES - 1),
+    ties: fc.nat(MAX_TIES - 1),
   }),
   fc.record({
     kind: fc.constant('late' as const),
@@ -27,19 +27,19 @@ const change: fc.Arbitrary<Change> = fc.oneof(
     at: fc.double({ min: 0, max: 0.99, noNaN: true }),
     count: fc.integer({ min: 1, max: 5 }),
   }),
-  fc.record({ kind: fc.constant('cap' as const), cap: fc.integer({ min: MOST_TIES * 2 + 3, max: 20 }) }),
+  fc.record({ kind: fc.constant('cap' as const), cap: fc.integer({ min: MAX_TIES * 2 + 3, max: 20 }) }),
   fc.constant({ kind: 'none' as const }),
 );
 
-/** Any list, any history; with at most `MOST_TIES` rows (and as many unreadable ones) a group, any cap holds a group. */
+/** Any list, any history; with at most `MAX_TIES` rows (and as many unreadable ones) a group, any cap holds a group. */
 const moving = fc.record({
   gaps: fc.array(fc.oneof(fc.constant(0), fc.nat(3)), { maxLength: 80 }),
   contents: fc.array(fc.nat(2), { minLength: 1, maxLength: 7 }),
   unreadableAfter: fc.uniqueArray(fc.nat(80), { maxLength: 4 }),
   history: fc.array(change, { maxLength: 60 }),
   isShuffling: fc.boolean(),
-  cap: fc.oneof(fc.constant(1000), fc.integer({ min: MOST_TIES * 2 + 3, max: 20 })),
-  mostTies: fc.constant(MOST_TIES),
+  cap: fc.oneof(fc.constant(1000), fc.integer({ min: MAX_TIES * 2 + 3, max: 20 })),
+  mostTies: fc.constant(MAX_TIES),
   seed: fc.integer(),
 }) satisfies fc.Arbitrary<ModelOptions>;
 
