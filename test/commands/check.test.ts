@@ -134,7 +134,7 @@ describe('a failure', () => {
     expect(read(ended).marks).toEqual(marksOf('✗-------'));
     expect(ended.code).toBe(2);
     expect(ended.stdout).toMatch(
-      /Then try again:\n {2}node -- dist\/main\.js check --env-file \/nowhere\/\.env\n$/,
+      /Then run:\n {2}node -- dist\/main\.js check --env-file \/nowhere\/\.env\n$/,
     );
   });
 
@@ -215,7 +215,9 @@ describe('a failure', () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
     expect([ended.code, ended.stderr]).toEqual([1, 'error: 2 of 8 checks failed: database, order.\n']);
-    expect(ended.stdout).toMatch(/\nMend database first, then order: .*\n {2}node dist\/main\.js check\n$/);
+    expect(ended.stdout).toMatch(
+      /\nFix the database check first, then order: .*\n {2}node dist\/main\.js check\n$/,
+    );
     const graver = await check({
       DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x',
       UIPATH_CLIENT_SECRET: 'not-the-right-one',

@@ -6,7 +6,7 @@ import { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf, storedIdOf, withou
 
 export { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf } from './compare.ts';
 
-/** Every row sent is stored as an event, or kept word for word where `isEvent` denies it; and nothing else is there. */
+/** Every row sent is stored as an event, or kept verbatim where `isEvent` denies it; and nothing else is there. */
 export async function expectStored(
   scene: Scene,
   sent: readonly SimulatedRow[],

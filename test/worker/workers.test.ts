@@ -120,7 +120,7 @@ test('what another process could not export, this one tries', async () => {
   expect(await countStored(scene!)).toBe(20);
 });
 
-test('one that another process has is left to it without a word, and taken over when that one is gone', async () => {
+test('one that another process has is left to it without a record, and taken over when that one is gone', async () => {
   const taken = await bench.open({ events: 1_000, latencyMs: 200 });
   const free = await bench.open({ events: 20 });
   const gone = new AbortController();

@@ -178,13 +178,13 @@ if (!hasBrowser)
     expect(complaints).toEqual([]);
   });
 
-  test('says when the worker no longer answers, until it does again', async () => {
+  test('says when the worker no longer responds, until it does again', async () => {
     const { page } = await open('healthy');
     const stale = page.getByRole('alert');
     expect(await stale.isVisible()).toBe(false);
     await page.context().setOffline(true);
     await renew(page);
-    await page.getByText('The worker does not answer. All of this is as it was at').waitFor();
+    await page.getByText('The worker does not respond. All of this is as it was at').waitFor();
     await page.context().setOffline(false);
     await renew(page);
     await stale.waitFor({ state: 'hidden' });

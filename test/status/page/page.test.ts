@@ -39,9 +39,7 @@ describe('the page', () => {
     const html = page({ nextRunAt: new Date(NOW.getTime() + 180_000) });
     expect(html).toContain('<title>Complete and current – acme – UiPath audit export</title>');
     const text = textOf(html);
-    expect(text).toContain(
-      'acme Complete and current Everything the source showed 5 minutes ago was read then.',
-    );
+    expect(text).toContain('acme Complete and current Last complete read: 5 minutes ago.');
     expect(text).toContain('Lag 10 minutes newest event 2026-03-01 11:50:00 UTC');
     expect(text).toContain('Events stored 5,000 5,000 at the source');
     expect(text).toContain('Watermark 2026-03-01T11:50:00.0000001+00:00');
@@ -77,7 +75,7 @@ describe('the page', () => {
 
   test('says why nothing is known while the database is away', () => {
     const text = textOf(page({ report: undefined, problem: 'connect ECONNREFUSED' }));
-    expect(text).toContain('Not known: the database does not answer connect ECONNREFUSED');
+    expect(text).toContain('Not known: the database does not respond connect ECONNREFUSED');
     expect(text).toContain('This process');
   });
 
