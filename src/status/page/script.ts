@@ -43,7 +43,7 @@ const renew = async () => {
   } catch {
     const stale = document.getElementById('stale');
     const at = answeredAt.toISOString().slice(0, 19).replace('T', ' ');
-    stale.textContent = 'The worker does not response. All of this is as it was at ' + at + ' UTC.';
+    stale.textContent = 'The worker does not respond. All of this is as it was at ' + at + ' UTC.';
     stale.hidden = false;
   }
 };
