@@ -15,7 +15,7 @@ const STEADY: ModelOptions = {
   history: [],
   isShuffling: false,
   cap: 1000,
-  mostTies: 1_000_000,
+  maxTies: 1_000_000,
   seed: 1,
 };
 
