@@ -1,5 +1,5 @@
 # The worker alone: PostgreSQL is yours to bring, by DATABASE_URL.
-#   docker build -t uipath-audit-export .
+#   docker build -t uipath-audit-export --build-arg VERSION=0.2.0 --build-arg REVISION=$(git rev-parse HEAD) .
 #   docker run --env-file .env -p 127.0.0.1:8080:8080 uipath-audit-export            # start
 #   docker run --rm --env-file .env uipath-audit-export backfill                     # one-off
 
@@ -9,21 +9,27 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json bundle.js ./
 COPY src src
+ARG REVISION=unknown
 RUN npm run build
 
-# Optional dependencies hold the embedded PostgreSQL, which a container does not need.
-FROM node:24-bookworm-slim AS production
-WORKDIR /app
-COPY package.json package-lock.json ./
-RUN npm ci --ignore-scripts --omit=dev --omit=optional
-
-FROM node:24-bookworm-slim
+# Not the image of Node.js, which brings npm, corepack and yarn: removing them there would not make the image smaller.
+FROM debian:bookworm-slim
+RUN groupadd --gid 1000 node && useradd --uid 1000 --gid node --create-home node
+COPY --from=build /usr/local/bin/node /usr/local/bin/node
 ENV NODE_ENV=production STATUS_HOST=0.0.0.0
 WORKDIR /app
-COPY --from=production /app/node_modules node_modules
-COPY --from=build /app/dist dist
+# The bundle needs no node_modules. The embedded PostgreSQL is left out: a container has DATABASE_URL.
+COPY --from=build /app/dist/main.js /app/dist/healthcheck.js dist/
+COPY --from=build /app/dist/chunks dist/chunks
 COPY package.json ./
 COPY migrations migrations
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="uipath-audit-export" \
+  org.opencontainers.image.description="Copies UiPath's audit log into PostgreSQL, on a schedule and completely" \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="${VERSION}" \
+  org.opencontainers.image.revision="${REVISION}"
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM

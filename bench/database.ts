@@ -22,6 +22,8 @@ export interface Server {
   settings: Record<string, string>;
   /** A copy of the template, with everything before it written to disk. */
   createDatabase(): Promise<Database>;
+  /** One without tables. */
+  createEmptyDatabase(): Promise<Database>;
   /** What all of the server has used of the processors; `undefined` where it is not on this machine. */
   cpuSeconds(): Promise<number | undefined>;
   close(): Promise<void>;
@@ -72,6 +74,12 @@ export async function openServer(options: {
     await embedded?.release();
   };
   let number = 0;
+  const createFrom = async (from: string) => {
+    const name = `${prefix}_${++number}`;
+    const database = await openDatabase(await create(name, from), () => drop(name));
+    await database.checkpoint();
+    return database;
+  };
   try {
     await options.migrate(await create(template, 'template0'));
     const postmaster = await findPostmaster(admin, url);
@@ -79,12 +87,8 @@ export async function openServer(options: {
       version: (await admin.query('show server_version')).rows[0].server_version,
       isEmbedded: embedded !== undefined,
       settings: await readSettings(admin),
-      async createDatabase() {
-        const name = `${prefix}_${++number}`;
-        const database = await openDatabase(await create(name, template), () => drop(name));
-        await database.checkpoint();
-        return database;
-      },
+      createDatabase: () => createFrom(template),
+      createEmptyDatabase: () => createFrom('template0'),
       cpuSeconds: async () => (postmaster === undefined ? undefined : cpuSecondsOfFamily(postmaster)),
       close,
     };

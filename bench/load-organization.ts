@@ -18,7 +18,7 @@ export async function loadOrganization(
   limit = count,
 ): Promise<{ rows: number; seconds: number }> {
   const pool = createPool(url, () => {});
-  const session = await openSession(pool, { organization: ORGANIZATION, kind: 'backfill' });
+  const session = await openSession(pool, { organization: ORGANIZATION, log: 'classic', kind: 'backfill' });
   const counters = newCounters();
   let rows = 0;
   let seconds = 0;

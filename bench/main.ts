@@ -13,6 +13,7 @@ import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
+import { migrationSection } from './sections/migration.ts';
 import { organizationsSection } from './sections/organizations.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
@@ -25,7 +26,7 @@ const STANDARD: Section[] = [
   ...[growthSection, quietSection, rollupSection, biSection, footprintSection],
 ];
 /** Played only when they are named. */
-const EXTRA: Section[] = [ledgerSection, tamperingSection, organizationsSection];
+const EXTRA: Section[] = [ledgerSection, tamperingSection, organizationsSection, migrationSection];
 
 const names = (sections: readonly Section[]) => sections.map(({ name }) => name);
 await createProgram({ standard: names(STANDARD), extra: names(EXTRA) }, bench)

@@ -20,6 +20,8 @@ export interface Scene {
   source(): Promise<SimulatorProcess>;
   /** A database for `work`, without a row. */
   withDatabase<T>(work: (database: Database) => Promise<T>): Promise<T>;
+  /** The same without tables. */
+  withEmptyDatabase<T>(work: (database: Database) => Promise<T>): Promise<T>;
   /** Starts a script, and ends it with the scene if it has not ended by then. */
   start(script: string, args: readonly string[], environment: Record<string, string>): Promise<Started>;
   /** What several sections need is made once, when the first asks for it. */
@@ -83,13 +85,18 @@ export async function openScene(options: Options, report: (line: string) => void
   return {
     ...{ options, server, directory, report, simulate, start, once, close },
     source: () => once('source', () => simulate({ events: options.events, prerender: true })),
-    async withDatabase(work) {
-      const database = await server.createDatabase();
-      try {
-        return await work(database);
-      } finally {
-        await database.drop();
-      }
-    },
+    withDatabase: (work) => server.createDatabase().then(usedFor(work)),
+    withEmptyDatabase: (work) => server.createEmptyDatabase().then(usedFor(work)),
+  };
+}
+
+/** Drops the database afterwards. */
+function usedFor<T>(work: (database: Database) => Promise<T>): (database: Database) => Promise<T> {
+  return async (database) => {
+    try {
+      return await work(database);
+    } finally {
+      await database.drop();
+    }
   };
 }

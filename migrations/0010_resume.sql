@@ -9,6 +9,7 @@
 -- bi.export_health selects all columns of a run inside. It shows none of these, and must not depend on them.
 do $$
 begin
+  perform set_config('quote_all_identifiers', 'off', true);
   execute 'create or replace view bi.export_health as '
     || regexp_replace(pg_get_viewdef('bi.export_health'::regclass), '\w+\.next_skip,', '', 'g');
 end $$;

@@ -59,7 +59,7 @@ interface AppOptions {
   envFile?: string | undefined;
   /** `context.environment` is all there is: no file is read. */
   isSelfContained?: boolean;
-  /** The one organization that is asked for, of those that are configured. */
+  /** The one requested organization of those that are configured. */
   organization?: string | undefined;
 }
 
@@ -156,7 +156,7 @@ function openSource(
   environment: Environment,
   closers: Closers,
 ): Pick<App, 'log' | 'source'> {
-  const { organization, baseUrl: _baseUrl, ...settings } = config;
+  const { organization, log: _log, baseUrl: _baseUrl, ...settings } = config;
   const log = logging.log.child({ organization });
   const source = createUipathSource({
     ...settings,

@@ -15,7 +15,7 @@ const LAYERS = [
   ['runs'],
   ['app'],
   ['uipath', 'postgres', 'embedded-postgres', 'config', 'log'],
-  ['core', 'stdio'],
+  ['core', 'stdio', 'version'],
   ['text'],
 ];
 

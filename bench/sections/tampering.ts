@@ -62,8 +62,8 @@ async function tamper({ query }: Database): Promise<void> {
 function describe(title: string, { organizations }: Verification): string {
   const { source, ledger } = organizations[0]!;
   const { missing, changed, gone } = source.counts;
-  const { edited, deleted, inserted, broken, mended } = ledger.counts;
+  const { edited, deleted, inserted, broken, repaired } = ledger.counts;
   return `${title}
   against the source: ${source.events} events, ${missing} missing, ${changed} changed, ${gone} gone, ${source.repaired} repaired
-  against the ledger: ${edited} edited, ${deleted} deleted, ${inserted} inserted, ${broken} broken, ${mended} mended since`;
+  against the ledger: ${edited} edited, ${deleted} deleted, ${inserted} inserted, ${broken} broken, ${repaired} repaired since`;
 }

@@ -1,4 +1,4 @@
-import { type ErrorCode, ExportError, gravestOf, isInterrupted } from '../core/errors.ts';
+import { type ErrorCode, ExportError, isInterrupted, mostSevereOf } from '../core/errors.ts';
 
 /** What a check that did not fail found. A `warning` lets later checks go on. */
 export interface Finding {
@@ -12,7 +12,7 @@ export type Check = { name: string; organization?: string } & (
   | { outcome: 'failed'; found: string; code: ErrorCode }
 );
 
-/** A list of checks under way: each is told of as soon as it is over, and one that failed ends only those that need it. */
+/** A running list of checks: each is reported when it ends, and a failed one skips only those that depend on it. */
 export interface Checklist {
   readonly checks: readonly Check[];
   /** `needs` names earlier checks. Throws `interrupted`, and whatever is no `ExportError`. */
@@ -64,8 +64,8 @@ export function warning(found: string): Finding {
 }
 
 /** The failure that decides the exit code. */
-export function gravestFailure(checks: readonly Check[]): (Check & { outcome: 'failed' }) | undefined {
-  return gravestOf(checks.filter((check) => check.outcome === 'failed'));
+export function mostSevereFailure(checks: readonly Check[]): (Check & { outcome: 'failed' }) | undefined {
+  return mostSevereOf(checks.filter((check) => check.outcome === 'failed'));
 }
 
 function passed(checks: readonly Check[], name: string): boolean {

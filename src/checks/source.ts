@@ -8,7 +8,7 @@ import type { UipathSource } from '../uipath/classic/source.ts';
 import { type Checklist, type Finding, ok, warning } from './checklist.ts';
 
 const FEW_ROWS = 5;
-/** A person waits for the answer: a second try tells a hiccup from an outage. */
+/** A person waits for the result: a second attempt distinguishes a short fault from an outage. */
 const TRIES = 2;
 
 export interface SourceToCheck {
@@ -27,7 +27,7 @@ export async function checkSource(checklist: Checklist, given: SourceToCheck | u
     const askedAt = Date.now();
     first = await fetch(0);
     const took = describeDuration(Date.now() - askedAt);
-    return ok(`${formatNumber(first.totalCount)} events at ${given!.config.auditUrl}, answered in ${took}`);
+    return ok(`${formatNumber(first.totalCount)} events at ${given!.config.auditUrl}, response in ${took}`);
   });
   await checklist.try('order', ['list'], () => tryOrder(first!, fetch));
   await checklist.try('language', ['list'], () => tryLanguage(first!, given!, fetch));
@@ -78,7 +78,7 @@ function ticksOf({ rows }: Page): bigint[] {
   return rows.flatMap(({ ticks }) => ticks ?? []);
 }
 
-/** Whether messages come, and, where another language than English is asked for, whether they differ from the English. */
+/** Whether messages come, and, where another language than English is requested, whether they differ from the English. */
 async function tryLanguage(
   first: Page,
   given: SourceToCheck,

@@ -3,7 +3,7 @@ import { type App, type CommandContext, withApp } from '../app.ts';
 import { runExport } from '../runs/export.ts';
 import type { RunSummary } from '../runs/run.ts';
 import { withHelp } from '../terminal/help.ts';
-import { tellNext } from '../terminal/next-steps.ts';
+import { printNextStep } from '../terminal/next-steps.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { forEachOrganization } from './each-organization.ts';
 import {
@@ -16,8 +16,8 @@ import {
   withRange,
 } from './options.ts';
 import { prepareExport } from './prepare.ts';
-import { tellerFor } from './run.ts';
-import { quietlyForPeople } from './with-log-level.ts';
+import { summaryPrinter } from './run.ts';
+import { withLogLevelForTerminal } from './with-log-level.ts';
 
 interface BackfillOptions extends CommonOptions, RangeOptions {
   restart?: boolean;
@@ -29,8 +29,8 @@ const HELP = {
     'A date alone is its midnight in UTC; a time needs its offset, or Z.',
   ],
   examples: [
-    'uipath-audit-export backfill',
-    'uipath-audit-export backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00',
+    'node dist/main.js backfill',
+    'node dist/main.js backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00',
   ],
 };
 
@@ -43,10 +43,10 @@ export function backfillCommand(context: CommandContext): Command {
     async (options: BackfillOptions) => {
       assertRange(options);
       const { envFile, organization } = options;
-      const quiet = quietlyForPeople(context, envFile);
+      const quiet = withLogLevelForTerminal(context, envFile);
       await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
         await prepareExport(app, context.signal);
-        const tell = tellerFor(app, context, options);
+        const tell = summaryPrinter(app, context, options);
         // One after another: each is as fast as the machine lets it be.
         await forEachOrganization(app.organizations, { atOnce: 1, onFailure: tell.failed }, async (each) => {
           const title =
@@ -54,7 +54,7 @@ export function backfillCommand(context: CommandContext): Command {
           tell.done(each, await backfill(each, context, { ...options, title }));
         });
       });
-      if (!options.json) tellNext(context, 'verify', options);
+      if (!options.json) printNextStep(context, 'verify', options);
     },
   );
 }

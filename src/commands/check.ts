@@ -4,7 +4,7 @@ import {
   type Check,
   type Checklist,
   createChecklist,
-  gravestFailure,
+  mostSevereFailure,
   ok,
   warning,
 } from '../checks/checklist.ts';
@@ -16,7 +16,7 @@ import { withHelp } from '../terminal/help.ts';
 import { commandLine } from '../terminal/next-steps.ts';
 import { type Colours, coloursFor, hang, pad, printable } from '../terminal/screen.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
-import { quietly } from './with-log-level.ts';
+import { withLogLevel } from './with-log-level.ts';
 
 const NAME_WIDTH = 'configuration'.length;
 
@@ -24,7 +24,7 @@ const HELP = {
   notes: [
     'Changes nothing, except that with no DATABASE_URL the PostgreSQL of its own is created where it is missing.',
   ],
-  examples: ['uipath-audit-export check', 'uipath-audit-export check --env-file production.env --json'],
+  examples: ['node dist/main.js check', 'node -- dist/main.js check --env-file production.env --json'],
 };
 
 export function checkCommand(context: CommandContext): Command {
@@ -45,8 +45,8 @@ async function runCheck(context: CommandContext, options: CommonOptions): Promis
   });
   await tryEverything(checklist, context, options);
   const { checks } = checklist;
-  const gravest = gravestFailure(checks);
-  const next = nextSteps(checks, context, options);
+  const gravest = mostSevereFailure(checks);
+  const next = nextSteps(checks, options);
   if (options.json) {
     const lines = next.map((parts) => parts.join(''));
     context.out(JSON.stringify({ ok: gravest === undefined, checks, next: lines }));
@@ -72,7 +72,7 @@ async function tryEverything(
   let quiet: CommandContext | undefined;
   let config: SourcesConfig | undefined;
   await checklist.try('configuration', [], async () => {
-    quiet = quietly(context, envFile, 'error');
+    quiet = withLogLevel(context, envFile, 'error');
     const parsed = parseConfig(quiet.environment, 'sources', { organization });
     config = parsed.config;
     const found = describeSources(config.sources);
@@ -128,17 +128,13 @@ function nameCheck({ name, organization }: Check): string {
 }
 
 /** Sentences, and commands with what they do; not made to fit a terminal yet. */
-function nextSteps(
-  checks: readonly Check[],
-  { environment }: CommandContext,
-  options: CommonOptions,
-): [text: string, explanation?: string][] {
-  const type = (name: string) => `  ${commandLine(name, options, environment)}`;
+function nextSteps(checks: readonly Check[], options: CommonOptions): [text: string, explanation?: string][] {
+  const type = (name: string) => `  ${commandLine(name, options)}`;
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   const [first, ...others] = failed.map(nameCheck);
   if (first !== undefined) {
     const then = others.length === 0 ? '' : `, then ${others.join(' and ')}`;
-    return [[`Mend ${first} first${then}: the lines above say how. Then try again:`], [type('check')]];
+    return [[`Fix the ${first} check first${then}: see the lines above. Then run:`], [type('check')]];
   }
   const commands = [type('run'), type('start')];
   const width = Math.max(...commands.map((command) => command.length));

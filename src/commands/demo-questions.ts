@@ -3,7 +3,7 @@ import { type Colours, printable } from '../terminal/screen.ts';
 import { layTable } from '../terminal/table.ts';
 import { describeInstant, formatNumber } from '../text/format.ts';
 
-/** What people ask of an audit log. Shown with their answers by the demo; the README names the same. */
+/** Typical questions about an audit log. The demo prints them with their results. */
 const QUESTIONS: { question: string; sql: string }[] = [
   {
     question: 'How much is there, and how fresh is it?',
@@ -46,8 +46,8 @@ from bi.export_health`,
   },
 ];
 
-/** Prints each question with its SQL and what the database answers. */
-export async function answerQuestions(
+/** Prints each question with its SQL and its result. */
+export async function printQuestions(
   pool: Pool,
   out: (line: string) => void,
   colours: Colours,

@@ -7,7 +7,7 @@ import { withHelp } from '../terminal/help.ts';
 import { coloursFor, hang } from '../terminal/screen.ts';
 import { formatNumber } from '../text/format.ts';
 import { backfill } from './backfill.ts';
-import { answerQuestions } from './demo-questions.ts';
+import { printQuestions } from './demo-questions.ts';
 import { parseCount } from './options.ts';
 import { describeSummary } from './run.ts';
 import { aborted } from './signal.ts';
@@ -28,7 +28,7 @@ const ROOM_FOR_NEW_EVENTS = 900;
 const INCREMENTAL_PAGE_SIZE = 100;
 
 const HELP = {
-  examples: ['uipath-audit-export demo', 'uipath-audit-export demo --keep'],
+  examples: ['node dist/main.js demo', 'node dist/main.js demo --keep'],
 };
 
 export function demoCommand(context: CommandContext): Command {
@@ -92,7 +92,7 @@ async function tour(context: CommandContext, simulator: Simulator, options: Demo
     out(describeSummary(await runExport(app, { kind: 'run', signal })));
     await compareCounts(app, simulator, out);
     out(heading(4, 'Five questions to the audit log, in SQL'));
-    await answerQuestions(app.pool, out, colours);
+    await printQuestions(app.pool, out, colours);
     out(heading(5, 'Look around yourself'));
     await explainConnecting(app, context, options);
   });

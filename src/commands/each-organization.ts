@@ -1,6 +1,6 @@
 /** One-off commands over several organizations: one that fails keeps none of the others from being done. */
 import type { App } from '../app.ts';
-import { ExportError, gravestOf, isInterrupted } from '../core/errors.ts';
+import { ExportError, isInterrupted, mostSevereOf } from '../core/errors.ts';
 
 export interface Failure {
   organization: string;
@@ -8,7 +8,7 @@ export interface Failure {
 }
 
 /**
- * Does `work` for each organization, so many at once; `onFailure` hears of those that failed, as soon as they have. Then throws
+ * Does `work` for each organization, this many at once; `onFailure` receives each failure when it happens. Then throws
  * the only organization's error as it is, or one that names all that failed, with the code of the gravest. Faults of the program
  * are thrown on.
  */
@@ -39,7 +39,7 @@ export async function forEachOrganization(
 }
 
 function summarize(failures: readonly Failure[], count: number): ExportError {
-  const gravest = gravestOf(failures.map(({ error }) => error))!;
+  const gravest = mostSevereOf(failures.map(({ error }) => error))!;
   const lines = failures.map(({ organization, error }) => `  ${organization}: ${error.message}`);
   const heading = `${failures.length} of ${count} organizations failed:`;
   return new ExportError(gravest.code, [heading, ...lines].join('\n'), { cause: gravest });

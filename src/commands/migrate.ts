@@ -2,16 +2,16 @@ import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
 import { migrate, readMigrations } from '../postgres/schema/migrate.ts';
 import { withHelp } from '../terminal/help.ts';
-import { tellNext } from '../terminal/next-steps.ts';
+import { printNextStep } from '../terminal/next-steps.ts';
 import { type CommonOptions, withEnvFile, withJson } from './options.ts';
-import { quietlyForPeople } from './with-log-level.ts';
+import { withLogLevelForTerminal } from './with-log-level.ts';
 
 const HELP = {
   notes: [
     'start, run and backfill do this by themselves. Several processes may do it at once. All organizations share the ' +
       'tables, so there is no --organization here.',
   ],
-  examples: ['uipath-audit-export migrate', 'uipath-audit-export migrate --dry-run --json'],
+  examples: ['node dist/main.js migrate', 'node dist/main.js migrate --dry-run --json'],
 };
 
 export function migrateCommand(context: CommandContext): Command {
@@ -21,12 +21,16 @@ export function migrateCommand(context: CommandContext): Command {
   withHelp(command, HELP);
   return withJson(withEnvFile(command)).action(async (options: CommonOptions & { dryRun?: boolean }) => {
     const { envFile, dryRun } = options;
-    await withApp(quietlyForPeople(context, envFile), { envFile, needs: 'database' }, async ({ pool }) => {
-      const names = dryRun ? (await readMigrations(pool)).pending : await migrate(pool);
-      if (options.json) context.out(JSON.stringify(dryRun ? { pending: names } : { applied: names }));
-      else if (names.length === 0) context.out('The tables are up to date.');
-      else for (const name of names) context.out(`${dryRun ? 'pending' : 'applied'}  ${name}`);
-      if (!options.json) tellNext(context, dryRun && names.length > 0 ? 'migrate' : 'run', options);
-    });
+    await withApp(
+      withLogLevelForTerminal(context, envFile),
+      { envFile, needs: 'database' },
+      async ({ pool }) => {
+        const names = dryRun ? (await readMigrations(pool)).pending : await migrate(pool);
+        if (options.json) context.out(JSON.stringify(dryRun ? { pending: names } : { applied: names }));
+        else if (names.length === 0) context.out('The tables are up to date.');
+        else for (const name of names) context.out(`${dryRun ? 'pending' : 'applied'}  ${name}`);
+        if (!options.json) printNextStep(context, dryRun && names.length > 0 ? 'migrate' : 'run', options);
+      },
+    );
   });
 }

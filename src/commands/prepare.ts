@@ -6,7 +6,7 @@ export async function prepareExport(
   { pool, organizations }: Pick<OrganizationsApp, 'pool' | 'organizations'>,
   signal: AbortSignal,
 ): Promise<void> {
-  // The run asks for the same token, and says what is wrong with it.
+  // The run requests the same token, and reports what is wrong with it.
   organizations[0]!.source.fetchToken({ signal }).catch(() => {});
   await migrate(pool);
 }

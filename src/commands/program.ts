@@ -2,8 +2,9 @@
 import { Command } from 'commander';
 import type { CommandContext } from '../app.ts';
 import { prepare, withHelp } from '../terminal/help.ts';
+import { versionText } from '../version.ts';
 
-/** In the order in which --help names them. Each is loaded only when it is asked for, so that it begins at once. */
+/** In the order in which --help names them. Each is loaded only when it is called, so that it starts quickly. */
 const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandContext) => Command>>([
   ['start', async () => (await import('./start.ts')).startCommand],
   ['run', async () => (await import('./run.ts')).runCommand],
@@ -21,23 +22,17 @@ const HELP = {
     'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
       'later goes on.',
   ],
-  examples: ['uipath-audit-export demo', 'uipath-audit-export check', 'uipath-audit-export backfill --help'],
+  examples: ['node dist/main.js demo', 'node dist/main.js check', 'node dist/main.js backfill --help'],
 };
-
-/** What `package.json` says of the program. */
-export interface Manifest {
-  version: string;
-  description: string;
-}
 
 /** Makes the command line. It knows all commands, unless `asked` is the name of one. */
 export async function createProgram(
   context: CommandContext,
-  { version, description }: Manifest,
+  { description }: { description: string },
   asked: string | undefined,
 ): Promise<Command> {
   const program = withHelp(
-    new Command('uipath-audit-export').description(description).version(version),
+    new Command('uipath-audit-export').description(description).version(versionText),
     HELP,
   );
   const load = COMMANDS.get(asked);
@@ -47,7 +42,7 @@ export async function createProgram(
   return program;
 }
 
-/** `help X` is `X --help`. Of what begins with no command only that is kept: a mistake comes before the help asked for. */
+/** `help X` is `X --help`. If the first word is no command, only it is kept: the mistake is reported before help is shown. */
 export function readArguments(args: string[]): string[] {
   const [first, second] = args;
   if (first === undefined || first.startsWith('-') || COMMANDS.has(first)) return args;

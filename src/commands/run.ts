@@ -3,17 +3,17 @@ import { type App, type CommandContext, type OrganizationsApp, withApp } from '.
 import { runExport } from '../runs/export.ts';
 import type { RunSummary } from '../runs/run.ts';
 import { withHelp } from '../terminal/help.ts';
-import { tellNext } from '../terminal/next-steps.ts';
+import { printNextStep } from '../terminal/next-steps.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { hang, printable } from '../terminal/screen.ts';
 import { count, describeDuration, formatNumber } from '../text/format.ts';
 import { type Failure, forEachOrganization } from './each-organization.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { prepareExport } from './prepare.ts';
-import { quietlyForPeople } from './with-log-level.ts';
+import { withLogLevelForTerminal } from './with-log-level.ts';
 
 const HELP = {
-  examples: ['uipath-audit-export run', 'uipath-audit-export run --env-file production.env --json'],
+  examples: ['node dist/main.js run', 'node -- dist/main.js run --env-file production.env --json'],
 };
 
 export function runCommand(context: CommandContext): Command {
@@ -21,17 +21,17 @@ export function runCommand(context: CommandContext): Command {
   withHelp(command, HELP);
   return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
     const { envFile, organization } = options;
-    const quiet = quietlyForPeople(context, envFile);
+    const quiet = withLogLevelForTerminal(context, envFile);
     await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
       await prepareExport(app, context.signal);
-      const tell = tellerFor(app, context, options);
+      const tell = summaryPrinter(app, context, options);
       const atOnce = app.config.export.parallelOrganizations;
       const exportOnce = app.organizations.length === 1 ? runWithProgress : runPlainly;
       await forEachOrganization(app.organizations, { atOnce, onFailure: tell.failed }, async (each) => {
         tell.done(each, await exportOnce(each, context));
       });
     });
-    if (!options.json) tellNext(context, 'status', options);
+    if (!options.json) printNextStep(context, 'status', options);
   });
 }
 
@@ -56,7 +56,7 @@ async function runWithProgress(app: App, { signal }: CommandContext): Promise<Ru
 }
 
 /** Writes how each run ended: a line, which names the organization where there are several; or one of JSON. */
-export function tellerFor(
+export function summaryPrinter(
   { organizations }: OrganizationsApp,
   { out }: CommandContext,
   { json }: CommonOptions,
@@ -83,7 +83,7 @@ export function describeSummary({ runId, counters, warnings, durationMs }: RunSu
     late > 0 && `${formatNumber(late)} of them late`,
     updated > 0 && `${formatNumber(updated)} updated`,
     unchanged > 0 && `${formatNumber(unchanged)} unchanged`,
-    rejected > 0 && `${formatNumber(rejected)} kept aside in audit.rejected_events`,
+    rejected > 0 && `${formatNumber(rejected)} rejected (audit.rejected_events)`,
   ].filter((part) => part !== false);
   const retried = retries > 0 ? ` (${formatNumber(retries)} retried)` : '';
   const cost = `${count(requests, 'request')}${retried}, ${describeDuration(durationMs)}`;

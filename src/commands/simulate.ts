@@ -26,8 +26,8 @@ const HELP = {
       'body=message|problem|errorMessage|error|oauth|html, bytesPerSecond=N, bytes=N, location=URL.',
   ],
   examples: [
-    'uipath-audit-export simulate --port 8090 --events 20000 --appends-per-minute 60',
-    'uipath-audit-export simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
+    'node dist/main.js simulate --port 8090 --events 20000 --appends-per-minute 60',
+    'node dist/main.js simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
   ],
 };
 
@@ -55,10 +55,10 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
       .option('--hostile', 'add some 200 rows that are hard to store')
       .option(
         '--page-cap <rows>',
-        'most rows in an answer; of a list like 50,10 each request takes the next',
+        'most rows in a response; of a list like 50,10 each request takes the next',
         parseCaps,
       )
-      .option('--latency <ms>', 'time before each answer, or a range like 50-200', parseLatency, 0)
+      .option('--latency <ms>', 'time before each response, or a range like 50-200', parseLatency, 0)
       .option('--shuffle-ties', 'events of one time come in another order at every request')
       .option('--ignore-sort-order', 'newest first, whatever is asked')
       .option('--gzip', 'compress for clients that accept it')

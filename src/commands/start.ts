@@ -24,8 +24,8 @@ const HELP = {
     'A terminal that is closed does not end it. Log lines that cannot be written are dropped and counted.',
   ],
   examples: [
-    'uipath-audit-export start',
-    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 uipath-audit-export start",
+    'node dist/main.js start',
+    "EXPORT_SCHEDULE='*/15 * * * *' STATUS_HOST=0.0.0.0 node dist/main.js start",
   ],
 };
 
@@ -54,7 +54,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         metrics,
         log,
         readStatus: () => readStatus(app.pool, names),
-        readActivity: (organization) => readActivity(app.pool, organization),
+        readActivity: (key) => readActivity(app.pool, key),
         nextRunAt: () => schedule?.nextRunAt(),
         droppedLogLines,
       })
@@ -89,7 +89,7 @@ function entriesOf({ config }: DatabaseApp, worker: Worker): ScheduleEntry[] {
   return entries;
 }
 
-/** Migrates, waiting for a database that is away. Throws what waiting cannot mend. */
+/** Migrates. Waits for a database that is down; throws errors that waiting cannot fix. */
 async function prepareDatabase(app: DatabaseApp, health: Health, signal: AbortSignal): Promise<void> {
   for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
     try {

@@ -6,13 +6,13 @@ import { withHelp } from '../terminal/help.ts';
 import { coloursFor } from '../terminal/screen.ts';
 import { describeStatus } from '../terminal/status-report.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
-import { quietly } from './with-log-level.ts';
+import { withLogLevel } from './with-log-level.ts';
 
 const HELP = {
   notes: [
     'Asks only the database, which must be the one that the worker writes to; every organization in it is shown.',
   ],
-  examples: ['uipath-audit-export status', "uipath-audit-export status --json | jq '.organizations[].lagMs'"],
+  examples: ['node dist/main.js status', "node dist/main.js status --json | jq '.organizations[].lagMs'"],
 };
 
 export function statusCommand(context: CommandContext): Command {
@@ -22,13 +22,17 @@ export function statusCommand(context: CommandContext): Command {
   withHelp(command, HELP);
   return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
     const { envFile, organization } = options;
-    await withApp(quietly(context, envFile, 'warn'), { envFile, needs: 'database' }, async ({ pool }) => {
-      const report = await readStatus(pool, organization === undefined ? undefined : [organization]);
-      if (organization !== undefined && report.organizations.length === 0)
-        assertKnown(organization, await readOrganizationNames(pool));
-      if (options.json) context.out(JSON.stringify(report, bigintsAsText));
-      else for (const line of describeStatus(report, coloursFor(context.environment))) context.out(line);
-    });
+    await withApp(
+      withLogLevel(context, envFile, 'warn'),
+      { envFile, needs: 'database' },
+      async ({ pool }) => {
+        const report = await readStatus(pool, organization === undefined ? undefined : [organization]);
+        if (organization !== undefined && report.organizations.length === 0)
+          assertKnown(organization, await readOrganizationNames(pool));
+        if (options.json) context.out(JSON.stringify(report, bigintsAsText));
+        else for (const line of describeStatus(report, coloursFor(context.environment))) context.out(line);
+      },
+    );
   });
 }
 

@@ -2,10 +2,16 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { assertKnown } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
+import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
-import { type LedgerReport, type NotedEntry, verifyLedgers } from '../runs/verify-ledger.ts';
+import {
+  type LedgerReport,
+  type LedgerRequest,
+  type NotedEntry,
+  verifyLedgers,
+} from '../runs/verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createProgress } from '../terminal/progress.ts';
@@ -21,7 +27,7 @@ import {
   withOrganization,
   withRange,
 } from './options.ts';
-import { quietlyForPeople } from './with-log-level.ts';
+import { withLogLevelForTerminal } from './with-log-level.ts';
 
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;
@@ -33,14 +39,14 @@ const HELP = {
   notes: [
     'Reads the source again and finds what is missing, changed or no longer there; then walks the ledger and finds rows that ' +
       'were edited, deleted or inserted by hand. Ends with 3 when anything is missing, changed, or not as the ledger says, ' +
-      'and with 0 when all is well or --repair mended everything. Only --repair writes events; a clean result is noted in ' +
+      'and with 0 when all is well or --repair corrected everything. Only --repair writes events; a clean result is noted in ' +
       'audit.coverage.',
     'Each call names the newest entry of the ledger: noted where the administrators of the database cannot write, it proves ' +
       'later, with --expect, that the chain was not rewritten. The log of each run names it too.',
   ],
   examples: [
-    'uipath-audit-export verify --from 2026-01-01 --to 2026-02-01',
-    'uipath-audit-export verify --offline --expect "$(cat noted-entry.txt)"',
+    'node dist/main.js verify --from 2026-01-01 --to 2026-02-01',
+    'node dist/main.js verify --offline --expect "$(cat noted-entry.txt)"',
   ],
 };
 
@@ -66,7 +72,7 @@ export function verifyCommand(context: CommandContext): Command {
 async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
   return withApp(
-    quietlyForPeople(context, envFile),
+    withLogLevelForTerminal(context, envFile),
     { envFile, organization, needs: 'sources' },
     async (app) => {
       await assertMigrated(app);
@@ -87,8 +93,12 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
 }
 
 function assertExpected(app: OrganizationsApp, { expect }: VerifyOptions): void {
+  if (!expect || app.config.sources.some((source) => isSameLog(source, expect))) return;
   const names = app.config.sources.map(({ organization }) => organization);
-  if (!expect || names.includes(expect.organization)) return;
+  if (names.includes(expect.organization)) {
+    const message = `--expect names an entry of the log ${expect.log} of ${expect.organization}, which is not exported.`;
+    throw new ExportError('configuration', `${message} Check the name, or leave out --expect.`);
+  }
   throw new ExportError(
     'configuration',
     `--expect names an entry of ${expect.organization}, and ${
@@ -104,7 +114,7 @@ async function verifyOne(
   isOneOfSeveral: boolean,
 ): Promise<Verification> {
   const { from, to, expect } = options;
-  const { organization } = app.config.source;
+  const { organization, log } = app.config.source;
   const progress = createProgress(
     app.log,
     isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source',
@@ -122,20 +132,21 @@ async function verifyOne(
   } finally {
     progress.stop();
   }
-  const own = { ...options, organization, signal };
-  if (expect?.organization !== organization) delete own.expect;
-  const [ledger] = await verifyLedgerOf(app, own);
-  return { organization, source, ledger: ledger! };
+  const own = { ...options, signal };
+  if (expect && !isSameLog(expect, app.config.source)) delete own.expect;
+  const [ledger] = await verifyLedgerOf(app, { organization, log }, own);
+  return { organization, log, source, ledger: ledger! };
 }
 
 async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
-  return withApp(quietlyForPeople(context, envFile), { envFile, needs: 'database' }, async (app) => {
+  return withApp(withLogLevelForTerminal(context, envFile), { envFile, needs: 'database' }, async (app) => {
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
-    const reports = await verifyLedgerOf(app, { ...options, signal: context.signal });
+    const of = organization === undefined ? undefined : { organization };
+    const reports = await verifyLedgerOf(app, of, { ...options, signal: context.signal });
     const verifications = reports.map((ledger) => ({
-      organization: ledger.organization,
+      ...{ organization: ledger.organization, log: ledger.log },
       source: null,
       ledger,
     }));
@@ -146,12 +157,13 @@ async function verifyOffline(context: CommandContext, options: VerifyOptions): P
 
 async function verifyLedgerOf(
   app: DatabaseApp,
-  { organization, from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
+  of: LedgerRequest['of'],
+  { from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
 ): Promise<LedgerReport[]> {
   const progress = createProgress(app.log, 'Verify ledger');
   try {
     const reports = await verifyLedgers(app.pool, {
-      ...(organization !== undefined && { organization }),
+      of,
       from,
       to,
       noted: expect,
@@ -170,7 +182,7 @@ async function assertMigrated({ pool }: DatabaseApp): Promise<void> {
   if (pending.length === 0) return;
   throw new ExportError(
     'configuration',
-    `There is nothing to verify yet: the database lacks ${pending.join(', ')}. Run \`uipath-audit-export migrate\`, or ` +
+    `There is nothing to verify yet: the database lacks ${pending.join(', ')}. Run \`node dist/main.js migrate\`, or ` +
       'check that DATABASE_URL leads to the database that the worker writes to.',
   );
 }
@@ -187,16 +199,13 @@ function print(context: CommandContext, options: VerifyOptions, verifications: V
 function throwDifferences(verifications: Verification[], options: VerifyOptions): void {
   const left = verifications.filter((verification) => countFaults(verification) > 0);
   if (left.length === 0) return;
-  const names = left.map(({ organization }) => organization).join(', ');
-  throw new ExportError(
-    'differences',
-    `${names}: the table is not as it should be. ${remedyFor(left, options)}`,
-  );
+  const names = left.map((each) => nameLog(each, findSeveralLogs(verifications))).join(', ');
+  throw new ExportError('differences', `${names}: differences found. ${remedyFor(left, options)}`);
 }
 
 function remedyFor(left: readonly Verification[], options: VerifyOptions): string {
   if (left.every(({ source }) => source?.stored === 0)) {
-    return 'Nothing of this is stored: `uipath-audit-export backfill` exports it.';
+    return 'Nothing of this is stored: `node dist/main.js backfill` exports it.';
   }
   const byHand =
     'Rows that were inserted by hand, broken entries, and what UiPath has no more, are for a person to look at and decide.';
@@ -211,10 +220,13 @@ function inJson(name: string, value: unknown): unknown {
 }
 
 function parseNoted(text: string): NotedEntry {
-  const match = /^(.+)\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
+  // No organization's name holds a slash.
+  const match = /^([^/]+)(?:\/(.+))?\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
   if (!match) {
-    throw new InvalidArgumentError('Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST.');
+    throw new InvalidArgumentError(
+      'Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST, or ORGANIZATION/LOG/NUMBER/DIGEST.',
+    );
   }
-  const [, organization, batch, digest] = match;
-  return { organization: organization!, batch: BigInt(batch!), digest: digest! };
+  const [, organization, log = CLASSIC_LOG, batch, digest] = match;
+  return { organization: organization!, log, batch: BigInt(batch!), digest: digest! };
 }

@@ -2,10 +2,10 @@ import type { CommandContext } from '../app.ts';
 import { loadEnvironment } from '../config/config.ts';
 
 /**
- * The context with the log at `level` unless one is set: what was asked for should not stand between lines about a database
+ * The context with the log at `level` unless one is set: the result should not be mixed with lines about a database
  * that starts and stops. Throws `configuration` for a file that cannot be read.
  */
-export function quietly(
+export function withLogLevel(
   context: CommandContext,
   envFile: string | undefined,
   level: 'warn' | 'error',
@@ -15,7 +15,10 @@ export function quietly(
 }
 
 /** The same where a person looks on: they get the result and a bar, and no line of the log that says it again. */
-export function quietlyForPeople(context: CommandContext, envFile: string | undefined): CommandContext {
+export function withLogLevelForTerminal(
+  context: CommandContext,
+  envFile: string | undefined,
+): CommandContext {
   const hasPerson = process.stdout.isTTY === true && process.stderr.isTTY === true;
-  return hasPerson ? quietly(context, envFile, 'warn') : context;
+  return hasPerson ? withLogLevel(context, envFile, 'warn') : context;
 }

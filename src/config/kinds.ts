@@ -1,6 +1,7 @@
 import ms from 'ms';
 import { validate as isCronExpression } from 'node-cron';
 import { z } from 'zod';
+import { CLASSIC_LOG } from '../core/log-key.ts';
 
 /** The schema that parses one variable's text, and a description of the text it accepts. */
 export interface Kind<T = unknown> {
@@ -53,6 +54,13 @@ export const flag: Kind<boolean> = {
   schema: z.stringbool(),
   expected: 'true or false',
   choices: ['true', 'false'],
+};
+
+/** A list, once there are more logs. */
+export const onlyLog: Kind<string> = {
+  schema: z.literal(CLASSIC_LOG),
+  expected: `${CLASSIC_LOG}, the only log that this version exports`,
+  choices: [CLASSIC_LOG],
 };
 
 export const language: Kind<string> = {

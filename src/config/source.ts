@@ -1,12 +1,13 @@
 import type { Credentials } from '../core/credentials.ts';
+import type { LogKey } from '../core/log-key.ts';
 import type { RawValues } from './environment.ts';
 import { isWebAddress } from './kinds.ts';
 import { type Findings, problemWith, quote } from './problems.ts';
 import { type Values, type VariableName, variableOf } from './variables.ts';
 
 /** One organization at the source, validated, with all placeholders in URLs replaced. */
-export interface SourceConfig {
-  /** As configured, not percent-encoded: the key of the rows. */
+export interface SourceConfig extends LogKey {
+  /** As configured, not percent-encoded: with `log` the key of the rows. */
   organization: string;
   /** Without a trailing slash. */
   baseUrl: string;
@@ -41,6 +42,7 @@ export function parseSource(
   const complete = values as Values;
   return {
     organization: complete.UIPATH_ORGANIZATION as string,
+    log: complete.UIPATH_LOGS,
     baseUrl: baseUrl as string,
     auditUrl: auditUrl as string,
     credentials: credentials as Credentials,

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { CLASSIC_LOG } from '../core/log-key.ts';
 import {
   cron,
   duration,
@@ -7,6 +8,7 @@ import {
   type Kind,
   language,
   logLevel,
+  onlyLog,
   orOff,
   pathSegment,
   postgresUrl,
@@ -50,6 +52,12 @@ export const variables = {
     kind: pathSegment('the name of the organization as its web address shows it'),
     example: 'acme',
     description: 'Name of the organization, as in https://cloud.uipath.com/NAME. Also the key of its rows.',
+  },
+  UIPATH_LOGS: {
+    group: source,
+    kind: onlyLog,
+    default: CLASSIC_LOG,
+    description: 'Audit logs to export. This version exports only the classic one.',
   },
   UIPATH_AUDIT_PATH: {
     group: source,

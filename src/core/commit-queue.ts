@@ -1,37 +1,37 @@
 /**
- * Commits one after another, each beside the reading of what comes next. What is read meanwhile waits, and is committed
- * together: a transaction costs about as much for five pages as for one, and the more the farther the database.
+ * Runs commits one after another while the caller reads the next items. Items that arrive during a commit are merged into the
+ * next one: a transaction costs about the same for five pages as for one, and the cost grows with the latency of the database.
  *
- * `merge` gives what two items are together, or nothing where they must not be one commit. `assertWanted` throws when no
- * further commit is to begin.
+ * `merge` combines two items, or returns `undefined` if they must not be in one commit. `throwIfStopped` throws if no further
+ * commit may start.
  */
 export function createCommitQueue<T>({
   commit,
   merge,
-  assertWanted,
+  throwIfStopped,
   onFailure,
 }: {
   commit: (item: T) => Promise<void>;
   merge: (earlier: T, later: T) => T | undefined;
-  assertWanted: () => void;
+  throwIfStopped: () => void;
   onFailure: () => void;
 }) {
   let waiting: T | undefined;
-  /** The commit under way, or the last one: what waits is taken when it ends. */
-  let taken: Promise<void> = Promise.resolve();
+  /** The commit in progress, or the last one. The waiting item is committed after it. */
+  let current: Promise<void> = Promise.resolve();
   let committing: Promise<void> | undefined;
 
   const commitWaiting = async () => {
     try {
       while (waiting !== undefined) {
-        assertWanted();
+        throwIfStopped();
         const item = waiting;
         waiting = undefined;
-        taken = commit(item);
-        await taken;
+        current = commit(item);
+        await current;
       }
     } catch (error) {
-      // Whoever waits for room must not wait for ever.
+      // Otherwise `add` would wait forever.
       waiting = undefined;
       throw error;
     }
@@ -39,22 +39,22 @@ export function createCommitQueue<T>({
   };
 
   return {
-    /** Resolves once the item waits for no more than the commit under way. Throws what a commit failed with. */
+    /** Resolves when the item is next to be committed, or is being committed. Rethrows the error of a failed commit. */
     async add(item: T): Promise<void> {
       while (waiting !== undefined) {
-        const together = merge(waiting, item);
-        if (together !== undefined) {
-          waiting = together;
+        const merged = merge(waiting, item);
+        if (merged !== undefined) {
+          waiting = merged;
           return;
         }
-        await taken;
+        await current;
       }
       waiting = item;
       if (committing) return;
       committing = commitWaiting();
       committing.catch(onFailure);
     },
-    /** Resolves once all is committed. Throws what a commit failed with. */
+    /** Resolves when everything is committed. Rethrows the error of a failed commit. */
     async settled(): Promise<void> {
       await committing;
     },

@@ -1,39 +1,39 @@
 /**
- * Comparing the source with the table: the source is read again by the frontier rule, and each batch of complete tie
- * groups is compared with what is stored between the same two frontiers.
+ * Compares the source with the table. The source is read again by the frontier rule; each batch of complete tie groups is
+ * compared with the rows stored between the same two frontiers.
  *
- * Memory is bounded by one page and one chunk of stored rows, however much of the table the source no longer has.
+ * Memory is bounded by one page and one chunk of stored rows, even when the source has deleted most of the table's events.
  */
 import type { AuditEvent } from './event.ts';
 import { eventIdOf, type IdentifiedEvent, type IdentityFields } from './identity.ts';
 import { formatMicroseconds } from './ticks.ts';
 
-/** A row of the table as an event again: what its columns say now. */
+/** A stored row, converted back to an event. It shows what the columns contain now. */
 export interface StoredEvent extends IdentifiedEvent {
-  /** The fields its id is made of: those in `raw` where that is set. */
+  /** The fields that its id is computed from; taken from `raw` where that is set. */
   identity: IdentityFields;
-  /** When it happened, as the store sorts by it: UTC with six digits. */
+  /** The time that the store sorts by: UTC with six fraction digits. */
   createdOn: string;
-  /** Names of columns that do not fit the others, such as parsed details that are not those of the text. */
+  /** Names of columns that contradict the others, such as parsed details that differ from the text. */
   misfits: string[];
 }
 
-/** How a store keeps its rows: what a comparison with the source, or with the ledger, cannot know by itself. */
+/** How a store represents its rows. A comparison with the source or the ledger needs this. */
 export interface RowForm {
-  /** The form an event has in the table, where some characters cannot stand. */
+  /** The event as the table stores it: the database cannot store some characters. */
   asStored(event: AuditEvent): AuditEvent;
-  /** A digest, in hex, of the id and of what may change about a stored event. */
+  /** A digest, in hex, of the id and of the fields of a stored event that may change. */
   contentDigest(row: StoredEvent): string;
-  /** What a person looks for where a part of a row is wrong. */
+  /** Column names for messages about a difference. */
   columns: Record<'eventId' | 'identity' | 'content' | 'firstSeenAt' | 'updatedAt' | 'runId', string>;
 }
 
 export type Difference =
   /** At the source, not stored. */
   | 'missing'
-  /** Stored, but not as the source has it, or not what its own id stands for. */
+  /** Stored with other content than the source has, or with an id that does not match its own columns. */
   | 'changed'
-  /** Stored, and deleted at the source since. Expected. */
+  /** Stored, and since deleted at the source. Expected. */
   | 'gone';
 
 /** One difference between the source and the table. */
@@ -41,10 +41,10 @@ export interface SourceFinding {
   kind: Difference;
   eventId: string;
   createdOnTicks: bigint;
-  /** Fields that differ, by their names in the source; columns, where these do not fit each other. */
+  /** Names of the differing fields as in the source, and of columns that contradict the others. */
   fields: string[];
-  /** What the source has; none where it shows no such event. */
-  wanted: IdentifiedEvent | undefined;
+  /** The event at the source; `undefined` if the source does not show it. */
+  expected: IdentifiedEvent | undefined;
 }
 
 const FIELDS = [
@@ -61,70 +61,76 @@ const FIELDS = [
   'raw',
 ] as const satisfies (keyof AuditEvent)[];
 
-/** Compares the source's events with stored rows of the same span. */
+/** Compares the source's events with the stored rows of the same time range. */
 export function createComparer(events: readonly IdentifiedEvent[], form: RowForm) {
-  const expected = new Map(events.map((event) => [event.eventId, event]));
+  const unmatched = new Map(events.map((event) => [event.eventId, event]));
   return {
-    /** What differs in these stored rows. Each row may be given once. */
+    /** Returns the differences in these stored rows. Pass each row once. */
     compareStored(rows: readonly StoredEvent[]): SourceFinding[] {
       return rows.flatMap((row) => {
-        const found = expected.get(row.eventId);
-        // At another time it is another row of the table, and a second row of the same id is not the source's.
-        const wanted =
+        const found = unmatched.get(row.eventId);
+        // A row with another time, or a second row with the same id, is not the source's event.
+        const expected =
           found && formatMicroseconds(found.event.createdOnTicks) === row.createdOn ? found : undefined;
-        if (wanted) expected.delete(row.eventId);
+        if (expected) unmatched.delete(row.eventId);
         return (
-          (wanted ? compareEvent(row, wanted, form.asStored(wanted.event)) : judgeUnmatched(row, form)) ?? []
+          (expected
+            ? compareEvent(row, expected, form.asStored(expected.event))
+            : compareUnmatched(row, form)) ?? []
         );
       });
     },
-    /** What is left once all rows were given: not stored. */
+    /** Returns the events that no passed row matched. Call it after all rows were passed. */
     missing(): SourceFinding[] {
-      return [...expected.values()].map((wanted) => ({
+      return [...unmatched.values()].map((expected) => ({
         kind: 'missing',
-        eventId: wanted.eventId,
-        createdOnTicks: wanted.event.createdOnTicks,
+        eventId: expected.eventId,
+        createdOnTicks: expected.event.createdOnTicks,
         fields: [],
-        wanted,
+        expected,
       }));
     },
   };
 }
 
-/** Whether the stored row still gives the id it is stored under. */
+/** Whether the id computed from the stored row's columns is the id that it is stored under. */
 export function hasOwnId(row: StoredEvent): boolean {
   return eventIdOf(row.identity, row.ordinal) === row.eventId;
 }
 
-function compareEvent(row: StoredEvent, wanted: IdentifiedEvent, as: AuditEvent): SourceFinding | undefined {
+function compareEvent(
+  row: StoredEvent,
+  expected: IdentifiedEvent,
+  as: AuditEvent,
+): SourceFinding | undefined {
   const fields: string[] = FIELDS.filter((field) => !isSame(field, row.event, as));
   if (row.event.createdOnTicks !== as.createdOnTicks) fields.push('createdOnTicks');
-  if (row.ordinal !== wanted.ordinal) fields.push('ordinal');
+  if (row.ordinal !== expected.ordinal) fields.push('ordinal');
   fields.push(...row.misfits);
   if (fields.length === 0) return undefined;
-  return { kind: 'changed', eventId: row.eventId, createdOnTicks: as.createdOnTicks, fields, wanted };
+  return { kind: 'changed', eventId: row.eventId, createdOnTicks: as.createdOnTicks, fields, expected };
 }
 
-/** A row the source does not show: deleted there, or not what its id stands for. */
-function judgeUnmatched(row: StoredEvent, { columns }: RowForm): SourceFinding {
+/** A stored row that the source does not show: `gone`, or `changed` if its id does not match its columns. */
+function compareUnmatched(row: StoredEvent, { columns }: RowForm): SourceFinding {
   const fields = hasOwnId(row) ? row.misfits : [columns.eventId, ...row.misfits];
   return {
     kind: fields.length === 0 ? 'gone' : 'changed',
     eventId: row.eventId,
     createdOnTicks: row.event.createdOnTicks,
     fields,
-    wanted: undefined,
+    expected: undefined,
   };
 }
 
-function isSame(field: (typeof FIELDS)[number], stored: AuditEvent, wanted: AuditEvent): boolean {
-  if (stored[field] === wanted[field] || field !== 'extra') return stored[field] === wanted[field];
-  // Then the row is compared by its exact text, which extra need not give back.
-  if (wanted.raw !== null) return true;
-  return stored.extra !== null && wanted.extra !== null && sorted(stored.extra) === sorted(wanted.extra);
+function isSame(field: (typeof FIELDS)[number], stored: AuditEvent, expected: AuditEvent): boolean {
+  if (stored[field] === expected[field] || field !== 'extra') return stored[field] === expected[field];
+  // Such a row is compared by its exact text; extra may be incomplete then.
+  if (expected.raw !== null) return true;
+  return stored.extra !== null && expected.extra !== null && sorted(stored.extra) === sorted(expected.extra);
 }
 
-/** JSON text with the members of each object in order, and no spaces: jsonb keeps neither. */
+/** JSON text with sorted object members and no white space: jsonb preserves neither their order nor white space. */
 function sorted(text: string): string {
   return JSON.stringify(JSON.parse(text), (_key, value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;

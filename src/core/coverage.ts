@@ -1,28 +1,28 @@
-/** What of time a run has read without a hole, and where a hole may be. */
+/** Coverage: the range of time that a run has read completely, and gaps in it. */
 import { formatTicks, ticksOfDate } from './ticks.ts';
 
-/** A half-open range of time that the run has read without a hole. */
+/** A half-open range of time that the run has read completely. */
 export interface CoveredRange {
   from: bigint;
   to: bigint;
-  /** It begins with the oldest event that the source still has. */
+  /** Whether the range starts with the oldest event that the source still has. */
   isFromHead: boolean;
 }
 
-/** What a response adds to what the run has read. */
+/** What one response contributes to the coverage. */
 interface Reading {
-  /** Ticks of the oldest row the source still has, where this response shows it. */
+  /** Ticks of the oldest row that the source still has, if this response shows it. */
   head: bigint | undefined;
-  /** Every row older than this is taken. */
+  /** Every row older than this has been read. */
   frontier: bigint;
-  /** The tie group that was taken although rows of it may be missing, if any. */
+  /** The tie group that may be incomplete, if any. */
   unproven: bigint | undefined;
 }
 
 /**
- * What the run has read in one piece, with this response. A list that begins later than the piece ends begins a new one, as
- * does the end of a tie group that may be incomplete. Nothing is said of the time after the run began, whatever an event is
- * dated: more may come there.
+ * Extends the covered range of the run by one response. A new range starts where the list's oldest row is newer than the end
+ * of the range, and after a tie group that may be incomplete. A range never ends after the start of the run, even if an event
+ * has a later date: more events may still arrive there.
  */
 export function extendCovered(
   before: CoveredRange | undefined,
@@ -40,7 +40,7 @@ export function extendCovered(
   return from === undefined ? undefined : { from, to, isFromHead: before?.isFromHead === true };
 }
 
-/** The retention guard: when even the oldest row is newer than what is known, rows between may be gone unread. */
+/** The retention guard: if the oldest row is newer than the end of what was read, unread rows in between may have been deleted. */
 export function gapBefore(
   head: bigint | undefined,
   known: bigint | undefined,
@@ -51,7 +51,7 @@ export function gapBefore(
 
 export function describeGap({ from, to }: { from: bigint; to: bigint }): string {
   return (
-    `The oldest event at the source is of ${formatTicks(to)}, and events were read up to ${formatTicks(from)} only: those ` +
-    'between may have been deleted before they were read.'
+    `The oldest event at the source is from ${formatTicks(to)}, but events were read only up to ${formatTicks(from)}: events ` +
+    'in between may have been deleted before they were read.'
   );
 }

@@ -1,4 +1,4 @@
-/** How bearer tokens are got: from an OAuth client, or one that was given. Both parts are secrets. */
+/** Where bearer tokens come from: an OAuth client, or one configured token. Client secret and token are secrets. */
 export type Credentials =
   | { kind: 'client'; clientId: string; clientSecret: string; scope: string; tokenUrl: string }
   | { kind: 'token'; accessToken: string };

@@ -1,38 +1,38 @@
-/** How the program treats an error of some code. */
+/** How the program handles an error code. */
 interface Treatment {
-  /** Of a process that ends with it. 75: temporary, the same command later goes on. */
+  /** The exit code of the process. 75: temporary, the same command continues later. */
   exitCode: 1 | 2 | 3 | 75;
-  /** Of several errors the gravest one decides: the higher number. */
+  /** Of several errors, the one with the highest number decides the exit code. */
   severity: number;
-  /** Whether a worker that goes on tries again before its schedule asks: something may have changed by then. */
+  /** Whether a running worker retries before the next scheduled run. */
   isRetryable: boolean;
-  /** Of the line in a worker's log. */
+  /** The level of the worker's log line. */
   logLevel: 'error' | 'info' | 'debug';
 }
 
-/** What went wrong, as a closed list, and what follows from it. */
+/** All error codes, and how each is handled. */
 const TREATMENTS = {
-  /** A variable, an address, a credential or a permission is wrong. Only a person can correct it. */
+  /** A variable, an address, a credential or a permission is wrong. A person must correct it. */
   configuration: { exitCode: 2, severity: 3, isRetryable: true, logLevel: 'error' },
-  /** The source did not respond, or not usefully, after all retries. */
+  /** No usable response from the source after all retries. */
   'source-away': { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
-  /** The source broke its own contract, for example by ignoring the order asked for. */
+  /** The source broke its contract, for example by ignoring the requested order. */
   'source-invalid': { exitCode: 1, severity: 2, isRetryable: true, logLevel: 'error' },
-  /** The database cannot be reached or is shutting down. */
+  /** The database is unreachable or shutting down. */
   'database-away': { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
-  /** The database refused a statement. */
+  /** The database rejected a statement. */
   database: { exitCode: 1, severity: 2, isRetryable: true, logLevel: 'error' },
-  /** Another worker exports this organization. */
+  /** Another worker holds the lease of this log. */
   locked: { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'info' },
-  /** Another worker has exported meanwhile what was asked for. */
+  /** Another worker has already done the scheduled run. */
   superseded: { exitCode: 75, severity: 0, isRetryable: false, logLevel: 'debug' },
-  /** The run made no progress for too long and was ended. */
+  /** The run was stopped by the stall timeout. */
   stalled: { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
-  /** This worker lost its lease to another one and must not write any more. */
+  /** Another worker took over this worker's lease; this one must not write any more. */
   fenced: { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
-  /** The table is not what the source or the ledger says. */
+  /** The table differs from the source or the ledger. */
   differences: { exitCode: 3, severity: 1, isRetryable: false, logLevel: 'error' },
-  /** A signal asked the program to stop. It ends all that was still to be done, and so it outweighs the rest. */
+  /** A signal stopped the program. It ends all pending work, so it has the highest severity. */
   interrupted: { exitCode: 75, severity: 4, isRetryable: false, logLevel: 'info' },
 } satisfies Record<string, Treatment>;
 
@@ -42,12 +42,12 @@ export function treatmentOf(code: ErrorCode): Readonly<Treatment> {
   return TREATMENTS[code];
 }
 
-/** The gravest of them, the first of those that are alike; none of none. */
-export function gravestOf<T extends { code: ErrorCode }>(errors: readonly T[]): T | undefined {
+/** The error with the highest severity; the first one of equals; `undefined` for an empty list. */
+export function mostSevereOf<T extends { code: ErrorCode }>(errors: readonly T[]): T | undefined {
   return errors.toSorted((a, b) => treatmentOf(b.code).severity - treatmentOf(a.code).severity)[0];
 }
 
-/** The program's only error class. The message says what was tried, what was found and what to do. */
+/** The program's only error class. The message says what was attempted, what was found and what to do. */
 export class ExportError extends Error {
   override readonly name = 'ExportError';
 
@@ -60,7 +60,7 @@ export class ExportError extends Error {
   }
 }
 
-/** Whether it is of somebody who was asked to stop, and no failure. */
+/** Whether the error is the result of a stop signal, not a failure. */
 export function isInterrupted(error: unknown): boolean {
   return error instanceof ExportError && error.code === 'interrupted';
 }

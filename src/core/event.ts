@@ -1,4 +1,4 @@
-/** The eight fields of a row beside `createdOn`. Each is exactly what the source sent; a missing field is `null`. */
+/** The eight fields of a row besides `createdOn`, exactly as the source sent them. A missing field is `null`. */
 interface EventFields {
   category: string | null;
   action: string | null;
@@ -7,7 +7,7 @@ interface EventFields {
   email: string | null;
   message: string | null;
   detailsVersion: string | null;
-  /** A string that usually, but not always, holds pretty-printed JSON. */
+  /** Usually, but not always, pretty-printed JSON. */
   auditLogDetails: string | null;
 }
 
@@ -16,20 +16,20 @@ export interface AuditEvent extends EventFields {
   createdOnTicks: bigint;
   /** `createdOn` as sent. */
   createdOnRaw: string;
-  /** A JSON object of the fields this program does not know, or `null` when there are none. */
+  /** A JSON object of the unknown fields, or `null` if there are none. */
   extra: string | null;
-  /** The row's exact JSON text, only where the fields above cannot be stored or give it back; else `null`. */
+  /** The row's exact JSON text if the fields above cannot be stored or cannot reproduce it, else `null`. */
   raw: string | null;
 }
 
-/** A row that cannot be stored as an event: kept word for word, with the reason. */
+/** A row that cannot be stored as an event. It is stored verbatim, with the reason. */
 export interface RejectedRow {
   reason: string;
-  /** The row's exact JSON text as it stood in the response. */
+  /** The row's exact JSON text in the response. */
   text: string;
 }
 
-/** A row that a source sent. `ticks` is `undefined` when the row has no readable `createdOn`; such a row is always rejected. */
+/** A row from the source. `ticks` is `undefined` if `createdOn` is unreadable; such a row is always rejected. */
 export type SourceRow =
   | { ticks: bigint; event: AuditEvent; rejected?: undefined }
   | { ticks: bigint | undefined; rejected: RejectedRow; event?: undefined };

@@ -1,8 +1,8 @@
 /**
- * The export loop: chunks from the source, committed one after another, each commit beside the reading of the next chunks.
+ * The export loop: reads chunks from the source and commits them in order. Reading continues during a commit.
  *
- * Each commit holds the rows of one chunk or of several, the watermark and the run's counters together, so that the watermark
- * never stands ahead of the rows. An error while reading ends the loop; what was committed stays.
+ * Each commit contains the rows of one or more chunks, the watermark and the run's counters, so that the watermark is never
+ * ahead of the stored rows. A read error ends the loop; committed data is kept.
  */
 import { createCommitQueue } from './commit-queue.ts';
 import type { RejectedRow } from './event.ts';
@@ -20,28 +20,28 @@ import {
 import { addCommitted, type Commit, type CommitResult, type RunCounters, type RunSession } from './store.ts';
 
 export interface ExportOptions extends Omit<ReadOptions, 'meter'> {
-  /** Told of every chunk once its rows are committed. */
+  /** Called for every chunk after its rows are committed. */
   onChunk?: ((progress: ChunkProgress) => void) | undefined;
-  /** Told of every row newly kept aside, once it is committed. */
+  /** Called for every newly rejected row after it is committed. */
   onRejected?: ((rejected: RejectedRow) => void) | undefined;
-  /** Told of what a person should know, once the rows it is about are committed. */
+  /** Called for every warning after the rows that it is about are committed. */
   onWarning?: ((warning: ReadWarning) => void) | undefined;
 }
 
-/** A chunk that was committed. */
+/** A committed chunk. */
 export interface ChunkProgress extends ReadProgress {
-  /** Events and rejected rows. */
+  /** Number of events and rejected rows. */
   taken: number;
   frontier: bigint;
   waitMs: number;
   counters: RunCounters;
-  /** Of the commit that ends with this chunk; none where it was committed together with the next one. */
+  /** The result of the commit whose last chunk this is; `undefined` if it was committed together with the next chunk. */
   result: CommitResult | undefined;
 }
 
 /**
  * Reads from `start` to the end of the log (or `until`) and commits every row once.
- * `counters` are kept up to date throughout, so that they hold also when this throws.
+ * `counters` are updated after every commit, so that they are correct even if this throws.
  */
 export async function exportEvents(
   source: Source,
@@ -59,7 +59,7 @@ export async function exportEvents(
       report(options, pending, { counters, result });
     },
     merge: mergeCommits,
-    assertWanted: () => throwIfInterrupted(signal),
+    throwIfStopped: () => throwIfInterrupted(signal),
     onFailure: () => stop.abort(),
   });
   try {
@@ -71,7 +71,7 @@ export async function exportEvents(
       await commits.add({ commit, chunks: [describeChunk(chunk)], warnings: chunk.warnings });
     }
   } finally {
-    // What a commit failed with is why the reading was stopped, and so it is thrown in place of what that came to.
+    // A failed commit stops the read. Its error is the cause, so it replaces the error of the read.
     await commits.settled();
   }
 }

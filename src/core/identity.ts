@@ -1,21 +1,21 @@
 /**
- * Identity: the source gives its events no id, so one is computed from what never changes about an event.
+ * Identity: the source's events have no id, so one is computed from the fields of an event that never change.
  *
  * - `eventId` is the first 128 bits of SHA-256 over a canonical encoding of ticks, source, category, action,
  *   detailsVersion, auditLogDetails and an ordinal.
- * - The ordinal counts the rows of one tie group that are equal in all of these, so that byte-identical twins stay two
- *   events. It follows the rows' content, not their place: a source may give ties in any order.
- * - `message`, `userName`, `email` and unknown fields may change between two reads and are no part of it.
+ * - The ordinal numbers the rows of one tie group that are equal in all of these, so that byte-identical twins stay two
+ *   events. It depends on the rows' content, not their position: a source may return ties in any order.
+ * - `message`, `userName`, `email` and unknown fields may change between two reads and are not part of the identity.
  */
 import { hash } from 'node:crypto';
 import type { AuditEvent } from './event.ts';
 
-/** An event with the identity it has inside its tie group. */
+/** An event with its identity within its tie group. */
 export interface IdentifiedEvent {
   event: AuditEvent;
-  /** 128 bits in UUID notation, lower case. No version bits: it is a digest. */
+  /** 128 bits in UUID notation, lower case. A digest: it has no version bits. */
   eventId: string;
-  /** 0 for the first of the rows that are equal in identity, 1 for the second, and so on. */
+  /** 0 for the first row of an identity, 1 for its first twin, and so on. */
   ordinal: number;
 }
 
@@ -25,15 +25,15 @@ export type IdentityFields = Pick<
 >;
 
 /**
- * The id of an event: SHA-256 of the JSON array of its identity fields and ordinal, cut to 128 bits. JSON keeps `null`
- * and `""` apart, and JSON.stringify writes every string one way, lone surrogates included (as `\ud800`).
+ * The id of an event: SHA-256 of the JSON array of its identity fields and ordinal, truncated to 128 bits. JSON distinguishes
+ * `null` from `""`, and JSON.stringify is deterministic for every string, including lone surrogates (as `\ud800`).
  */
 export function eventIdOf(event: IdentityFields, ordinal: number): string {
   const hex = hash('sha256', canonicalText(event, ordinal), 'hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 }
 
-/** Gives each event of one complete tie group its identity. The result does not depend on the order of `group`. */
+/** Computes the identity of each event of one complete tie group. The result does not depend on the order of `group`. */
 export function identifyGroup(group: readonly AuditEvent[]): IdentifiedEvent[] {
   if (group.length === 1) return [identified(group[0]!, 0)];
   const twinsByIdentity = new Map<string, AuditEvent[]>();

@@ -1,21 +1,21 @@
 /**
- * The integrity ledger: each commit appends an entry with a digest of every row it inserted or changed, chained to the
- * entry before. The model is CloudTrail's digest files.
+ * The integrity ledger: each commit appends an entry with a digest of every row that it inserted or changed, chained to the
+ * previous entry. The model is CloudTrail's digest files.
  *
- * - A row's content digest covers its id, which stands for the columns that never change, and the columns that may.
- * - An entry lists the rows it inserted with their digests as inserted; a later change is noted with the old and the new
- *   digest by the entry that made it. So what a row must be now follows from the entries alone.
- * - An entry's digest covers all that and the digest before it: whoever edits an entry breaks the chain, and whoever
- *   rewrites the whole chain cannot give back a digest that was noted elsewhere.
+ * - A row's content digest covers its id, which covers the columns that never change, and the columns that may change.
+ * - An entry lists its inserted rows with their digests. A later entry that changes a row records the old and the new digest.
+ *   The expected state of each row therefore follows from the entries alone.
+ * - An entry's digest covers all of this and the previous digest. Editing an entry breaks the chain; rewriting the whole
+ *   chain changes the digests, which a copy of a digest kept elsewhere reveals.
  *
- * The store defines the digest of a row (`RowForm`), and describes all texts that are hashed.
+ * The store defines the digest of a row (`RowForm`) and documents all hashed texts.
  */
 import { createHash } from 'node:crypto';
 import { hasOwnId, type RowForm, type StoredEvent } from './compare.ts';
+import { CLASSIC_LOG, type LogKey } from './log-key.ts';
 
-/** One entry. Times as UTC with six digits, digests in hex. */
-export interface LedgerEntry {
-  organization: string;
+/** One entry. Times are UTC with six fraction digits, digests are hex. */
+export interface LedgerEntry extends LogKey {
   batch: bigint;
   runId: string | null;
   committedAt: string;
@@ -23,9 +23,9 @@ export interface LedgerEntry {
   toAt: string | null;
   rowsInserted: number;
   rowsChanged: number;
-  /** 32 bytes a row: event id, digest. */
+  /** 32 bytes for each row: event id and digest. */
   inserted: Uint8Array;
-  /** What this entry changed, in order of event id. */
+  /** The rows that this entry changed, sorted by event id. */
   changes: LedgerChange[];
   previousDigest: string | null;
   digest: string;
@@ -33,14 +33,14 @@ export interface LedgerEntry {
 
 export interface LedgerChange {
   eventId: string;
-  /** The entry that made the change, and when. */
+  /** The entry that made the change, and its time. */
   batch: bigint;
   committedAt: string;
   oldDigest: string;
   newDigest: string;
 }
 
-/** A stored row with what the ledger has an opinion of. */
+/** A stored row with the columns that the ledger covers. */
 export interface LedgeredRow extends StoredEvent {
   batch: bigint;
   runId: string;
@@ -49,31 +49,31 @@ export interface LedgeredRow extends StoredEvent {
 }
 
 export type Tampering =
-  /** A row is not as the worker last wrote it. */
+  /** A row differs from what the worker last wrote. */
   | 'edited'
-  /** A row that an entry lists is not there. */
+  /** A row that an entry lists is missing. */
   | 'deleted'
   /** A row that no entry lists. */
   | 'inserted'
-  /** An entry is not as it was written, or is missing. */
+  /** An entry was changed or is missing. */
   | 'broken'
-  /** Was edited or deleted by hand, and a later run has put it right. */
-  | 'mended';
+  /** A row was edited or deleted by hand, and a later run has repaired it. */
+  | 'repaired';
 
 export interface LedgerFinding {
   kind: Tampering;
   batch: bigint | null;
   eventId: string | null;
   createdOn: string | null;
-  /** What was found, in words. */
+  /** What was found, as a phrase. */
   reason: string;
 }
 
 const LEAF_BYTES = 32;
 const ID_BYTES = 16;
 
-/** What the entry itself and its place in the chain have wrong. `before` is the entry that precedes it, if any. */
-export function judgeChain(before: LedgerEntry | undefined, entry: LedgerEntry): LedgerFinding[] {
+/** Checks the entry itself and its position in the chain. `before` is the previous entry, if any. */
+export function checkChain(before: LedgerEntry | undefined, entry: LedgerEntry): LedgerFinding[] {
   const expected = (before?.batch ?? 0n) + 1n;
   const findings: LedgerFinding[] = [];
   const broken = (reason: string) =>
@@ -81,18 +81,18 @@ export function judgeChain(before: LedgerEntry | undefined, entry: LedgerEntry):
   if (entry.batch !== expected) {
     broken(`the ${entry.batch - expected} entries before it are missing, from ${expected} on`);
   } else if (entry.previousDigest !== (before?.digest ?? null)) {
-    broken('it does not follow from the entry before it');
+    broken('its previous digest is not the digest of the entry before it');
   }
   const counts = [entry.inserted.length / LEAF_BYTES, entry.changes.length];
-  if (entryDigest(entry) !== entry.digest) broken('its digest is not that of what it says');
+  if (entryDigest(entry) !== entry.digest) broken('its digest does not match its contents');
   else if (counts[0] !== entry.rowsInserted || counts[1] !== entry.rowsChanged) {
-    broken('its counts are not those of the rows it lists');
+    broken('its row counts do not match the rows that it lists');
   }
   return findings;
 }
 
-/** What is wrong with the rows that came with an entry. `changes`: those that later entries made to them, in order. */
-export function judgeRows(
+/** Checks the rows inserted by an entry. `changes`: what later entries changed in these rows, in order. */
+export function checkRows(
   entry: LedgerEntry,
   rows: readonly LedgeredRow[],
   changes: ReadonlyMap<string, readonly LedgerChange[]>,
@@ -111,19 +111,19 @@ export function judgeRows(
         batch,
         eventId,
         createdOn,
-        reason: 'the entry it names does not list it',
+        reason: 'the entry that it names does not list it',
       });
       continue;
     }
-    const { edited, mended } = judgeRow(row, { entry, leaf, changes: changes.get(eventId) ?? [] }, form);
-    if (mended) findings.push({ kind: 'mended', batch, eventId, createdOn, reason: mended });
+    const { edited, repaired } = checkRow(row, { entry, leaf, changes: changes.get(eventId) ?? [] }, form);
+    if (repaired) findings.push({ kind: 'repaired', batch, eventId, createdOn, reason: repaired });
     if (edited.length === 0) continue;
     findings.push({ kind: 'edited', batch, eventId, createdOn, reason: edited.join(', ') });
   }
   return { findings, absent: [...leaves.keys()] };
 }
 
-/** SHA-256 over an entry and the digest before it. */
+/** SHA-256 over an entry and the previous digest. Entries of log classic omit the log: they are older than the other logs. */
 function entryDigest(entry: LedgerEntry): string {
   const changes = entry.changes.map(({ eventId, oldDigest, newDigest }) =>
     Buffer.from(eventId.replaceAll('-', '') + oldDigest + newDigest, 'hex'),
@@ -131,6 +131,7 @@ function entryDigest(entry: LedgerEntry): string {
   return sha256(
     JSON.stringify([
       entry.organization,
+      ...(entry.log === CLASSIC_LOG ? [] : [entry.log]),
       entry.batch.toString(),
       entry.runId,
       entry.committedAt,
@@ -145,31 +146,31 @@ function entryDigest(entry: LedgerEntry): string {
 
 const NOTHING = { batch: null, eventId: null, createdOn: null };
 
-function judgeRow(
+function checkRow(
   row: LedgeredRow,
   { entry, leaf, changes }: { entry: LedgerEntry; leaf: string; changes: readonly LedgerChange[] },
   { contentDigest, columns }: RowForm,
-): { edited: string[]; mended: string | undefined } {
+): { edited: string[]; repaired: string | undefined } {
   let expected = leaf;
-  let mended: string | undefined;
+  let repaired: string | undefined;
   for (const change of changes) {
-    // A change that leaves the digest as it was has restored a column that no source changes.
+    // A change with equal digests has restored a column that the digest does not cover and no source changes.
     if (change.oldDigest !== expected || change.newDigest === change.oldDigest)
-      mended = `had been edited by hand before entry ${change.batch} rewrote it`;
+      repaired = `was edited by hand before entry ${change.batch} rewrote it`;
     expected = change.newDigest;
   }
   const edited: string[] = [...row.misfits];
   if (!hasOwnId(row)) edited.push(columns.identity);
   if (contentDigest(row) !== expected) edited.push(columns.content);
   const change = changes.at(-1);
-  // Entries without a run took over rows of before the ledger.
+  // Entries without a run adopted the rows that existed before the ledger.
   if (entry.runId !== null) {
     if (row.firstSeenAt !== entry.committedAt) edited.push(columns.firstSeenAt);
     if (row.runId !== entry.runId) edited.push(columns.runId);
     if (!change && row.updatedAt !== entry.committedAt) edited.push(columns.updatedAt);
   }
   if (change && row.updatedAt !== change.committedAt) edited.push(columns.updatedAt);
-  return { edited, mended };
+  return { edited, repaired };
 }
 
 /** Event id → digest as inserted. */

@@ -1,24 +1,24 @@
-/** A failed try of one request, as plain data: all that the decision to try again rests on. */
+/** The failure of one attempt at a request: everything that the decision to retry depends on. */
 export type Failure =
-  /** No answer came, no whole answer came in time, or its body broke off. */
+  /** No response, no complete response before the timeout, or an incomplete or unreadable body. */
   | { kind: 'network' | 'timeout' | 'truncated' }
-  /** An answer with this HTTP status; `retryAfter` is the header as sent. */
+  /** A response with this HTTP status; `retryAfter` is the header as sent. */
   | { kind: 'status'; status: number; retryAfter?: string | undefined };
 
 interface RetryCircumstances {
-  /** The number of the try that failed, from 1. */
+  /** The number of the failed attempt, from 1. */
   attempt: number;
-  /** Tries a request at most; 1 means none is repeated. */
+  /** Maximum attempts of one request; 1 means no retries. */
   limit: number;
-  /** The longest wait, `Retry-After` included. UiPath's own clients cap theirs at 120 s. */
+  /** The longest wait, including `Retry-After`. UiPath's own clients use 120 s. */
   maxDelayMs: number;
-  /** Milliseconds since 1970, to compare a `Retry-After` date with. */
+  /** Current time in milliseconds since 1970, for a `Retry-After` date. */
   now: number;
-  /** A number from 0 to 1, drawn for this decision. */
+  /** A random number from 0 to 1, drawn for this decision. */
   random: number;
 }
 
-/** `reason` is a phrase for the log: what was found, and what follows from it when that is not a retry. */
+/** `reason` is a phrase for the log: the failure and, if there is no retry, why not. */
 export type RetryDecision =
   | { retry: true; delayMs: number; reason: string }
   | { retry: false; reason: string };
@@ -28,41 +28,41 @@ const BASE_DELAY_MS = 1000;
 /**
  * Decides whether and when a failed request is sent again.
  *
- * The wait is exponential with full jitter (a random part of 1, 2, 4… s), so that workers which failed together do not come
- * back together, and never shorter than `Retry-After` nor longer than `maxDelayMs`.
+ * The backoff is exponential with full jitter (a random part of 1, 2, 4… s), so that workers that failed together do not
+ * retry together. The wait is at least `Retry-After` and at most `maxDelayMs`.
  */
 export function decideRetry(failure: Failure, circumstances: RetryCircumstances): RetryDecision {
   const { attempt, limit, maxDelayMs, now, random } = circumstances;
-  const found = describeFailure(failure);
+  const description = describeFailure(failure);
   if (failure.kind === 'status' && !isRetriedStatus(failure.status)) {
-    return { retry: false, reason: `${found} is not worth another try` };
+    return { retry: false, reason: `${description} is not retried` };
   }
-  if (attempt >= limit) return { retry: false, reason: `${found} at the last try of ${limit}` };
+  if (attempt >= limit) return { retry: false, reason: `${description} at the last of ${limit} attempts` };
   const backoffMs = random * Math.min(maxDelayMs, BASE_DELAY_MS * 2 ** (attempt - 1));
   const retryAfter = failure.kind === 'status' ? failure.retryAfter : undefined;
-  const askedMs = retryAfter === undefined ? 0 : (parseRetryAfter(retryAfter, now) ?? 0);
+  const retryAfterMs = retryAfter === undefined ? 0 : (parseRetryAfter(retryAfter, now) ?? 0);
   return {
     retry: true,
-    delayMs: Math.round(Math.min(maxDelayMs, Math.max(backoffMs, askedMs))),
-    reason: found,
+    delayMs: Math.round(Math.min(maxDelayMs, Math.max(backoffMs, retryAfterMs))),
+    reason: description,
   };
 }
 
 /**
- * Reads a `Retry-After` header, seconds or an HTTP date, as milliseconds from `now`; a date in the past is 0.
- * Gives `undefined` for anything else, a negative number included.
+ * Parses a `Retry-After` header, seconds or an HTTP date, as milliseconds from `now`; a date in the past is 0.
+ * Returns `undefined` for anything else, including a negative number.
  */
 export function parseRetryAfter(text: string, now: number): number | undefined {
   const trimmed = text.trim();
   if (/^\d+(\.\d+)?$/.test(trimmed)) return Number(trimmed) * 1000;
-  // Date.parse alone would read nearly anything as a date, "-5" as a May.
+  // Date.parse alone accepts nearly anything: it parses "-5" as a date in May.
   if (!/^[A-Z][a-z]{2,8}, \d\d[ -][A-Z][a-z]{2}[ -]\d{2,4} \d\d:\d\d:\d\d GMT$/.test(trimmed))
     return undefined;
   const at = Date.parse(trimmed);
   return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }
 
-/** The statuses that may be different next time: too slow, too early, too many, and whatever ails a server. */
+/** Whether a request with this status is retried: 408, 425, 429 and all 5xx, which may succeed later. */
 export function isRetriedStatus(status: number): boolean {
   return status === 408 || status === 425 || status === 429 || (status >= 500 && status < 600);
 }

@@ -1,113 +1,113 @@
 /**
- * The port to where events come from. A source reads one log from a start point to its end, in chunks.
+ * The port to the source of events. A source reads one log from a start point to its end, in chunks.
  *
- * What a caller may rely on, whatever the source:
- * - Chunks come in order of time, and their frontier never moves back: once a chunk is committed, every row that the source
- *   showed and that is older than the chunk's frontier is committed.
- * - A row is in one chunk only, unless the source showed it more than once. Nothing that was shown at or after the start is left out.
- * - A source may read ahead of the chunk that it gives. It ends its requests when the caller stops reading.
- * - `resume` belongs to the source: callers store it and give it back, and never look into it.
+ * Every source guarantees:
+ * - Chunks are sorted by time and their frontier never decreases: once a chunk is committed, every row that the source showed
+ *   and that is older than the chunk's frontier is committed.
+ * - A row is in one chunk only, unless the source showed it more than once. No row shown at or after the start is omitted.
+ * - A source may prefetch beyond the chunk that it yields. It cancels its requests when the caller stops reading.
+ * - `resume` is opaque: callers store it and pass it back, and never interpret it.
  *
- * A list of offsets (`offset-list/`) gives a chunk for each response. A source that filters by time gives a chunk once a window
- * was read to its end, and keeps its cursor in `resume`.
+ * A list with offsets (`offset-list/`) yields one chunk for each response. A source that filters by time would yield a chunk
+ * after it has read a window completely, and store its cursor in `resume`.
  */
 import type { CoveredRange } from './coverage.ts';
 import { ExportError } from './errors.ts';
 import type { RejectedRow } from './event.ts';
 import type { IdentifiedEvent } from './identity.ts';
 
-/** What JSON can hold. It must survive a database's `jsonb`: no NUL in a string, and no integer beyond 2^53. */
+/** A JSON value that `jsonb` stores unchanged: no NUL in a string, no integer beyond 2^53. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** Where a reading begins. */
+/** Where a read starts. */
 export interface StartPoint {
-  /** Ticks before which every row counts as taken; none means from the oldest row. */
+  /** Rows older than these ticks count as read; `undefined` starts at the oldest row. */
   frontier: bigint | undefined;
-  /** Up to where the source was read before: a source that begins later than this has a gap. None: nothing was read. */
+  /** The end of what earlier runs have read. If the source's oldest row is newer, there is a gap. `undefined`: nothing was read. */
   known?: bigint | undefined;
-  /** What a chunk of an earlier reading gave. A hint: a wrong one costs requests, never rows. */
+  /** The `resume` of a chunk of an earlier read. A hint: a wrong one costs requests, never rows. */
   resume?: Json | undefined;
-  /** About how many rows lie between `frontier` and the place that `resume` was given for: they are read again. */
+  /** Approximate number of rows between `frontier` and the position of `resume`. They are read again. */
   rowsBeforeResume?: number | undefined;
 }
 
 export interface ReadOptions {
-  /** Rows at or after this are not wanted. */
+  /** Exclusive end: rows at or after this are not read. */
   until?: bigint | undefined;
-  /** Count first how much there is up to `until`, for `progress.total`. Costs a few requests, which the meter does not count. */
+  /** Count the rows up to `until` first, for `progress.total`. Costs a few requests, which the meter does not count. */
   shouldMeasure?: boolean | undefined;
-  /** Rows a request asks for. The source may give fewer. */
+  /** Rows requested at once. The source may return fewer. */
   pageSize: number;
-  /** Requests under way at once, at most. */
+  /** Maximum requests in flight at once. */
   concurrency: number;
-  /** Ends the reading with `interrupted`. */
+  /** Stops the read with `interrupted`. */
   signal: AbortSignal;
-  /** Kept up to date throughout, so that it holds also when the reading throws. */
+  /** Updated during the read, so that it is correct even if the read throws. */
   meter: ReadMeter;
 }
 
-/** Something a person should know. The message states what was found; what to do is for the caller to add. */
+/** A condition that a person should know. The message states what was found; the caller adds what to do. */
 export interface ReadWarning {
   kind: /** Rows may have been deleted before they were read. */
     | 'gap'
-    /** More rows share one instant than a response holds. */
+    /** More rows share one `createdOn` than fit in one response. */
     | 'large-tie-group';
   message: string;
 }
 
-/** What one step of a reading gave. */
+/** The result of one step of a read. */
 export interface Chunk {
-  /** In order of time, each tie group whole. */
+  /** Sorted by time. Tie groups are complete. */
   events: IdentifiedEvent[];
   rejected: RejectedRow[];
-  /** Every row older than this is taken, by this chunk or an earlier one. */
+  /** Every row older than this is in this chunk or an earlier one. */
   frontier: bigint;
-  /** In which every event that the source shows is in this chunk or an earlier one. It grows from chunk to chunk. */
+  /** The range in which every event that the source shows is in this chunk or an earlier one. It grows with each chunk. */
   covered: CoveredRange | undefined;
   warnings: ReadWarning[];
-  /** Where a later reading goes on from `frontier`. */
+  /** Lets a later read continue from `frontier`. */
   resume: Json;
-  /** The reading is over: the source has nothing newer, or nothing before `until`. */
+  /** The last chunk: the source has no newer row, or none before `until`. */
   isLast: boolean;
-  /** How many rows the source says it holds in all, where it says so. A hint. */
+  /** The total number of rows, if the source reports it. A hint. */
   sourceTotal: number | undefined;
-  /** When the request behind this chunk was sent, by this machine's clock. */
+  /** When the request for this chunk was sent, by this machine's clock. */
   requestedAt: Date;
-  /** How long the reading waited for it; less than the request took where that was sent ahead. */
+  /** How long the read waited for the response; less than the request's duration if it was prefetched. */
   waitMs: number;
   progress: ReadProgress;
 }
 
-/** Rows read so far, and how many there are to read, as far as that is known. */
+/** Rows read so far, and an estimate of the total. */
 export interface ReadProgress {
   done: number;
   total: number;
 }
 
-/** Counts what talking to the source cost. The source adds to it, the run reads it. */
+/** Counts requests to the source. The source increments it, the run reads it. */
 export interface RequestMeter {
-  /** Requests sent for rows, retries included; token requests are not. */
+  /** Requests for rows, including retries, without token requests. */
   requests: number;
-  /** Requests that were sent again after a failure. */
+  /** Requests repeated after a failure. */
   retries: number;
-  /** The same by reason, such as `HTTP 429` or `time-out`; kept only where it is given. */
+  /** Retries by reason, such as `HTTP 429` or `time-out`; counted only if present. */
   retriesBy?: Record<string, number>;
 }
 
 export interface ReadMeter extends RequestMeter {
-  /** Responses that were read. */
+  /** Responses processed. */
   pages: number;
 }
 
 export interface Source {
   /**
    * Reads from `start` to the end of the log, or `until`. Throws `ExportError` with `source-away`, `source-invalid`,
-   * `configuration` or `interrupted`; retries are the source's own matter.
+   * `configuration` or `interrupted`. The source retries by itself.
    */
   read(start: StartPoint, options: ReadOptions): AsyncIterable<Chunk>;
 }
 
-/** Whether nothing of it need be stored: a response that only showed where to read next. */
+/** Whether a chunk needs no commit: its response only showed where to read next. */
 export function isEmptyChunk({ events, rejected, warnings, isLast }: Chunk): boolean {
   return events.length + rejected.length + warnings.length === 0 && !isLast;
 }
@@ -117,7 +117,7 @@ export function throwIfInterrupted(signal: AbortSignal): void {
   if (signal.aborted) {
     throw new ExportError(
       'interrupted',
-      'Stopped by a signal. What was committed stays; the next run goes on there.',
+      'Stopped by a signal. Committed data is kept; the next run continues from there.',
     );
   }
 }

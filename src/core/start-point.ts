@@ -1,16 +1,16 @@
-/** Where a run begins. */
+/** Where a run starts. */
 import { MIN_TICKS, ticksOfDate, ticksOfMilliseconds } from './ticks.ts';
 
 /**
- * Up to where the source is known: the newest committed event, but no later than the moment it was read. An event dated in
- * the future was stored, and says nothing about what came after it was read.
+ * The end of what earlier runs have read: the newest committed event, but not later than when it was read. An event dated in
+ * the future does not mean that everything before it was read.
  */
 export function knownUntil(watermark: { ticks: bigint; readAt: Date }): bigint {
   const readAt = ticksOfDate(watermark.readAt);
   return watermark.ticks < readAt ? watermark.ticks : readAt;
 }
 
-/** The frontier of a run that goes on from a watermark: `lookbackMs` before what is known, to find what arrived late. */
+/** The frontier of a run that continues from a watermark: `lookbackMs` earlier, to find late events. */
 export function nextFrontier(
   watermark: { ticks: bigint; readAt: Date },
   options: { now: Date; lookbackMs: number },
@@ -21,8 +21,8 @@ export function nextFrontier(
 }
 
 /**
- * The frontier of a backfill that goes on: what arrived late since it began is read too, but nothing before `from`. Where an
- * event dated in the future led it beyond the time it began at, it goes on from there.
+ * The frontier of a resumed backfill: `lookbackMs` earlier, to find events that arrived late since it started, but not before
+ * `from`. If an event dated in the future moved the frontier past the start of the backfill, it resumes from that start.
  */
 export function resumedFrontier(
   unfinished: { frontier: bigint; startedAt: Date },

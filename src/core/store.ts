@@ -1,54 +1,54 @@
-/** The port to where events go: one session a run, one transaction a commit. */
+/** The port to the store: one session for each run, one transaction for each commit. */
 import type { CoveredRange } from './coverage.ts';
 import type { RejectedRow } from './event.ts';
 import type { IdentifiedEvent } from './identity.ts';
 import type { Json, ReadMeter } from './source.ts';
 
-/** Everything one transaction stores: rows, watermark and the run's counters together. */
+/** Everything that one transaction stores: rows, watermark and the run's counters. */
 export interface Commit {
   events: IdentifiedEvent[];
   rejected: RejectedRow[];
-  /** The run has now taken every row older than this. */
+  /** The run has read every row older than this. */
   frontier: bigint;
-  /** Where a later reading goes on from `frontier`. The source's own: stored as it is. */
+  /** Lets a later read continue from `frontier`. Opaque: stored unchanged. */
   resume: Json;
-  /** How many rows the source says it holds in all. */
+  /** The total number of rows that the source reports. */
   sourceTotal: number | undefined;
-  /** The log ends with this commit: nothing newer was there when the source was asked. */
+  /** The end of the log: the source had no newer row at the time of the request. */
   isEnd: boolean;
-  /** When the run sent its first request: what came late since then may lie behind what it has read. */
+  /** When the run sent its first request. Events that arrive late after that may be older than what the run has read. */
   beganAt: Date;
-  /** In which every event that the source shows is stored, once this is committed. May be empty. */
+  /** The range in which every event that the source shows is stored after this commit. May be empty. */
   covered: CoveredRange | undefined;
-  /** The run's counters so far; those of this commit's rows are added by the session. */
+  /** The run's counters before this commit. The session adds this commit's rows. */
   counters: RunCounters;
 }
 
-/** What happened to a commit's rows. */
+/** The result of a commit. */
 export interface CommitResult {
   inserted: number;
   updated: number;
   unchanged: number;
-  /** Rejected rows that were not kept before. */
+  /** Rejected rows that were not stored before. */
   newlyRejected: RejectedRow[];
-  /** Ticks of the inserted events that are older than what was known when the run began. */
+  /** Ticks of the inserted events that are older than the watermark at the start of the run. */
   lateTicks: bigint[];
 }
 
 export interface RunCounters extends ReadMeter {
-  /** Rows taken: inserted + updated + unchanged + rejected. Rows that a response repeats are not counted. */
+  /** inserted + updated + unchanged + rejected. Rows that a later response repeats are not counted. */
   rowsRead: number;
   inserted: number;
   updated: number;
   unchanged: number;
   rejected: number;
-  /** Inserted events that are older than what was known when the run began. */
+  /** Inserted events that are older than the watermark at the start of the run. */
   late: number;
 }
 
-/** The store's side of one run. */
+/** The store's interface for one run. */
 export interface RunSession {
-  /** Stores all of the commit or nothing. Throws `fenced` when another worker took over. */
+  /** Stores the commit atomically. Throws `fenced` if another worker has taken over the lease. */
   commit(commit: Commit): Promise<CommitResult>;
 }
 
@@ -67,7 +67,7 @@ export function newCounters(): RunCounters {
   };
 }
 
-/** The counters once these rows are stored. */
+/** The counters after these rows are stored. */
 export function addCommitted(
   counters: RunCounters,
   { events, rejected }: Pick<Commit, 'events' | 'rejected'>,

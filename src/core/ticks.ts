@@ -1,19 +1,19 @@
 /**
  * Ticks: 100 ns since 1970-01-01T00:00:00Z as a `bigint`, the resolution of .NET's DateTimeOffset and so of `createdOn`.
  *
- * A JS `Date` keeps 3 fraction digits and a database 6, and rounds; order, watermark and identity therefore
- * rest on ticks alone.
+ * A JS `Date` has only 3 fraction digits and a database only 6, with rounding. Order, watermark and identity therefore use
+ * ticks only.
  */
 export const TICKS_PER_SECOND = 10_000_000n;
 const TICKS_PER_MILLISECOND = 10_000n;
 export const TICKS_PER_MICROSECOND = 10n;
 
 /**
- * Reads an RFC 3339 date-time with 0 to 7 fraction digits and `Z` or a numeric offset.
- * Gives `undefined` for anything else: no offset, more digits, a day or an hour that does not exist.
+ * Parses an RFC 3339 date-time with 0 to 7 fraction digits and `Z` or a numeric offset.
+ * Returns `undefined` for anything else: no offset, more digits, a day or an hour that does not exist.
  */
 export function parseTicks(text: string): bigint | undefined {
-  // Character by character, in a third of the time that a regular expression and a Date take.
+  // Character by character: takes a third of the time of a regular expression and a Date.
   const days = readDays(text);
   const hour = readNumber(text, 11, 2);
   const minute = readNumber(text, 14, 2);
@@ -29,7 +29,7 @@ export function parseTicks(text: string): bigint | undefined {
   return ticks >= MIN_TICKS && ticks <= MAX_TICKS ? ticks : undefined;
 }
 
-/** `YYYY-MM-DD` as days since 1970-01-01. */
+/** Parses `YYYY-MM-DD` as days since 1970-01-01. */
 function readDays(text: string): number | undefined {
   const year = readNumber(text, 0, 4);
   const month = readNumber(text, 5, 2);
@@ -37,7 +37,7 @@ function readDays(text: string): number | undefined {
   const isDate =
     year > 0 && hasAt(text, 4, '-') && month > 0 && month <= 12 && hasAt(text, 7, '-') && day > 0;
   if (!isDate || day > daysOfMonth(year, month)) return undefined;
-  // Counted from the first of March, so that a leap day ends its year.
+  // The year starts on the first of March, so that a leap day is its last day.
   const marchYear = month > 2 ? year : year - 1;
   const dayOfYear = Math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1;
   return 365 * marchYear + leapDaysUntil(marchYear) + dayOfYear - DAYS_BEFORE_1970;
@@ -55,7 +55,7 @@ function daysOfMonth(year: number, month: number): number {
   return leapDaysUntil(year) > leapDaysUntil(year - 1) ? 29 : 28;
 }
 
-/** The fraction of the second, if there is one, in ticks, and where it ends; `NaN` without digits or with too many. */
+/** Parses the optional fraction of the second as ticks, and returns where it ends. `NaN` without digits or with more than 7. */
 function readFraction(text: string): { ticks: number; end: number } {
   if (!hasAt(text, 19, '.')) return { ticks: 0, end: 19 };
   let end = 20;
@@ -66,7 +66,7 @@ function readFraction(text: string): { ticks: number; end: number } {
   return { ticks: ticks * 10 ** (27 - end), end };
 }
 
-/** The offset from UTC in minutes, where it is all that is left of the text. */
+/** Parses the rest of the text as an offset from UTC in minutes. */
 function readOffset(text: string, at: number): number | undefined {
   if (hasAt(text, at, 'Zz')) return text.length === at + 1 ? 0 : undefined;
   const hours = readNumber(text, at + 1, 2);
@@ -82,7 +82,7 @@ function isDigit(code: number): boolean {
   return code >= ZERO && code <= ZERO + 9;
 }
 
-/** The number that these digits are, `NaN` where one is none. */
+/** Parses decimal digits. `NaN` if one of the characters is not a digit. */
 function readNumber(text: string, at: number, digits: number): number {
   let number = 0;
   for (let i = at; i < at + digits; i++) {
@@ -96,9 +96,9 @@ function hasAt(text: string, at: number, characters: string): boolean {
   return at < text.length && characters.includes(text[at]!);
 }
 
-/** 0001-01-01T00:00:00Z, the first instant of .NET and of this program. */
+/** 0001-01-01T00:00:00Z, the first instant that .NET supports, and the first that this program supports. */
 export const MIN_TICKS = -62_135_596_800n * TICKS_PER_SECOND;
-/** Older than any event: the frontier of a first run. */
+/** Older than every event: the frontier of a first run. */
 export const BEFORE_ALL = MIN_TICKS - 1n;
 /** 9999-12-31T23:59:59.9999999Z */
 export const MAX_TICKS = 253_402_300_800n * TICKS_PER_SECOND - 1n;
@@ -110,7 +110,7 @@ export function formatTicks(ticks: bigint): string {
   return `${date.toISOString().slice(0, 19)}.${fraction.toString().padStart(7, '0')}Z`;
 }
 
-/** Ticks as UTC with six fraction digits, as a database keeps times: cut and not rounded. */
+/** Ticks as UTC with six fraction digits, the resolution of a database. Truncates, never rounds. */
 export function formatMicroseconds(ticks: bigint): string {
   return `${formatTicks(ticks).slice(0, -2)}Z`;
 }
@@ -119,7 +119,7 @@ export function ticksOfDate(date: Date): bigint {
   return BigInt(date.getTime()) * TICKS_PER_MILLISECOND;
 }
 
-/** The date of the ticks, cut to the millisecond. */
+/** Ticks as a date, truncated to the millisecond. */
 export function dateOfTicks(ticks: bigint): Date {
   return new Date(Number((ticks - floorMod(ticks, TICKS_PER_MILLISECOND)) / TICKS_PER_MILLISECOND));
 }
@@ -128,7 +128,7 @@ export function ticksOfMilliseconds(milliseconds: number): bigint {
   return BigInt(Math.round(milliseconds)) * TICKS_PER_MILLISECOND;
 }
 
-/** The microsecond the ticks lie in. */
+/** Truncates ticks to the microsecond. */
 export function floorToMicrosecond(ticks: bigint): bigint {
   return ticks - floorMod(ticks, TICKS_PER_MICROSECOND);
 }

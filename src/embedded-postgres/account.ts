@@ -22,7 +22,8 @@ export type Place = { directory?: string; cluster?: string };
 
 type Identity = { uid: number; gid: number };
 
-const USER = 'postgres';
+/** Who runs the server under root, the first that exists. */
+const USERS = ['postgres', 'nobody'];
 
 /**
  * Root's way through directories that the account cannot search (a clone in `mktemp -d`, or below /root): the server
@@ -47,7 +48,7 @@ export async function chooseAccount(
     if (uid !== undefined && owner && owner.uid !== uid) throw ownedByAnother(cluster, owner.uid, uid);
     return { run: (file, args, place) => runProgram(file, args, place), own: async () => {} };
   }
-  const identity = owner?.uid ? { uid: owner.uid, gid: owner.gid } : await findOrCreateUser();
+  const identity = owner?.uid ? { uid: owner.uid, gid: owner.gid } : await findUser();
   return asUser(identity, directory, postgres);
 }
 
@@ -84,20 +85,16 @@ function privileges({ uid, gid }: Identity, capability: string): string[] {
   ];
 }
 
-async function findOrCreateUser(): Promise<Identity> {
-  const present = await lookUpUser(USER);
-  if (present) return present;
-  // The second is busybox's adduser, as on Alpine.
-  const useradd = ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', USER];
-  const isCreated =
-    (await runProgram('useradd', useradd)).exitCode === 0 ||
-    (await runProgram('adduser', ['-S', '-D', '-H', USER])).exitCode === 0;
-  const user = (isCreated && (await lookUpUser(USER))) || (await lookUpUser('nobody'));
-  if (user) return user;
+/** An account that exists: this program creates none. */
+async function findUser(): Promise<Identity> {
+  for (const name of USERS) {
+    const user = await lookUpUser(name);
+    if (user) return user;
+  }
   throw new ExportError(
     'configuration',
-    `PostgreSQL does not run as root, and there is no user "${USER}" to run it, nor could one be created. ` +
-      `Create it ("useradd --system ${USER}"), run this program as another user than root, or set DATABASE_URL.`,
+    `PostgreSQL does not run as root, and there is no user ${USERS.map((name) => `"${name}"`).join(' or ')} to run it. ` +
+      `Create one ("useradd --system ${USERS[0]}"), run this program as another user than root, or set DATABASE_URL.`,
   );
 }
 

@@ -7,7 +7,7 @@ import { ExportError } from '../core/errors.ts';
 export type Binaries = { initdb: string; pgCtl: string; postgres: string };
 
 /**
- * Finds the programs and mends what an installation without install scripts left undone.
+ * Finds the programs and completes an installation that skipped install scripts.
  * Throws `configuration` where the optional package is not installed or not complete.
  */
 export async function findBinaries(): Promise<Binaries> {
@@ -26,7 +26,7 @@ export async function findBinaries(): Promise<Binaries> {
   } catch (error) {
     throw new ExportError(
       'configuration',
-      `The embedded PostgreSQL in ${root} is not complete, and mending it failed: ${(error as Error).message}. ` +
+      `The embedded PostgreSQL in ${root} is not complete, and completing it failed: ${(error as Error).message}. ` +
         `Run "npm rebuild ${name}" as the owner of node_modules, or set DATABASE_URL.`,
       { cause: error },
     );

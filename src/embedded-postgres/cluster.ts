@@ -72,7 +72,7 @@ async function initialise(
     throw new ExportError(
       'configuration',
       `A PostgreSQL cluster could not be created in ${layout.directory}: \n${lastLines(output)}\n` +
-        'Mend that, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
+        'Fix that, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
     );
   }
   await rename(halfMade, layout.cluster);
@@ -94,7 +94,7 @@ function initdbOptions(layout: Layout, settings: Record<string, string>): string
     `--pwfile=${layout.passwordFile}`,
     '--auth=scram-sha-256',
     '--encoding=UTF8',
-    // The server's own C.UTF-8 asks for no locale of the machine.
+    // The server's own C.UTF-8 needs no locale of the machine.
     '--locale=C',
     '--locale-provider=builtin',
     '--builtin-locale=C.UTF-8',

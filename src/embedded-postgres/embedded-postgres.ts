@@ -11,7 +11,7 @@ import { findPostmaster, startServer, stopServer } from './server.ts';
 
 /*
  * One server a directory, shared by any number of processes. Each holds a lease: a session whose application_name
- * begins with LEASE. Whoever gives up the last lease stops the server. A process that is killed loses its lease with its
+ * begins with LEASE. The process that gives up the last lease stops the server. A process that is killed loses its lease with its
  * socket; the server then stays until the next command has come and gone. Finding, starting, counting and stopping happen
  * under the directory's lock, and a lease is taken before the lock is given back, so no server is stopped under a
  * process that has just found it.
@@ -58,11 +58,11 @@ type Lease = { client: pg.Client; port: number };
 /**
  * Starts the PostgreSQL in `directory`, or joins the one that another process started there, and creates the cluster and
  * the database `audit` when they are missing. Data is kept between runs, and survives `kill -9` and power cuts. Works as
- * root, too: the server then runs as the user `postgres`. Should the server go away while it is held, it is started
- * again on the same port where that is free.
+ * root, too: the server then runs as the user `postgres`, or `nobody` where there is none. Should the server go away while
+ * it is held, it is started again on the same port where that is free.
  *
  * Throws `ExportError`: `configuration` when it is not installed or cannot run there, with the remedy and the server's
- * last words; `database-away` when it does not answer in time.
+ * last log lines; `database-away` when it does not respond in time.
  */
 export async function acquireEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const layout = layoutOf(resolve(options.directory));
@@ -175,7 +175,9 @@ async function connect(server: Server, port: number): Promise<pg.Client> {
     connectionString: connectionString(server, port, 'postgres'),
     application_name: [LEASE, server.options.applicationName].filter(Boolean).join(' '),
   });
-  // Nothing that is asked here depends on a setting of the session.
+  // The user of the client notices a loss by its query or by "end". Without a listener, "error" would end the process.
+  client.on('error', () => {});
+  // No result here depends on a setting of the session.
   await client.connect();
   return client;
 }
@@ -202,7 +204,7 @@ function unanswered(layout: Layout, error: Error): ExportError {
     isRefused ? 'configuration' : 'database-away',
     isRefused
       ? `The embedded PostgreSQL refused the password in ${layout.passwordFile}: ${error.message}. Restore that file.`
-      : `The PostgreSQL in ${layout.directory} runs but does not answer: ${error.message}. See ${layout.logFile}.`,
+      : `The PostgreSQL in ${layout.directory} runs but does not respond: ${error.message}. See ${layout.logFile}.`,
     { cause: error },
   );
 }

@@ -35,7 +35,7 @@ export async function findPostmaster(cluster: string): Promise<Postmaster | unde
 
 /**
  * Starts the server and returns when it accepts connections, or is alive and still recovering. The caller holds the
- * directory's lock and has found no postmaster. Throws `configuration` with the server's own last words.
+ * directory's lock and has found no postmaster. Throws `configuration` with the server's last log lines.
  */
 export async function startServer(
   layout: Layout,
@@ -66,7 +66,7 @@ export async function startServer(
       throw new ExportError(
         'configuration',
         `PostgreSQL could not be started in ${layout.directory}. It said (${layout.logFile}):\n${words}\n` +
-          'Mend that, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
+          'Fix that, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
       );
     }
     await sleep(200);

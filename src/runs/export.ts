@@ -13,7 +13,7 @@ import {
 } from '../postgres/read/start-point.ts';
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
-import { endingStalls } from './stall-timeout.ts';
+import { withStallTimeout } from './stall-timeout.ts';
 
 export interface RunRequest extends RunConditions {
   kind: RunKind;
@@ -36,25 +36,25 @@ interface Start {
 
 /** Runs once, as `withRun` says. */
 export async function runExport(app: App, request: RunRequest): Promise<RunSummary> {
-  const { organization } = app.config.source;
+  const key = app.config.source;
   // Read before this run has a row of its own.
   const range = { from: request.from, to: request.to };
   const unfinished =
     request.kind === 'backfill' && !request.shouldRestart
-      ? await readUnfinishedBackfill(app.pool, organization, range)
+      ? await readUnfinishedBackfill(app.pool, key, range)
       : undefined;
   const work = async ({ session, log, counters, watchers }: Run) => {
-    for (const other of await readLookalikes(app.pool, organization)) {
+    for (const other of await readLookalikes(app.pool, key.organization)) {
       log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
     }
     const start = await planStart(app, session, request, unfinished);
-    // A backfill is found again by what was asked for, wherever it began.
+    // A backfill is found again by its requested range, wherever it began.
     const described = request.kind === 'backfill' ? range : { from: start.point.frontier, to: undefined };
     await session.describeRange({ ...described, movesWatermark: start.reachesOn });
     if (unfinished)
       log.info({ from: formatTicks(start.point.frontier!) }, `going on with backfill ${unfinished.runId}`);
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-    const exporting = endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+    const exporting = withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
       exportEvents(app.source, session, counters, {
         ...watchers,
         start: start.point,
@@ -83,7 +83,7 @@ async function planStart(
   request: RunRequest,
   unfinished: UnfinishedBackfill | undefined,
 ): Promise<Start> {
-  const { organization } = app.config.source;
+  const key = app.config.source;
   const { lookbackMs, recheck } = app.config.export;
   const { known, stored: watermark } = session;
   const next = watermark && nextFrontier(watermark, { now: new Date(), lookbackMs });
@@ -91,7 +91,7 @@ async function planStart(
     const reachesOn = request.from === undefined || (next !== undefined && request.from <= next);
     if (!unfinished) return { point: { frontier: request.from, known }, reachesOn };
     const frontier = resumedFrontier(unfinished, { from: request.from, lookbackMs });
-    const rowsBeforeResume = await countBetween(app.pool, organization, {
+    const rowsBeforeResume = await countBetween(app.pool, key, {
       from: frontier,
       to: unfinished.frontier,
     });
@@ -100,7 +100,7 @@ async function planStart(
   if (!watermark || next === undefined) return { point: { frontier: undefined, known }, reachesOn: true };
   const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
   const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
-  const rowsBeforeResume = await countBetween(app.pool, organization, { from: frontier, to: undefined });
+  const rowsBeforeResume = await countBetween(app.pool, key, { from: frontier, to: undefined });
   return { point: { frontier, known, resume: watermark.resume, rowsBeforeResume }, reachesOn: true };
 }
 

@@ -6,7 +6,7 @@ import type { ReadWarning } from '../core/source.ts';
 import { newCounters, type RunCounters } from '../core/store.ts';
 import type { Logger } from '../log.ts';
 import type { Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
-import { openSession, type UnstoredEnd } from '../postgres/write/store.ts';
+import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
 import type { LedgerHead } from '../postgres/write/store-events.ts';
 
 export interface RunSummary {
@@ -33,7 +33,7 @@ export interface Run {
 
 export interface RunConditions {
   /** How the process's earlier runs ended: this one stores it, and adds its own where the database is away at its end. */
-  unstoredEnds?: UnstoredEnd[] | undefined;
+  unrecordedOutcomes?: UnrecordedOutcome[] | undefined;
   /** Throws `superseded`, as `openSession` does. */
   unlessDoneWithinMs?: number | undefined;
 }
@@ -56,14 +56,22 @@ export async function withRun(
   app: App,
   kind: RunKind,
   work: (run: Run) => Promise<void>,
-  { unstoredEnds = [], unlessDoneWithinMs }: RunConditions = {},
+  { unrecordedOutcomes = [], unlessDoneWithinMs }: RunConditions = {},
 ): Promise<RunSummary> {
-  const { organization } = app.config.source;
+  const { organization, log: auditLog } = app.config.source;
   const startedAt = performance.now();
   const { leaseMs, isSynchronous } = app.config.export;
-  const options = { organization, kind, leaseMs, isSynchronous, unstoredEnds, unlessDoneWithinMs };
+  const options = {
+    organization,
+    log: auditLog,
+    kind,
+    leaseMs,
+    isSynchronous,
+    unrecordedOutcomes,
+    unlessDoneWithinMs,
+  };
   const session = await openSession(app.pool, options);
-  unstoredEnds.length = 0;
+  unrecordedOutcomes.length = 0;
   const log = app.log.child({ run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
@@ -71,7 +79,7 @@ export async function withRun(
     await session.finish({ outcome, error, warnings, counters });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
-    // The ledger's newest digest goes where the log goes: out of reach of whoever could rewrite the tables.
+    // The ledger's newest digest goes where the log goes: out of reach of a user who could rewrite the tables.
     const facts = { kind, outcome, ...counters, warnings: warnings.length, durationMs, ledger };
     log.info(error === null ? facts : { ...facts, error }, `${kind} ${outcome}`);
     return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger };
@@ -82,7 +90,7 @@ export async function withRun(
       log,
       counters,
       watchers: {
-        onRejected: ({ reason }) => log.warn({ reason }, 'row kept aside in audit.rejected_events'),
+        onRejected: ({ reason }) => log.warn({ reason }, 'row kept in audit.rejected_events'),
         onWarning(found) {
           const warning = describeWarning(found);
           log.warn(warning);
@@ -97,7 +105,7 @@ export async function withRun(
     // The reason is thrown on; that the history could not be written must not hide it.
     await end(outcome, message).catch((err) => {
       log.debug({ err }, 'run history not written');
-      unstoredEnds.push({ runId: session.runId, error: message, endedAt: new Date() });
+      unrecordedOutcomes.push({ runId: session.runId, error: message, endedAt: new Date() });
     });
     throw error;
   } finally {

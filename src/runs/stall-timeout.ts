@@ -4,7 +4,7 @@ import { ExportError } from '../core/errors.ts';
  * Does `work` with a signal that also aborts once `work` has not called `moved` for `stallTimeoutMs`, and throws `stalled`
  * then, even where `work` does not heed the signal.
  */
-export async function endingStalls<T>(
+export async function withStallTimeout<T>(
   { stallTimeoutMs, signal }: { stallTimeoutMs: number; signal: AbortSignal },
   work: (signal: AbortSignal, moved: () => void) => Promise<T>,
 ): Promise<T> {

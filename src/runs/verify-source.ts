@@ -10,10 +10,10 @@ import { readStoredEvents } from '../postgres/read/stored-events.ts';
 import { noteProof, type ProvenRange } from '../postgres/write/coverage.ts';
 import { findNotKept } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
-import { endingStalls } from './stall-timeout.ts';
+import { withStallTimeout } from './stall-timeout.ts';
 
 /** So many of each kind are named; all are counted. */
-export const MOST_EXAMPLES = 10;
+export const MAX_EXAMPLES = 10;
 
 export interface VerifyRequest {
   /** A half-open range in ticks; a bound left out is none. */
@@ -33,7 +33,7 @@ export interface SourceReport {
   counts: Record<Difference, number>;
   /** Of the missing and changed ones, how many `--repair` stored or restored. */
   repaired: number;
-  examples: Omit<SourceFinding, 'wanted'>[];
+  examples: Omit<SourceFinding, 'expected'>[];
   requests: number;
   /** The repairing run in audit.runs. */
   runId: string | null;
@@ -63,15 +63,15 @@ async function compareWithSource(
   request: VerifyRequest,
   repair: Run | undefined,
 ): Promise<SourceReport> {
-  const { organization } = app.config.source;
+  const key = app.config.source;
   const { stallTimeoutMs } = app.config.export;
-  const known = await readExportedUntil(app.pool, organization);
+  const known = await readExportedUntil(app.pool, key);
   const until =
     known !== undefined && (request.to === undefined || known.ticks < request.to) ? known.ticks : request.to;
   const report = newReport(repair?.session.runId ?? null);
   const counters = repair?.counters ?? newCounters();
   const isExported = (ticks: bigint) => known === undefined || ticks < known.certain;
-  const proven = await endingStalls({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+  const proven = await withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
     readAndCompare(app, { request, until, isExported, report, counters, repair, signal, moved }),
   );
   report.requests = counters.requests;
@@ -85,7 +85,7 @@ async function compareWithSource(
 /** The result stands also where it cannot be noted: on a standby, or for a user that may only read. */
 async function noteProven(app: App, range: ProvenRange): Promise<void> {
   try {
-    await noteProof(app.pool, app.config.source.organization, range);
+    await noteProof(app.pool, app.config.source, range);
   } catch (error) {
     app.log.warn(`not noted in audit.coverage: ${error instanceof Error ? error.message : error}`);
   }
@@ -94,7 +94,7 @@ async function noteProven(app: App, range: ProvenRange): Promise<void> {
 interface Comparison {
   request: VerifyRequest;
   until: bigint | undefined;
-  /** Behind an event dated in the future there may be newer ones that no run has asked for yet. */
+  /** Behind an event dated in the future there may be newer ones that no run has requested yet. */
   isExported: (ticks: bigint) => boolean;
   report: SourceReport;
   counters: RunCounters;
@@ -110,7 +110,6 @@ async function readAndCompare(
   comparison: Comparison,
 ): Promise<(CoveredRange & { readAt: Date }) | undefined> {
   const { request, until, report, counters, repair, signal, moved } = comparison;
-  const { organization } = app.config.source;
   const { pageSize, concurrency } = app.config.export;
   const shouldMeasure = request.to !== undefined;
   const options = { until, shouldMeasure, pageSize, concurrency, signal, meter: counters };
@@ -122,7 +121,7 @@ async function readAndCompare(
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
     const findings = await compareEvents(app, chunk.events, range, comparison);
-    const notKept = await findNotKept(app.pool, organization, chunk.rejected);
+    const notKept = await findNotKept(app.pool, app.config.source, chunk.rejected);
     report.events += chunk.events.length;
     report.rejected += chunk.rejected.length;
     report.counts.missing += notKept.length;
@@ -148,14 +147,14 @@ async function compareEvents(
 ): Promise<SourceFinding[]> {
   const comparer = createComparer(events, ROW_FORM);
   const findings: SourceFinding[] = [];
-  for await (const rows of readStoredEvents(app.pool, app.config.source.organization, range)) {
+  for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
     // There may be years of rows that the source has deleted between two events that it has.
     throwIfInterrupted(signal);
     moved();
     const found = comparer.compareStored(rows);
     report.stored += rows.length;
     report.same += rows.length - found.length;
-    findings.push(...found.filter(({ wanted }) => wanted));
+    findings.push(...found.filter(({ expected }) => expected));
     note(report, found);
   }
   const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
@@ -169,7 +168,7 @@ async function repairChunk(
   chunk: Chunk,
   { findings, notKept }: { findings: readonly SourceFinding[]; notKept: Chunk['rejected'] },
 ): Promise<number> {
-  const events = findings.flatMap(({ wanted }) => wanted ?? []);
+  const events = findings.flatMap(({ expected }) => expected ?? []);
   const hasWork = events.length + notKept.length > 0;
   const stored = hasWork ? await session.restore({ events, rejected: notKept }) : { inserted: 0, updated: 0 };
   const unchanged = chunk.events.length - stored.inserted - stored.updated;
@@ -194,8 +193,8 @@ function newReport(runId: string | null): SourceReport {
 }
 
 function note(report: SourceReport, findings: readonly SourceFinding[]): void {
-  for (const { wanted: _wanted, ...finding } of findings) {
+  for (const { expected: _expected, ...finding } of findings) {
     report.counts[finding.kind] += 1;
-    if (report.counts[finding.kind] <= MOST_EXAMPLES) report.examples.push(finding);
+    if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);
   }
 }

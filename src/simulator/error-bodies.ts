@@ -38,6 +38,6 @@ function gatewayPage(status: number): string {
   return `<html>\r\n<head><title>${status} Gateway</title></head>\r\n<body>\r\n<center><h1>${status}</h1></center>\r\n<hr><center>Microsoft-Azure-Application-Gateway/v2</center>\r\n</body>\r\n</html>\r\n`;
 }
 
-/** What UiPath answers, with status 200, to a path it does not know. */
+/** UiPath's response, with status 200, to an unknown path. */
 export const PORTAL_PAGE =
   '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>UiPath Automation Cloud</title><base href="/portal_/"></head>\n<body><app-root></app-root><script src="main.js"></script></body>\n</html>\n';

@@ -4,7 +4,7 @@ import type { Random } from './random.ts';
 export const ERROR_SHAPES = ['message', 'problem', 'errorMessage', 'error', 'oauth', 'html'] as const;
 export type ErrorShape = (typeof ERROR_SHAPES)[number];
 
-/** Ways to answer wrongly beside a plain HTTP status. */
+/** Faulty responses beside a plain HTTP status. */
 export const FAULT_NAMES = [
   /** The portal's page with status 200. */
   'html',
@@ -12,13 +12,13 @@ export const FAULT_NAMES = [
   'half-length',
   /** A chunked body that stops in the middle, then the connection closes. */
   'half-chunked',
-  /** Half the JSON in an answer that is otherwise complete. */
+  /** Half the JSON in a response that is otherwise complete. */
   'half-clean',
-  /** The connection is reset before an answer. */
+  /** The connection is reset before a response. */
   'reset',
-  /** No answer, ever. */
+  /** No response, ever. */
   'silence',
-  /** The answer at `bytesPerSecond`. */
+  /** The response at `bytesPerSecond`. */
   'drip',
   /** `results: null`. */
   'null-results',
@@ -26,7 +26,7 @@ export const FAULT_NAMES = [
   'empty',
   /** All tokens die, then 401. */
   'revoke',
-  /** An answer of `bytes` more bytes than needed. */
+  /** A response of `bytes` more bytes than needed. */
   'huge',
   /** The same, gzipped to a thousandth, whether or not the client accepts gzip. */
   'bomb',
@@ -35,7 +35,7 @@ export const FAULT_NAMES = [
 ] as const;
 export type FaultName = (typeof FAULT_NAMES)[number];
 
-/** When to answer how. Without `every`, `next` or `probability` the rule applies to each request. */
+/** When to send which response. Without `every`, `next` or `probability` the rule applies to each request. */
 export interface FaultRule {
   /** A name, or an HTTP status. */
   fault: FaultName | number;

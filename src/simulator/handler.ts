@@ -7,13 +7,13 @@ import type { Misbehaviour } from './misbehaviour.ts';
 import type { Random } from './random.ts';
 import type { RequestLog, SeenRequest } from './requests.ts';
 import {
-  type Answer,
-  errorAnswer,
-  faultAnswer,
-  jsonAnswer,
-  PORTAL_ANSWER,
-  sendAnswer,
-  spoilAnswer,
+  errorResponse,
+  faultResponse,
+  jsonResponse,
+  PORTAL_RESPONSE,
+  type PreparedResponse,
+  sendFaulty,
+  sendPrepared,
 } from './respond.ts';
 import { createRouter } from './routes.ts';
 import type { TokenBook } from './tokens.ts';
@@ -29,7 +29,7 @@ interface HandlerParts {
   faults: () => FaultPlan;
 }
 
-/** Answers one request; never rejects. */
+/** Responds to one request; never rejects. */
 export function createHandler(
   parts: HandlerParts,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
@@ -57,13 +57,13 @@ export function createHandler(
       if (rule) seen.fault = rule.fault;
       if (rule) log.counts.faults++;
       if (rule?.fault === 'revoke') tokens.revokeAll();
-      const replacement = rule && faultAnswer(rule);
-      const answer = replacement ?? (await answerOf(parts, seen, form, nextCap, rule));
+      const replacement = rule && faultResponse(rule);
+      const prepared = replacement ?? (await prepareResponse(parts, seen, form, nextCap, rule));
       const isSpoilt = rule && !replacement && rule.fault !== 'empty' && rule.fault !== 'null-results';
-      seen.status = rule?.fault === 'reset' || rule?.fault === 'silence' ? 0 : answer.status;
+      seen.status = rule?.fault === 'reset' || rule?.fault === 'silence' ? 0 : prepared.status;
       log.counts.rows += seen.rows;
-      if (isSpoilt) spoilAnswer(response, answer, rule);
-      else await sendAnswer(request, response, answer, kind === 'list' && parts.behaviour().gzip);
+      if (isSpoilt) sendFaulty(response, prepared, rule);
+      else await sendPrepared(request, response, prepared, kind === 'list' && parts.behaviour().gzip);
     } catch {
       // The client went away in the middle of its own request.
       response.destroy();
@@ -71,14 +71,14 @@ export function createHandler(
   };
 }
 
-async function answerOf(
+async function prepareResponse(
   parts: HandlerParts,
   seen: SeenRequest,
   form: URLSearchParams,
   nextCap: () => number,
   rule: FaultRule | undefined,
-): Promise<Answer> {
-  if (seen.kind === 'portal') return PORTAL_ANSWER;
+): Promise<PreparedResponse> {
+  if (seen.kind === 'portal') return PORTAL_RESPONSE;
   return seen.kind === 'token' ? answerToken(parts, seen, form) : answerList(parts, seen, nextCap, rule);
 }
 
@@ -86,15 +86,15 @@ function answerToken(
   { tokens, behaviour }: HandlerParts,
   { method, headers }: SeenRequest,
   form: URLSearchParams,
-): Answer {
-  if (method !== 'POST') return errorAnswer(405, 'The token endpoint takes POST only');
+): PreparedResponse {
+  if (method !== 'POST') return errorResponse(405, 'The token endpoint takes POST only');
   if (!headers['content-type']?.startsWith('application/x-www-form-urlencoded')) {
-    return jsonAnswer(400, { error: 'invalid_request' });
+    return jsonResponse(400, { error: 'invalid_request' });
   }
   const { tokenLifeSeconds, expiresIn = tokenLifeSeconds, expiresInAsText } = behaviour();
   const issued = tokens.issue(form, tokenLifeSeconds);
-  if ('error' in issued) return jsonAnswer(400, issued);
-  return jsonAnswer(200, {
+  if ('error' in issued) return jsonResponse(400, issued);
+  return jsonResponse(200, {
     access_token: issued.token,
     expires_in: expiresInAsText ? String(expiresIn) : expiresIn,
     token_type: 'Bearer',
@@ -107,24 +107,25 @@ function answerList(
   seen: SeenRequest,
   nextCap: () => number,
   rule: FaultRule | undefined,
-): Answer {
+): PreparedResponse {
   const { history, tokens, random, settings } = parts;
   const behaviour = parts.behaviour();
   const query = parseListQuery(seen.query);
   if (typeof query !== 'string') Object.assign(seen, { skip: query.skip, top: query.top });
-  if (seen.method !== 'GET') return errorAnswer(405, 'The audit log takes GET only');
+  if (seen.method !== 'GET') return errorResponse(405, 'The audit log takes GET only');
   const verdict = tokens.judge(seen.headers.authorization);
   if (verdict === 401) {
     return {
-      ...errorAnswer(401, 'The access token is missing, unknown or expired'),
+      ...errorResponse(401, 'The access token is missing, unknown or expired'),
       headers: { 'WWW-Authenticate': 'Bearer' },
     };
   }
-  if (verdict === 403) return errorAnswer(403, 'The access token lacks the scope PM.Audit or PM.Audit.Read');
+  if (verdict === 403)
+    return errorResponse(403, 'The access token lacks the scope PM.Audit or PM.Audit.Read');
   if (!seen.headers['content-type']?.startsWith('application/json')) {
-    return errorAnswer(400, 'The header Content-Type: application/json is missing');
+    return errorResponse(400, 'The header Content-Type: application/json is missing');
   }
-  if (typeof query === 'string') return errorAnswer(400, query);
+  if (typeof query === 'string') return errorResponse(400, query);
   const results = rule?.fault === 'null-results' ? 'null' : rule?.fault === 'empty' ? 'empty' : undefined;
   const { body, rows } = renderListing(history.list, query, {
     limit: Math.min(query.top ?? behaviour.defaultTop, nextCap()),

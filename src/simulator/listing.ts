@@ -10,7 +10,7 @@ interface ListQuery {
   language: string;
 }
 
-/** Reads the parameters of a list request, or says why the server would answer 400. */
+/** Reads the parameters of a list request, or says why the server would respond with 400. */
 export function parseListQuery(parameters: URLSearchParams): ListQuery | string {
   const names = new Map([...parameters].map(([name, value]) => [name.toLowerCase(), value]));
   const top = names.get('top');
@@ -38,7 +38,7 @@ interface Listing {
   rows: number;
 }
 
-/** The body of a list answer, as the list stands now. */
+/** The body of a list response, as the list stands now. */
 export function renderListing(
   list: RowList,
   query: ListQuery,
@@ -70,7 +70,7 @@ export function renderListing(
   return { body: Buffer.concat([head, ...slices, Buffer.from(close)]), rows: end - first };
 }
 
-/** Rows of the places `[first, end)` one by one, in the order asked for; ties shuffled when there is a `random`. */
+/** Rows of the places `[first, end)` one by one, in the requested order; ties shuffled when there is a `random`. */
 function pickRows(
   list: RowList,
   language: string,

@@ -15,21 +15,21 @@ export interface Moves {
 export interface Misbehaviour {
   /** Rows with one `createdOn` come in another order at every request. */
   shuffleTies: boolean;
-  /** The most rows an answer holds whatever `top` says; of a list, each request takes the next one, round and round. */
+  /** The most rows a response holds whatever `top` says; of a list, each request takes the next one, round and round. */
   cap: number | number[];
-  /** Rows in an answer when `top` is not given. */
+  /** Rows in a response when `top` is not given. */
   defaultTop: number;
   /** Newest first, whatever `sortOrder` says. */
   ignoreSortOrder: boolean;
-  /** What changes after each list answer. */
+  /** What changes after each list response. */
   moves: Moves;
-  /** Before each answer; a range is drawn from evenly. */
+  /** Before each response; a range is drawn from evenly. */
   latencyMs: number | [number, number];
   /** What `totalCount` says, from what it should say. */
   totalCount: (right: number) => number;
   /** Compress for clients that accept gzip, at the lowest level. */
   gzip: boolean;
-  /** A byte order mark before the body of each list answer. */
+  /** A byte order mark before the body of each list response. */
   bom: boolean;
   /** Lifetime of the tokens issued from now on. */
   tokenLifeSeconds: number;

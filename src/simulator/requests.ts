@@ -12,9 +12,9 @@ export interface SeenRequest {
   /** Of a list request; `top` is `undefined` when it was not given. */
   skip?: number;
   top?: number | undefined;
-  /** Status of the answer, as far as one was begun; 0 when the connection was reset or nothing was said. */
+  /** Status of the response, as far as one was begun; 0 when the connection was reset or nothing was said. */
   status: number;
-  /** Rows in the answer. */
+  /** Rows in the response. */
   rows: number;
   /** The fault that was played. */
   fault?: FaultName | number;

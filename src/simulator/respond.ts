@@ -7,7 +7,7 @@ import type { FaultRule } from './faults.ts';
 const gzipAsync = promisify(gzip);
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-export interface Answer {
+export interface PreparedResponse {
   status: number;
   body: Buffer;
   contentType?: string;
@@ -15,43 +15,43 @@ export interface Answer {
 }
 
 /** An error with one of UiPath's bodies. */
-export function errorAnswer(status: number, message: string): Answer {
+export function errorResponse(status: number, message: string): PreparedResponse {
   const { contentType, text } = renderErrorBody('message', status, message);
   return { status, contentType, body: Buffer.from(text) };
 }
 
-export function jsonAnswer(status: number, value: unknown): Answer {
+export function jsonResponse(status: number, value: unknown): PreparedResponse {
   return { status, body: Buffer.from(JSON.stringify(value)) };
 }
 
-/** What a path that is not known answers. */
-export const PORTAL_ANSWER: Answer = {
+/** The response to an unknown path. */
+export const PORTAL_RESPONSE: PreparedResponse = {
   status: 200,
   contentType: 'text/html',
   body: Buffer.from(PORTAL_PAGE),
 };
 
-/** Sends the answer whole, compressed where both sides want that. */
-export async function sendAnswer(
+/** Sends the response whole, compressed where both sides want that. */
+export async function sendPrepared(
   request: IncomingMessage,
   response: ServerResponse,
-  answer: Answer,
+  prepared: PreparedResponse,
   mayCompress: boolean,
 ): Promise<void> {
   const isCompressed = mayCompress && /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
-  const body = isCompressed ? await gzipAsync(answer.body, { level: 1 }) : answer.body;
-  response.writeHead(answer.status, {
-    'Content-Type': answer.contentType ?? JSON_TYPE,
+  const body = isCompressed ? await gzipAsync(prepared.body, { level: 1 }) : prepared.body;
+  response.writeHead(prepared.status, {
+    'Content-Type': prepared.contentType ?? JSON_TYPE,
     'Content-Length': body.length,
     ...(isCompressed ? { 'Content-Encoding': 'gzip' } : {}),
-    ...answer.headers,
+    ...prepared.headers,
   });
   response.end(body);
 }
 
-/** The answer of a rule that replaces the right answer by a whole one, or `undefined` for a rule that spoils how it is sent. */
-export function faultAnswer(rule: FaultRule): Answer | undefined {
-  if (rule.fault === 'html') return PORTAL_ANSWER;
+/** The response of a rule that replaces the right response by a whole one, or `undefined` for a rule that spoils how it is sent. */
+export function faultResponse(rule: FaultRule): PreparedResponse | undefined {
+  if (rule.fault === 'html') return PORTAL_RESPONSE;
   if (rule.fault === 'redirect') {
     return { status: 302, body: Buffer.alloc(0), headers: { Location: rule.location ?? '/portal_/' } };
   }
@@ -67,29 +67,29 @@ export function faultAnswer(rule: FaultRule): Answer | undefined {
   return { status, contentType, body: Buffer.from(text), headers };
 }
 
-/** Sends the right answer in the wrong way the rule names. */
-export function spoilAnswer(response: ServerResponse, answer: Answer, rule: FaultRule): void {
-  const half = answer.body.subarray(0, Math.floor(answer.body.length / 2));
-  const headers = { 'Content-Type': answer.contentType ?? JSON_TYPE };
+/** Sends the right response in the wrong way the rule names. */
+export function sendFaulty(response: ServerResponse, prepared: PreparedResponse, rule: FaultRule): void {
+  const half = prepared.body.subarray(0, Math.floor(prepared.body.length / 2));
+  const headers = { 'Content-Type': prepared.contentType ?? JSON_TYPE };
   switch (rule.fault) {
     case 'half-length':
-      response.writeHead(answer.status, { ...headers, 'Content-Length': answer.body.length });
+      response.writeHead(prepared.status, { ...headers, 'Content-Length': prepared.body.length });
       response.write(half, () => response.destroy());
       return;
     case 'half-chunked':
-      response.writeHead(answer.status, headers);
+      response.writeHead(prepared.status, headers);
       response.write(half, () => response.destroy());
       return;
     case 'half-clean':
-      response.writeHead(answer.status, { ...headers, 'Content-Length': half.length });
+      response.writeHead(prepared.status, { ...headers, 'Content-Length': half.length });
       response.end(half);
       return;
     case 'drip':
-      drip(response, answer, rule.bytesPerSecond ?? 1);
+      drip(response, prepared, rule.bytesPerSecond ?? 1);
       return;
     case 'huge':
     case 'bomb':
-      sendHuge(response, answer, rule);
+      sendHuge(response, prepared, rule);
       return;
     case 'silence':
       return;
@@ -100,10 +100,10 @@ export function spoilAnswer(response: ServerResponse, answer: Answer, rule: Faul
 
 function drip(
   response: ServerResponse,
-  { status, body, contentType = JSON_TYPE }: Answer,
+  { status, body, contentType = JSON_TYPE }: PreparedResponse,
   bytesPerSecond: number,
 ): void {
-  // The client may have left while the answer was being made; "close" has been said then.
+  // The client may have left while the response was being made; "close" has been said then.
   if (response.destroyed) return;
   response.writeHead(status, { 'Content-Type': contentType, 'Content-Length': body.length });
   const step = Math.max(1, Math.floor(bytesPerSecond / 20));
@@ -119,11 +119,11 @@ function drip(
   response.once('close', () => clearInterval(timer));
 }
 
-/** The right answer behind `bytes` blanks, which JSON allows before a value. */
-function sendHuge(response: ServerResponse, answer: Answer, rule: FaultRule): void {
+/** The right response behind `bytes` blanks, which JSON allows before a value. */
+function sendHuge(response: ServerResponse, prepared: PreparedResponse, rule: FaultRule): void {
   const isBomb = rule.fault === 'bomb';
-  response.writeHead(answer.status, {
-    'Content-Type': answer.contentType ?? JSON_TYPE,
+  response.writeHead(prepared.status, {
+    'Content-Type': prepared.contentType ?? JSON_TYPE,
     ...(isBomb ? { 'Content-Encoding': 'gzip' } : {}),
   });
   const sink = isBomb ? createGzip({ level: constants.Z_BEST_SPEED }) : response;
@@ -140,7 +140,7 @@ function sendHuge(response: ServerResponse, answer: Answer, rule: FaultRule): vo
         return;
       }
     }
-    sink.end(answer.body);
+    sink.end(prepared.body);
   };
   write();
 }

@@ -1,4 +1,4 @@
-/** What a request asks for; `portal` stands for every path the server does not know. */
+/** The kind of a request; `portal` is every path that the server does not know. */
 type Route = 'token' | 'list' | 'portal';
 
 /** Matches the paths UiPath documents, in any case, with or without a `/` at the end. */

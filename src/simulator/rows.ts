@@ -1,6 +1,6 @@
 /**
  * The list of rows, as a piece table: blocks of rows never change, and the list is a sequence of pieces of blocks. Adding
- * late rows or deleting some splits a piece; nothing is copied. A block is rendered when it is asked for, and the rendered
+ * late rows or deleting some splits a piece; nothing is copied. A block is rendered when it is needed, and the rendered
  * bytes stay in a cache of bounded size, so that two million rows cost little more than their blocks' objects.
  */
 export interface Block {

@@ -34,7 +34,7 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
   partitionGlobalId?: string;
   clientId?: string;
   clientSecret?: string;
-  /** What the client may ask for. */
+  /** The scopes that the client may request. */
   scopes?: readonly string[];
   /** A token that is always good. */
   accessToken?: string;
@@ -75,7 +75,7 @@ export interface Simulator {
   readonly length: number;
   /** The truth: every row shown now, oldest first, ties in the order they were added, messages in English. */
   readonly rows: SimulatedRow[];
-  /** The same one by one, for lists too long to hold as text, in the language asked for. */
+  /** The same one by one, for lists too long to hold as text, in the requested language. */
   iterateRows(language?: string): Iterable<SimulatedRow>;
   /** Every row that was deleted, in the order of the deletions. */
   readonly removed: SimulatedRow[];

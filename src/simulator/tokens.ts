@@ -1,7 +1,7 @@
 interface ClientOptions {
   clientId: string;
   clientSecret: string;
-  /** Scopes the client may ask for. */
+  /** Scopes that the client may request. */
   scopes: readonly string[];
   partitionGlobalId: string;
   /** A token that is always good, like a personal access token. */
@@ -17,7 +17,7 @@ export class TokenBook {
 
   constructor(private readonly client: ClientOptions) {}
 
-  /** Answers a client credentials form: a token, or the OAuth error's name. */
+  /** The response to a client credentials form: a token, or the name of the OAuth error. */
   issue(form: URLSearchParams, lifeSeconds: number): { token: string; scope: string } | { error: string } {
     const { clientId, clientSecret, scopes } = this.client;
     if (form.get('grant_type') !== 'client_credentials') return { error: 'unsupported_grant_type' };

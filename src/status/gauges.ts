@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
+import { findSeveralLogs, type LogKey } from '../core/log-key.ts';
 import type { OrganizationStatus, StatusReport } from '../postgres/read/status.ts';
 
 const PREFIX = 'uipath_audit_export_';
@@ -38,7 +39,7 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
     'When the latest of the newest gaps was noticed.',
     ({ gaps }) => seconds(gaps.map(({ noticedAt }) => noticedAt).sort((a, b) => +b - +a)[0] ?? null),
   ],
-  ['rejected_rows', 'Rows kept word for word in audit.rejected_events.', ({ rejected }) => rejected],
+  ['rejected_rows', 'Rows kept verbatim in audit.rejected_events.', ({ rejected }) => rejected],
   [
     'last_rejected_timestamp_seconds',
     'When the newest of the rejected rows was first seen.',
@@ -50,21 +51,24 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
 export function createStatusGauges(registry: Registry) {
   const registers = [registry];
   const plain = (name: string, help: string) => new Gauge({ name: PREFIX + name, help, registers });
-  const up = plain('database_up', '1 when the database answered the last question about the status, else 0.');
+  const up = plain('database_up', '1 if the database responded to the last status query, else 0.');
   const pending = plain('pending_migrations', 'Migrations the database lacks.');
   const gauges = GAUGES.map(([name, help, measure]) => ({
-    gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization'], registers }),
+    gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),
     measure,
   }));
   return {
     set({ readAt, migrations, organizations }: StatusReport) {
       up.set(1);
       pending.set(migrations.pending.length);
+      const several = findSeveralLogs(organizations);
+      const labelsOf = ({ organization, log }: LogKey) =>
+        several.has(organization) ? { organization, log } : { organization };
       for (const { gauge, measure } of gauges) {
         gauge.reset();
         for (const status of organizations) {
           const value = measure(status, readAt);
-          if (value !== null) gauge.set({ organization: status.organization }, value);
+          if (value !== null) gauge.set(labelsOf(status), value);
         }
       }
     },

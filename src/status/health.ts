@@ -24,11 +24,11 @@ export interface OrganizationState {
   } | null;
 }
 
-/** Told of what happens by `start`, and read by the status server. No method throws. */
+/** Updated by `start`, read by the status server. No method throws. */
 export interface Health {
-  /** What is told of the runs of one organization. */
+  /** Receives the runs of one organization. */
   of(organization: string): RunHealth;
-  /** It answered, and its tables are as this version wants them. */
+  /** It responded, and its tables are those of this version. */
   databaseReady(): void;
   databaseAway(error: unknown): void;
   /** A copy. */
@@ -104,7 +104,7 @@ export function outcomeOf(error: unknown): 'failed' | 'interrupted' | 'locked' {
 
 const redact = createRedactor();
 
-/** An error for whoever reads the page: the program's own are written for people; others may hold anything. */
+/** An error for a reader of the page: the program's own are written for people; others may hold anything. */
 export function describeError(error: unknown): string {
   return error instanceof ExportError ? redact(error.message) : 'an unexpected error; the log has it in full';
 }

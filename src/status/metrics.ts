@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { StatusReport } from '../postgres/read/status.ts';
+import { build } from '../version.ts';
 import { createStatusGauges } from './gauges.ts';
 import { createRunMetrics, type RunMetrics } from './run-metrics.ts';
 
@@ -50,6 +51,7 @@ export function createMetrics({
   const settings = createSettingGauges(registry);
   const runs = createRunMetrics(registry, now);
   const status = createStatusGauges(registry);
+  addBuildInfo(registry);
   if (pool) addPoolGauges(registry, pool);
   addLogCounter(registry, droppedLogLines);
   return {
@@ -89,6 +91,15 @@ function addLogCounter(registry: Registry, droppedLogLines: () => number): void 
       this.inc(droppedLogLines());
     },
   });
+}
+
+function addBuildInfo(registry: Registry): void {
+  new Gauge({
+    name: `${PREFIX}build_info`,
+    help: 'Always 1; version and commit of the program.',
+    labelNames: ['version', 'commit'],
+    registers: [registry],
+  }).set(build, 1);
 }
 
 function addPoolGauges(registry: Registry, pool: PoolCounts): void {

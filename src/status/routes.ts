@@ -1,14 +1,15 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExportError } from '../core/errors.ts';
+import type { LogKey } from '../core/log-key.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
 import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import { chooseOrganization, renderPage } from './page/page.ts';
+import { chooseLog, renderPage } from './page/page.ts';
 import { SCRIPT_SOURCE } from './page/script.ts';
 import { STYLE_SOURCE } from './page/style.ts';
 
-export interface Answer {
+export interface RouteResponse {
   status: number;
   type: string;
   body: string;
@@ -19,7 +20,7 @@ interface RouteOptions {
   health: Health;
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
-  readActivity: (organization: string) => Promise<Activity>;
+  readActivity: (key: LogKey) => Promise<Activity>;
   nextRunAt: () => Date | undefined;
   droppedLogLines?: () => number;
   statusAgeMs?: number;
@@ -34,13 +35,13 @@ type Reading = { report: StatusReport; error?: undefined } | { report?: undefine
 const DATABASE_WAIT_MS = 5_000;
 const STATUS_AGE_MS = 5_000;
 
-/** The answer to a method and a path. Throws only on a fault of this program. */
-export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<Answer> {
+/** The response to a method and a path. Throws only on a fault of this program. */
+export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<RouteResponse> {
   const { health, metrics } = options;
   const read = createReader(options);
   const answerPage = createPageRoute(options, read);
 
-  const routes = new Map<string, (query: URLSearchParams) => Promise<Answer>>([
+  const routes = new Map<string, (query: URLSearchParams) => Promise<RouteResponse>>([
     ['/healthz', async () => json(200, { status: 'alive', ...health.read() })],
     [
       '/readyz',
@@ -71,9 +72,9 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
       return { ...text(405, 'Only GET and HEAD.'), headers: { Allow: 'GET, HEAD', Connection: 'close' } };
     }
     const [path, query] = url.split('?', 2);
-    const answer = routes.get(path!);
-    return answer
-      ? answer(new URLSearchParams(query))
+    const handler = routes.get(path!);
+    return handler
+      ? handler(new URLSearchParams(query))
       : text(404, `Not found. There are ${[...routes.keys()].join(', ')}.`);
   };
 }
@@ -85,36 +86,38 @@ const PAGE_POLICY =
 function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   const readActivity = createActivityReader(options);
   const { now = () => new Date() } = options;
-  return async (query: URLSearchParams): Promise<Answer> => {
+  return async (query: URLSearchParams): Promise<RouteResponse> => {
     const { report, error } = await read();
-    const organization = query.get('organization') ?? undefined;
-    const shown = chooseOrganization(report, organization);
+    const organization = query.get('organization');
+    const wanted = organization === null ? undefined : { organization, log: query.get('log') ?? undefined };
+    const shown = chooseLog(report, wanted);
     const body = renderPage({
       health: options.health.read(),
       report,
       problem: report ? undefined : describeError(error),
-      organization,
-      activity: shown && (await readActivity(shown.organization)),
+      wanted,
+      activity: shown && (await readActivity(shown)),
       nextRunAt: options.nextRunAt(),
       droppedLogLines: options.droppedLogLines?.() ?? 0,
       now: now(),
     });
-    const isUnknown = report !== undefined && organization !== undefined && !shown;
+    const isUnknown = report !== undefined && wanted !== undefined && !shown;
     const headers = { 'Content-Security-Policy': PAGE_POLICY };
     return { status: isUnknown ? 404 : 200, type: 'text/html; charset=utf-8', body, headers };
   };
 }
 
-/** Once for all who ask of an organization at the same time or shortly after; `undefined` when it fails or takes too long. */
+/** Once for all who ask of a log at the same time or shortly after; `undefined` when it fails or takes too long. */
 function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: RouteOptions) {
   const readings = new Map<string, Promise<Activity | undefined>>();
-  return (organization: string): Promise<Activity | undefined> => {
+  return ({ organization, log }: LogKey): Promise<Activity | undefined> => {
+    const name = JSON.stringify([organization, log]);
     const reading =
-      readings.get(organization) ??
-      readActivity(organization)
+      readings.get(name) ??
+      readActivity({ organization, log })
         .catch(() => undefined)
-        .finally(() => setTimeout(() => readings.delete(organization), statusAgeMs).unref());
-    readings.set(organization, reading);
+        .finally(() => setTimeout(() => readings.delete(name), statusAgeMs).unref());
+    readings.set(name, reading);
     return Promise.race([reading, wait(DATABASE_WAIT_MS, undefined, { ref: false })]);
   };
 }
@@ -149,7 +152,7 @@ function createReader({
     });
     const timer = new AbortController();
     const late = wait(DATABASE_WAIT_MS, undefined, { signal: timer.signal }).then(() => {
-      const error = new ExportError('database-away', `no answer within ${DATABASE_WAIT_MS / 1000} s`);
+      const error = new ExportError('database-away', `no response within ${DATABASE_WAIT_MS / 1000} s`);
       health.databaseAway(error);
       return { error };
     });
@@ -158,10 +161,10 @@ function createReader({
   };
 }
 
-function json(status: number, value: unknown): Answer {
+function json(status: number, value: unknown): RouteResponse {
   return { status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
-function text(status: number, words: string): Answer {
+function text(status: number, words: string): RouteResponse {
   return { status, type: 'text/plain; charset=utf-8', body: `${words}\n` };
 }

@@ -1,12 +1,13 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ExportError } from '../core/errors.ts';
+import type { LogKey } from '../core/log-key.ts';
 import type { Logger } from '../log.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
 import type { Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import { type Answer, createRoutes } from './routes.ts';
+import { createRoutes, type RouteResponse } from './routes.ts';
 
 export interface StatusServerOptions {
   host: string;
@@ -15,13 +16,13 @@ export interface StatusServerOptions {
   health: Health;
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
-  /** Of an organization of that status; asked for the page alone. */
-  readActivity: (organization: string) => Promise<Activity>;
+  /** For one organization of that status; only the page needs it. */
+  readActivity: (key: LogKey) => Promise<Activity>;
   log: Logger;
   nextRunAt: () => Date | undefined;
   /** Lines of the log that could not be written, for the page. */
   droppedLogLines?: () => number;
-  /** For a client to send its request, and between two pieces it takes of the answer; 10 s when not given. */
+  /** For a client to send its request, and to read each piece of the response; 10 s when not given. */
   clientTimeoutMs?: number;
   /** How long a status once read is good for all who ask; 5 s when not given. */
   statusAgeMs?: number;
@@ -32,13 +33,13 @@ export interface StatusServerOptions {
 export interface StatusServer {
   /** `http://HOST:PORT`, without a `/` at the end. */
   url: string;
-  /** Answers what was asked already, for a second at most. May be called twice. */
+  /** Completes the requests in flight, for at most a second. May be called twice. */
   close(): Promise<void>;
 }
 
 const MAX_HEADER_BYTES = 8_192;
 const MAX_CONNECTIONS = 100;
-/** Requests sent without waiting for an answer are all answered, and the answers kept until they are taken. */
+/** Node processes every pipelined request and keeps the responses in memory until the client reads them. */
 const MAX_REQUESTS_A_CONNECTION = 50;
 const CLOSE_GRACE_MS = 1_000;
 
@@ -60,7 +61,7 @@ export async function createStatusServer(options: StatusServerOptions): Promise<
   );
   server.maxConnections = MAX_CONNECTIONS;
   server.maxRequestsPerSocket = MAX_REQUESTS_A_CONNECTION;
-  // Ends whoever does not take its answer; the time-outs above are for those who send slowly.
+  // Closes the connection of a client that does not read its response. The timeouts above are for clients that send slowly.
   server.setTimeout(clientTimeoutMs * 2);
   await listen(server, host, port);
   server.on('error', (err) => options.log.warn({ err }, 'the status server had an error'));
@@ -71,19 +72,19 @@ export async function createStatusServer(options: StatusServerOptions): Promise<
 function createListener(options: StatusServerOptions): RequestListener {
   const routes = createRoutes(options);
   return async (request, response) => {
-    let answer: Answer;
+    let routed: RouteResponse;
     try {
-      answer = await routes(request.method ?? '', request.url ?? '');
+      routed = await routes(request.method ?? '', request.url ?? '');
     } catch (err) {
-      options.log.error({ err, url: request.url }, 'the status server could not answer');
-      answer = { status: 500, type: 'text/plain; charset=utf-8', body: 'Internal error; see the log.\n' };
+      options.log.error({ err, url: request.url }, 'the status server could not respond');
+      routed = { status: 500, type: 'text/plain; charset=utf-8', body: 'Internal error; see the log.\n' };
     }
-    const body = Buffer.from(answer.body);
-    response.writeHead(answer.status, {
+    const body = Buffer.from(routed.body);
+    response.writeHead(routed.status, {
       ...SECURITY_HEADERS,
-      'Content-Type': answer.type,
+      'Content-Type': routed.type,
       'Content-Length': body.length,
-      ...answer.headers,
+      ...routed.headers,
     });
     // For HEAD, Node leaves the body out by itself.
     response.end(body);

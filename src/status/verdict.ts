@@ -16,7 +16,7 @@ export interface Verdict {
 
 /** An older success than this, in the runs' usual spacing, means that runs are missing. */
 const MISSED_RUNS = 3;
-const LEAST_STALE_MS = 3_600_000;
+const MIN_STALE_MS = 3_600_000;
 /** Where too few runs tell of a spacing: no sensible schedule is rarer. */
 const UNKNOWN_STALE_MS = 25 * 3_600_000;
 
@@ -29,7 +29,7 @@ export function judgeDatabase({ migrations, organizations }: StatusReport): Verd
       headline: applied.length === 0 ? 'The tables do not exist yet' : 'The tables are of an older version',
       reasons: [
         `${count(pending.length, 'migration')} pending: ${pending.join(', ')}. ` +
-          '`uipath-audit-export migrate` applies them, as start, run and backfill do by themselves.',
+          '`node dist/main.js migrate` applies them, as start, run and backfill do by themselves.',
       ],
     };
   }
@@ -37,7 +37,7 @@ export function judgeDatabase({ migrations, organizations }: StatusReport): Verd
   return {
     level: 'attention',
     headline: 'Nothing is exported yet',
-    reasons: ['No run has begun. `uipath-audit-export run` exports once, start on a schedule.'],
+    reasons: ['No run has begun. `node dist/main.js run` exports once, start on a schedule.'],
   };
 }
 
@@ -76,14 +76,13 @@ function judgeRuns(
     if (failure) return { level: 'bad', headline, reasons: [failure] };
     return { level: running ? 'attention' : 'bad', headline, reasons: [] };
   }
-  const since = `Everything the source showed ${describeWhen(lastSuccessAt, now)} was read then.`;
+  const since = `Last complete read: ${describeWhen(lastSuccessAt, now)}.`;
   if (failure) {
     return { level: 'bad', headline: 'Not current: the last run did not succeed', reasons: [failure, since] };
   }
   if (isOverdue) {
     const headline = `Not current: the last success was ${describeWhen(lastSuccessAt, now)}`;
-    const reason =
-      'Runs came more often before. Is `uipath-audit-export start`, or what calls run, still up?';
+    const reason = 'Runs came more often before. Is `node dist/main.js start`, or what calls run, still up?';
     return { level: 'bad', headline, reasons: running ? [] : [reason] };
   }
   const isWhole = status.gapCount === 0 && (running !== undefined || missingAtLeast(status) === 0);
@@ -103,7 +102,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   const newest = gaps[0];
   if (newest) {
     notes.push(
-      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or nobody asked for them. The newest lies between ` +
+      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest lies between ` +
         `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, noticed ${describeWhen(newest.noticedAt, now)}.`,
     );
   }
@@ -111,12 +110,12 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   if (missing > 0 && runs[0]?.outcome === 'succeeded') {
     notes.push(
       `The source lists at least ${count(missing, 'event')} more than are stored. ` +
-        '`uipath-audit-export backfill` reads everything again and stores what is missing.',
+        '`node dist/main.js backfill` reads everything again and stores what is missing.',
     );
   }
   if (rejected > 0) {
     notes.push(
-      `${count(rejected, 'row')} could not be read as events; audit.rejected_events keeps them word for word.`,
+      `${count(rejected, 'row')} could not be read as events; audit.rejected_events keeps them verbatim.`,
     );
   }
   return notes;
@@ -133,5 +132,5 @@ function staleAfterMs(runs: readonly RunRecord[]): number {
     .map((run, i) => runs[i]!.startedAt.getTime() - run.startedAt.getTime())
     .sort((a, b) => b - a);
   if (spacings.length < 3) return UNKNOWN_STALE_MS;
-  return Math.max(LEAST_STALE_MS, MISSED_RUNS * spacings[1]!);
+  return Math.max(MIN_STALE_MS, MISSED_RUNS * spacings[1]!);
 }

@@ -1,14 +1,14 @@
 /** How help, mistakes in a command line and errors look. */
 import type { Command } from 'commander';
 import { standardError, standardOutput } from '../stdio.ts';
-import { calledBy } from './next-steps.ts';
+import { PROGRAM } from './next-steps.ts';
 import { coloursFor, hang, widthOf } from './screen.ts';
 
 /** Longer lines are hard to read. */
 const WIDEST = 100;
 const PIPED = 80;
 /** A description is broken into lines where it has so much room. */
-const LEAST_DESCRIPTION = 20;
+const MIN_DESCRIPTION = 20;
 
 /** Commander takes them out again where there are none. */
 const colours = coloursFor({ FORCE_COLOR: '1' });
@@ -35,7 +35,7 @@ export function prepare(program: Command): void {
       .exitOverride()
       .configureHelp({
         helpWidth: helpWidth(),
-        minWidthToWrap: LEAST_DESCRIPTION,
+        minWidthToWrap: MIN_DESCRIPTION,
         styleTitle: (title) => colours.bold(title),
       })
       .configureOutput({
@@ -63,16 +63,16 @@ function describeMistake(text: string, command: Command): string {
   const remedy = suggestion?.replace(/^\((.*)\)$/, '$1') ?? remedyFor(found, command);
   const sentence = remedy === undefined ? found : `${found.replace(/\.$/, '')}. ${remedy}`;
   const [path, what] = command.parent
-    ? [`${command.parent.name()} ${command.name()}`, 'its options and examples']
-    : [command.name(), 'all commands'];
-  return `${sentence}\n\`${calledBy(process.env)}${path} --help\` shows ${what}.`;
+    ? [`${PROGRAM} ${command.name()}`, 'its options and examples']
+    : [PROGRAM, 'all commands'];
+  return `${sentence}\n\`${path} --help\` shows ${what}.`;
 }
 
 function remedyFor(found: string, { parent, commands }: Command): string | undefined {
   if (found.startsWith('too many arguments')) return 'Options begin with two dashes, as in --json.';
   if (parent) return undefined;
   if (found.startsWith('unknown option')) {
-    return 'Options follow the command, as in `uipath-audit-export status --json`.';
+    return 'Options follow the command, as in `node dist/main.js status --json`.';
   }
   return found.startsWith('unknown command')
     ? `The commands are ${commands.map((each) => each.name()).join(', ')}.`

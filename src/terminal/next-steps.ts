@@ -1,5 +1,4 @@
 import type { CommandContext } from '../app.ts';
-import type { Environment } from '../config/config.ts';
 import { coloursFor } from './screen.ts';
 
 interface Scope {
@@ -7,32 +6,22 @@ interface Scope {
   organization?: string | undefined;
 }
 
-/**
- * A command to type next, so that it runs as this process does: by npx or not, with the same file of variables and the same
- * organization.
- */
-export function commandLine(
-  name: string,
-  { envFile, organization }: Scope,
-  environment: Environment,
-): string {
+/** How a command line begins in a clone: no registry is asked, as npx would ask it. */
+export const PROGRAM = 'node dist/main.js';
+
+/** A command to type next, with the same file of variables and the same organization as this process. */
+export function commandLine(name: string, { envFile, organization }: Scope): string {
   const file = envFile === undefined ? '' : ` --env-file ${shellQuote(envFile)}`;
   const one = organization === undefined ? '' : ` --organization ${shellQuote(organization)}`;
-  const npx = calledBy(environment);
   // Without the dashes Node 20 takes the option for its own.
-  const dashes = npx === '' || file === '' ? '' : '-- ';
-  return `${npx}${dashes}uipath-audit-export ${name}${file}${one}`;
-}
-
-/** What stands before the program's name on the command line that started this process. */
-export function calledBy({ npm_command: command }: Environment): string {
-  return command === 'exec' ? 'npx ' : '';
+  const program = file === '' ? PROGRAM : PROGRAM.replace(' ', ' -- ');
+  return `${program} ${name}${file}${one}`;
 }
 
 /** Tells a person which command comes next. Nothing where nobody looks on: a result in a pipe or a mail is only that. */
-export function tellNext({ environment, out }: CommandContext, name: string, options: Scope): void {
+export function printNextStep({ environment, out }: CommandContext, name: string, options: Scope): void {
   if (!process.stdout.isTTY) return;
-  out(coloursFor(environment).dim(`Next: ${commandLine(name, options, environment)}`));
+  out(coloursFor(environment).dim(`Next: ${commandLine(name, options)}`));
 }
 
 /** `text` as one word of a POSIX shell. */

@@ -14,11 +14,11 @@ interface Screen {
 
 const USUAL_WIDTH = 80;
 /** Narrower than this, breaking lines ourselves makes them no easier to read. */
-const LEAST_WIDTH = 40;
-const LEAST_ROOM = 20;
+const MIN_WIDTH = 40;
+const MIN_ROOM = 20;
 
 /**
- * Colours where `screen` is a terminal that has them, or FORCE_COLOR asks for them; plain text where NO_COLOR forbids them.
+ * Colours where `screen` is a terminal that has them, or FORCE_COLOR requests them; plain text where NO_COLOR forbids them.
  * Only marks and what went wrong are coloured, each beside a sign or a word that says the same: green and yellow words cannot
  * be read on every background.
  */
@@ -35,7 +35,7 @@ export function coloursFor(
 /** In columns. Without a terminal there is no end to it: a line stays a line, for those who search it. */
 export function widthOf(screen: Screen = process.stdout): number {
   if (!screen.isTTY) return Number.POSITIVE_INFINITY;
-  return Math.max(LEAST_WIDTH, screen.columns || USUAL_WIDTH);
+  return Math.max(MIN_WIDTH, screen.columns || USUAL_WIDTH);
 }
 
 /** `text` behind `prefix`, in lines broken at words: what follows the first stands below its beginning. */
@@ -54,7 +54,7 @@ function wrap(line: string, width: number): string[] {
   const text = line.slice(start.length);
   // Chinese and Japanese have no spaces; a long address stays whole, for copying.
   const hard = stringWidth(text) > stripVTControlCharacters(text).length;
-  const parts = wrapAnsi(text, Math.max(LEAST_ROOM, width - start.length), { hard }).split('\n');
+  const parts = wrapAnsi(text, Math.max(MIN_ROOM, width - start.length), { hard }).split('\n');
   return parts.map((part, i) => (i === 0 ? start : ' '.repeat(start.length)) + part);
 }
 

@@ -1,8 +1,9 @@
 /** What `status` shows, in lines for a terminal. */
+import { countLogs, findSeveralLogs, nameLog } from '../core/log-key.ts';
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
 import { judgeDatabase, judgeOrganization, type Verdict } from '../status/verdict.ts';
-import { count, describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
+import { describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
 import { type Colours, hang, pad, printable } from './screen.ts';
 import { type Column, layTable } from './table.ts';
 
@@ -10,6 +11,7 @@ import { type Column, layTable } from './table.ts';
 const SEEN_AT_ONCE = 3;
 
 interface Judged {
+  name: string;
   status: OrganizationStatus;
   verdict: Verdict;
 }
@@ -17,7 +19,12 @@ interface Judged {
 export function describeStatus(report: StatusReport, colours: Colours): string[] {
   const { organizations, migrations, readAt } = report;
   const database = judgeDatabase(report);
-  const judged = organizations.map((status) => ({ status, verdict: judgeOrganization(status, readAt) }));
+  const several = findSeveralLogs(organizations);
+  const judged = organizations.map((status) => ({
+    name: nameLog(status, several),
+    status,
+    verdict: judgeOrganization(status, readAt),
+  }));
   const parts = judged.map((one) => describeOrganization(one, readAt, colours));
   if (judged.length > SEEN_AT_ONCE) parts.unshift(describeOverview(judged, readAt, colours));
   if (database) parts.unshift(describeVerdict('Database', database, colours));
@@ -47,12 +54,12 @@ function describeOverview(judged: readonly Judged[], now: Date, colours: Colours
     const number = judged.filter(({ verdict }) => verdict.level === level).length;
     return number === 0 ? [] : [`${formatNumber(number)} ${LEVELS[level].words}`];
   });
-  const rows = judged.map(({ status, verdict }) => {
-    const { organization, newestEventAt, lastSuccessAt, stored, gapCount, rejected } = status;
+  const rows = judged.map(({ name, status, verdict }) => {
+    const { newestEventAt, lastSuccessAt, stored, gapCount, rejected } = status;
     const { mark, colour } = LEVELS[verdict.level];
     return [
       colours[colour](mark),
-      printable(organization),
+      printable(name),
       // What follows the colon stands with the details below.
       verdict.headline.split(':')[0]!,
       newestEventAt ? describeWhen(newestEventAt, now) : 'none yet',
@@ -60,13 +67,13 @@ function describeOverview(judged: readonly Judged[], now: Date, colours: Colours
       ...[stored, gapCount, rejected].map(formatNumber),
     ];
   });
-  const summary = `${count(judged.length, 'organization')}: ${levels.join(', ')}`;
+  const summary = `${countLogs(judged.map(({ status }) => status))}: ${levels.join(', ')}`;
   return [colours.bold(summary), ...layTable(OVERVIEW, rows, colours)];
 }
 
-function describeOrganization({ status, verdict }: Judged, now: Date, colours: Colours): string[] {
+function describeOrganization({ name, status, verdict }: Judged, now: Date, colours: Colours): string[] {
   return [
-    ...describeVerdict(status.organization, verdict, colours),
+    ...describeVerdict(name, verdict, colours),
     '',
     ...describeFacts(status, now, colours),
     '',

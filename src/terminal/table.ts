@@ -13,7 +13,7 @@ export interface Column {
 
 const GAP = 2;
 const INDENT = 2;
-const LEAST_CUT = 8;
+const MIN_CUT = 8;
 /** Rather than cut texts shorter than this, columns are left out. */
 const ENOUGH = 18;
 
@@ -68,7 +68,7 @@ function cutToEnough(column: Laid): Laid {
 function cutToFit(columns: readonly Laid[], width: number): Laid[] {
   const shown = [...columns];
   for (const column of columns.filter(({ mayCut }) => mayCut).sort((a, b) => b.width - a.width)) {
-    const to = Math.max(LEAST_CUT, column.width - (widthOfAll(shown) - width));
+    const to = Math.max(MIN_CUT, column.width - (widthOfAll(shown) - width));
     if (to >= column.width) continue;
     const [title, ...cells] = [column.title, ...column.cells].map((text) => cut(text, to));
     shown[shown.indexOf(column)] = { ...column, width: to, title: title!, cells };

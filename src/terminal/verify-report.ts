@@ -1,13 +1,13 @@
 /** What `verify` found, in lines for a terminal. */
 import type { LedgerFinding } from '../core/ledger.ts';
+import { CLASSIC_LOG, findSeveralLogs, type LogKey, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { countTamperings, type LedgerReport } from '../runs/verify-ledger.ts';
 import { countDifferences, type SourceReport } from '../runs/verify-source.ts';
 import { count, formatNumber } from '../text/format.ts';
 import { type Colours, hang, printable } from './screen.ts';
 
-export interface Verification {
-  organization: string;
+export interface Verification extends LogKey {
   /** `null` where no source was asked. */
   source: SourceReport | null;
   ledger: LedgerReport;
@@ -18,14 +18,15 @@ const EXAMPLES_A_KIND = 5;
 
 const NAME_WIDTH = 'no longer at the source'.length;
 /** So that the numbers of both parts stand below each other as a rule. */
-const LEAST_NUMBER = 9;
+const MIN_NUMBER = 9;
 
 type Line = [name: string, count: number, meaning: string, isFault?: boolean];
 
 export function describeVerification(verifications: readonly Verification[], colours: Colours): string[] {
   if (verifications.length === 0) return ['Nothing is stored yet.'];
-  const parts = verifications.map(({ organization, source, ledger }) => [
-    ...describeOrganization(organization, { source, ledger }, colours),
+  const several = findSeveralLogs(verifications);
+  const parts = verifications.map(({ source, ledger, ...key }) => [
+    ...describeLog(nameLog(key, several), { source, ledger }, colours),
     ...(source ? [...describeSource(source, colours), ''] : []),
     ...describeLedger(ledger, colours),
     ...describeHead(ledger, colours),
@@ -38,14 +39,14 @@ export function countFaults({ source, ledger }: Pick<Verification, 'source' | 'l
   return (source ? countDifferences(source) : 0) + countTamperings(ledger);
 }
 
-function describeOrganization(
-  organization: string,
+function describeLog(
+  title: string,
   { source, ledger }: Pick<Verification, 'source' | 'ledger'>,
   colours: Colours,
 ): string[] {
-  const name = colours.bold(printable(organization));
+  const name = colours.bold(printable(title));
   const tell = (mark: string, words: string) => hang(`${mark} `, `${name}  ${words}`);
-  if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'The table is not as it should be');
+  if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'Differences found');
   if (source && source.events + source.rejected + source.stored === 0) {
     return tell(colours.yellow('!'), 'Nothing of this range is at the source or stored');
   }
@@ -62,7 +63,7 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
     ['no longer at the source', counts.gone, 'deleted there since; expected'],
   ];
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
-  const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are kept aside` : '';
+  const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are rejected` : '';
   const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
   return [
     ...describeTitle('Against the source', read, colours),
@@ -84,7 +85,7 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
     ['deleted by hand', counts.deleted, 'listed by the ledger, not there', true],
     ['inserted by hand', counts.inserted, 'there, not listed by the ledger', true],
     ['broken entries', counts.broken, 'of the ledger itself', true],
-    ['mended since', counts.mended, 'edited or deleted by hand once, and put right by a later run'],
+    ['repaired since', counts.repaired, 'edited or deleted by hand once, and put right by a later run'],
   ];
   return [
     ...describeTitle(
@@ -101,7 +102,7 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
 function firstOfEach<T extends { kind: string }>(examples: readonly T[]): T[] {
   const kinds = [...new Set(examples.map(({ kind }) => kind))];
   return kinds
-    .sort((a, b) => Number(a === 'mended') - Number(b === 'mended'))
+    .sort((a, b) => Number(a === 'repaired') - Number(b === 'repaired'))
     .flatMap((kind) => examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_A_KIND));
 }
 
@@ -115,7 +116,7 @@ function describeTitle(title: string, facts: string, colours: Colours): string[]
 }
 
 function describeLines(lines: readonly Line[], colours: Colours): string[] {
-  const widest = Math.max(LEAST_NUMBER, ...lines.map(([, number]) => formatNumber(number).length));
+  const widest = Math.max(MIN_NUMBER, ...lines.map(([, number]) => formatNumber(number).length));
   return lines.flatMap(([name, number, meaning, isFault]) => {
     const shown = formatNumber(number).padStart(widest);
     const coloured = isFault && number > 0 ? colours.red(shown) : shown;
@@ -126,7 +127,8 @@ function describeLines(lines: readonly Line[], colours: Colours): string[] {
 
 function describeHead({ head }: LedgerReport, colours: Colours): string[] {
   if (!head) return [];
-  const entry = `${head.organization}/${head.batch}/${head.digest}`;
+  const log = head.log === CLASSIC_LOG ? '' : `${head.log}/`;
+  const entry = `${head.organization}/${log}${head.batch}/${head.digest}`;
   return [
     '',
     ...hang(

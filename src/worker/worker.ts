@@ -12,7 +12,7 @@
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
 import type { RunKind } from '../postgres/write/session.ts';
-import type { UnstoredEnd } from '../postgres/write/store.ts';
+import type { UnrecordedOutcome } from '../postgres/write/store.ts';
 import { runExport } from '../runs/export.ts';
 import type { Health } from '../status/health.ts';
 import type { Metrics } from '../status/metrics.ts';
@@ -83,7 +83,7 @@ export function createWorker(
   const requested = new Map<RunKind, number>();
   const serving = new Map<RunKind, Promise<void>>();
   const retries = createRetries(retryWaits);
-  const unstoredEnds: UnstoredEnd[] = [];
+  const unrecordedOutcomes: UnrecordedOutcome[] = [];
 
   const request = (kind: RunKind, requestedAt: number) => {
     if (signal.aborted) return;
@@ -112,7 +112,7 @@ export function createWorker(
       };
       const anySignal = AbortSignal.any([signal, slot.signal]);
       const unlessDoneWithinMs = shared && performance.now() - requestedAt + CLOCK_SKEW_MS;
-      const options = { kind, signal: anySignal, onChunk, unstoredEnds, unlessDoneWithinMs };
+      const options = { kind, signal: anySignal, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
       const summary = await runExport(app, options);
       retries.forget(kind);
       health.runEnded(summary);

@@ -64,7 +64,7 @@ describe('with everything in order', () => {
     expect(read(ended).marks).toEqual(marksOf('✓✓✓✓✓✓✓✓'));
     expect(ended.stdout).toMatch(/ order +oldest first: from 2023-01-01 .* UTC to 2023-/);
     expect(ended.stdout).toContain(' 50 events at ');
-    expect(ended.stdout).toMatch(/Everything is in place\. Next:\n {2}uipath-audit-export run /);
+    expect(ended.stdout).toMatch(/Everything is in place\. Next:\n {2}node dist\/main\.js run /);
     const schemas = await withClient((client) =>
       client.query(`select from information_schema.schemata where schema_name = 'audit'`),
     );
@@ -134,7 +134,7 @@ describe('a failure', () => {
     expect(read(ended).marks).toEqual(marksOf('✗-------'));
     expect(ended.code).toBe(2);
     expect(ended.stdout).toMatch(
-      /Then try again:\n {2}uipath-audit-export check --env-file \/nowhere\/\.env\n$/,
+      /Then run:\n {2}node -- dist\/main\.js check --env-file \/nowhere\/\.env\n$/,
     );
   });
 
@@ -215,7 +215,9 @@ describe('a failure', () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
     expect([ended.code, ended.stderr]).toEqual([1, 'error: 2 of 8 checks failed: database, order.\n']);
-    expect(ended.stdout).toMatch(/\nMend database first, then order: .*\n {2}uipath-audit-export check\n$/);
+    expect(ended.stdout).toMatch(
+      /\nFix the database check first, then order: .*\n {2}node dist\/main\.js check\n$/,
+    );
     const graver = await check({
       DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x',
       UIPATH_CLIENT_SECRET: 'not-the-right-one',
@@ -248,10 +250,9 @@ describe('the source', () => {
 });
 
 test.each([
-  [{}, {}, 'uipath-audit-export run'],
-  [{ envFile: 'a b.env' }, {}, "uipath-audit-export run --env-file 'a b.env'"],
-  [{}, { npm_command: 'exec' }, 'npx uipath-audit-export run'],
-  [{ envFile: 'a.env' }, { npm_command: 'exec' }, 'npx -- uipath-audit-export run --env-file a.env'],
-])('with %j and %j the next command is named as it has to be typed', (options, environment, line) => {
-  expect(commandLine('run', options, environment)).toBe(line);
+  [{}, 'node dist/main.js run'],
+  [{ envFile: 'a b.env' }, "node -- dist/main.js run --env-file 'a b.env'"],
+  [{ organization: 'acme' }, 'node dist/main.js run --organization acme'],
+])('with %j the next command is named as it has to be typed', (options, line) => {
+  expect(commandLine('run', options)).toBe(line);
 });

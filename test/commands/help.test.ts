@@ -14,7 +14,7 @@ import { createMigratedDatabase, type TestDatabase } from '../support/database.t
 import { environmentFor, runProgram } from '../support/program.ts';
 import { ROOT } from '../support/root.ts';
 
-const PROGRAM = 'uipath-audit-export';
+const PROGRAM = 'node dist/main.js';
 const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migrate', 'demo', 'simulate'];
 /** These serve until they are stopped, or have a test that takes the whole tour. */
 const LONG = ['start', 'demo', 'simulate'];
@@ -70,7 +70,7 @@ test('--help names exactly these commands, and two examples or more', async () =
   const { code, stdout } = await runProgram(['--help'], {});
   expect(code).toBe(0);
   expect([...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)).toEqual(COMMANDS);
-  expect(stdout.match(/^ {2}uipath-audit-export /gm)!.length).toBeGreaterThanOrEqual(2);
+  expect(stdout.match(/^ {2}node dist\/main\.js /gm)!.length).toBeGreaterThanOrEqual(2);
   // The process says what the command line does in this one.
   expect(stdout).toBe((await callProgram(['--help'])).stdout);
 });
@@ -80,7 +80,7 @@ describe.each(COMMANDS)('%s --help', (name) => {
     const examples = await examplesOf(name);
     expect(examples.length).toBeGreaterThanOrEqual(2);
     for (const example of examples) {
-      expect(example).toMatch(new RegExp(`(^| )${PROGRAM} ${name}( |$)`));
+      expect(example).toMatch(new RegExp(`(^| )node (-- )?dist/main\\.js ${name}( |$)`));
       const [asked, ...args] = await wordsOf(example);
       expect(asked).toBe(name);
       const command = await createCommand(name);
@@ -97,7 +97,8 @@ describe.each(COMMANDS)('%s --help', (name) => {
 /** What a shell makes of an example: the arguments of the program. */
 async function wordsOf(example: string): Promise<string[]> {
   const entry = `acme/1/${'0'.repeat(64)}`;
-  const script = `cat() { printf %s '${entry}'; }; jq() { :; }; ${PROGRAM}() { printf '%s\\n' "$@" >&3; }; ${example}`;
+  const node = `node() { [ "$1" = -- ] && shift; shift; printf '%s\\n' "$@" >&3; }`;
+  const script = `cat() { printf %s '${entry}'; }; jq() { :; }; ${node}; ${example}`;
   const { stdout } = await promisify(execFile)('bash', ['-c', `exec 3>&1; ${script}`]);
   return stdout.trimEnd().split('\n');
 }
@@ -157,7 +158,7 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
     [['xyzzy'], `unknown command 'xyzzy'. The commands are ${COMMANDS.join(', ')}.`, all],
     [
       ['--json', 'status'],
-      "unknown option '--json'. Options follow the command, as in `uipath-audit-export status --json`.",
+      "unknown option '--json'. Options follow the command, as in `node dist/main.js status --json`.",
       all,
     ],
     [['backfill', '--form', 'x'], "unknown option '--form'. Did you mean --from?", own('backfill')],

@@ -35,7 +35,7 @@ describe('the source is away for some ticks', () => {
   test.concurrent(
     'and says nothing',
     // Silence alone may take so long, and no answer on a busy machine.
-    failing({ fault: 'silence' }, /3 times in vain; the last time: no whole answer within 1\.5 s/, {
+    failing({ fault: 'silence' }, /No response from http\S+ after 3 attempts: timeout after 1\.5 s/, {
       HTTP_TIMEOUT: '1500ms',
     }),
   );

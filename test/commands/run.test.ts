@@ -190,7 +190,11 @@ describe('run, as a process', () => {
 
   test('exit 75 and the name of the holder while another worker has the organization', async () => {
     await runProgram(['migrate'], environment);
-    const holder = await openSession(pool, { organization: simulator.organization, kind: 'run' });
+    const holder = await openSession(pool, {
+      organization: simulator.organization,
+      log: 'classic',
+      kind: 'run',
+    });
     try {
       const { code, stderr } = await runProgram(['run'], environment);
       expect([code, stderr]).toEqual([75, expect.stringContaining(`process ${process.pid}`)]);

@@ -27,7 +27,7 @@ test('a database without tables is reported, and not changed', async () => {
     const { code, stdout, stderr } = await runProgram(['status'], { DATABASE_URL: database.url });
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^✗ Database {2}The tables do not exist yet\n/);
-    expect(stdout).toContain('uipath-audit-export migrate');
+    expect(stdout).toContain('node dist/main.js migrate');
   }
 });
 

@@ -107,6 +107,26 @@ describe('verify, as a process', () => {
     expect([code, stdout]).toEqual([3, expect.stringContaining('not the one that was noted')]);
   });
 
+  test('--expect takes an entry with the name of its log, too', async () => {
+    const { organization } = await verifyJson();
+    const { head } = organization.ledger;
+    expect([organization.log, head.log]).toEqual(['classic', 'classic']);
+    expect((await verify('--offline')).stdout).toContain(`${head.organization}/${head.batch}/${head.digest}`);
+    const named = (log: string) => `${head.organization}/${log}/${head.batch}/${head.digest}`;
+    expect((await verify('--offline', '--expect', named('classic'))).code).toBe(0);
+    const other = await verify('--offline', '--expect', named('tenant:A/B'));
+    expect([other.code, other.stdout]).toEqual([
+      3,
+      expect.stringContaining('the end of the chain was cut off'),
+    ]);
+    expect(other.stdout).toContain(`${head.organization} (tenant:A/B)`);
+    const online = await verify('--expect', named('tenant:A/B'));
+    expect([online.code, online.stderr]).toEqual([
+      2,
+      expect.stringContaining(`log tenant:A/B of ${head.organization}`),
+    ]);
+  });
+
   test('--expect finds an organization that was wiped out, and refuses one that is not looked at', async () => {
     const { organization } = await verifyJson();
     const { head } = organization.ledger;
@@ -129,7 +149,7 @@ describe('verify, as a process', () => {
     ]);
     await pool.query('truncate audit.events, audit.ledger, audit.watermarks, audit.coverage');
     const { code, stderr } = await verify();
-    expect([code, stderr]).toEqual([3, expect.stringContaining('`uipath-audit-export backfill` exports it')]);
+    expect([code, stderr]).toEqual([3, expect.stringContaining('`node dist/main.js backfill` exports it')]);
   });
 
   test('--from and --to bound what is compared', async () => {
@@ -170,7 +190,7 @@ describe('verify, as a process', () => {
     const empty = await createTestDatabase();
     try {
       const { code, stderr } = await runProgram(['verify', '--offline'], { DATABASE_URL: empty.url });
-      expect([code, stderr]).toEqual([2, expect.stringContaining('uipath-audit-export migrate')]);
+      expect([code, stderr]).toEqual([2, expect.stringContaining('node dist/main.js migrate')]);
     } finally {
       await empty.drop();
     }

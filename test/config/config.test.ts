@@ -60,6 +60,7 @@ describe('a configuration', () => {
       config: {
         source: {
           organization: 'acme',
+          log: 'classic',
           baseUrl: 'https://cloud.uipath.com',
           auditUrl: 'https://cloud.uipath.com/acme/audit_/api/auditlogs',
           credentials: {
@@ -164,6 +165,7 @@ describe('an invalid value', () => {
     ['UIPATH_ALLOW_HTTP', 'maybe'],
     ['UIPATH_ORGANIZATION', 'acme/tenant'],
     ['UIPATH_ORGANIZATION', '..'],
+    ['UIPATH_LOGS', 'classic,organization'],
     ['UIPATH_AUDIT_PATH', 'audit_/api'],
     ['UIPATH_AUDIT_PATH', '/audit_/api?top=1'],
     ['UIPATH_SCOPE', 'PM.Audit,  PM.Audit.Read'],
@@ -232,6 +234,7 @@ describe('an invalid value', () => {
     ['LOG_LEVEL', 'debgu', 'Did you mean debug? '],
     ['UIPATH_LANGUAGE', 'DEE', 'Did you mean de? '],
     ['UIPATH_ALLOW_HTTP', 'ture', 'Did you mean true? '],
+    ['UIPATH_LOGS', 'clasic', 'Did you mean classic? '],
     ['LOG_LEVEL', 'everything', undefined],
   ])('%s=%s gets the nearest accepted word suggested, if one is near', (name, value, suggestion) => {
     const problem = problemOf({ [name]: value });

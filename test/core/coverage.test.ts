@@ -2,14 +2,14 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../../src/core/coverage.ts';
-import { startFrontier, type Verdict } from '../../src/core/offset-list/frontier.ts';
+import { type PageResult, startFrontier } from '../../src/core/offset-list/frontier.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { ticksAt } from '../support/batch.ts';
 
 const BEGAN_AT = new Date('2026-01-01T12:00:00Z');
 const NOW = ticksOfDate(BEGAN_AT);
 
-function verdictOf(frontier: bigint, given: Partial<Verdict> = {}): Verdict {
+function resultOf(frontier: bigint, given: Partial<PageResult> = {}): PageResult {
   return {
     state: startFrontier({ frontier, pageSize: 10 }),
     ...{ groups: [], isDone: false, head: undefined, unproven: undefined, warning: undefined },
@@ -17,62 +17,62 @@ function verdictOf(frontier: bigint, given: Partial<Verdict> = {}): Verdict {
   };
 }
 
-const extend = (before: CoveredRange | undefined, verdict: Verdict, frontier?: bigint) =>
+const extend = (before: CoveredRange | undefined, result: PageResult, frontier?: bigint) =>
   extendCovered(
     before,
-    { ...verdict, frontier: verdict.state.frontier },
+    { ...result, frontier: result.state.frontier },
     { start: frontier, beganAt: BEGAN_AT },
   );
 
 describe('what a run has covered', () => {
-  test.each<[string, CoveredRange | undefined, bigint | undefined, Verdict, CoveredRange | undefined]>([
+  test.each<[string, CoveredRange | undefined, bigint | undefined, PageResult, CoveredRange | undefined]>([
     [
       'a first run: from the oldest event that the source has',
-      ...([undefined, undefined, verdictOf(50n, { head: 10n })] as const),
+      ...([undefined, undefined, resultOf(50n, { head: 10n })] as const),
       { from: 10n, to: 50n, isFromHead: true },
     ],
     [
       'a run from a watermark: from there, where the source is older than it',
-      ...([undefined, 20n, verdictOf(50n, { head: 10n })] as const),
+      ...([undefined, 20n, resultOf(50n, { head: 10n })] as const),
       { from: 20n, to: 50n, isFromHead: false },
     ],
     [
       'a run from a watermark without sight of the oldest event',
-      ...([undefined, 20n, verdictOf(50n)] as const),
+      ...([undefined, 20n, resultOf(50n)] as const),
       { from: 20n, to: 50n, isFromHead: false },
     ],
     [
       'a run from a watermark that the source no longer reaches back to: from the oldest event',
-      ...([undefined, 20n, verdictOf(50n, { head: 30n })] as const),
+      ...([undefined, 20n, resultOf(50n, { head: 30n })] as const),
       { from: 30n, to: 50n, isFromHead: true },
     ],
     [
       'a later page: the piece so far, longer',
-      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, verdictOf(80n)] as const),
+      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, resultOf(80n)] as const),
       { from: 10n, to: 80n, isFromHead: true },
     ],
     [
       'a later page of a list whose head is still behind the piece',
-      ...([{ from: 20n, to: 50n, isFromHead: false }, 20n, verdictOf(80n, { head: 49n })] as const),
+      ...([{ from: 20n, to: 50n, isFromHead: false }, 20n, resultOf(80n, { head: 49n })] as const),
       { from: 20n, to: 80n, isFromHead: false },
     ],
     [
       'a list that begins where the piece ends: a new piece',
-      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, verdictOf(80n, { head: 50n })] as const),
+      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, resultOf(80n, { head: 50n })] as const),
       { from: 50n, to: 80n, isFromHead: true },
     ],
     [
       'a tie group that may be incomplete: a new piece behind it',
-      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, verdictOf(80n, { unproven: 60n })] as const),
+      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, resultOf(80n, { unproven: 60n })] as const),
       { from: 61n, to: 80n, isFromHead: false },
     ],
-    ['a page that shows nothing of where it lies', undefined, undefined, verdictOf(80n), undefined],
-  ])('%s', (_name, before, frontier, verdict, expected) => {
-    expect(extend(before, verdict, frontier)).toEqual(expected);
+    ['a page that shows nothing of where it lies', undefined, undefined, resultOf(80n), undefined],
+  ])('%s', (_name, before, frontier, result, expected) => {
+    expect(extend(before, result, frontier)).toEqual(expected);
   });
 
-  test('ends when the run began at the latest, whatever events are dated', () => {
-    const late = verdictOf(NOW + 1_000n, { head: 10n });
+  test('ends at the latest when the run began, even if events have later dates', () => {
+    const late = resultOf(NOW + 1_000n, { head: 10n });
     expect(extend(undefined, late)).toEqual({ from: 10n, to: NOW, isFromHead: true });
   });
 
@@ -94,7 +94,7 @@ describe('what a run has covered', () => {
             const before = covered;
             reached += advance;
             const unproven = isUnproven ? reached - 1n : undefined;
-            covered = extend(before, verdictOf(reached, { head, unproven }), frontier);
+            covered = extend(before, resultOf(reached, { head, unproven }), frontier);
             if (covered === undefined) {
               expect([before, frontier, head]).toEqual([undefined, undefined, undefined]);
               continue;
@@ -104,7 +104,7 @@ describe('what a run has covered', () => {
               expect(covered.from).toBeGreaterThan(unproven);
               continue;
             }
-            // It goes on from what was covered, unless the page shows that the list begins behind that.
+            // It extends the covered range, unless the page shows that the list starts after it.
             const end = before?.to ?? frontier;
             const isNew = head !== undefined && (end === undefined || head >= end);
             expect(covered.from).toBe(isNew ? head : (before?.from ?? frontier));
@@ -126,7 +126,7 @@ describe('the gap before what the source still has', () => {
     expect(gapBefore(head, known)).toEqual(gap);
   });
 
-  test('is told with both its ends', () => {
+  test('is described with both its ends', () => {
     const text = describeGap({ from: ticksAt('2026-01-01T10:00:00Z'), to: ticksAt('2026-01-02T10:00:00Z') });
     expect(text).toContain('2026-01-01T10:00:00');
     expect(text).toContain('2026-01-02T10:00:00');

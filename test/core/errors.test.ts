@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { type ErrorCode, ExportError, gravestOf, treatmentOf } from '../../src/core/errors.ts';
+import { type ErrorCode, ExportError, mostSevereOf, treatmentOf } from '../../src/core/errors.ts';
 
 const of = (...codes: ErrorCode[]) => codes.map((code) => new ExportError(code, code));
 
@@ -10,8 +10,8 @@ test.each<[ErrorCode[], ErrorCode | undefined]>([
   [['differences', 'database', 'source-invalid'], 'database'],
   [['database', 'configuration', 'source-away'], 'configuration'],
   [['configuration', 'interrupted'], 'interrupted'],
-])('of %j the gravest is %s', (codes, wanted) => {
-  expect(gravestOf(of(...codes))?.code).toBe(wanted);
+])('of %j the most severe is %s', (codes, wanted) => {
+  expect(mostSevereOf(of(...codes))?.code).toBe(wanted);
 });
 
 test.each<[ErrorCode, number]>([

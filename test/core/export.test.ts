@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { AuditEvent, SourceRow } from '../../src/core/event.ts';
 import { exportEvents } from '../../src/core/export.ts';
-import { type FrontierState, judgePage, startFrontier } from '../../src/core/offset-list/frontier.ts';
+import { evaluatePage, type FrontierState, startFrontier } from '../../src/core/offset-list/frontier.ts';
 import type { FetchPage } from '../../src/core/offset-list/page.ts';
 import { createOffsetListReader } from '../../src/core/offset-list/reader.ts';
 import type { ReadWarning, Source } from '../../src/core/source.ts';
@@ -15,7 +15,7 @@ const STEADY: ModelOptions = {
   history: [],
   isShuffling: false,
   cap: 1000,
-  mostTies: 1_000_000,
+  maxTies: 1_000_000,
   seed: 1,
 };
 
@@ -66,7 +66,7 @@ function after(requests: number, change: Change): Change[] {
 }
 
 describe('the retention guard', () => {
-  test('notes what was deleted ahead of a first run, from where it had read to', async () => {
+  test('reports rows deleted ahead of a first run, from where it had read to', async () => {
     const history = after(1, { kind: 'deleteHead', count: 50 });
     const source = new ModelSource({ ...STEADY, gaps: rows(100), history });
     const store = new ModelStore();
@@ -79,7 +79,7 @@ describe('the retention guard', () => {
     expect(store.events.size).toBe(9 + 50);
   });
 
-  test('is silent when what was deleted had been read already', async () => {
+  test('reports nothing if the deleted rows had been read already', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     const store = new ModelStore();
     await read(source, store);
@@ -90,7 +90,7 @@ describe('the retention guard', () => {
     expect(store.gaps).toEqual([]);
   });
 
-  test('begins where the run had read to, not at the watermark it began with', async () => {
+  test('starts where the run had read to, not at its initial watermark', async () => {
     const store = new ModelStore();
     store.known = 1005n;
     const history = after(3, { kind: 'deleteHead', count: 80 });
@@ -103,7 +103,7 @@ describe('the retention guard', () => {
 });
 
 describe('a run', () => {
-  test('says with every commit when its first page was asked for', async () => {
+  test('records with every commit when its first page was requested', async () => {
     const { commits } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), new ModelStore());
     expect(commits.length).toBeGreaterThan(5);
     expect(new Set(commits.map(({ beganAt }) => beganAt.getTime()))).toEqual(new Set([1]));
@@ -122,7 +122,7 @@ describe('a run', () => {
     expect(commits.reduce((sum, { events }) => sum + events.length, 0)).toBe(150_002);
   });
 
-  test('is not deceived by rows that are all alike when the list moves under a large tie group', async () => {
+  test('stores equal rows correctly when the list moves under a large tie group', async () => {
     for (const change of [
       { kind: 'deleteHead', count: 1 },
       { kind: 'late', at: 0, content: 5 },
@@ -139,13 +139,13 @@ describe('a run', () => {
 });
 
 describe('a commit', () => {
-  test('is made beside the fetching of the next page, and after the one before', async () => {
+  test('runs while the next page is fetched, and after the previous commit', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     const store = new ModelStore();
     const commitNow = store.commit.bind(store);
     const trace: string[] = [];
-    const asked = sourceOf((request) => {
-      trace.push('asked');
+    const traced = sourceOf((request) => {
+      trace.push('requested');
       return source.fetchPage(request);
     });
     store.commit = async (commit) => {
@@ -154,15 +154,15 @@ describe('a commit', () => {
       trace.push('done');
       return commitNow(commit);
     };
-    await read(asked, store);
+    await read(traced, store);
     expect(store.events.size).toBe(100);
-    expect(trace.join(' ')).toMatch(/^asked( asked)* begun( asked)+ done begun/);
-    const commits = trace.filter((step) => step !== 'asked');
+    expect(trace.join(' ')).toMatch(/^requested( requested)* begun( requested)+ done begun/);
+    const commits = trace.filter((step) => step !== 'requested');
     expect(commits).toEqual(commits.map((_, i) => (i % 2 ? 'done' : 'begun')));
   });
 
-  describe('of what was read while the one before was made', () => {
-    /** Each commit takes until the source has answered all that it will. */
+  describe('of pages read during the previous commit', () => {
+    /** Each commit takes longer than all responses of the source. */
     function slowStore(): ModelStore {
       const store = new ModelStore();
       const commitNow = store.commit.bind(store);
@@ -173,7 +173,7 @@ describe('a commit', () => {
       return store;
     }
 
-    test('holds the rows of up to four pages, and is as far as the last of them', async () => {
+    test('contains the rows of up to four pages, and the frontier of the last one', async () => {
       const store = slowStore();
       const { commits } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), store);
       expect(store.events.size).toBe(100);
@@ -183,10 +183,10 @@ describe('a commit', () => {
       expect(commits.map(({ isEnd }) => isEnd)).toEqual([false, false, false, true]);
     });
 
-    test('holds less where its events are large', async () => {
-      const asked = new ModelSource({ ...STEADY, gaps: rows(40) });
+    test('contains fewer pages if events are large', async () => {
+      const model = new ModelSource({ ...STEADY, gaps: rows(40) });
       const large = sourceOf(async (request) => {
-        const page = await asked.fetchPage(request);
+        const page = await model.fetchPage(request);
         const auditLogDetails = 'x'.repeat(400_000);
         const event = (row: SourceRow) => ({ ...EVENT, ...row.event, auditLogDetails });
         return { ...page, rows: page.rows.map((row) => ({ ticks: row.ticks!, event: event(row) })) };
@@ -197,7 +197,7 @@ describe('a commit', () => {
       expect(Math.max(...commits.map(({ events }) => events.length))).toBeLessThan(12);
     });
 
-    test('does not reach over a gap, and tells of it', async () => {
+    test('does not span a gap, and reports it', async () => {
       const store = slowStore();
       const history = after(3, { kind: 'deleteHead', count: 60 });
       const { warnings } = await read(new ModelSource({ ...STEADY, gaps: rows(100), history }), store);
@@ -205,7 +205,7 @@ describe('a commit', () => {
       expect(warnings).toEqual([{ kind: 'gap', message: expect.stringContaining('may have been deleted') }]);
     });
 
-    test('is told chunk by chunk, its result with the last', async () => {
+    test('is reported chunk by chunk, its result with the last', async () => {
       const store = slowStore();
       const told: [number, number, number, number | undefined][] = [];
       await exportEvents(new ModelSource({ ...STEADY, gaps: rows(40) }), store, newCounters(), {
@@ -223,7 +223,7 @@ describe('a commit', () => {
     });
   });
 
-  test('is not begun once the run was told to stop, though one is under way', async () => {
+  test('does not start after the run was stopped, even if one is in progress', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     const store = new ModelStore();
     const stop = new AbortController();
@@ -242,7 +242,7 @@ describe('a commit', () => {
     expect([begun, store.events.size]).toEqual([1, 9]);
   });
 
-  test('that fails ends the run with its reason at once, though the source has yet to answer', async () => {
+  test('that fails ends the run with its reason at once, even if a request is in flight', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     let requests = 0;
     const slow = sourceOf((request, options) => {
@@ -275,17 +275,17 @@ test('a tie group whose order changes at every request is left out of what is kn
   expect(store.gaps).toEqual([{ from: 1006n, to: 1007n }]);
 });
 
-describe('an empty answer', () => {
-  const ask = (state: FrontierState, totalCount: number) => {
+describe('an empty response', () => {
+  const evaluateEmpty = (state: FrontierState, totalCount: number) => {
     const { skip, top } = state;
-    return judgePage(state, { skip, top, rows: [], totalCount, requestedAt: new Date(0) }).state;
+    return evaluatePage(state, { skip, top, rows: [], totalCount, requestedAt: new Date(0) }).state;
   };
 
-  test('is asked for again a few times where more is said to be there, then the reader steps back', () => {
+  test('is requested again a few times if the total says that there are rows, then the reader steps back', () => {
     const skips: number[] = [];
     let state = startFrontier({ frontier: 5n, skip: 500, pageSize: 100 });
     for (let i = 0; i < 5; i++) {
-      state = ask(state, 1000);
+      state = evaluateEmpty(state, 1000);
       skips.push(state.skip);
     }
     expect(skips.slice(0, 3)).toEqual([500, 500, 500]);
@@ -294,6 +294,8 @@ describe('an empty answer', () => {
   });
 
   test('beyond the end makes the reader step back at once', () => {
-    expect(ask(startFrontier({ frontier: 5n, skip: 500, pageSize: 100 }), 300).skip).toBeLessThan(300);
+    expect(evaluateEmpty(startFrontier({ frontier: 5n, skip: 500, pageSize: 100 }), 300).skip).toBeLessThan(
+      300,
+    );
   });
 });

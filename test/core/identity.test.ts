@@ -90,7 +90,7 @@ describe('a tie group', () => {
     expect(identifyGroup(group).map(({ ordinal }) => ordinal)).toEqual([0, 0, 0]);
   });
 
-  test('gives the same events the same ids in whatever order they come', () => {
+  test('gives the same events the same ids in any order', () => {
     const groups = fc.array(anyEvent, { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(
@@ -102,7 +102,7 @@ describe('a tie group', () => {
     );
   });
 
-  test('gives every row an id of its own, which it would also have alone with its ordinal', () => {
+  test('gives every row its own id, which it would also have alone with its ordinal', () => {
     fc.assert(
       fc.property(fc.array(anyEvent, { minLength: 1, maxLength: 8 }), (group) => {
         const identified = identifyGroup(group);

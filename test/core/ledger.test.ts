@@ -1,11 +1,11 @@
-/** The ledger's judgement alone: entries and rows by hand, digests computed here a second time. */
+/** The checks of the ledger: entries and rows built by hand, digests computed here independently. */
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { eventIdOf } from '../../src/core/identity.ts';
 import {
-  judgeChain,
-  judgeRows,
+  checkChain,
+  checkRows,
   type LedgerChange,
   type LedgerEntry,
   type LedgeredRow,
@@ -71,6 +71,7 @@ function entryOf(rows: readonly LedgeredRow[], given: Partial<LedgerEntry> = {})
   const changes = given.changes ?? [];
   const entry = {
     organization: 'acme',
+    log: 'classic',
     batch: 1n,
     runId: '7',
     committedAt: COMMITTED_AT,
@@ -98,11 +99,11 @@ function chainOf(length: number): LedgerEntry[] {
   return chain;
 }
 
-const judgeAll = (chain: readonly LedgerEntry[]) =>
-  chain.flatMap((entry, i) => judgeChain(chain[i - 1], entry)).map(({ kind, batch }) => ({ kind, batch }));
+const checkAll = (chain: readonly LedgerEntry[]) =>
+  chain.flatMap((entry, i) => checkChain(chain[i - 1], entry)).map(({ kind, batch }) => ({ kind, batch }));
 
 describe('the chain of entries', () => {
-  test('has a digest that noted heads rely on, to the last bit', () => {
+  test('has an unchanging digest, on which saved heads rely', () => {
     const row = rowOf();
     const digest = '8b188b19d135e03c89c54190b6c6a0bf4013f7ddbca10da350b7b526e964e348';
     const entry = {
@@ -110,14 +111,14 @@ describe('the chain of entries', () => {
       inserted: bytesOf('1e4cca098e4b0f936ecd788a955c4e5707b09059775ff48e1b47b62d6984ed8d'),
       digest,
     };
-    expect(judgeChain(undefined, entry)).toEqual([]);
-    expect(judgeRows(entry, [row], NO_CHANGES, ROW_FORM)).toEqual({ findings: [], absent: [] });
+    expect(checkChain(undefined, entry)).toEqual([]);
+    expect(checkRows(entry, [row], NO_CHANGES, ROW_FORM)).toEqual({ findings: [], absent: [] });
   });
 
-  test('that was written one entry after the other has nothing wrong', () => {
+  test('that was written one entry after the other has no findings', () => {
     fc.assert(
       fc.property(fc.nat(12), (length) => {
-        expect(judgeAll(chainOf(length))).toEqual([]);
+        expect(checkAll(chainOf(length))).toEqual([]);
       }),
     );
   });
@@ -140,9 +141,9 @@ describe('the chain of entries', () => {
   ])('whose third entry has another %s is broken there, and nowhere before', (_name, edit) => {
     const chain = chainOf(5);
     chain[2] = { ...chain[2]!, ...edit };
-    const found = judgeAll(chain);
+    const found = checkAll(chain);
     expect(found[0]).toEqual({ kind: 'broken', batch: 3n });
-    // Whoever changes the digest alone breaks the link to it as well.
+    // A change of the digest alone also breaks the link from the next entry.
     expect(found.length).toBe(edit.digest ? 2 : 1);
   });
 
@@ -150,7 +151,7 @@ describe('the chain of entries', () => {
     const chain = chainOf(5);
     const { digest: _digest, ...entry } = chain[2]!;
     chain[2] = { ...entry, runId: 'forged', digest: entryDigestOf({ ...entry, runId: 'forged' }) };
-    expect(judgeAll(chain)).toEqual([{ kind: 'broken', batch: 4n }]);
+    expect(checkAll(chain)).toEqual([{ kind: 'broken', batch: 4n }]);
   });
 
   test('without some of its entries is broken where they were, but for the last ones', () => {
@@ -160,9 +161,9 @@ describe('the chain of entries', () => {
         const chain = chainOf(9);
         const next = chain[at + count];
         chain.splice(at, count);
-        expect(judgeAll(chain)).toEqual(next ? [{ kind: 'broken', batch: next.batch }] : []);
+        expect(checkAll(chain)).toEqual(next ? [{ kind: 'broken', batch: next.batch }] : []);
         if (!next) return;
-        const [finding] = judgeChain(chain[at - 1], next);
+        const [finding] = checkChain(chain[at - 1], next);
         expect(finding!.reason).toBe(`the ${count} entries before it are missing, from ${at + 1} on`);
       }),
     );
@@ -170,20 +171,23 @@ describe('the chain of entries', () => {
 
   test('whose counts are not those of its rows is broken even where the digest fits', () => {
     const entry = entryOf([rowOf()], { rowsInserted: 2 });
-    expect(judgeChain(undefined, entry)).toEqual([
-      expect.objectContaining({ kind: 'broken', reason: 'its counts are not those of the rows it lists' }),
+    expect(checkChain(undefined, entry)).toEqual([
+      expect.objectContaining({
+        kind: 'broken',
+        reason: 'its row counts do not match the rows that it lists',
+      }),
     ]);
   });
 });
 
-/** What is said of one row that its entry has listed as `listed`. */
-function judge(
+/** The findings for one row that its entry has listed as `listed`. */
+function check(
   listed: LedgeredRow,
   row: LedgeredRow,
   changes: LedgerChange[] = [],
   entry: Partial<LedgerEntry> = {},
 ) {
-  const { findings } = judgeRows(
+  const { findings } = checkRows(
     entryOf([listed], entry),
     [row],
     new Map([[listed.eventId, changes]]),
@@ -212,28 +216,28 @@ describe('the rows of an entry', () => {
     raw: fc.option(fc.constant('{}')),
   });
 
-  test('are right as they were committed, and after each change that an entry notes', () => {
+  test('have no findings as committed, and after each change that an entry records', () => {
     fc.assert(
       fc.property(content, fc.array(content, { maxLength: 4 }), (first, rewrites) => {
         const versions = [first, ...rewrites].map((each) => rowOf(each));
         const changes = versions.slice(1).flatMap((after, i) => {
           const change = changeOf(versions[i]!, after, BigInt(i + 2));
-          // A change that leaves the digest is one of a column that no source changes.
+          // A change with equal digests concerns a column that no source changes.
           return change.oldDigest === change.newDigest ? [] : [change];
         });
         const updatedAt = changes.length > 0 ? CHANGED_AT : COMMITTED_AT;
-        expect(judge(versions[0]!, { ...versions.at(-1)!, updatedAt }, changes)).toEqual([]);
+        expect(check(versions[0]!, { ...versions.at(-1)!, updatedAt }, changes)).toEqual([]);
       }),
     );
   });
 
-  test('are edited exactly when a column that may change is not as it was last written', () => {
+  test('are edited exactly if a changeable column differs from what was last written', () => {
     fc.assert(
       fc.property(content, content, (committed, found) => {
         const [listed, row] = [rowOf(committed), rowOf(found)];
         const isSame = JSON.stringify(committed) === JSON.stringify(found);
         const edited = 'edited: created_on_raw, user_name, email, message, extra or raw';
-        expect(judge(listed, row)).toEqual(isSame ? [] : [edited]);
+        expect(check(listed, row)).toEqual(isSame ? [] : [edited]);
       }),
     );
   });
@@ -247,46 +251,46 @@ describe('the rows of an entry', () => {
     ['updated_at', { updatedAt: CHANGED_AT }],
     ['details', { misfits: ['details'] }],
   ])('are edited where %s differs', (reason, edit) => {
-    expect(judge(rowOf(), rowOf({}, edit))).toEqual([`edited: ${reason}`]);
+    expect(check(rowOf(), rowOf({}, edit))).toEqual([`edited: ${reason}`]);
   });
 
-  test('have all that is wrong said of them at once', () => {
+  test('report everything that is wrong at once', () => {
     const row = rowOf({ message: 'forged' }, { ordinal: 1, updatedAt: CHANGED_AT, runId: '8' });
-    expect(judge(rowOf(), row)).toEqual([
+    expect(check(rowOf(), row)).toEqual([
       'edited: event_id or a column it is made of, created_on_raw, user_name, email, message, extra or raw, run_id, updated_at',
     ]);
   });
 
-  test('of before the ledger have a run and times of their own', () => {
+  test('from before the ledger may have any run and times', () => {
     const row = rowOf({}, { runId: '1', firstSeenAt: CHANGED_AT, updatedAt: CHANGED_AT });
-    expect(judge(rowOf(), row, [], { runId: null })).toEqual([]);
+    expect(check(rowOf(), row, [], { runId: null })).toEqual([]);
   });
 
   test('were changed when the last change says so', () => {
     const [before, after] = [rowOf(), rowOf({ message: 'later' })];
-    expect(judge(before, after, [changeOf(before, after)])).toEqual(['edited: updated_at']);
+    expect(check(before, after, [changeOf(before, after)])).toEqual(['edited: updated_at']);
   });
 
-  test('that were edited by hand and rewritten since are mended, which names the entry', () => {
+  test('that were edited by hand and rewritten since are repaired, which names the entry', () => {
     const [committed, forged, after] = [rowOf(), rowOf({ message: 'forged' }), rowOf({ message: 'later' })];
     const row = { ...after, updatedAt: CHANGED_AT };
-    const mended = 'mended: had been edited by hand before entry 5 rewrote it';
-    expect(judge(committed, row, [changeOf(forged, after, 5n)])).toEqual([mended]);
-    // Put back as it had been: a column that the digest does not cover had been edited.
+    const repaired = 'repaired: was edited by hand before entry 5 rewrote it';
+    expect(check(committed, row, [changeOf(forged, after, 5n)])).toEqual([repaired]);
+    // Restored to the original: a column that the digest does not cover had been edited.
     const back = { ...committed, updatedAt: CHANGED_AT };
-    expect(judge(committed, back, [changeOf(committed, committed, 5n)])).toEqual([mended]);
+    expect(check(committed, back, [changeOf(committed, committed, 5n)])).toEqual([repaired]);
   });
 
-  test('are inserted where the entry they name does not list them, and absent where only it knows them', () => {
+  test('are inserted if their entry does not list them, and absent if only the entry lists them', () => {
     const rows = ['a', 'b', 'c', 'd'].map((action) => rowOf({ action }));
-    const { findings, absent } = judgeRows(entryOf(rows.slice(0, 3)), rows.slice(1), NO_CHANGES, ROW_FORM);
+    const { findings, absent } = checkRows(entryOf(rows.slice(0, 3)), rows.slice(1), NO_CHANGES, ROW_FORM);
     expect(findings.map(({ kind, eventId }) => [kind, eventId])).toEqual([['inserted', rows[3]!.eventId]]);
     expect(absent).toEqual([rows[0]!.eventId]);
   });
 
-  test('that are there twice under one id are inserted the second time', () => {
+  test('with the same id twice are inserted the second time', () => {
     const row = rowOf();
-    const { findings, absent } = judgeRows(entryOf([row]), [row, row], NO_CHANGES, ROW_FORM);
+    const { findings, absent } = checkRows(entryOf([row]), [row, row], NO_CHANGES, ROW_FORM);
     expect([findings.map(({ kind }) => kind), absent]).toEqual([['inserted'], []]);
   });
 });

@@ -5,7 +5,7 @@ import { decideRetry, type Failure, parseRetryAfter } from '../../src/core/retry
 const now = Date.parse('2024-05-01T12:00:00Z');
 const first = { attempt: 1, limit: 8, maxDelayMs: 120_000, now, random: 0.5 };
 
-describe('which failures are worth another try', () => {
+describe('which failures are retried', () => {
   test.each([
     [{ kind: 'network' }, true, 'network fault'],
     [{ kind: 'timeout' }, true, 'time-out'],
@@ -17,21 +17,21 @@ describe('which failures are worth another try', () => {
     [{ kind: 'status', status: 501 }, true, 'HTTP 501'],
     [{ kind: 'status', status: 524 }, true, 'HTTP 524'],
     [{ kind: 'status', status: 599 }, true, 'HTTP 599'],
-    [{ kind: 'status', status: 302 }, false, 'HTTP 302 is not worth another try'],
-    [{ kind: 'status', status: 400 }, false, 'HTTP 400 is not worth another try'],
-    [{ kind: 'status', status: 401 }, false, 'HTTP 401 is not worth another try'],
-    [{ kind: 'status', status: 403 }, false, 'HTTP 403 is not worth another try'],
-    [{ kind: 'status', status: 404 }, false, 'HTTP 404 is not worth another try'],
-    [{ kind: 'status', status: 499 }, false, 'HTTP 499 is not worth another try'],
+    [{ kind: 'status', status: 302 }, false, 'HTTP 302 is not retried'],
+    [{ kind: 'status', status: 400 }, false, 'HTTP 400 is not retried'],
+    [{ kind: 'status', status: 401 }, false, 'HTTP 401 is not retried'],
+    [{ kind: 'status', status: 403 }, false, 'HTTP 403 is not retried'],
+    [{ kind: 'status', status: 404 }, false, 'HTTP 404 is not retried'],
+    [{ kind: 'status', status: 499 }, false, 'HTTP 499 is not retried'],
   ] as [Failure, boolean, string][])('%j: %s, %s', (failure, retry, reason) => {
     expect(decideRetry(failure, first)).toMatchObject({ retry, reason });
   });
 
-  test('the last try is not followed by another one', () => {
+  test('the last attempt is not retried', () => {
     expect(decideRetry({ kind: 'timeout' }, { ...first, attempt: 7 })).toMatchObject({ retry: true });
     expect(decideRetry({ kind: 'timeout' }, { ...first, attempt: 8 })).toEqual({
       retry: false,
-      reason: 'time-out at the last try of 8',
+      reason: 'time-out at the last of 8 attempts',
     });
   });
 });
@@ -43,7 +43,7 @@ test.each([
   [7, 32_000],
   [9, 60_000],
   [2000, 60_000],
-])('after try %i the wait is drawn from twice %i ms', (attempt, delayMs) => {
+])('after attempt %i the wait is drawn from twice %i ms', (attempt, delayMs) => {
   expect(decideRetry({ kind: 'network' }, { ...first, attempt, limit: 5000 })).toMatchObject({ delayMs });
 });
 
@@ -102,9 +102,9 @@ test('a wait is a number from 0 to the cap, and never shorter than a Retry-After
       (circumstances, retryAfter) => {
         const decision = decideRetry({ kind: 'status', status: 503, retryAfter }, circumstances);
         if (!decision.retry) throw new Error('not retried');
-        const asked = parseRetryAfter(retryAfter, circumstances.now) ?? 0;
+        const requestedMs = parseRetryAfter(retryAfter, circumstances.now) ?? 0;
         expect(decision.delayMs).toBeGreaterThanOrEqual(
-          Math.floor(Math.min(asked, circumstances.maxDelayMs)),
+          Math.floor(Math.min(requestedMs, circumstances.maxDelayMs)),
         );
         expect(decision.delayMs).toBeLessThanOrEqual(circumstances.maxDelayMs);
       },

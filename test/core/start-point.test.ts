@@ -62,7 +62,7 @@ describe('a run begins the lookback before', () => {
     expect(frontierOf(times)).toBe('0001-01-01T00:00:00');
   });
 
-  test('and never later than any of the three, whatever the clocks say', () => {
+  test('and never later than any of the three, with any clocks', () => {
     const date = fc.date({ min: new Date('1970-01-01'), max: new Date('2200-01-01'), noInvalidDate: true });
     const ticks = fc.bigInt({ min: MIN_TICKS, max: MAX_TICKS });
     fc.assert(
@@ -77,7 +77,7 @@ describe('a run begins the lookback before', () => {
   });
 });
 
-describe('a backfill that goes on begins', () => {
+describe('a resumed backfill starts', () => {
   const LATER = new Date('2026-01-02T00:00:00Z');
   const reached = parseTicks('2026-01-01T10:00:00Z')!;
   const earlier = parseTicks('2026-01-01T09:00:00Z')!;

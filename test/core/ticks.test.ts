@@ -77,11 +77,11 @@ describe('a time of the source is read to the 100 ns', () => {
     '10000-01-01T00:00:00Z',
     '-2023-06-01T10:00:00Z',
     '٢٠٢٣-06-01T10:00:00Z',
-  ])('%j is no time', (text) => {
+  ])('%j is not a time', (text) => {
     expect(parseTicks(text)).toBeUndefined();
   });
 
-  test('every tick there is comes back from its own text, whatever offset the text is given in', () => {
+  test('every tick is parsed back from its text, with any offset', () => {
     fc.assert(
       fc.property(anyTicks, fc.integer({ min: -14 * 60, max: 14 * 60 }), (ticks, offsetMinutes) => {
         expect(parseTicks(formatTicks(ticks))).toBe(ticks);

@@ -16,7 +16,7 @@ describe('an organization', () => {
     expect(judge({})).toEqual({
       level: 'good',
       headline: 'Complete and current',
-      reasons: ['Everything the source showed 5 minutes ago was read then.'],
+      reasons: ['Last complete read: 5 minutes ago.'],
     });
   });
 

@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals';
 
 const CORE = fileURLToPath(new URL('../../src/core', import.meta.url));
 
-/** Of the edges: configuration, the schema and its columns, the database's types. Whoever reports an error of core adds them. */
+/** Names of the edges: variables, tables, columns, database types. The caller that reports an error of core adds them. */
 const FOREIGN =
   /\b(?:UIPATH|EXPORT|DATABASE|HTTP)_[A-Z]+\b|\b(?:audit|bi)\.[a-z]+_?[a-z]*\b|\b[a-z]+(?:_[a-z]+)+\b|PostgreSQL|timestamptz|\buuid\b/g;
 

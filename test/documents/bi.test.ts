@@ -57,7 +57,7 @@ beforeAll(async () => {
     ['acme', EVENTS],
     ['other', [...EVENTS.slice(-3), loginOf('Somebody else', NEWEST)]],
   ] as const) {
-    const session = await openSession(bench.pool, { organization, kind: 'run' });
+    const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const covered = { from: events[0]!.createdOnTicks, to: ticksAt(NEWEST) + 1n, isFromHead: true };
     await session.commit(batchOf(events, { covered, sourceTotal: events.length }));
     const counters = { ...newCounters(), inserted: events.length, rowsRead: events.length, late: 2 };
@@ -220,7 +220,7 @@ describe('the views of schema bi', () => {
   });
 
   test('find a user without a name, and one with an empty one, apart', async () => {
-    const session = await openSession(bench.pool, { organization: 'names', kind: 'run' });
+    const session = await openSession(bench.pool, { organization: 'names', log: 'classic', kind: 'run' });
     await session.commit(
       batchOf([null, '', null].map((name, i) => loginOf(name, `2026-12-01T0${i}:00:00Z`))),
     );
@@ -236,7 +236,7 @@ describe('the views of schema bi', () => {
   });
 
   test('count a day with logins of two sources once', async () => {
-    const session = await openSession(bench.pool, { organization: 'sources', kind: 'run' });
+    const session = await openSession(bench.pool, { organization: 'sources', log: 'classic', kind: 'run' });
     const events = Array.from({ length: 12 }, (_, i) =>
       ['Cis', 'Orchestrator'].map((source, minute) =>
         eventAt(`2026-12-${String(i + 1).padStart(2, '0')}T08:0${minute}:00Z`, { userName: 'Dan', source }),
@@ -260,7 +260,7 @@ describe('the views of schema bi', () => {
       ['ended', 1, 3],
       ['goes on', 10, 200],
     ] as const) {
-      const session = await openSession(bench.pool, { organization, kind: 'run' });
+      const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
       const events = Array.from({ length: days }, (_, i) => loginOf('Eva', `${day(first + i)}T08:00:00Z`));
       await session.commit(batchOf(events));
       await session.release();
@@ -278,7 +278,7 @@ describe('the views of schema bi', () => {
 
   test('say what is done to whom in each kind of details that the simulator knows', async () => {
     const { EVENT_KINDS, makeEvent } = await import('../../src/simulator/events.ts');
-    const session = await openSession(bench.pool, { organization: 'kinds', kind: 'run' });
+    const session = await openSession(bench.pool, { organization: 'kinds', log: 'classic', kind: 'run' });
     const events = EVENT_KINDS.map((kind, i) => {
       const { createdOn: _, ...fields } = makeEvent(kind, { variant: 1 });
       return eventAt(`2026-12-01T10:00:${String(i).padStart(2, '0')}Z`, fields);

@@ -10,7 +10,9 @@ import { environmentFor, runProgram } from '../support/program.ts';
 /** The first block of docs/terminal.md that shows this command, without its first line. */
 async function readShown(command: string): Promise<string> {
   const text = await readFile(new URL('../../docs/terminal.md', import.meta.url), 'utf8');
-  const start = `\`\`\`console\n$ uipath-audit-export ${command}\n`;
+  // Node 20 takes --env-file for its own without the dashes.
+  const program = command.includes('--env-file') ? 'node -- dist/main.js' : 'node dist/main.js';
+  const start = `\`\`\`console\n$ ${program} ${command}\n`;
   const from = text.indexOf(start);
   expect([command, from]).not.toEqual([command, -1]);
   return text.slice(from + start.length, text.indexOf('```', from + start.length));
@@ -73,6 +75,7 @@ function run(runId: string, minutesAgo: number, rest: Partial<RunRecord>, insert
 function organization(name: string, runs: RunRecord[], lastSuccess: number): OrganizationStatus {
   return {
     organization: name,
+    log: 'classic',
     watermark: { ticks: 0n, raw: '2026-03-01T11:58:12.1234567Z' },
     newestEventAt: new Date('2026-03-01T11:58:12Z'),
     lagMs: 108_000,
@@ -92,7 +95,7 @@ test('docs/terminal.md shows status as it is', async () => {
   const refused = {
     outcome: 'failed',
     error:
-      'No token: https://cloud.uipath.com/beta/identity_/connect/token answered HTTP 400 "invalid_client". Check ' +
+      'No token: https://cloud.uipath.com/beta/identity_/connect/token responded with HTTP 400 "invalid_client". Check ' +
       'UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (the secret may have expired), and UIPATH_TOKEN_URL.',
   } as const;
   const names = ['acme', 'beta', 'gamma', '株式会社テスト'];

@@ -1,7 +1,18 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -16,7 +27,7 @@ import {
 } from '../../src/embedded-postgres/embedded-postgres.ts';
 import { findPostmaster } from '../../src/embedded-postgres/server.ts';
 
-const BUILT = resolve('dist/postgres/embedded.js');
+const BUILT = resolve('dist/embedded-postgres/embedded-postgres.js');
 const SETTINGS = { fsync: 'off' };
 const IS_ROOT = process.getuid?.() === 0;
 const NOBODY = 65534;
@@ -242,6 +253,24 @@ test('library links that an installation without scripts left out are created', 
     expect((await stat(`/proc/${(await findPostmaster(cluster))!.pid}`)).uid).not.toBe(0);
   });
 
+  test('no account is created: without a user postgres the server runs as nobody', async () => {
+    const marker = join(root, 'created');
+    const create = `#!/bin/sh\necho created > ${marker}\n`;
+    const tools = await madeDirectory('tools', {
+      id: '#!/bin/sh\ncase "$*" in *postgres*) exit 1;; esac\nPATH=/usr/bin:/bin exec id "$@"\n',
+      useradd: create,
+      adduser: create,
+    });
+    for (const name of ['id', 'useradd', 'adduser']) await chmod(join(tools, name), 0o755);
+    const place = join(root, 'as-nobody');
+    const holder = startHolder({ directory: place }, undefined, { PATH: `${tools}:${process.env.PATH}` });
+    await holder.connectionString;
+    const { pid } = (await findPostmaster(join(place, 'cluster')))!;
+    expect((await stat(`/proc/${pid}`)).uid).toBe(NOBODY);
+    expect(existsSync(marker)).toBe(false);
+    await holder.release();
+  });
+
   // Below a directory that is root's alone, as mktemp makes it, another user could not even read the program.
   const isReadable = isReadableBy(NOBODY);
   if (!isReadable) console.warn(`skipped: user ${NOBODY} cannot read ${BUILT}`);
@@ -263,13 +292,18 @@ function isReadableBy(uid: number): boolean {
   return spawnSync(process.execPath, ['--eval', reading, BUILT], { uid, gid: uid, cwd: '/' }).status === 0;
 }
 
-function startHolder(options: Partial<EmbeddedOptions> = {}, uid?: number): Holder {
+function startHolder(
+  options: Partial<EmbeddedOptions> = {},
+  uid?: number,
+  environment: Record<string, string> = {},
+): Holder {
   const complete = { directory, port: 0, settings: SETTINGS, ...options };
   const input = JSON.stringify(complete);
   places.add(complete.directory);
   const child = spawn(process.execPath, ['--input-type=module', '--eval', HOLDER, BUILT, input], {
     stdio: ['pipe', 'pipe', 'inherit'],
     cwd: '/',
+    env: { ...process.env, ...environment },
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   const exited = once(child, 'exit');

@@ -24,7 +24,7 @@ const BEFORE = 4;
 
 interface Outcome {
   code: number;
-  /** Rows stored as events, and kept word for word. */
+  /** Rows stored as events, and kept verbatim. */
   stored: number;
   rejected: number;
   says: string;
@@ -217,12 +217,12 @@ const answerShapes: Shape[] = [
     expected: { code: 1, stored: ROWS - 1, rejected: 0 },
   },
   {
-    name: 'two answers in one',
+    name: 'two responses in one',
     respond: (response, page) => json(page + page)(response, page),
     expected: temporary,
   },
   {
-    name: 'an answer cut in the middle',
+    name: 'a response cut in the middle',
     respond: (response, page) => json(page.slice(0, -20))(response, page),
     expected: temporary,
   },
@@ -258,7 +258,7 @@ const answerShapes: Shape[] = [
     environment: hasty,
     expected: temporary,
   },
-  { name: 'no answer at all', respond: () => {}, environment: hasty, expected: temporary },
+  { name: 'no response at all', respond: () => {}, environment: hasty, expected: temporary },
   {
     name: '100 Continue without end',
     respond: (response) => {
@@ -474,7 +474,7 @@ function renderTable(): string {
     return `| ${shape.name} | ${code} | ${stored} | ${rejected} | ${says} |`;
   });
   return [
-    '| shape | exit code | stored | kept aside | what it says |',
+    '| shape | exit code | stored | rejected | what it says |',
     '|---|---|---|---|---|',
     ...lines,
     '',

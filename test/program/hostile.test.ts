@@ -66,7 +66,7 @@ const rowNamed = (name: string) => {
 };
 
 describe('a list full of hostile rows', () => {
-  test('is read to its end, each row stored exactly or kept word for word, and every neighbour too', async () => {
+  test('is read to its end, each row stored exactly or kept verbatim, and every neighbour too', async () => {
     const summary = await scene.run();
     const { counts, examples, same } = await scene.verify();
     expect({ counts, examples }).toEqual({ counts: { missing: 0, changed: 0, gone: 0 }, examples: [] });

@@ -105,7 +105,7 @@ test('a .env is too late to name an authority, and the error says so', async () 
   const envFile = join(directory, 'late.env');
   await writeFile(envFile, `NODE_EXTRA_CA_CERTS=${join(directory, 'ca.pem')}\n`);
   const { code, stderr } = await runProgram(['run', '--env-file', envFile], environment);
-  expect([code, stderr]).toEqual([2, expect.stringContaining('.env is too late')]);
+  expect([code, stderr]).toEqual([2, expect.stringContaining('in the environment and not in .env')]);
 });
 
 test('HTTPS_PROXY is asked for a tunnel and sees neither secret nor token nor event', async () => {

@@ -160,7 +160,7 @@ describe('a backfill that was cut short', () => {
     expect(await scene.countRequests(() => scene.run())).toBe(1);
   });
 
-  test('goes on also after the source failed, and after its process ended without a word', async () => {
+  test('goes on also after the source failed, and after its process ended without a record', async () => {
     const scene = await openList(2000);
     scene.simulator.set({ faults: [{ fault: 503, after: 8 }] });
     await expect(scene.run({ kind: 'backfill' })).rejects.toMatchObject({ code: 'source-away' });

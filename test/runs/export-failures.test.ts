@@ -17,8 +17,18 @@ const storedCount = async (scene: Scene) =>
 
 describe('a run that cannot go on', () => {
   test.each([
-    ['the source is down', { fault: 503 }, 'source-away', /Asked http.* 4 times in vain.*HTTP 503/],
-    ['the source resets every connection', { fault: 'reset' }, 'source-away', /4 times in vain/],
+    [
+      'the source is down',
+      { fault: 503 },
+      'source-away',
+      /No usable response from http.* after 4 attempts: HTTP 503/,
+    ],
+    [
+      'the source resets every connection',
+      { fault: 'reset' },
+      'source-away',
+      /No response from http.* after 4 attempts/,
+    ],
     ['the path is wrong', { fault: 'html' }, 'configuration', /HTML/],
     ['the scope is missing', { fault: 403 }, 'configuration', /PM\.Audit\.Read/],
   ] as const)('because %s keeps what it had and says why in its row', async (_, fault, code, message) => {
@@ -153,7 +163,7 @@ describe('a tie group that no answer can hold', () => {
     const scene = await bench.open({ events: 200, rows: burst, cap: 40 });
     const { warnings } = await scene.run();
     const warning =
-      /^More events share createdOn 2023-01-01T00:10:00\.0000000Z than one page holds; they were read page by page$/;
+      /^More events share createdOn 2023-01-01T00:10:00\.0000000Z than fit in one page; they were read page by page$/;
     expect(warnings).toEqual([expect.stringMatching(warning)]);
     expect(await lastRun(scene)).toMatchObject({ outcome: 'succeeded', warnings });
     expect(scene.lines.filter(({ level }) => level === 'warn')).toEqual([

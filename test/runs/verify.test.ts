@@ -114,7 +114,7 @@ async function expectFound(scene: Scene, expected: Expected): Promise<void> {
   const source = await scene.verify();
   const ledger = await scene.verifyLedger();
   expect({ ...source.counts, ...ledger.counts }).toEqual({
-    ...{ missing: 0, changed: 0, gone: 0, edited: 0, deleted: 0, inserted: 0, broken: 0, mended: 0 },
+    ...{ missing: 0, changed: 0, gone: 0, edited: 0, deleted: 0, inserted: 0, broken: 0, repaired: 0 },
     ...expected,
   });
 }
@@ -230,7 +230,7 @@ describe('a row', () => {
     expect(emptied).toHaveLength(2);
     await expectFound(scene, { changed: 2, edited: 2 });
     expect(await scene.verify({ shouldRepair: true })).toMatchObject({ repaired: 2 });
-    await expectFound(scene, { mended: 2 } as Expected);
+    await expectFound(scene, { repaired: 2 } as Expected);
   });
 
   test('that was moved within its page is not taken for the event: both are told, and the event is stored again', async () => {
@@ -257,7 +257,7 @@ test('the stored events are read by the index, not sorted for each chunk', async
   try {
     await client.query('set enable_seqscan = off');
     const bounds = ['2023-01-01', '0', '2023-02-01', '99999999999999999', null, null];
-    const { rows } = await client.query(`explain ${STORED_EVENTS}`, ['acme', ...bounds]);
+    const { rows } = await client.query(`explain ${STORED_EVENTS}`, ['acme', 'classic', ...bounds]);
     const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
     expect(plan).toContain('Index Scan using events_pkey');
     expect(plan).not.toContain('Sort');
@@ -284,7 +284,7 @@ describe('repairing', () => {
         rows_unchanged: String(EVENTS - 3),
       },
     });
-    await expectFound(scene, { mended: 3 } as Expected);
+    await expectFound(scene, { repaired: 3 } as Expected);
     await expectStored(scene, scene.simulator.rows);
   });
 

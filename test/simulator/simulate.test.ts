@@ -123,6 +123,6 @@ describe('simulate', () => {
     const lines: string[] = [];
     const command = simulateCommand({ signal: new AbortController().signal, out: () => {} });
     command.configureOutput({ writeOut: (text) => lines.push(text) }).outputHelp();
-    expect(lines.join('').match(/^ {2}uipath-audit-export simulate/gm)).toHaveLength(2);
+    expect(lines.join('').match(/^ {2}node dist\/main\.js simulate/gm)).toHaveLength(2);
   });
 });

@@ -31,8 +31,8 @@ describe('a process is ready', () => {
   test('no longer when a run failed, until one succeeds', () => {
     const health = healthOfReadyProcess();
     health.of('acme').runStarted('run');
-    health.of('acme').runFailed('run', new ExportError('source-away', 'Asked in vain.'));
-    expect(unreadyReasons(health.read())).toEqual(['last run: Asked in vain.']);
+    health.of('acme').runFailed('run', new ExportError('source-away', 'No response.'));
+    expect(unreadyReasons(health.read())).toEqual(['last run: No response.']);
     health.of('acme').runStarted('run');
     expect(unreadyReasons(health.read())).toHaveLength(1);
     health.of('acme').runEnded(summary);
@@ -50,14 +50,14 @@ describe('a process is ready', () => {
     const health = createHealth(['acme', 'beta', 'new']);
     health.databaseReady();
     const fail = (organization: string) =>
-      health.of(organization).runFailed('run', new ExportError('source-away', 'Asked in vain.'));
+      health.of(organization).runFailed('run', new ExportError('source-away', 'No response.'));
     fail('acme');
     fail('beta');
     expect(unreadyReasons(health.read())).toEqual([]);
-    const both = ['acme: last run: Asked in vain.', 'beta: last run: Asked in vain.'];
+    const both = ['acme: last run: No response.', 'beta: last run: No response.'];
     expect(failingReasons(health.read())).toEqual(both);
     fail('new');
-    expect(unreadyReasons(health.read())).toEqual([...both, 'new: last run: Asked in vain.']);
+    expect(unreadyReasons(health.read())).toEqual([...both, 'new: last run: No response.']);
     health.of('beta').runEnded(summary);
     expect(unreadyReasons(health.read())).toEqual([]);
   });

@@ -5,6 +5,7 @@ import type { ChunkProgress } from '../../src/core/export.ts';
 import { newCounters, type RunCounters } from '../../src/core/store.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
+import { build } from '../../src/version.ts';
 import { hasPromtool, promtool } from '../support/promtool.ts';
 import { minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
 
@@ -93,6 +94,21 @@ describe('counters', () => {
       'runs_total{organization="acme",kind="recheck",outcome="locked"}': 1,
       'runs_total{organization="acme",kind="recheck",outcome="failed"}': 0,
       'runs_total{organization="acme",kind="run",outcome="failed"}': 0,
+    });
+  });
+
+  test('name the log only of an organization that has several', async () => {
+    const metrics = createMetrics();
+    const organizations = [
+      organizationStatus({ stored: 1 }),
+      organizationStatus({ log: 'tenant:A', stored: 2 }),
+      organizationStatus({ organization: 'globex', stored: 3 }),
+    ];
+    metrics.observeStatus(statusReport({ organizations }));
+    expect(await scrape(metrics)).toMatchObject({
+      'stored_events{organization="acme",log="classic"}': 1,
+      'stored_events{organization="acme",log="tenant:A"}': 2,
+      'stored_events{organization="globex"}': 3,
     });
   });
 
@@ -257,4 +273,10 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
   metrics.follow('acme', SETTINGS).observeChunk('run', page(newCounters()));
   const { text } = await metrics.render();
   expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
+});
+
+test('build_info names version and commit', async () => {
+  expect(await scrape(createMetrics())).toMatchObject({
+    [`build_info{version="${build.version}",commit="${build.commit}"}`]: 1,
+  });
 });

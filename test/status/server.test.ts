@@ -154,7 +154,7 @@ describe('readiness', () => {
     });
     expect(await ready(url)).toEqual([503, ['database: connect ECONNREFUSED.']]);
     expect((await ask(url, '/healthz')).status).toBe(200);
-    expect((await ask(url, '/')).body).toContain('Not known: the database does not answer');
+    expect((await ask(url, '/')).body).toContain('Not known: the database does not respond');
     isAway = false;
     expect(await ready(url)).toEqual([200, []]);
     expect((await ask(url, '/metrics')).body).toContain('uipath_audit_export_database_up 1');

@@ -31,6 +31,7 @@ export function runRecord(given: Partial<RunRecord> = {}): RunRecord {
 export function organizationStatus(given: Partial<OrganizationStatus> = {}): OrganizationStatus {
   return {
     organization: 'acme',
+    log: 'classic',
     watermark: { ticks: 17_723_664_000_000_001n, raw: '2026-03-01T11:50:00.0000001+00:00' },
     newestEventAt: minutesAgo(10),
     lagMs: 600_000,

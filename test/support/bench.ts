@@ -106,7 +106,7 @@ export function createApp(
   const lines: Row[] = [];
   const redactor = createRedactor(secretsOf(config));
   const destination = { write: (line: string) => lines.push(JSON.parse(line)) };
-  const { organization, baseUrl: _baseUrl, ...settings } = config.source;
+  const { organization, log: _log, baseUrl: _baseUrl, ...settings } = config.source;
   const log = createLog({ level: 'debug', redactor, destination }).child({ organization });
   const source = createUipathSource({ ...settings, log, environment: {}, sleep: async () => {} });
   return { app: { config, log, redactor, pool: given.pool, source }, lines };
@@ -131,7 +131,7 @@ function createScene(
       }),
     async verifyLedger(request) {
       const reports = await verifyLedgers(app.pool, {
-        ...{ organization, from: undefined, to: undefined, noted: undefined, onRows: () => {} },
+        ...{ of: { organization }, from: undefined, to: undefined, noted: undefined, onRows: () => {} },
         signal: new AbortController().signal,
         ...request,
       });

@@ -80,7 +80,7 @@ export async function openPageScene(
         log: createLog({ level: 'silent' }),
       },
       readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization], now),
-      readActivity: (name) => readActivity(workerPool, name, now),
+      readActivity: (key) => readActivity(workerPool, key, now),
       nextRunAt: () => new Date(Math.ceil(now.getTime() / SCHEDULE_MS) * SCHEDULE_MS),
       now: () => now,
       statusAgeMs: 0,
@@ -115,8 +115,8 @@ export async function openPageScene(
 const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   {
     organization: ORGANIZATIONS.behind,
-    text: `insert into audit.runs (organization, kind, started_at, worker, pages, requests, retries, rows_read, rows_inserted)
-      values ($1, 'run', $2::timestamptz - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
+    text: `insert into audit.runs (organization, log, kind, started_at, worker, pages, requests, retries, rows_read, rows_inserted)
+      values ($1, 'classic', 'run', $2::timestamptz - interval '170 minutes', 'worker-1 process 7', 8, 31, 23, 7412, 7412)`,
   },
   {
     organization: ORGANIZATIONS.behind,
@@ -124,8 +124,8 @@ const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   },
   {
     organization: ORGANIZATIONS.failing,
-    text: `insert into audit.runs (organization, kind, started_at, ended_at, outcome, error, requests, retries)
-      select $1, 'run', at, at + interval '71 seconds', 'failed', $3, 8, 7
+    text: `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, error, requests, retries)
+      select $1, 'classic', 'run', at, at + interval '71 seconds', 'failed', $3, 8, 7
       from generate_series($2::timestamptz - interval '31 minutes', $2::timestamptz - interval '2 minutes', interval '5 minutes') as at`,
     values: [ERROR],
   },
@@ -169,8 +169,8 @@ const FUNCTIONS = `
     today date := scene_now::date;
   begin
     perform setseed(0.5);
-    insert into audit.runs (organization, kind, started_at, ended_at, outcome, pages, requests, rows_read, rows_inserted)
-    select name, case when n = 960 then 'backfill' when n > 0 and n % 24 = 3 then 'recheck' else 'run' end, at,
+    insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, pages, requests, rows_read, rows_inserted)
+    select name, 'classic', case when n = 960 then 'backfill' when n > 0 and n % 24 = 3 then 'recheck' else 'run' end, at,
       at + (2 + abs(n) % 3) * interval '1 second', 'succeeded', 1 + abs(n) % 2, 1 + abs(n) % 2, 0, 0
     from (
       select n, date_trunc('hour', last_at) - n * interval '1 hour' as at from generate_series(960, 2, -1) as n

@@ -1,5 +1,6 @@
 /** Stands between the program and the test database, and goes away as a server or a network does. */
 import net from 'node:net';
+import { Transform } from 'node:stream';
 
 export interface DatabaseProxy {
   /** The database's URL, through the proxy. */
@@ -15,7 +16,11 @@ export interface DatabaseProxy {
   close(): Promise<void>;
 }
 
-export async function createDatabaseProxy(databaseUrl: string): Promise<DatabaseProxy> {
+/** `delayMs`: how long the network takes, each way. */
+export async function createDatabaseProxy(
+  databaseUrl: string,
+  { delayMs = 0 }: { delayMs?: number } = {},
+): Promise<DatabaseProxy> {
   const { hostname, port: databasePort } = new URL(databaseUrl);
   const sockets = new Set<net.Socket>();
   let isHanging = false;
@@ -25,8 +30,10 @@ export async function createDatabaseProxy(databaseUrl: string): Promise<Database
     track(front);
     if (isHanging) return;
     const back = track(net.connect(Number(databasePort), hostname));
-    front.on('close', () => back.destroy()).pipe(back);
-    back.on('close', () => front.destroy()).pipe(front);
+    front.on('close', () => back.destroy());
+    back.on('close', () => front.destroy());
+    if (delayMs === 0) front.pipe(back).pipe(front);
+    else front.pipe(delay(delayMs)).pipe(back).pipe(delay(delayMs)).pipe(front);
   });
   const track = (socket: net.Socket) => {
     sockets.add(socket);
@@ -60,4 +67,13 @@ export async function createDatabaseProxy(databaseUrl: string): Promise<Database
     },
     close: stop,
   };
+}
+
+/** Gives each piece on after a time; the next ones wait with it. */
+function delay(milliseconds: number): Transform {
+  return new Transform({
+    transform(bytes, _encoding, done) {
+      setTimeout(done, milliseconds, null, bytes);
+    },
+  });
 }

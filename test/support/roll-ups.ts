@@ -8,25 +8,25 @@ const TEXTS = 'category, action, source, user_name';
 /** Of each roll-up: the columns compared, and the aggregate. */
 const ROLL_UPS = {
   daily_activity: [
-    `organization, day, ${TEXTS}, events, first_at, last_at, hours`,
-    `select organization, ${DAY}, ${TEXTS}, count(*), min(created_on), max(created_on),
+    `organization, log, day, ${TEXTS}, events, first_at, last_at, hours`,
+    `select organization, log, ${DAY}, ${TEXTS}, count(*), min(created_on), max(created_on),
        sum(distinct (2 ^ extract(hour from created_on at time zone 'UTC'))::bigint)::integer
-     from audit.events group by organization, ${DAY}, ${TEXTS}`,
+     from audit.events group by organization, log, ${DAY}, ${TEXTS}`,
   ],
   daily_totals: [
-    'organization, day, category, action, source, events',
-    `select organization, ${DAY}, category, action, source, count(*)
-     from audit.events group by organization, ${DAY}, category, action, source`,
+    'organization, log, day, category, action, source, events',
+    `select organization, log, ${DAY}, category, action, source, count(*)
+     from audit.events group by organization, log, ${DAY}, category, action, source`,
   ],
   all_user_actions: [
-    `organization, ${TEXTS}, events, first_at, last_at`,
-    `select organization, ${TEXTS}, count(*), min(created_on), max(created_on)
-     from audit.events group by organization, ${TEXTS}`,
+    `organization, log, ${TEXTS}, events, first_at, last_at`,
+    `select organization, log, ${TEXTS}, count(*), min(created_on), max(created_on)
+     from audit.events group by organization, log, ${TEXTS}`,
   ],
   all_user_totals: [
-    'organization, user_name, events, days_active, first_at, last_at',
-    `select organization, user_name, count(*), count(distinct ${DAY}), min(created_on), max(created_on)
-     from audit.events group by organization, user_name`,
+    'organization, log, user_name, events, days_active, first_at, last_at',
+    `select organization, log, user_name, count(*), count(distinct ${DAY}), min(created_on), max(created_on)
+     from audit.events group by organization, log, user_name`,
   ],
 } as const;
 

@@ -96,7 +96,11 @@ async function startEmbedded(): Promise<TestServer> {
 
 /** The built program, because jest turns this file into CommonJS. Variables, because dist is not there to be checked. */
 async function loadBuilt() {
-  const paths = ['embedded', 'pool', 'migrate'].map((name) => `../../dist/postgres/${name}.js`);
+  const paths = [
+    'embedded-postgres/embedded-postgres',
+    'postgres/connection/pool',
+    'postgres/schema/migrate',
+  ].map((name) => `../../dist/${name}.js`);
   const [embedded, pool, migrate] = await Promise.all(paths.map((path) => import(path)));
   return {
     ...embedded,

@@ -6,7 +6,7 @@ import { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf, storedIdOf, withou
 
 export { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf } from './compare.ts';
 
-/** Every row sent is stored as an event, or kept word for word where `isEvent` denies it; and nothing else is there. */
+/** Every row sent is stored as an event, or kept verbatim where `isEvent` denies it; and nothing else is there. */
 export async function expectStored(
   scene: Scene,
   sent: readonly SimulatedRow[],
@@ -25,8 +25,8 @@ export async function expectStored(
 /** Each stored row is listed by the ledger, and as it is stored. */
 async function expectWholeLedger(scene: Scene): Promise<void> {
   const { counts, examples } = await scene.verifyLedger();
-  const { mended: _mended, ...faults } = counts;
-  expect({ ...faults, examples: examples.filter(({ kind }) => kind !== 'mended') }).toEqual({
+  const { repaired: _repaired, ...faults } = counts;
+  expect({ ...faults, examples: examples.filter(({ kind }) => kind !== 'repaired') }).toEqual({
     ...{ edited: 0, deleted: 0, inserted: 0, broken: 0 },
     examples: [],
   });

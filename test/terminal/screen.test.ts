@@ -159,7 +159,7 @@ const hasScript = spawnSync('script', ['--version']).status === 0;
   test('run shows a bar and its result, no line of the log, and what comes next', async () => {
     const shown = await show(80, 'run', { NO_COLOR: '1' });
     expect(shown).toMatch(/Export █+ 100% {2}\d+ of \d+/);
-    expect(shown).toMatch(/\nRun \d+: 0 new events, .*\.\nNext: uipath-audit-export status\n$/);
+    expect(shown).toMatch(/\nRun \d+: 0 new events, .*\.\nNext: node dist\/main\.js status\n$/);
     expect(shown).not.toContain('INFO');
   });
 

@@ -4,7 +4,7 @@ import { type Fault, type Played, playRound } from './play.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A round that was missed is played again so often at most. */
-const MOST_ATTEMPTS = 8;
+const MAX_ATTEMPTS = 8;
 
 /** The fault of each round, from 1: every fault once, in an order drawn from the seed, then again in another order. */
 export function faultOf(faults: readonly Fault[], seed: number, number: number): Fault {
@@ -30,7 +30,7 @@ export async function playCampaign(workshop: Workshop, options: CampaignOptions)
   for (let number = from.number; number < from.number + rounds; number++) {
     const fault = faultOf(faults, seed, number);
     if (fault.needsDisk && workshop.noDisk !== undefined) continue;
-    for (let attempt = number === from.number ? from.attempt : 0; attempt < MOST_ATTEMPTS; attempt++) {
+    for (let attempt = number === from.number ? from.attempt : 0; attempt < MAX_ATTEMPTS; attempt++) {
       if (signal.aborted) return;
       const played = await playRound(workshop, fault, { seed, number, attempt });
       if (signal.aborted) return;

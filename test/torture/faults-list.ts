@@ -25,7 +25,7 @@ function changing(name: string, does: string, change: (round: Round) => void, wi
   };
 }
 
-const MOST_OF_A_BURST = 60;
+const MAX_OF_A_BURST = 60;
 
 /** Wider than any burst of rows with one createdOn, so that a page holds every tie group whole however the list moves. */
 const WIDE_CAP = [80, 150] as const;
@@ -95,7 +95,7 @@ const capChanges: Fault = {
 
 export const LIST_FAULTS: Fault[] = [
   changing('rows appended', 'bursts of up to 60 rows are appended while pages are read', (round) =>
-    round.mover.append(round.draw(1, MOST_OF_A_BURST)),
+    round.mover.append(round.draw(1, MAX_OF_A_BURST)),
   ),
   rowsLate,
   changing('rows deleted at the head', 'up to 300 rows at a time disappear at the head', (round) =>

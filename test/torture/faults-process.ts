@@ -153,8 +153,8 @@ async function endRunByHand(round: Round, { run_id: runId }: RunRow): Promise<bo
         update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'overtaken'
         where run_id = $2 and exists (select from fence)
       )
-      insert into audit.runs (organization, kind, worker, ended_at, outcome, error)
-      select $1, 'run', 'by hand', now(), 'failed', 'written by hand' from fence`,
+      insert into audit.runs (organization, log, kind, worker, ended_at, outcome, error)
+      select $1, 'classic', 'run', 'by hand', now(), 'failed', 'written by hand' from fence`,
       [round.simulator.organization, runId],
     )
     .then(

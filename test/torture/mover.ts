@@ -3,7 +3,7 @@ import { below, type Random } from '../../src/simulator/random.ts';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 
 /** The most rows that are appended, so that a late row stays within the lookback: see scenario.ts. */
-const MOST_APPENDED = 400;
+const MAX_APPENDED = 400;
 const MOVE_MS = 25;
 
 export class Mover {
@@ -17,7 +17,7 @@ export class Mover {
 
   /** Appends rows, as many as the round may still have. */
   append(count: number): void {
-    const allowed = Math.min(count, MOST_APPENDED - this.#appended);
+    const allowed = Math.min(count, MAX_APPENDED - this.#appended);
     this.#appended += allowed;
     if (allowed > 0) this.simulator.append(allowed);
   }

@@ -36,7 +36,7 @@ export interface Played extends Verdict {
 /** The end of a run that has nothing against it, on a slow machine. */
 const QUIET_MS = 40_000;
 /** `run` says so many times at most that it was locked out, or the database is just coming up. */
-const MOST_TRIES = 5;
+const MAX_TRIES = 5;
 const TEMPORARY = 75;
 
 export async function playRound(
@@ -141,7 +141,7 @@ async function runUntilDone(round: Round): Promise<void> {
   for (let tries = 1; ; tries++) {
     const { code, stderr } = await within(QUIET_MS, round.start('run').ended, 'the last run');
     if (code === 0) return;
-    if (code !== TEMPORARY || tries === MOST_TRIES)
+    if (code !== TEMPORARY || tries === MAX_TRIES)
       throw new Error(`the last run ended with ${code}:\n${stderr}`);
     await new Promise((resolve) => setTimeout(resolve, 500));
   }

@@ -10,7 +10,7 @@ interface LogLine {
   fields: Record<string, unknown>;
 }
 
-/** A source under test: waits are noted instead of waited for, and everything logged is kept. */
+/** A source under test: waits are recorded instead of performed, and all log lines are kept. */
 interface Bench {
   lines: LogLine[];
   waits: number[];
@@ -22,7 +22,7 @@ interface Bench {
 
 const open: (() => unknown)[] = [];
 
-/** For `afterEach`: closes whatever a test has opened. */
+/** For `afterEach`: closes everything that a test has opened. */
 export async function closeAll(): Promise<void> {
   for (const close of open.splice(0).reverse()) await close();
 }
@@ -78,7 +78,7 @@ interface Target {
 
 export type Respond = (request: IncomingMessage, response: ServerResponse, body: string) => void;
 
-/** A server for answers the simulator does not give. Tokens come from `token`, which by default is a good one. */
+/** A server for responses that the simulator cannot produce. `token` responds to token requests, by default with a valid one. */
 export async function openServer(
   list: Respond,
   token: Respond = goodToken,

@@ -1,21 +1,21 @@
 /**
- * How many requests may be under way at once, found as TCP finds it: half as many after a response that shows strain, one more
- * after as many good responses in a row as the limit allows requests.
+ * The maximum of requests in flight, adapted like TCP's congestion window (additive increase, multiplicative decrease): it is
+ * halved when the source is overloaded, and incremented after `limit` good responses in a row.
  *
- * Strain is a request that had to be sent again, as after HTTP 429, or a response that took much longer than the fastest of
- * the last ones. Requests that were under way when the limit was halved do not halve it again.
+ * Signs of overload are a retried request, as after HTTP 429, and a response that took much longer than the fastest recent one.
+ * Requests that were in flight when the limit was halved do not halve it again.
  */
 export interface ConcurrencyLimit {
-  /** From 1 to the ceiling. */
+  /** From 1 to the configured maximum. */
   readonly limit: number;
-  /** A response came, `milliseconds` after its request; `wasRetried` when a request had to be sent again meanwhile. */
-  noteResponse(response: { milliseconds: number; wasRetried: boolean }): void;
-  /** Requests made ahead were of no use: a list that moves must not cost the source much. */
-  noteDiscarded(): void;
+  /** Records a response that arrived `milliseconds` after its request; `wasRetried`: a request was retried meanwhile. */
+  recordResponse(response: { milliseconds: number; wasRetried: boolean }): void;
+  /** Records prefetched pages that did not fit. Halves the limit, so that a changing list costs the source few requests. */
+  recordWastedRequest(): void;
 }
 
 const REMEMBERED_RESPONSES = 32;
-/** A response is slow that took this many times as long as the fastest, and this much longer: a busy worker delays some, too. */
+/** A response is slow if it took this factor longer than the fastest, plus this time: a busy worker delays responses, too. */
 const SLOW_FACTOR = 2;
 const SLOW_MS = 250;
 
@@ -35,7 +35,7 @@ export function createConcurrencyLimit(ceiling: number): ConcurrencyLimit {
     get limit() {
       return limit;
     },
-    noteResponse({ milliseconds, wasRetried }) {
+    recordResponse({ milliseconds, wasRetried }) {
       const isSlow = milliseconds > SLOW_FACTOR * Math.min(...recentMs) + SLOW_MS;
       // The wait before a retry says nothing about how fast the source responds.
       if (!wasRetried) recentMs = [...recentMs.slice(1 - REMEMBERED_RESPONSES), milliseconds];
@@ -48,6 +48,6 @@ export function createConcurrencyLimit(ceiling: number): ConcurrencyLimit {
         goodResponses = 0;
       }
     },
-    noteDiscarded: halve,
+    recordWastedRequest: halve,
   };
 }

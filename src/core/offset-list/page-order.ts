@@ -1,9 +1,10 @@
-/** What a page's rows say of their order: the place of each, and the tie groups they make. */
+/** The order of a page's rows: the position of each in time, and the tie groups. */
 import { ExportError } from '../errors.ts';
 import type { SourceRow } from '../event.ts';
 import { BEFORE_ALL, formatTicks } from '../ticks.ts';
 import type { Page } from './page.ts';
 
+/** The ticks of each row. A row without readable `createdOn` has those of the row before it. */
 export function placesOf(rows: readonly SourceRow[], start = BEFORE_ALL): bigint[] {
   let place = start;
   return rows.map((row) => {
@@ -12,6 +13,7 @@ export function placesOf(rows: readonly SourceRow[], start = BEFORE_ALL): bigint
   });
 }
 
+/** The tie groups at or after the frontier among the first `end` rows. */
 export function groupTies(
   rows: readonly SourceRow[],
   places: readonly bigint[],
@@ -28,11 +30,12 @@ export function groupTies(
   return groups;
 }
 
+/** The ticks of the oldest row that the source still has, if this page shows it. */
 export function headOf(page: Page): bigint | undefined {
   return page.skip === 0 ? page.rows.find((row) => row.ticks !== undefined)?.ticks : undefined;
 }
 
-/** Throws `source-invalid` where an older row follows a newer one; `advice` ends the message. */
+/** Throws `source-invalid` if an older row follows a newer one. `advice` is appended to the message. */
 export function assertAscending(page: Page, advice: string): void {
   let newest = BEFORE_ALL;
   for (const { ticks } of page.rows) {
@@ -40,8 +43,8 @@ export function assertAscending(page: Page, advice: string): void {
     if (ticks < newest) {
       throw new ExportError(
         'source-invalid',
-        `The list is not in order of time: in the page at offset ${page.skip}, ${formatTicks(ticks)} follows ` +
-          `${formatTicks(newest)}. Nothing of this page was stored. ${advice}`,
+        `The list is not sorted by time: in the page at offset ${page.skip}, ${formatTicks(ticks)} follows ` +
+          `${formatTicks(newest)}. No row of this page was stored. ${advice}`,
       );
     }
     newest = ticks;

@@ -1,34 +1,34 @@
-/** The port that an offset list is read through: a page at an offset. */
+/** The port for reading a list with offsets: fetch a page at an offset. */
 import type { SourceRow } from '../event.ts';
 import type { RequestMeter } from '../source.ts';
 
 export interface PageRequest {
   /** Offset of the first row. */
   skip: number;
-  /** Rows at most. The source may give fewer at any time. */
+  /** Maximum rows. The source may always return fewer. */
   top: number;
 }
 
-/** One response of the source to one request. */
+/** The response to one page request. */
 export interface Page extends PageRequest {
   /** Rows in the source's order. */
   rows: SourceRow[];
-  /** How long the source says its whole list is. A hint: it changes between two requests. */
+  /** Length of the whole list as the source reports it. A hint: it changes between two requests. */
   totalCount: number;
   /** When the request was sent, by this machine's clock. */
   requestedAt: Date;
 }
 
 /**
- * Fetches the rows at `skip` and after, at most `top` of them, from a list sorted by time that changes between two requests.
- * Throws `ExportError` with `source-away`, `source-invalid`, `configuration` or `interrupted`; retries are its own matter.
+ * Fetches at most `top` rows from offset `skip`, from a list sorted by time that changes between two requests. Retries failed
+ * requests. Throws `ExportError` with `source-away`, `source-invalid`, `configuration` or `interrupted`.
  */
 export type FetchPage = (
   request: PageRequest,
   options: {
     signal: AbortSignal;
     meter: RequestMeter;
-    /** Called once the response is here, before time goes into reading it: the source has nothing to do now. */
+    /** Called when the response has arrived, before it is parsed: the source is idle now. */
     onReceived?: (() => void) | undefined;
   },
 ) => Promise<Page>;

@@ -1,23 +1,23 @@
 /**
- * Requests made ahead. Each page is judged by the frontier rule when its turn comes, so nothing here can change the
- * outcome: a page that does not fit is dropped and requested again.
+ * Prefetching. Each page is evaluated by the frontier rule only when it is next in order, so prefetching cannot change the
+ * result: a page that does not fit is dropped and requested again.
  */
 import { createConcurrencyLimit } from './concurrency-limit.ts';
 import type { FetchPage, Page, PageRequest } from './page.ts';
 
 export interface Prefetcher {
-  /** The page for `request`, or one that was requested ahead, begins up to a few rows earlier and shows the same. */
+  /** Returns the page for `request`, or a prefetched page that starts a few rows earlier and contains the same rows. */
   fetch(request: PageRequest): Promise<Page>;
   /**
-   * Starts the request that comes next, and the likely ones after it, given the last page's length and total.
-   * `margin` is how many rows before the first row not taken a request begins.
+   * Starts the next request and the likely ones after it, based on the last page's length and total.
+   * `margin` is how many rows before the first unread row a request starts.
    */
   prepare(next: PageRequest, last: Page, margin?: number): void;
-  /** Drops what is under way. */
+  /** Cancels all prefetched requests. */
   drop(): void;
 }
 
-/** Pages that may wait for their turn while as many requests as allowed are under way: each takes some MB. */
+/** Maximum received pages that wait to be processed, in addition to the requests in flight: each takes some MB. */
 const MAX_WAITING = 3;
 
 type FetchAhead = (
@@ -25,54 +25,57 @@ type FetchAhead = (
   options: Pick<Parameters<FetchPage>[1], 'signal' | 'onReceived'>,
 ) => Promise<Page>;
 
-interface Ahead extends PageRequest {
+interface Prefetch extends PageRequest {
   response: Promise<Page>;
   controller: AbortController;
 }
 
-/** Where the next request ahead begins. */
+/** The next request to prefetch. */
 interface Plan {
   skip: number;
   top: number;
-  /** How many rows further each request begins. */
+  /** Distance between the offsets of two requests, in rows. */
   stride: number;
   totalCount: number;
 }
 
 /**
- * At most `concurrency` requests are under way at once, fewer where the source shows strain; the next one is sent as soon as
- * a response comes, even before that page's turn, until a few pages wait. `fetchPage` must honour its signal; `countRetries`
- * says how many requests had to be sent again so far.
+ * Sends at most `concurrency` requests at once, fewer while the source is overloaded. The next request is sent as soon as a
+ * response arrives, even before that page is processed, until `MAX_WAITING` pages wait. `fetchPage` must honour its signal;
+ * `countRetries` returns the number of retries so far.
  */
 export function createPrefetcher(
   fetchPage: FetchAhead,
   concurrency: number,
   countRetries: () => number = () => 0,
 ): Prefetcher {
-  /** In the list's order, with a response or not. */
-  let queue: Ahead[] = [];
+  /** In the order of the list, received or not. */
+  let queue: Prefetch[] = [];
   let plan: Plan | undefined;
   let retries = countRetries();
-  const pending = new Set<Ahead>();
+  const pending = new Set<Prefetch>();
   const limit = createConcurrencyLimit(concurrency);
 
-  const start = (request: PageRequest): Ahead => {
+  const start = (request: PageRequest): Prefetch => {
     const controller = new AbortController();
-    const askedAt = performance.now();
+    const requestedAt = performance.now();
     const onReceived = () => {
-      if (!pending.delete(ahead)) return;
-      limit.noteResponse({ milliseconds: performance.now() - askedAt, wasRetried: countRetries() > retries });
+      if (!pending.delete(prefetch)) return;
+      limit.recordResponse({
+        milliseconds: performance.now() - requestedAt,
+        wasRetried: countRetries() > retries,
+      });
       retries = countRetries();
       fill();
     };
     const response = fetchPage(request, { signal: controller.signal, onReceived });
-    const ahead: Ahead = { ...request, controller, response };
-    pending.add(ahead);
+    const prefetch: Prefetch = { ...request, controller, response };
+    pending.add(prefetch);
     response.then(onReceived, () => {
-      // A page that was dropped or whose turn is yet to come may fail: only the one that is wanted now may throw.
-      if (pending.delete(ahead)) plan = undefined;
+      // A dropped or later page may fail: only the page that is awaited now may throw.
+      if (pending.delete(prefetch)) plan = undefined;
     });
-    return ahead;
+    return prefetch;
   };
 
   const fill = () => {
@@ -84,30 +87,30 @@ export function createPrefetcher(
     }
   };
 
-  const cancel = (ahead: Ahead) => {
-    ahead.controller.abort();
-    pending.delete(ahead);
+  const cancel = (prefetch: Prefetch) => {
+    prefetch.controller.abort();
+    pending.delete(prefetch);
   };
 
   const drop = () => {
-    // A response that turned out to be no page is requested again, and so those that are here are cancelled, too.
-    for (const ahead of [...queue, ...pending]) cancel(ahead);
+    // Received responses are cancelled too: an invalid one would be requested again.
+    for (const prefetch of [...queue, ...pending]) cancel(prefetch);
     queue = [];
     plan = undefined;
   };
 
   return {
     async fetch(request) {
-      const ahead = queue.shift();
-      if (ahead && serves(ahead, request)) {
+      const prefetch = queue.shift();
+      if (prefetch && serves(prefetch, request)) {
         fill();
-        // Responses that came meanwhile must be able to start the next request before this page is worked on.
+        // Responses that arrived meanwhile must start the next request before this page is processed.
         await new Promise(setImmediate);
-        return ahead.response;
+        return prefetch.response;
       }
-      if (ahead) {
-        limit.noteDiscarded();
-        cancel(ahead);
+      if (prefetch) {
+        limit.recordWastedRequest();
+        cancel(prefetch);
       }
       drop();
       return start(request).response;
@@ -116,12 +119,12 @@ export function createPrefetcher(
     prepare(next, last, margin = 1) {
       const [head, ...rest] = queue;
       if (head && !serves(head, next)) {
-        if (margin === 1 && isJustTooFar(head, next)) {
+        if (margin === 1 && isSlightlyTooFar(head, next)) {
           cancel(head);
           while (pending.size >= concurrency) cancel(rest.pop()!);
           queue = [start(next), ...rest];
         } else {
-          limit.noteDiscarded();
+          limit.recordWastedRequest();
           drop();
         }
       }
@@ -138,21 +141,21 @@ export function createPrefetcher(
   };
 }
 
-/** Two rows prove a page; some more allow for a tie group across its end. */
+/** Two rows suffice to trust the next page; more allow for a tie group across the page's end. */
 function overlapOf(pageLength: number): number {
   return Math.max(2, Math.ceil(pageLength / 100));
 }
 
-function serves(ahead: PageRequest, request: PageRequest): boolean {
-  const early = request.skip - ahead.skip;
-  return ahead.top >= request.top && early >= 0 && early <= ahead.top / 2;
+function serves(prefetch: PageRequest, request: PageRequest): boolean {
+  const early = request.skip - prefetch.skip;
+  return prefetch.top >= request.top && early >= 0 && early <= prefetch.top / 2;
 }
 
 /**
- * A tie group across the page's end was larger than the overlap, but so little that the pages requested after this one fit
- * again after one or two: each gains on the next what the overlap has beyond two rows.
+ * Whether a tie group across the page's end was larger than the overlap, but so little that the pages after this one fit again
+ * after one or two: each page regains the rows of the overlap beyond two.
  */
-function isJustTooFar(ahead: PageRequest, request: PageRequest): boolean {
-  const late = ahead.skip - request.skip;
-  return ahead.top >= request.top && late > 0 && late <= 2 * (overlapOf(ahead.top) - 2);
+function isSlightlyTooFar(prefetch: PageRequest, request: PageRequest): boolean {
+  const late = prefetch.skip - request.skip;
+  return prefetch.top >= request.top && late > 0 && late <= 2 * (overlapOf(prefetch.top) - 2);
 }

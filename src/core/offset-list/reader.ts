@@ -1,6 +1,6 @@
 /**
- * Reads a list of offsets that changes between two requests, as a source: each response is judged by the frontier rule
- * (`frontier.ts`) when its turn comes, and gives one chunk. Requests are sent ahead (`prefetch.ts`).
+ * A source that reads a list with offsets, which changes between two requests. Each response is evaluated in order by the
+ * frontier rule (`frontier.ts`) and yields one chunk. The next pages are prefetched (`prefetch.ts`).
  *
  * `resume` is `{ "skip": n }`, the offset of the first row not taken.
  */
@@ -17,16 +17,16 @@ import {
   type StartPoint,
   throwIfInterrupted,
 } from '../source.ts';
-import { judgePage, startFrontier, type Verdict } from './frontier.ts';
+import { evaluatePage, type PageResult, startFrontier } from './frontier.ts';
 import { locate } from './locate.ts';
 import type { FetchPage, Page } from './page.ts';
 import { assertAscending } from './page-order.ts';
 import { createPrefetcher } from './prefetch.ts';
 
-/** An offset is guessed this much too early: rows that are no events are not counted, and a few must cost no request. */
+/** The guessed offset is this many rows too early: rejected rows are not counted, and a few must not cost a request. */
 const GUESS_MARGIN = 10;
 
-/** `orderAdvice` says, as a sentence, what to check where the list is not in order of time. */
+/** `orderAdvice` is a sentence that says what to check if the list is not sorted by time. */
 export function createOffsetListReader({
   fetchPage,
   orderAdvice,
@@ -34,7 +34,7 @@ export function createOffsetListReader({
   fetchPage: FetchPage;
   orderAdvice: string;
 }): Source {
-  // Thrown when the page's turn comes: a page that is dropped is nobody's error.
+  // Thrown only when the page is processed: the error of a dropped page is ignored.
   const fetchInOrder: FetchPage = async (request, options) => {
     const page = await fetchPage(request, options);
     assertAscending(page, orderAdvice);
@@ -62,29 +62,29 @@ async function* readList(
   try {
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);
-      const askedAt = performance.now();
+      const requestedAt = performance.now();
       const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
       throwIfInterrupted(signal);
-      const waitMs = Math.round(performance.now() - askedAt);
-      const verdict = judgePage(state, page);
-      ({ state, isDone } = verdict);
+      const waitMs = Math.round(performance.now() - requestedAt);
+      const result = evaluatePage(state, page);
+      ({ state, isDone } = result);
       meter.pages += 1;
-      // Before the chunk is given: the source works on the next requests while the caller stores this one.
+      // Before the chunk is yielded: the source works on the next requests while the caller stores this one.
       if (state.chain) prefetcher.drop();
-      else if (!isDone && verdict.groups.length > 0) prefetcher.prepare(state, page, state.margin);
-      yield { ...describe(verdict, page), waitMs, progress: measure(verdict, page) };
+      else if (!isDone && result.groups.length > 0) prefetcher.prepare(state, page, state.margin);
+      yield { ...describe(result, page), waitMs, progress: measure(result, page) };
     }
   } finally {
     prefetcher.drop();
   }
 }
 
-/** Where the frontier lies in the list, as far as an earlier reading knows. */
+/** The offset of the frontier, estimated from an earlier read. */
 function guessSkip({ resume, rowsBeforeResume = 0 }: StartPoint): number {
   return skipOf(resume) - rowsBeforeResume - GUESS_MARGIN;
 }
 
-/** What another kind of source left is no hint for this one. */
+/** The offset in `resume`; 0 for the resume value of another kind of source. */
 function skipOf(resume: Json | undefined): number {
   const skip = (resume as { skip?: unknown } | null | undefined)?.skip;
   return typeof skip === 'number' && Number.isSafeInteger(skip) ? skip : 0;
@@ -96,23 +96,23 @@ async function locateEnd(fetchPage: FetchPage, options: ReadOptions): Promise<nu
   return locate(fetchPage, until, { meter: { requests: 0, retries: 0 }, signal });
 }
 
-/** Makes chunks of the pages of one reading. */
+/** Creates a function that converts the page results of one read to chunks. */
 function createDescriber(start: Pick<StartPoint, 'frontier' | 'known'>) {
   let { known } = start;
   let beganAt: Date | undefined;
   let covered: CoveredRange | undefined;
-  return (verdict: Verdict, page: Page): Omit<Chunk, 'waitMs' | 'progress'> => {
-    const { state, groups, head, isDone, unproven } = verdict;
+  return (result: PageResult, page: Page): Omit<Chunk, 'waitMs' | 'progress'> => {
+    const { state, groups, head, isDone, unproven } = result;
     const { frontier, skip } = state;
     const { requestedAt, totalCount } = page;
     beganAt ??= requestedAt;
     const gap = gapBefore(head, known);
-    // Everything older is taken now, whatever was known before.
+    // Everything older than the frontier is read now.
     if (groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
     covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, beganAt });
     const warnings: ReadWarning[] = [];
     if (gap) warnings.push({ kind: 'gap', message: describeGap(gap) });
-    if (verdict.warning) warnings.push({ kind: 'large-tie-group', message: verdict.warning });
+    if (result.warning) warnings.push({ kind: 'large-tie-group', message: result.warning });
     return {
       ...identifyRows(groups),
       frontier,
@@ -143,11 +143,11 @@ function identifyRows(groups: readonly SourceRow[][]): {
   return { events, rejected };
 }
 
-/** Counts from the first row taken, to `end` or the end of the list. */
+/** Measures progress from the first row taken to `end` or the end of the list. */
 function createMeasure(end: number | undefined) {
   let first: number | undefined;
-  return ({ state, groups, isDone }: Verdict, { skip, totalCount }: Page): ReadProgress => {
-    // Until then the reading looks for its place.
+  return ({ state, groups, isDone }: PageResult, { skip, totalCount }: Page): ReadProgress => {
+    // Before the first row is taken, the read searches for its start.
     if (groups.length > 0 || isDone) first ??= Math.min(skip, state.skip);
     const done = first === undefined ? 0 : state.skip - first;
     return { done, total: Math.max(done, (end ?? totalCount) - (first ?? 0)) };

@@ -1,12 +1,12 @@
 /**
- * Finding the frontier in a list that is sorted but moves: away from the guess by doubling steps, then by bisection
- * between an offset seen to lie before the frontier and one seen to be too far. O(log n) requests in a list of n rows.
- * What was seen may be out of date when the next page comes; then that page corrects it.
+ * Finds the frontier in a sorted list whose offsets change: steps away from the guess with doubling distance, then bisects
+ * between an offset that lay before the frontier and one that was too far. O(log n) requests in a list of n rows.
+ * Both offsets may be outdated when the next page arrives; that page then corrects them.
  */
 import type { FrontierState } from './frontier.ts';
 import type { Page } from './page.ts';
 
-/** The frontier lies before `from`: towards the last offset known to lie before it, else ever further back. */
+/** The frontier is before `from`: bisects towards the last offset known to be before it, or doubles the step back. */
 export function stepBack(state: FrontierState, from: number, page: Page): FrontierState {
   const before = state.before !== undefined && state.before < from ? state.before : undefined;
   const margin = Math.min(state.margin * 2, Math.ceil(state.pageSize / 2));
@@ -16,7 +16,7 @@ export function stepBack(state: FrontierState, from: number, page: Page): Fronti
   return { ...located, skip: Math.max(0, from - stride), stride: stride * 2 };
 }
 
-/** The frontier lies behind this page: towards the offset known to be too far, else ever further on. */
+/** The frontier is after this page: bisects towards the offset known to be too far, or doubles the step forward. */
 export function stepForward(state: FrontierState, page: Page): FrontierState {
   const proof = page.rows.findLastIndex((row) => row.ticks !== undefined);
   const before = page.skip + Math.max(0, proof);
@@ -27,7 +27,7 @@ export function stepForward(state: FrontierState, page: Page): FrontierState {
   return { ...located, skip, stride: state.stride === 0 ? state.pageSize : state.stride * 2 };
 }
 
-/** The middle, or `before` itself once a page from there shows both ends. */
+/** The middle, or `before` if a page from there contains both ends. */
 function between(before: number, beyond: number, pageLength: number): number {
   return beyond - before < pageLength ? before : before + Math.floor((beyond - before) / 2);
 }

@@ -33,7 +33,7 @@ export function translateDatabaseError(error: unknown, doing: string): ExportErr
   return new ExportError('database', `${found}${state}`, { cause });
 }
 
-/** What a person has to mend; `undefined` where waiting may help. */
+/** What a person has to fix; `undefined` if waiting may help. */
 function remedyOf(code: string, cause: Error): string | undefined {
   if (CERTIFICATE.test(code)) {
     return 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS, or set sslmode in DATABASE_URL.';
@@ -45,7 +45,7 @@ function remedyOf(code: string, cause: Error): string | undefined {
   if (!CONFIGURATION.test(code)) return undefined;
   if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';
   if (code.startsWith('3D')) return 'Create that database, or name another one in DATABASE_URL.';
-  if (code === '42P01' || code.startsWith('3F')) return 'Run `uipath-audit-export migrate`.';
+  if (code === '42P01' || code.startsWith('3F')) return 'Run `node dist/main.js migrate`.';
   return 'The user of DATABASE_URL lacks a right: the worker needs the role audit_writer; migrate and verify --repair need the owner of the tables.';
 }
 

@@ -1,22 +1,22 @@
 /**
- * Statements that are sent to the server together and answered one after another, so that a commit waits twice for the
+ * Statements that are sent to the server together and processed in order, so that a commit waits twice for the
  * database and not ten times, each time until the program has done with the page that it is parsing.
  *
  * pg's own pipelining refuses COPY, and goes on behind a statement that failed. Here one Sync follows them all, so that the
  * server carries out nothing behind a statement that fails, not even a commit.
  */
 import pg from 'pg';
-import { type Client, endIfSilent } from './pool.ts';
+import { type Client, closeIfTimedOut } from './pool.ts';
 
 export interface Statement extends pg.QueryConfig {
   /** `array`: each row is an array of its values. */
   rowMode?: 'array';
-  /** For `copy … from stdin`; they must stay as they are until the answer is there. */
+  /** For `copy … from stdin`; they must not change until the results are there. */
   bytes?: Buffer;
 }
 
 /** The rows of one statement. */
-// biome-ignore lint/suspicious/noExplicitAny: as in pg, whoever wrote the statement knows its rows.
+// biome-ignore lint/suspicious/noExplicitAny: as in pg, the author of the statement knows its rows.
 export type ResultRows = any[];
 
 /** Statements by name, sent in the order they are written down in. `undefined` is left out. */
@@ -44,7 +44,7 @@ async function sendPipelined(client: Client, statements: readonly Statement[]): 
       );
     });
   } catch (error) {
-    endIfSilent(client, error as Error);
+    closeIfTimedOut(client, error as Error);
     throw error;
   }
 }
@@ -70,7 +70,7 @@ export async function transact<First extends Plan, Last extends Plan, T>(
 }
 
 /** What pg's client calls of the query under way; its types leave it out. */
-interface Answered extends pg.Query {
+interface SubmittedQuery extends pg.Query {
   submit(connection: pg.Connection): Error | null;
   readonly name?: string;
   readonly text: string;
@@ -80,23 +80,23 @@ interface Answered extends pg.Query {
   handleReadyForQuery(connection: pg.Connection): void;
 }
 
-/** To pg's client it is one query. Each statement is a query of pg's own, which writes itself and reads its answer. */
+/** To pg's client it is one query. Each statement is a query of pg's own, which writes itself and reads its own result. */
 class PipelinedQuery implements pg.Submittable {
-  private readonly answers: ResultRows[] = [];
-  private readonly queries: Answered[];
+  private readonly results: ResultRows[] = [];
+  private readonly queries: SubmittedQuery[];
   private failure: Error | undefined;
 
   constructor(
     readonly statements: readonly Statement[],
-    /** pg puts another in its place, which ends its watch over the time that the answer takes. */
-    public callback: (error: Error | null, answers: ResultRows[]) => void,
+    /** pg puts another in its place, which clears its query timeout. */
+    public callback: (error: Error | null, results: ResultRows[]) => void,
   ) {
     this.queries = statements.map(({ bytes: _bytes, ...statement }) => {
       const config = { ...statement, queryMode: 'extended' };
       return new pg.Query(config, (error, result) => {
         this.failure ??= error;
-        this.answers.push(result?.rows ?? []);
-      }) as Answered;
+        this.results.push(result?.rows ?? []);
+      }) as SubmittedQuery;
     });
   }
 
@@ -149,11 +149,11 @@ class PipelinedQuery implements pg.Submittable {
   }
 
   handleReadyForQuery(): void {
-    this.callback(this.failure ?? null, this.answers);
+    this.callback(this.failure ?? null, this.results);
   }
 
-  private get current(): Answered | undefined {
-    return this.queries[this.answers.length];
+  private get current(): SubmittedQuery | undefined {
+    return this.queries[this.results.length];
   }
 }
 

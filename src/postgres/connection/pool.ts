@@ -1,12 +1,12 @@
 import pg from 'pg';
 import { applySettings, NO_LIMITS } from './settings.ts';
 
-/** Seen in pg_stat_activity by whoever looks after the database. */
+/** Shown in pg_stat_activity. */
 export const APPLICATION_NAME = 'uipath-audit-export';
 
-/** For the answer to one query: a server that says nothing for so long is away, whatever TCP thinks of it. */
+/** Timeout of one query: a server that does not respond for this long counts as down, even if TCP keeps the connection. */
 export const QUERY_TIMEOUT_MS = 130_000;
-/** The server's own limit for a statement, which it reports before the query finds no answer. */
+/** The server's own limit for a statement, which it reports before the query timeout. */
 export const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 export type Pool = pg.Pool;
@@ -15,10 +15,10 @@ export type Client = pg.PoolClient;
 export type Queryable = Pick<Client, 'query'>;
 
 /** For whatever asks beside the runs: planning, the status. Each run keeps a connection from its begin to its end. */
-const BESIDE_RUNS = 3;
+const RESERVED_CONNECTIONS = 3;
 
 /**
- * `onIdleError` hears of connections that break while nobody uses them; the pool replaces those by itself. So many `sessions`
+ * `onIdleError` receives the error of an idle connection that breaks; the pool replaces it. This many `sessions`
  * can be open at once, and never all connections are theirs.
  */
 export function createPool(
@@ -29,7 +29,7 @@ export function createPool(
   const pool: Pool = new pg.Pool({
     connectionString: url,
     application_name: APPLICATION_NAME,
-    max: Math.max(1, sessions) + BESIDE_RUNS,
+    max: Math.max(1, sessions) + RESERVED_CONNECTIONS,
     connectionTimeoutMillis: 10_000,
     query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,
@@ -40,33 +40,33 @@ export function createPool(
   pool.on('connect', (client) => {
     // The pool listens only while nobody uses a connection. One that breaks in use fails its query and must not end the process.
     client.on('error', () => {});
-    endWhenSilent(client);
+    closeOnQueryTimeout(client);
   });
   return pool;
 }
 
 /**
- * Ends a connection on which a query found no answer in time. pg fails that query alone and leaves the connection open, so
- * that the rollback, the run's last words and the unlocking would each wait as long behind it.
+ * Closes a connection after a query timeout. pg rejects only the query and keeps the connection open; the rollback and the run's
+ * final update would then each wait for the same timeout.
  */
-function endWhenSilent(client: Client): void {
+function closeOnQueryTimeout(client: Client): void {
   const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown> | undefined;
   const pass = (...given: unknown[]) => {
     const result = query(...given);
-    if (result instanceof Promise) result.catch((error: Error) => endIfSilent(client, error));
+    if (result instanceof Promise) result.catch((error: Error) => closeIfTimedOut(client, error));
     return result;
   };
   client.query = pass as typeof client.query;
 }
 
-/** To be told of what any query failed with that gives no promise. */
-export function endIfSilent(client: Queryable, error: Error): void {
+/** For the error of a query that returns no promise. */
+export function closeIfTimedOut(client: Queryable, error: Error): void {
   // pg gives it no code.
   if (error.message === 'Query read timeout') void (client as unknown as pg.Client).end();
 }
 
 /** A connection like the pool's, whose queries may take as long as they need. The caller must `end()` it. */
-export async function connectPatientClient(pool: Pool): Promise<pg.Client> {
+export async function connectWithoutTimeout(pool: Pool): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: pool.options.connectionString,
     application_name: APPLICATION_NAME,
@@ -75,7 +75,7 @@ export async function connectPatientClient(pool: Pool): Promise<pg.Client> {
 }
 
 /** Opens the connection, with the settings that results depend on and no limit of time. */
-export async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.Client> {
+async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.Client> {
   // A connection that breaks fails the query under way; without a listener it would end the process as well.
   client.on('error', () => {});
   await client.connect();

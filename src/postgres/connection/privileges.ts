@@ -14,7 +14,7 @@ const RIGHTS: Record<string, readonly string[]> = {
   'audit.rejected_events': ['select', 'insert', 'update'],
 };
 
-/** Which server answers, and as whom. Throws `database-away`, `database` or `configuration`. */
+/** The server's version, and the database and user of the connection. Throws `database-away`, `database` or `configuration`. */
 export async function readServer(pool: Pool): Promise<{ version: string; database: string; user: string }> {
   try {
     const { rows } = await pool.query<{ version: string; database: string; user: string }>(
@@ -31,7 +31,7 @@ export async function readServer(pool: Pool): Promise<{ version: string; databas
  * Writes and rolls back: a row where the tables exist, else a table. Throws `configuration` where a right is missing or the
  * server is read-only.
  */
-export async function tryWriting(pool: Pool, { hasTables }: { hasTables: boolean }): Promise<void> {
+export async function checkWritable(pool: Pool, { hasTables }: { hasTables: boolean }): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
@@ -48,7 +48,7 @@ export async function tryWriting(pool: Pool, { hasTables }: { hasTables: boolean
 }
 
 /** Whether the user could rewrite and delete what is stored, which no worker needs. The tables must exist. */
-export async function mayDestroy(pool: Pool): Promise<boolean> {
+export async function canDelete(pool: Pool): Promise<boolean> {
   try {
     const { rows } = await pool.query<{ may_destroy: boolean }>(
       `select has_table_privilege('audit.events', 'delete') or has_table_privilege('audit.ledger', 'update') as may_destroy`,

@@ -24,6 +24,8 @@ const SETTINGS: Record<string, string> = {
   // How statements are read.
   standard_conforming_strings: 'on',
   transform_null_equals: 'off',
+  // The definition of a view, as a migration reads it.
+  quote_all_identifiers: 'off',
   // Every object of ours is named with its schema. No other schema can put a function, an operator or a type in place of PostgreSQL's.
   search_path: 'pg_catalog, pg_temp',
   // `view` would refuse every view.
@@ -49,12 +51,12 @@ const SETTINGS: Record<string, string> = {
 
 /*
  * Left as they are, on purpose:
- * - default_transaction_read_only: whoever sets it wants no writing, and the error says so.
+ * - default_transaction_read_only: its owner wants no writes, and the error says so.
  * - lock_timeout: a run that waits longer for a lock fails, nothing is stored by half, and the next one goes on. It is set where a
  *   wait is part of the work (`NO_LIMITS`).
  * - synchronous_commit, default_tablespace, temp_tablespaces, default_table_access_method, default_toast_compression: where and how
  *   safely data is kept is the administrator's choice.
- * - lc_*, xml*, escape_string_warning, backslash_quote, quote_all_identifiers, check_function_bodies, client_min_messages, planner,
+ * - lc_*, xml*, escape_string_warning, backslash_quote, check_function_bodies, client_min_messages, planner,
  *   memory and log settings: no result depends on them.
  */
 

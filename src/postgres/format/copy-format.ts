@@ -5,12 +5,12 @@
  */
 import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import { floorToMicrosecond, TICKS_PER_MICROSECOND, TICKS_PER_SECOND } from '../../core/ticks.ts';
 import { isParsable } from './columns.ts';
 
 /** What the rows of one commit have in common. */
-interface RowOrigin {
-  organization: string;
+interface RowOrigin extends LogKey {
   runId: string;
   batch: string;
 }
@@ -18,6 +18,7 @@ interface RowOrigin {
 /** The columns in the order of `encode`; those left out have their defaults. */
 export const COPIED_COLUMNS = [
   'organization',
+  'log',
   'run_id',
   'batch',
   'created_on',
@@ -148,12 +149,13 @@ export function createCopyEncoder(): {
   };
 
   return {
-    encode(events, { organization, runId, batch }) {
+    encode(events, { organization, log, runId, batch }) {
       at = 0;
-      reserve(LARGEST_FRAME + BYTES_PER_UNIT * organization.length);
+      reserve(LARGEST_FRAME + BYTES_PER_UNIT * (organization.length + log.length));
       view.setInt16(0, COPIED_COLUMNS.length);
       at = 2;
       putText(organization);
+      putText(log);
       putInt64(BigInt(runId));
       putInt64(BigInt(batch));
       const prefix = Buffer.from(bytes.subarray(0, at));

@@ -1,7 +1,8 @@
 /** Reading `audit.ledger` and the rows its entries list. */
 import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../../core/ledger.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
-import { connectPatientClient, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
+import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
 import { inUtc } from '../format/utc.ts';
 import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
 
@@ -9,7 +10,7 @@ import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts
 const CHUNK_ENTRIES = 200;
 const CHUNK_ROWS = 2000;
 /** More rows that no entry lists are counted and not named. */
-const MOST_STRAYS = 1000;
+const MAX_STRAYS = 1000;
 
 /** Entries with the rows that came with them, as of one instant. */
 export interface LedgerChunk {
@@ -22,9 +23,9 @@ export interface LedgerChunk {
 
 /** Works on the ledger over one connection, without a limit of time for a query. */
 export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => Promise<T>): Promise<T> {
-  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
+  let client: Awaited<ReturnType<typeof connectWithoutTimeout>> | undefined;
   try {
-    client = await connectPatientClient(pool);
+    client = await connectWithoutTimeout(pool);
     return await work(createReader(client));
   } catch (error) {
     throw translateDatabaseError(error, 'reading the ledger');
@@ -37,35 +38,35 @@ export type LedgerReader = ReturnType<typeof createReader>;
 
 function createReader(client: Queryable) {
   return {
-    /** Organizations with anything to verify, by name. */
-    async organizations(): Promise<string[]> {
-      const { rows } = await client.query<{ organization: string }>(
-        'select organization from audit.watermarks union select organization from audit.ledger order by 1',
+    /** Logs with anything to verify, by name. */
+    async logs(): Promise<LogKey[]> {
+      const { rows } = await client.query<LogKey>(
+        'select organization, log from audit.watermarks union select organization, log from audit.ledger order by 1, 2',
       );
-      return rows.map(({ organization }) => organization);
+      return rows;
     },
 
     /** Rows that all entries list, as they say. */
-    async countListed(organization: string): Promise<number> {
+    async countListed({ organization, log }: LogKey): Promise<number> {
       const { rows } = await client.query<{ count: string }>(
-        'select coalesce(sum(rows_inserted), 0) as count from audit.ledger where organization = $1',
-        [organization],
+        'select coalesce(sum(rows_inserted), 0) as count from audit.ledger where organization = $1 and log = $2',
+        [organization, log],
       );
       return Number(rows[0]!.count);
     },
 
     /** The next entries after `batch`, in order, and the rows of those wanted; `undefined` when there are none. */
     async readChunk(
-      organization: string,
+      key: LogKey,
       batch: bigint,
       isWanted: (entry: LedgerEntry) => boolean,
     ): Promise<LedgerChunk | undefined> {
       return withTransaction(client, async () => {
         await client.query('set transaction isolation level repeatable read, read only');
-        const entries = await readEntries(client, organization, batch);
+        const entries = await readEntries(client, key, batch);
         if (entries.length === 0) return undefined;
-        const rows = await readRows(client, organization, entries.filter(isWanted));
-        const changes = await readChanges(client, organization, entries);
+        const rows = await readRows(client, key, entries.filter(isWanted));
+        const changes = await readChanges(client, key, entries);
         return { entries, rows, changes };
       });
     },
@@ -73,17 +74,17 @@ function createReader(client: Queryable) {
     /** Of these events, those that a later entry than `entry` stored again. */
     async findStoredLater(entry: LedgerEntry, eventIds: readonly string[]): Promise<Set<string>> {
       const { rows } = await client.query<{ event_id: string }>(
-        `select event_id from audit.events e join audit.ledger l using (organization, batch)
-         where organization = $1 and created_on between $2 and $3 and event_id = any($4::uuid[]) and batch > $5
+        `select event_id from audit.events e join audit.ledger l using (organization, log, batch)
+         where organization = $1 and created_on between $2 and $3 and event_id = any($4::uuid[]) and batch > $5 and log = $6
            and position(uuid_send(event_id) in inserted) > 0`,
-        [entry.organization, entry.fromAt, entry.toAt, eventIds, entry.batch.toString()],
+        [entry.organization, entry.fromAt, entry.toAt, eventIds, entry.batch.toString(), entry.log],
       );
       return new Set(rows.map(({ event_id: id }) => id));
     },
 
     /** Rows that name no entry, or one of another time: how many, and the first of them. */
-    async findStrays(organization: string): Promise<{ count: number; findings: LedgerFinding[] }> {
-      const { rows } = await client.query<StrayRow>(STRAYS, [organization, MOST_STRAYS]);
+    async findStrays({ organization, log }: LogKey): Promise<{ count: number; findings: LedgerFinding[] }> {
+      const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MAX_STRAYS]);
       const findings = rows.map((row): LedgerFinding => {
         const reason = row.has_entry ? 'the entry it names is of another time' : 'it names no entry';
         const { event_id: eventId, created_on_raw: createdOn } = row;
@@ -95,34 +96,36 @@ function createReader(client: Queryable) {
 }
 
 const ENTRIES = `
-  select organization, batch, run_id, ${inUtc('committed_at')} as committed_at, ${inUtc('from_at')} as from_at,
+  select organization, log, batch, run_id, ${inUtc('committed_at')} as committed_at, ${inUtc('from_at')} as from_at,
     ${inUtc('to_at')} as to_at, rows_inserted, rows_changed, inserted, encode(previous_digest, 'hex') as previous_digest,
     encode(digest, 'hex') as digest
   from (
     select *, sum(rows_inserted) over (order by batch) - rows_inserted as rows_before
-    from (select * from audit.ledger where organization = $1 and batch > $2 order by batch limit ${CHUNK_ENTRIES}) next
+    from (select * from audit.ledger where organization = $1 and log = $2 and batch > $3 order by batch limit ${CHUNK_ENTRIES}) next
   ) counted
   where rows_before < ${CHUNK_ROWS}
   order by batch`;
 
 const ROWS = `
   select ${EVENT_COLUMNS}
-  from audit.events e join audit.ledger l on l.organization = e.organization and l.batch = e.batch
-  where e.organization = $1 and e.created_on between $2 and $3 and e.batch between $4 and $5
+  from audit.events e join audit.ledger l on l.organization = e.organization and l.log = e.log and l.batch = e.batch
+  where e.organization = $1 and e.log = $2 and e.created_on between $3 and $4 and e.batch between $5 and $6
     and e.created_on between l.from_at and l.to_at`;
 
 const CHANGES = `
   select c.row_batch, c.event_id, c.batch, ${inUtc('l.committed_at')} as committed_at,
     encode(old_digest, 'hex') as old_digest, encode(new_digest, 'hex') as new_digest
-  from audit.ledger_changes c left join audit.ledger l on l.organization = c.organization and l.batch = c.batch
-  where c.organization = $1 and `;
+  from audit.ledger_changes c left join audit.ledger l
+    on l.organization = c.organization and l.log = c.log and l.batch = c.batch
+  where c.organization = $1 and c.log = $2 and `;
 
 const STRAYS = `
   select e.event_id, e.created_on_raw, e.batch, l.batch is not null as has_entry, count(*) over () as count
-  from audit.events e left join audit.ledger l on l.organization = e.organization and l.batch = e.batch
-  where e.organization = $1
+  from audit.events e left join audit.ledger l
+    on l.organization = e.organization and l.log = e.log and l.batch = e.batch
+  where e.organization = $1 and e.log = $2
     and (l.batch is null or l.from_at is null or e.created_on not between l.from_at and l.to_at)
-  limit $2`;
+  limit $3`;
 
 interface StrayRow {
   event_id: string;
@@ -132,8 +135,7 @@ interface StrayRow {
   count: string;
 }
 
-interface EntryRow {
-  organization: string;
+interface EntryRow extends LogKey {
   batch: string;
   run_id: string | null;
   committed_at: string;
@@ -155,17 +157,18 @@ interface ChangeRow {
   new_digest: string;
 }
 
-async function readEntries(client: Queryable, organization: string, after: bigint): Promise<LedgerEntry[]> {
-  const { rows } = await client.query<EntryRow>(ENTRIES, [organization, after.toString()]);
+async function readEntries(client: Queryable, key: LogKey, after: bigint): Promise<LedgerEntry[]> {
+  const { rows } = await client.query<EntryRow>(ENTRIES, [key.organization, key.log, after.toString()]);
   const batches = rows.map(({ batch }) => batch);
   const changes = await client.query<ChangeRow>(
-    `${CHANGES} c.batch = any($2::bigint[]) order by c.event_id`,
-    [organization, batches],
+    `${CHANGES} c.batch = any($3::bigint[]) order by c.event_id`,
+    [key.organization, key.log, batches],
   );
   const changesOf = new Map<string, LedgerChange[]>();
   for (const row of changes.rows) pushTo(changesOf, row.batch, toChange(row));
   return rows.map((row) => ({
     organization: row.organization,
+    log: row.log,
     batch: BigInt(row.batch),
     runId: row.run_id,
     committedAt: row.committed_at,
@@ -182,7 +185,7 @@ async function readEntries(client: Queryable, organization: string, after: bigin
 
 async function readRows(
   client: Queryable,
-  organization: string,
+  { organization, log }: LogKey,
   entries: readonly LedgerEntry[],
 ): Promise<Map<bigint, LedgeredRow[]>> {
   const byBatch = new Map<bigint, LedgeredRow[]>();
@@ -194,6 +197,7 @@ async function readRows(
   times.sort();
   const { rows } = await client.query<EventRow>(ROWS, [
     organization,
+    log,
     times[0],
     times.at(-1),
     entries[0]!.batch.toString(),
@@ -205,13 +209,13 @@ async function readRows(
 
 async function readChanges(
   client: Queryable,
-  organization: string,
+  { organization, log }: LogKey,
   entries: readonly LedgerEntry[],
 ): Promise<LedgerChunk['changes']> {
   const changes: LedgerChunk['changes'] = new Map();
   const { rows } = await client.query<ChangeRow>(
-    `${CHANGES} c.row_batch between $2 and $3 order by c.batch`,
-    [organization, entries[0]!.batch.toString(), entries.at(-1)!.batch.toString()],
+    `${CHANGES} c.row_batch between $3 and $4 order by c.batch`,
+    [organization, log, entries[0]!.batch.toString(), entries.at(-1)!.batch.toString()],
   );
   for (const row of rows) {
     const batch = BigInt(row.row_batch);

@@ -1,4 +1,5 @@
 /** What a run is planned from. */
+import type { LogKey } from '../../core/log-key.ts';
 import type { Json } from '../../core/source.ts';
 import { knownUntil } from '../../core/start-point.ts';
 import { formatMicroseconds, MIN_TICKS } from '../../core/ticks.ts';
@@ -16,19 +17,19 @@ export interface UnfinishedBackfill {
 }
 
 /**
- * How far an organization is exported. `ticks`: behind the newest stored event or range. `certain`: everything before it was
- * asked for; an event dated in the future says nothing about what followed. `undefined` before the first export.
+ * How far a log is exported. `ticks`: behind the newest stored event or range. `certain`: everything before it was
+ * requested; an event dated in the future says nothing about what followed. `undefined` before the first export.
  */
 export async function readExportedUntil(
   pool: Pool,
-  organization: string,
+  { organization, log }: LogKey,
 ): Promise<{ ticks: bigint; certain: bigint } | undefined> {
   try {
     const { rows } = await pool.query<WatermarkRow & { covered: string | null }>(
       `select created_on_ticks, read_at, resume,
-         (select max(to_ticks) from audit.coverage c where c.organization = $1) as covered
-       from audit.watermarks where organization = $1`,
-      [organization],
+         (select max(to_ticks) from audit.coverage c where c.organization = $1 and c.log = $2) as covered
+       from audit.watermarks where organization = $1 and log = $2`,
+      [organization, log],
     );
     const watermark = rows[0] && toWatermark(rows[0]);
     const known = watermark && knownUntil(watermark);
@@ -48,14 +49,14 @@ export async function readExportedUntil(
 /** How many stored events lie between: the way back from an offset to an earlier one. `to` left out: to the newest. */
 export async function countBetween(
   pool: Pool,
-  organization: string,
+  { organization, log }: LogKey,
   { from, to }: { from: bigint; to: bigint | undefined },
 ): Promise<number> {
   try {
     const { rows } = await pool.query<{ count: string }>(
-      `select count(*) from audit.events where organization = $1 and created_on >= $2 and created_on_ticks >= $3
+      `select count(*) from audit.events where organization = $1 and log = $5 and created_on >= $2 and created_on_ticks >= $3
          and ($4::bigint is null or created_on_ticks < $4)`,
-      [organization, formatMicroseconds(from), from.toString(), to?.toString() ?? null],
+      [organization, formatMicroseconds(from), from.toString(), to?.toString() ?? null, log],
     );
     return Number(rows[0]!.count);
   } catch (error) {
@@ -67,7 +68,7 @@ export async function countBetween(
 export async function readLookalikes(pool: Pool, organization: string): Promise<string[]> {
   try {
     const { rows } = await pool.query<{ organization: string }>(
-      'select organization from audit.watermarks where lower(organization) = lower($1) and organization <> $1',
+      'select distinct organization from audit.watermarks where lower(organization) = lower($1) and organization <> $1',
       [organization],
     );
     return rows.map((row) => row.organization);
@@ -79,7 +80,7 @@ export async function readLookalikes(pool: Pool, organization: string): Promise<
 /** The newest backfill of exactly this range, if it did not succeed but came some way. */
 export async function readUnfinishedBackfill(
   pool: Pool,
-  organization: string,
+  { organization, log }: LogKey,
   range: { from: bigint | undefined; to: bigint | undefined },
 ): Promise<UnfinishedBackfill | undefined> {
   try {
@@ -91,10 +92,10 @@ export async function readUnfinishedBackfill(
       resume: Json;
     }>(
       `select run_id, started_at, outcome, frontier_ticks, resume from audit.runs
-       where organization = $1 and kind = 'backfill' and from_ticks is not distinct from $2
+       where organization = $1 and log = $4 and kind = 'backfill' and from_ticks is not distinct from $2
          and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
        order by started_at desc, run_id desc limit 1`,
-      [organization, range.from?.toString() ?? null, range.to?.toString() ?? null],
+      [organization, range.from?.toString() ?? null, range.to?.toString() ?? null, log],
     );
     const last = rows[0];
     if (!last || last.outcome === 'succeeded' || last.frontier_ticks === null) return undefined;

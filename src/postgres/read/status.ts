@@ -1,14 +1,11 @@
+import type { LogKey } from '../../core/log-key.ts';
 import type { RunCounters } from '../../core/store.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { type MigrationState, readMigrations } from '../schema/migrate.ts';
+import { READ_SCHEMA, type SchemaLevel, type StatusRow, statusQuery } from './status-sql.ts';
 
-const LAST_RUNS = 10;
-const NEWEST_GAPS = 20;
-const NEWEST_RANGES = 20;
-/** Events by day: what is counted here need not be counted by rows. */
-export const ROLL_UP = 'audit.daily_totals';
-/** Whoever looks at the state would rather hear that the database is slow than wait for it. */
+/** A status that takes longer is reported as a slow database. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 
 /** What the database says of the export. Holds nothing of any event but times and numbers. */
@@ -16,12 +13,12 @@ export interface StatusReport {
   /** By the database's clock, as are all ages. */
   readAt: Date;
   migrations: MigrationState;
-  /** By name; empty before the first run, and where the tables do not exist yet. */
+  /** By name and log; empty before the first run, and where the tables do not exist yet. */
   organizations: OrganizationStatus[];
 }
 
-export interface OrganizationStatus {
-  organization: string;
+/** One log of one organization. */
+export interface OrganizationStatus extends LogKey {
   /** The newest committed event: ticks of 100 ns since 1970, and `createdOn` as sent; `null` before the first. */
   watermark: { ticks: bigint; raw: string } | null;
   newestEventAt: Date | null;
@@ -54,7 +51,7 @@ export interface Coverage {
   provenAt: Date;
 }
 
-/** A span between two of those: the source may have deleted its events before they were read, or nobody asked for them. */
+/** A span between two of those: the source may have deleted its events before they were read, or no run requested them. */
 export interface Gap {
   from: Date;
   to: Date;
@@ -67,20 +64,21 @@ export interface RunRecord {
   kind: string;
   startedAt: Date;
   endedAt: Date | null;
-  /** `null` while the run goes on, or when its process ended without a word and no other run has noticed yet. */
+  /** `null` while the run goes on, or if its process exited without recording an outcome and no other run has noticed yet. */
   outcome: 'succeeded' | 'failed' | 'interrupted' | 'abandoned' | null;
   error: string | null;
   warnings: string[];
   counters: RunCounters;
-  /** The range it was asked for; `null` where that is open. */
+  /** The requested range; `null` where it is open. */
   from: Date | null;
   to: Date | null;
   worker: string | null;
 }
 
 /**
- * The state of every organization in the database, or of those named, as of one instant. Works without tables, and says then which
- * migrations are missing. `now` is the instant that lags are measured to; the database's clock, when not given. Throws `database-away`, `database` or `configuration`.
+ * The state of every log in the database, or of those of the organizations named, as of one instant. The number of statements
+ * does not depend on how many there are. Works in a database that lacks migrations, and lists them. `now` is the instant that lags
+ * are measured to; the database's clock, when not given. Throws `database-away`, `database` or `configuration`.
  */
 export async function readStatus(
   pool: Pool,
@@ -119,90 +117,22 @@ async function readReport(
 ): Promise<StatusReport> {
   // One snapshot, so that the rows, the watermark and the runs belong together.
   await client.query('set transaction isolation level repeatable read, read only');
-  await client.query(`set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`);
-  const { rows } = await client.query<{ read_at: Date; has_tables: boolean; has_roll_up: boolean }>(
-    `select coalesce($1::timestamptz, now()) as read_at, to_regclass('audit.watermarks') is not null as has_tables,
-       to_regclass('${ROLL_UP}') is not null as has_roll_up`,
-    [now ?? null],
+  // Compiling the query takes longer than running it.
+  await client.query(
+    `select set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', true), set_config('jit', 'off', true)`,
   );
-  const { read_at: readAt, has_tables: hasTables, has_roll_up: hasRollUp } = rows[0]!;
-  const query = ORGANIZATIONS(hasRollUp ? STORED : COUNTED);
-  const organizations = hasTables ? await readOrganizations(client, query, wanted, readAt) : [];
-  return { readAt, migrations, organizations };
+  const { rows } = await client.query<SchemaLevel & { read_at: Date }>(READ_SCHEMA, [now ?? null]);
+  const { read_at: readAt, ...level } = rows[0]!;
+  if (!level.has_tables) return { readAt, migrations, organizations: [] };
+  const status = await client.query<StatusRow>(statusQuery(level), [wanted ?? null]);
+  return { readAt, migrations, organizations: status.rows.map((row) => toOrganization(row, readAt)) };
 }
 
-async function readOrganizations(
-  client: Client,
-  query: string,
-  wanted: readonly string[] | undefined,
-  readAt: Date,
-): Promise<OrganizationStatus[]> {
-  const { rows } = await client.query<OrganizationRow>(query, [wanted ?? null]);
-  const organizations: OrganizationStatus[] = [];
-  for (const row of rows) {
-    const runs = await client.query<RunRow>(RUNS, [row.organization, LAST_RUNS]);
-    const gaps = await client.query<Gap>(GAPS, [row.organization, NEWEST_GAPS]);
-    const coverage = await client.query<Coverage>(COVERAGE, [row.organization, NEWEST_RANGES]);
-    organizations.push({
-      ...toOrganization(row, readAt),
-      gaps: gaps.rows,
-      coverage: coverage.rows,
-      runs: runs.rows.map(toRun),
-    });
-  }
-  return organizations;
-}
-
-/** By the roll-up, which equals the count of the rows and is a fraction as long. */
-const STORED = `(select coalesce(sum(events), 0) from ${ROLL_UP} a where a.organization = w.organization)`;
-/** In a database that lacks the migration. */
-const COUNTED = `(select count(*) from audit.events e where e.organization = w.organization)`;
-
-const ORGANIZATIONS = (stored: string) => `
-  select organization, created_on_ticks, created_on_raw, created_on, source_total,
-    (select max(ended_at) from audit.runs r
-     where r.organization = w.organization and outcome = 'succeeded') as last_success_at,
-    ${stored} as stored,
-    (select count(*) from audit.rejected_events r where r.organization = w.organization) as rejected,
-    (select max(first_seen_at) from audit.rejected_events r where r.organization = w.organization) as last_rejected_at,
-    (select count(*) from audit.gaps g where g.organization = w.organization) as gap_count
-  from audit.watermarks w
-  where $1::text[] is null or organization = any ($1)
-  order by organization`;
-
-const RUNS = `
-  select run_id, kind, started_at, ended_at, outcome, error, warnings, from_at, to_at, worker, pages, requests, retries,
-    rows_read, rows_inserted, rows_updated, rows_unchanged, rows_rejected, rows_late
-  from audit.runs where organization = $1 order by started_at desc, run_id desc limit $2`;
-
-const GAPS = `
-  select from_at as "from", to_at as "to", noticed_at as "noticedAt", run_id as "runId"
-  from audit.gaps where organization = $1 order by to_ticks desc limit $2`;
-
-const COVERAGE = `
-  select from_at as "from", to_at as "to", proven_at as "provenAt"
-  from audit.coverage where organization = $1 order by from_ticks desc limit $2`;
-
-interface OrganizationRow {
-  organization: string;
-  created_on_ticks: string | null;
-  created_on_raw: string | null;
-  created_on: Date | null;
-  source_total: string | null;
-  last_success_at: Date | null;
-  stored: string;
-  rejected: string;
-  last_rejected_at: Date | null;
-  gap_count: string;
-}
-
-function toOrganization(
-  row: OrganizationRow,
-  readAt: Date,
-): Omit<OrganizationStatus, 'gaps' | 'coverage' | 'runs'> {
+function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
   const { created_on_ticks: ticks, created_on_raw: raw } = row;
   return {
     organization: row.organization,
+    log: row.log,
     watermark: ticks === null || raw === null ? null : { ticks: BigInt(ticks), raw },
     newestEventAt: row.created_on,
     lagMs: row.created_on && Math.max(0, readAt.getTime() - row.created_on.getTime()),
@@ -212,50 +142,22 @@ function toOrganization(
     rejected: Number(row.rejected),
     lastRejectedAt: row.last_rejected_at,
     gapCount: Number(row.gap_count),
+    gaps: row.gaps.map(({ from, to, noticedAt, runId }) => ({
+      ...{ from: new Date(from), to: new Date(to), noticedAt: new Date(noticedAt), runId },
+    })),
+    coverage: row.coverage.map(({ from, to, provenAt }) => ({
+      ...{ from: new Date(from), to: new Date(to), provenAt: new Date(provenAt) },
+    })),
+    runs: row.runs.map(({ startedAt, endedAt, from, to, ...run }) => ({
+      ...run,
+      startedAt: new Date(startedAt),
+      endedAt: toDate(endedAt),
+      from: toDate(from),
+      to: toDate(to),
+    })),
   };
 }
 
-type CounterColumn =
-  | 'pages'
-  | 'requests'
-  | 'retries'
-  | `rows_${'read' | 'inserted' | 'updated' | 'unchanged' | 'rejected' | 'late'}`;
-
-interface RunRow extends Record<CounterColumn, string> {
-  run_id: string;
-  kind: string;
-  started_at: Date;
-  ended_at: Date | null;
-  outcome: RunRecord['outcome'];
-  error: string | null;
-  warnings: string[];
-  from_at: Date | null;
-  to_at: Date | null;
-  worker: string | null;
-}
-
-function toRun(row: RunRow): RunRecord {
-  return {
-    runId: row.run_id,
-    kind: row.kind,
-    startedAt: row.started_at,
-    endedAt: row.ended_at,
-    outcome: row.outcome,
-    error: row.error,
-    warnings: row.warnings,
-    counters: {
-      pages: Number(row.pages),
-      requests: Number(row.requests),
-      retries: Number(row.retries),
-      rowsRead: Number(row.rows_read),
-      inserted: Number(row.rows_inserted),
-      updated: Number(row.rows_updated),
-      unchanged: Number(row.rows_unchanged),
-      rejected: Number(row.rows_rejected),
-      late: Number(row.rows_late),
-    },
-    from: row.from_at,
-    to: row.to_at,
-    worker: row.worker,
-  };
+function toDate(milliseconds: number | null): Date | null {
+  return milliseconds === null ? null : new Date(milliseconds);
 }

@@ -1,6 +1,7 @@
 /** Reading `audit.events` back, to compare it with the source, the ledger and its own ids. */
 import type { AuditEvent } from '../../core/event.ts';
 import type { LedgeredRow } from '../../core/ledger.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import { formatMicroseconds, MAX_TICKS, parseTicks } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool, Queryable } from '../connection/pool.ts';
@@ -21,15 +22,15 @@ export const EVENT_COLUMNS = `
 const IDENTITY_FIELDS = ['source', 'category', 'action', 'detailsVersion', 'auditLogDetails'] as const;
 const TEXT_FIELDS = [...IDENTITY_FIELDS, 'userName', 'email', 'message'] as const;
 
-/** $1 organization, $2 and $3 from as time and ticks, $4 and $5 to, $6 and $7 the key of the last row read. */
+/** $1 organization, $2 log, $3 and $4 from as time and ticks, $5 and $6 to, $7 and $8 the key of the last row read. */
 export const STORED_EVENTS = `
   select ${EVENT_COLUMNS}
   from audit.events e
-  where organization = $1
+  where organization = $1 and log = $2
     -- created_on decides; ticks only within the microsecond at which the range begins or ends.
-    and ($2::timestamptz is null or (created_on >= $2 and (created_on, created_on_ticks) >= ($2, $3::bigint)))
-    and ($4::timestamptz is null or (created_on <= $4 and (created_on, created_on_ticks) < ($4, $5::bigint)))
-    and ($6::timestamptz is null or (created_on >= $6 and (created_on, event_id) > ($6, $7::uuid)))
+    and ($3::timestamptz is null or (created_on >= $3 and (created_on, created_on_ticks) >= ($3, $4::bigint)))
+    and ($5::timestamptz is null or (created_on <= $5 and (created_on, created_on_ticks) < ($5, $6::bigint)))
+    and ($7::timestamptz is null or (created_on >= $7 and (created_on, event_id) > ($7, $8::uuid)))
   -- Of the table: the select list has a text of that name.
   order by e.created_on, e.event_id
   limit ${CHUNK_ROWS}`;
@@ -62,7 +63,7 @@ export interface EventRow {
 /** The stored events of a half-open range in chunks, oldest first. A bound left out is none. */
 export async function* readStoredEvents(
   pool: Pool,
-  organization: string,
+  { organization, log }: LogKey,
   range: { from: bigint | undefined; to: bigint | undefined },
 ): AsyncGenerator<LedgeredRow[]> {
   if (range.from !== undefined && range.from > MAX_TICKS) return;
@@ -73,7 +74,7 @@ export async function* readStoredEvents(
   for (;;) {
     let rows: EventRow[];
     try {
-      ({ rows } = await pool.query<EventRow>(STORED_EVENTS, [organization, ...bounds, ...cursor]));
+      ({ rows } = await pool.query<EventRow>(STORED_EVENTS, [organization, log, ...bounds, ...cursor]));
     } catch (error) {
       throw translateDatabaseError(error, 'reading stored events');
     }

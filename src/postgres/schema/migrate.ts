@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url';
 import type { ClientBase } from 'pg';
 import { ExportError } from '../../core/errors.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
-import { type Client, connectPatientClient, type Pool, type Queryable } from '../connection/pool.ts';
+import { type Client, connectWithoutTimeout, type Pool, type Queryable } from '../connection/pool.ts';
 import { watchBlockers } from './blockers.ts';
 
 /** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
-const OLDEST_SERVER = 160_000;
+const MIN_SERVER_VERSION = 160_000;
 
 export interface MigrationState {
   applied: string[];
@@ -31,9 +31,9 @@ export async function migrate(pool: Pool, options: LockOptions = {}): Promise<st
   if (pending.length === 0) return [];
   await requireMigrator(pool, pending);
   // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
-  let client: Awaited<ReturnType<typeof connectPatientClient>> | undefined;
+  let client: Awaited<ReturnType<typeof connectWithoutTimeout>> | undefined;
   try {
-    client = await connectPatientClient(pool);
+    client = await connectWithoutTimeout(pool);
     await createMigrationsTable(client);
     const applied: string[] = [];
     for (;;) {
@@ -79,7 +79,7 @@ async function applyNextInTime(
 
 /**
  * Applies the next migration in one transaction that locks the list of migrations. Any login can take an advisory lock, and keep it;
- * this lock needs the right to write to the list. It is asked for again and not waited for: node-pg-migrate notes when the
+ * this lock needs the right to write to the list. It is polled, not waited for: node-pg-migrate notes when the
  * transaction began, and sorts by that.
  */
 async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<string | undefined> {
@@ -160,11 +160,11 @@ export async function requireMigrator(pool: Pool, pending: readonly string[]): P
   throw new ExportError(
     'configuration',
     `The database lacks ${pending.join(', ')}, and ${user}, the user of DATABASE_URL, may not change its tables. Run ` +
-      `\`uipath-audit-export migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
+      `\`node dist/main.js migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
   );
 }
 
-/** The owner of schema `audit` may migrate; while there is none, whoever may create it. */
+/** The owner of schema `audit` may migrate; while there is none, a user who may create it. */
 const MIGRATOR = `
   select current_user as user,
     pg_get_userbyid(coalesce(nspowner, datdba)) as owner,
@@ -179,7 +179,7 @@ async function readState(client: Client): Promise<MigrationState> {
             to_regclass('audit.migrations') is not null as has_table`,
   );
   const { version, text, has_table: hasTable } = facts[0]!;
-  if (version < OLDEST_SERVER) {
+  if (version < MIN_SERVER_VERSION) {
     throw new ExportError(
       'configuration',
       `PostgreSQL 16 or newer is needed; DATABASE_URL leads to ${text}.`,

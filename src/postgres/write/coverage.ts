@@ -1,5 +1,6 @@
 /** Ranges of time that are known to be complete. */
 import type { CoveredRange } from '../../core/coverage.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Statement, transact } from '../connection/pipeline.ts';
@@ -16,13 +17,14 @@ export interface ProvenRange extends CoveredRange {
 /**
  * Notes a range as complete, and makes it one with those it touches. Nothing is written where that is known already, and was
  * proven less than $10 before. $1 organization, $2 run, $3 and $4 ticks from and to, $5 and $6 the same as times, $7 when it
- * was read, $8 and $9 whether nothing before it can, or after it need, be read again.
+ * was read, $8 and $9 whether nothing before it can, or after it need, be read again,
+ * $11 log.
  */
 const EXTEND_COVERAGE = `
   with touched as (
     delete from audit.coverage
-    where organization = $1 and from_ticks <= $4::bigint and to_ticks >= $3::bigint and not exists (
-      select from audit.coverage c where c.organization = $1 and c.from_ticks <= $3 and c.to_ticks >= $4
+    where organization = $1 and log = $11 and from_ticks <= $4::bigint and to_ticks >= $3::bigint and not exists (
+      select from audit.coverage c where c.organization = $1 and c.log = $11 and c.from_ticks <= $3 and c.to_ticks >= $4
         and (c.proven_at > $7::timestamptz - $10::interval
           or not ((c.from_ticks = $3 or $8::boolean) and (c.to_ticks = $4 or $9::boolean)))
     )
@@ -32,22 +34,22 @@ const EXTEND_COVERAGE = `
       min(proven_at) as proven_at, min(begun_at) as begun_at, (array_agg(run_id order by from_ticks))[1] as run_id
     from touched
   )
-  insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
-  select $1, least(from_ticks, $3::bigint), greatest(to_ticks, $4::bigint), least(from_at, $5::timestamptz),
+  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
+  select $1, $11, least(from_ticks, $3::bigint), greatest(to_ticks, $4::bigint), least(from_at, $5::timestamptz),
     greatest(to_at, $6::timestamptz),
     case when (from_ticks < $3 and not $8) or (to_ticks > $4 and not $9) then least(proven_at, $7::timestamptz) else $7 end,
     coalesce(begun_at, now()), case when from_ticks <= $3 then run_id else $2::bigint end
   from merged
   where from_ticks is not null or not exists (
-    select from audit.coverage c where c.organization = $1 and c.from_ticks <= $3 and c.to_ticks >= $4
+    select from audit.coverage c where c.organization = $1 and c.log = $11 and c.from_ticks <= $3 and c.to_ticks >= $4
   )`;
 
 /**
- * Notes the range. For the one run of the organization, or with LOCK_COVERAGE, because ranges that touch become one. No
+ * Notes the range. For the one run of the log, or with LOCK_COVERAGE, because ranges that touch become one. No
  * statement for an empty range. What is known already and was proven less than `renewAfterMs` before is left alone.
  */
 export function extendCoverage(
-  { organization, runId, renewAfterMs }: { organization: string; runId: string | null; renewAfterMs: number },
+  { organization, log, runId, renewAfterMs }: LogKey & { runId: string | null; renewAfterMs: number },
   { from, to, isFromHead, isToEnd, readAt }: ProvenRange,
 ): Statement | undefined {
   if (from >= to) return undefined;
@@ -62,6 +64,7 @@ export function extendCoverage(
     isFromHead,
     isToEnd,
     `${renewAfterMs} milliseconds`,
+    log,
   ];
   return { name: 'extend-coverage', text: EXTEND_COVERAGE, values };
 }
@@ -70,12 +73,16 @@ export function extendCoverage(
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 
 /** Notes that a range was read again and found complete, beside whatever run is under way. */
-export async function noteProof(pool: Pool, organization: string, range: ProvenRange): Promise<void> {
+export async function noteProof(
+  pool: Pool,
+  { organization, log }: LogKey,
+  range: ProvenRange,
+): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
     await transact(client, { lock: { text: LOCK_COVERAGE } }, async () => ({
-      plan: { coverage: extendCoverage({ organization, runId: null, renewAfterMs: 0 }, range) },
+      plan: { coverage: extendCoverage({ organization, log, runId: null, renewAfterMs: 0 }, range) },
       result: () => {},
     }));
   } catch (error) {

@@ -1,19 +1,20 @@
 /**
- * The lease of an organization: which run may write, and until when.
+ * The lease of a log: which run may write, and until when.
  *
- * - It is held in the organization's row of `audit.watermarks`, so only a login that may update that row can take it.
+ * - It is held in the log's row of `audit.watermarks`, so only a login that may update that row can take it.
  * - Every transaction of a run begins with `hold`, which renews the lease and checks it. A heartbeat renews it while the source is
  *   slow. The database's clock decides when it ends.
  * - It is free when no run has it, when it has expired, or when the connection of its run is gone. A run writes through one
  *   connection, which carries the run's number in its application_name: that is visible to every login, and reset when a pooler gives
  *   the connection to somebody else.
- * - `hold` locks the run's own row as well, which must still be open. Whoever takes the lease ends that run, and so does an older
+ * - `hold` locks the run's own row as well, which must still be open. A run that takes the lease ends that run, and so does an older
  *   version, which knows no lease. This is the fence: a run that lost its lease cannot write, whatever the clock says.
  * - The row of the watermark is locked before the row of the run, by the one who takes the lease and by the one who commits.
  * - The connection does one thing at a time: transactions wait for each other and for a heartbeat, and there is no heartbeat
  *   while one is under way. That one has renewed the lease, and keeps the row locked.
  */
 import { ExportError } from '../../core/errors.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import type { Statement } from '../connection/pipeline.ts';
 import { APPLICATION_NAME, type Client } from '../connection/pool.ts';
 
@@ -22,46 +23,46 @@ const SESSION_NAME = `${APPLICATION_NAME} run `;
 
 /** Looks first: `on conflict` alone waits for a transaction that has updated the row. */
 const ADD_WATERMARK = `
-  insert into audit.watermarks (organization)
-  select $1 where not exists (select from audit.watermarks where organization = $1) on conflict do nothing`;
+  insert into audit.watermarks (organization, log)
+  select $1, $2 where not exists (select from audit.watermarks where organization = $1 and log = $2) on conflict do nothing`;
 
-/** A row that is locked belongs to a worker that begins, commits or ends a run. $1 organization, $2 runs of our own that ended. */
+/** A row that is locked belongs to a worker that begins, commits or ends a run. $1 organization, $2 log, $3 runs of our own that ended. */
 const LOCK_FREE_LEASE = `
   select from audit.watermarks w
-  where organization = $1 and (
-    lease_run_id is null or lease_until < clock_timestamp() or lease_run_id = any($2::bigint[]) or not exists (
+  where organization = $1 and log = $2 and (
+    lease_run_id is null or lease_until < clock_timestamp() or lease_run_id = any($3::bigint[]) or not exists (
       select from pg_stat_activity
       where pid = w.lease_pid and datname = current_database() and application_name = '${SESSION_NAME}' || w.lease_run_id
     )
   )
   for update skip locked`;
 
-/** $1 organization, $2 run, $3 milliseconds. The name is that of the session, not of the transaction. */
+/** $1 organization, $2 log, $3 run, $4 milliseconds. The name is that of the session, not of the transaction. */
 const TAKE_LEASE = `
-  update audit.watermarks set lease_run_id = $2, lease_until = clock_timestamp() + $3 * interval '1 ms',
-    lease_pid = pg_backend_pid(), run_id = coalesce(run_id, $2)
-  where organization = $1
-  returning set_config('application_name', '${SESSION_NAME}' || $2::bigint, false)`;
+  update audit.watermarks set lease_run_id = $3, lease_until = clock_timestamp() + $4 * interval '1 ms',
+    lease_pid = pg_backend_pid(), run_id = coalesce(run_id, $3)
+  where organization = $1 and log = $2
+  returning set_config('application_name', '${SESSION_NAME}' || $3::bigint, false)`;
 
-/** $1 organization, $2 run, $3 milliseconds. */
+/** $1 organization, $2 log, $3 run, $4 milliseconds. */
 const RENEW_LEASE = `
-  update audit.watermarks set lease_until = clock_timestamp() + $3 * interval '1 ms'
-  where organization = $1 and lease_run_id = $2`;
+  update audit.watermarks set lease_until = clock_timestamp() + $4 * interval '1 ms'
+  where organization = $1 and log = $2 and lease_run_id = $3`;
 
 /** Gives the ledger's next batch, or no row where the lease is lost. Takes what RENEW_LEASE takes. */
 const HOLD_LEASE = `
-  with renewed as (${RENEW_LEASE} returning organization), fence as (
-    select from renewed join audit.runs using (organization) where run_id = $2 and outcome is null for update of runs
+  with renewed as (${RENEW_LEASE} returning organization, log), fence as (
+    select from renewed join audit.runs using (organization, log) where run_id = $3 and outcome is null for update of runs
   )
-  select coalesce((select max(batch) from audit.ledger where organization = $1), 0) + 1 as next_batch from fence`;
+  select coalesce((select max(batch) from audit.ledger where organization = $1 and log = $2), 0) + 1 as next_batch from fence`;
 
 const RELEASE_LEASE = `
   update audit.watermarks set lease_run_id = null, lease_until = null, lease_pid = null
-  where organization = $1 and lease_run_id = $2`;
+  where organization = $1 and log = $2 and lease_run_id = $3`;
 
 const HOLDER = `
   select lease_run_id as run_id, worker, started_at, lease_until from audit.watermarks w
-  left join audit.runs r on r.run_id = lease_run_id where w.organization = $1`;
+  left join audit.runs r on r.run_id = lease_run_id where w.organization = $1 and w.log = $2`;
 
 interface Holder {
   run_id: string | null;
@@ -71,17 +72,17 @@ interface Holder {
 }
 
 /**
- * Locks the lease of an organization until the transaction ends, where it is free; to be followed by `takeLease`. Throws `locked`
+ * Locks the lease of a log until the transaction ends, where it is free; to be followed by `takeLease`. Throws `locked`
  * with who has it, or `database-away` when that is one of `ownRuns`, which ended and whose connection the server still serves.
  */
 export async function lockFreeLease(
   client: Client,
-  { organization, ownRuns }: { organization: string; ownRuns: readonly string[] },
+  { organization, log, ownRuns }: LogKey & { ownRuns: readonly string[] },
 ): Promise<void> {
-  await client.query(ADD_WATERMARK, [organization]);
-  const { rowCount } = await client.query(LOCK_FREE_LEASE, [organization, ownRuns]);
+  await client.query(ADD_WATERMARK, [organization, log]);
+  const { rowCount } = await client.query(LOCK_FREE_LEASE, [organization, log, ownRuns]);
   if (rowCount !== 0) return;
-  const holder = await readHolder(client, organization);
+  const holder = await readHolder(client, { organization, log });
   if (holder?.run_id && ownRuns.includes(holder.run_id)) {
     throw new ExportError(
       'database-away',
@@ -106,7 +107,7 @@ export class Lease {
 
   private constructor(
     private readonly client: Client,
-    private readonly organization: string,
+    private readonly key: LogKey,
     private readonly runId: string,
     private readonly leaseMs: number,
   ) {}
@@ -114,9 +115,9 @@ export class Lease {
   /** To be called in the transaction of `lockFreeLease`, once the run has its row. */
   static async take(
     client: Client,
-    { organization, runId, leaseMs }: { organization: string; runId: string; leaseMs: number },
+    { organization, log, runId, leaseMs }: LogKey & { runId: string; leaseMs: number },
   ): Promise<Lease> {
-    const lease = new Lease(client, organization, runId, leaseMs);
+    const lease = new Lease(client, { organization, log }, runId, leaseMs);
     await client.query(TAKE_LEASE, lease.renewal);
     return lease;
   }
@@ -127,7 +128,7 @@ export class Lease {
     this.timer.unref();
   }
 
-  /** Does `work` with the connection, once what was asked for before has ended. */
+  /** Does `work` with the connection, once earlier work has ended. */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     this.pending += 1;
     const done = this.last.then(work);
@@ -139,23 +140,23 @@ export class Lease {
     }
   }
 
-  /** The first statement of each transaction: renews the lease. Answered with `next_batch`, or with no row once it is lost. */
+  /** The first statement of each transaction: renews the lease. Gives `next_batch`, or no row once the lease is lost. */
   get hold(): Statement {
     return { name: 'hold-lease', text: HOLD_LEASE, values: this.renewal };
   }
 
   /** For the transaction that ends the run. */
   get end(): Statement {
-    return { text: RELEASE_LEASE, values: [this.organization, this.runId] };
+    return { text: RELEASE_LEASE, values: [this.key.organization, this.key.log, this.runId] };
   }
 
   /** The error of a transaction whose `hold` found no row. */
   async lost(): Promise<ExportError> {
-    const holder = await readHolder(this.client, this.organization);
+    const holder = await readHolder(this.client, this.key);
     const now = holder?.run_id && holder.run_id !== this.runId ? ` (${describeHolder(holder)})` : '';
     return new ExportError(
       'fenced',
-      `Run ${this.runId} may not write to ${this.organization} any more: another worker took over${now}, because this one ` +
+      `Run ${this.runId} may not write to ${this.key.organization} any more: another worker took over${now}, because this one ` +
         'was silent for longer than EXPORT_LEASE. Nothing was half stored, and the other worker goes on.',
     );
   }
@@ -184,12 +185,12 @@ export class Lease {
   }
 
   private get renewal(): unknown[] {
-    return [this.organization, this.runId, this.leaseMs];
+    return [this.key.organization, this.key.log, this.runId, this.leaseMs];
   }
 }
 
-async function readHolder(client: Client, organization: string): Promise<Holder | undefined> {
-  const { rows } = await client.query<Holder>(HOLDER, [organization]);
+async function readHolder(client: Client, { organization, log }: LogKey): Promise<Holder | undefined> {
+  const { rows } = await client.query<Holder>(HOLDER, [organization, log]);
   return rows[0];
 }
 

@@ -1,26 +1,23 @@
-/** Rows that are no events, kept word for word in `audit.rejected_events`. */
+/** Rows that cannot be stored as events, kept verbatim in `audit.rejected_events`. */
 import { createHash } from 'node:crypto';
 import type { RejectedRow } from '../../core/event.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Client, Pool } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
 
-/** $1 organization, $2 run, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
+/** $1 organization, $2 run, $3 log, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
 const UPSERT_REJECTED = `
-  insert into audit.rejected_events as kept (organization, run_id, content_hash, source_text, source_bytes, reason)
-  select $1, $2::bigint, content_hash, source_text, source_bytes, reason
-  from unnest($3::bytea[], $4::text[], $5::bytea[], $6::text[]) as t (content_hash, source_text, source_bytes, reason)
-  on conflict (organization, content_hash) do update set last_seen_at = now()
+  insert into audit.rejected_events as kept (organization, run_id, log, content_hash, source_text, source_bytes, reason)
+  select $1, $2::bigint, $3, content_hash, source_text, source_bytes, reason
+  from unnest($4::bytea[], $5::text[], $6::bytea[], $7::text[]) as t (content_hash, source_text, source_bytes, reason)
+  on conflict (organization, log, content_hash) do update set last_seen_at = now()
   returning xmax = 0 as is_inserted, content_hash`;
 
 /** Keeps rows, each once; gives those that were not kept before. To be called within a transaction of the run. */
 export async function upsertRejected(
   client: Client,
-  {
-    organization,
-    runId,
-    rejected,
-  }: { organization: string; runId: string; rejected: readonly RejectedRow[] },
+  { organization, log, runId, rejected }: LogKey & { runId: string; rejected: readonly RejectedRow[] },
 ): Promise<RejectedRow[]> {
   if (rejected.length === 0) return [];
   const byHash = new Map(rejected.map((row) => [hashOf(row).toString('hex'), row]));
@@ -28,6 +25,7 @@ export async function upsertRejected(
   const { rows } = await client.query<{ is_inserted: boolean; content_hash: Buffer }>(UPSERT_REJECTED, [
     organization,
     runId,
+    log,
     kept.map(hashOf),
     kept.map(({ text }) => storableText(text)),
     kept.map(({ text }) => (storableText(text) === text ? null : Buffer.from(text))),
@@ -39,15 +37,15 @@ export async function upsertRejected(
 /** Those of the rows that are not kept. */
 export async function findNotKept(
   pool: Pool,
-  organization: string,
+  { organization, log }: LogKey,
   rejected: readonly RejectedRow[],
 ): Promise<RejectedRow[]> {
   if (rejected.length === 0) return [];
   try {
     const { rows } = await pool.query<{ hash: string }>(
       `select encode(content_hash, 'hex') as hash from audit.rejected_events
-       where organization = $1 and content_hash = any($2::bytea[])`,
-      [organization, rejected.map(hashOf)],
+       where organization = $1 and log = $2 and content_hash = any($3::bytea[])`,
+      [organization, log, rejected.map(hashOf)],
     );
     const kept = new Set(rows.map(({ hash }) => hash));
     return rejected.filter((row) => !kept.has(hashOf(row).toString('hex')));

@@ -3,6 +3,7 @@
  */
 import type { ExportError } from '../../core/errors.ts';
 import type { RejectedRow } from '../../core/event.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import type { Json } from '../../core/source.ts';
 import { knownUntil } from '../../core/start-point.ts';
 import {
@@ -38,9 +39,8 @@ import {
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
 
-export interface SessionFacts {
+export interface SessionFacts extends LogKey {
   client: Client;
-  organization: string;
   kind: RunKind;
   /** False: commits before the run's end do not wait for the disk. */
   isSynchronous: boolean;
@@ -96,10 +96,16 @@ export class PostgresSession implements RunSession {
 
   private copy(batch: Commit): Promise<Stored> {
     const { events } = batch;
-    const { organization, runId } = this.facts;
+    const { organization, log, runId } = this.facts;
     return this.write(storing(events), {}, async (nextBatch) => {
-      const newlyRejected = await this.keepAside(batch.rejected);
-      const copied = copyEvents(events, { organization, runId, batch: nextBatch, encoder: this.encoder });
+      const newlyRejected = await this.keepRejected(batch.rejected);
+      const copied = copyEvents(events, {
+        organization,
+        log,
+        runId,
+        batch: nextBatch,
+        encoder: this.encoder,
+      });
       return {
         plan: { ...copied, ...this.closing(batch, copiedBatch(events)) },
         result: ({ ledger }) => ({ ...copiedBatch(events, ledger), newlyRejected }),
@@ -109,15 +115,16 @@ export class PostgresSession implements RunSession {
 
   private upsert(batch: Commit): Promise<Stored> {
     const { events } = batch;
-    const { client, organization, runId } = this.facts;
-    const reading = { stored: readStored(organization, events) };
+    const { client, organization, log, runId } = this.facts;
+    const reading = { stored: readStored({ organization, log }, events) };
     return this.write(storing(events), reading, async (_nextBatch, read) => {
       const stored = await upsertEvents(client, events, read.stored, {
         organization,
+        log,
         runId,
         known: this.known,
       });
-      const newlyRejected = await this.keepAside(batch.rejected);
+      const newlyRejected = await this.keepRejected(batch.rejected);
       return { plan: this.closing(batch, stored), result: () => ({ ...stored, newlyRejected }) };
     });
   }
@@ -137,10 +144,10 @@ export class PostgresSession implements RunSession {
     rejected,
   }: Pick<Commit, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
     const { entry, ...counts } = await this.write('storing what the source has', {}, async () => {
-      const { client, organization } = this.facts;
-      const options = { organization, runId: this.runId, known: this.known };
+      const { client, organization, log } = this.facts;
+      const options = { organization, log, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
-      await this.keepAside(rejected);
+      await this.keepRejected(rejected);
       return { plan: {}, result: () => ({ inserted, updated, entry }) };
     });
     this.newestEntry = entry ?? this.newestEntry;
@@ -166,7 +173,7 @@ export class PostgresSession implements RunSession {
   }
 
   /**
-   * Notes what range the run was asked for; before the first commit. Without `movesWatermark` its rows do not reach on from the
+   * Records the requested range of the run; call it before the first commit. Without `movesWatermark` its rows do not reach on from the
    * watermark, and its commits leave that where it is.
    */
   async describeRange(range: {
@@ -214,23 +221,24 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  private keepAside(rejected: RejectedRow[]): Promise<RejectedRow[]> {
-    const { client, organization } = this.facts;
-    return upsertRejected(client, { organization, runId: this.runId, rejected });
+  private keepRejected(rejected: RejectedRow[]): Promise<RejectedRow[]> {
+    const { client, organization, log } = this.facts;
+    return upsertRejected(client, { organization, log, runId: this.runId, rejected });
   }
 
   private extendCoverage({ covered, beganAt }: Commit): Statement | undefined {
     if (!covered) return undefined;
-    const { organization, kind, runId } = this.facts;
+    const { organization, log, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
     // A run comes every few minutes, and often finds what the one before had found.
     const renewAfterMs = kind === 'run' ? 3_600_000 : 0;
-    return extendCoverage({ organization, runId, renewAfterMs }, range);
+    return extendCoverage({ organization, log, runId, renewAfterMs }, range);
   }
 
   private moveWatermark(batch: Commit): Statement {
-    const { organization } = this.facts;
-    if (!this.movesWatermark) return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.sourceTotal] };
+    const { organization, log } = this.facts;
+    if (!this.movesWatermark)
+      return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.sourceTotal, log] };
     const newest = batch.events.at(-1)?.event;
     const values = [
       organization,
@@ -243,6 +251,7 @@ export class PostgresSession implements RunSession {
       batch.frontier.toString(),
       batch.isEnd,
       this.runId,
+      log,
     ];
     return { name: 'move-watermark', text: MOVE_WATERMARK, values };
   }

@@ -1,4 +1,5 @@
 /** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
+import { CLASSIC_LOG } from '../../core/log-key.ts';
 import { COPIED_COLUMNS } from '../format/copy-format.ts';
 import { inUtc } from '../format/utc.ts';
 
@@ -23,7 +24,7 @@ const HEAD = `
   head as materialized (
     select coalesce(newest.batch, 0) as batch, newest.digest
     from (select) one left join lateral (
-      select batch, digest from audit.ledger where organization = $1 order by batch desc limit 1
+      select batch, digest from audit.ledger where organization = $1 and log = $2 order by batch desc limit 1
     ) newest on true
   )`;
 
@@ -31,11 +32,11 @@ const HEAD = `
 const APPEND_ENTRY = `
   appended as (
     insert into audit.ledger (
-      organization, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
+      organization, log, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
     )
-    select $1, head.batch + 1, $2, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
-      sha256(convert_to(array_to_json(array[
-        $1::text, (head.batch + 1)::text, $2::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
+    select $1, $2, head.batch + 1, $3, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
+      sha256(convert_to(array_to_json(array[$1::text] || case $2 when '${CLASSIC_LOG}' then '{}' else array[$2::text] end || array[
+        (head.batch + 1)::text, $3::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
         encode(sha256(inserted), 'hex'), encode(sha256(coalesce(changes, '')), 'hex'), encode(head.digest, 'hex')
       ])::text, 'UTF8'))
     from entry, head where rows_inserted + rows_changed > 0
@@ -47,27 +48,27 @@ const APPEND_ENTRY = `
 /**
  * Stores events once, and appends to the ledger what that inserted or changed. Rows that are stored already and differ
  * in `comparedColumns` are rewritten; the others are not touched, so that a re-read leaves no dead tuples.
- * $1 organization, $2 run, $3 ticks before which a new event came late, then columnsOf().
+ * $1 organization, $2 log, $3 run, $4 ticks before which a new event came late, then columnsOf().
  */
 const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
   name,
   text: `
   with incoming as (
     select * from unnest(
-      $4::timestamptz[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-      $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[], $17::text[], $18::boolean[], $19::text[],
-      $20::integer[]
+      $5::timestamptz[], $6::uuid[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+      $13::text[], $14::text[], $15::text[], $16::text[], $17::boolean[], $18::text[], $19::boolean[], $20::text[],
+      $21::integer[]
     ) as t (
       created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name, email, message,
       details_version, details_raw, is_parsable, extra, is_extra_exact, raw, ordinal
     )
   ), ${HEAD}, written as (
     insert into audit.events as stored (
-      organization, run_id, batch, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+      organization, log, run_id, batch, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
       user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
     )
     select
-      $1, $2, head.batch + 1, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+      $1, $2, $3, head.batch + 1, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
       user_name, email, message, details_version, details_raw,
       case when is_parsable and pg_input_is_valid(details_raw, 'jsonb') then details_raw::jsonb end,
       case when is_extra_exact or pg_input_is_valid(extra, 'jsonb') then extra::jsonb end,
@@ -81,12 +82,12 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
     -- A row that was stored before keeps its batch. One that somebody inserted by hand may have this batch, but not this time.
     returning batch = (select head.batch + 1 from head) and first_seen_at = now() as is_inserted, created_on, created_on_ticks, event_id, batch, ${contentDigestOf('stored')} as digest
   ), changed as (
-    insert into audit.ledger_changes (organization, row_batch, event_id, batch, old_digest, new_digest)
-    select $1, written.batch, written.event_id, head.batch + 1, before.digest, written.digest
+    insert into audit.ledger_changes (organization, log, row_batch, event_id, batch, old_digest, new_digest)
+    select $1, $2, written.batch, written.event_id, head.batch + 1, before.digest, written.digest
     from head, written cross join lateral (
       -- The statement's snapshot: the row as it was. The limit keeps it a look-up.
       select ${contentDigestOf('e')} as digest from audit.events e
-      where e.organization = $1 and e.created_on = written.created_on and e.event_id = written.event_id limit 1
+      where e.organization = $1 and e.log = $2 and e.created_on = written.created_on and e.event_id = written.event_id limit 1
     ) before
     where not is_inserted
     returning event_id, old_digest, new_digest
@@ -98,7 +99,7 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
       count(*) filter (where not is_inserted) as rows_changed,
       min(created_on) filter (where is_inserted) as from_at,
       max(created_on) filter (where is_inserted) as to_at,
-      array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $3) as late_ticks
+      array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $4) as late_ticks
     from written
   ), ${APPEND_ENTRY}`,
 });
@@ -107,13 +108,13 @@ export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
 /** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
 export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
-/** What can have changed of rows whose columns give it back. $1 organization, $2 and $3 times from and to, $4 how many at most. */
+/** What can have changed of rows whose columns give it back. $1 organization, $2 log, $3 and $4 times from and to, $5 how many at most. */
 export const READ_CHANGEABLE = {
   name: 'read-changeable',
   text: `
   select event_id, created_on_raw, user_name, email, message from audit.events
-  where organization = $1 and created_on between $2 and $3 and extra is null and raw is null
-  order by created_on limit $4`,
+  where organization = $1 and log = $2 and created_on between $3 and $4 and extra is null and raw is null
+  order by created_on limit $5`,
 };
 
 /** The same rows as one digest: most re-reads find nothing changed, and so need none of them. Takes what READ_CHANGEABLE takes. */
@@ -125,14 +126,14 @@ export const DIGEST_CHANGEABLE = {
     select created_on, event_id,
       array_to_json(array[event_id::text, created_on_raw, user_name, email, message])::text as text
     from audit.events
-    where organization = $1 and created_on between $2 and $3 and extra is null and raw is null
-    order by created_on, event_id limit $4
+    where organization = $1 and log = $2 and created_on between $3 and $4 and extra is null and raw is null
+    order by created_on, event_id limit $5
   ) stored`,
 };
 
 export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
 
-/** Appends to the ledger what was copied. $1 organization, $2 run, $3 its batch, $4 and $5 times of its first and last row. */
+/** Appends to the ledger what was copied. $1 organization, $2 log, $3 run, $4 its batch, $5 and $6 times of its first and last row. */
 export const APPEND_COPIED = {
   name: 'append-copied',
   text: `
@@ -141,7 +142,7 @@ export const APPEND_COPIED = {
       count(*) as rows_inserted, 0 as rows_changed, min(created_on) as from_at, max(created_on) as to_at,
       null::bigint[] as late_ticks
     from audit.events e
-    where organization = $1 and created_on between $4 and $5 and batch = $3
+    where organization = $1 and log = $2 and created_on between $5 and $6 and batch = $4
   ), ${APPEND_ENTRY}`,
 };
 
@@ -153,7 +154,7 @@ const REACHES_ON = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::
  * beyond it: were they written sooner, an event dated in the future would hide what a cut-short run did not read.
  * Nothing is written where a run found nothing new; `read_at` says more than it did only of a watermark in the future.
  * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 resume, $7 total, $8 frontier, $9 whether the list ends here,
- * $10 run.
+ * $10 run, $11 log.
  */
 export const MOVE_WATERMARK = `
   update audit.watermarks set
@@ -163,7 +164,7 @@ export const MOVE_WATERMARK = `
     read_at = case when ${REACHES_ON} then $5::timestamptz else read_at end,
     resume = case when ${REACHES_ON} then $6::jsonb else resume end,
     source_total = $7::bigint, run_id = $10, updated_at = now()
-  where organization = $1 and (
+  where organization = $1 and log = $11 and (
     source_total is distinct from $7 or greatest(created_on_ticks, $2::bigint) is distinct from created_on_ticks
     or (${REACHES_ON} and (resume is distinct from $6 or created_on is null or created_on >= read_at))
   )`;
@@ -171,7 +172,7 @@ export const MOVE_WATERMARK = `
 /** For a run that does not reach on from the watermark: only what it learnt of the source. */
 export const NOTE_SOURCE_TOTAL = `
   update audit.watermarks set source_total = $2, updated_at = now()
-  where organization = $1 and source_total is distinct from $2::bigint`;
+  where organization = $1 and log = $3 and source_total is distinct from $2::bigint`;
 
 export const UPDATE_RUN = `
   update audit.runs set

@@ -3,10 +3,11 @@
  *
  * Rows newer than any stored one cannot be stored yet, and go straight into the table by COPY, in half the time that the
  * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one. Of a re-read, only what is not
- * stored just so already is written: an upsert locks each row that it meets, and writes that down.
+ * stored unchanged already is written: an upsert locks each row that it finds, and writes that to the WAL.
  */
 import { hash } from 'node:crypto';
 import type { IdentifiedEvent } from '../../core/identity.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import type { CommitResult } from '../../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds } from '../../core/ticks.ts';
 import type { ResultRows, Statement } from '../connection/pipeline.ts';
@@ -22,7 +23,7 @@ import {
   UPSERT_EVENTS,
 } from './statements.ts';
 
-/** An entry of the ledger and its digest, in hex: whoever notes it elsewhere can prove later that the chain holds it. */
+/** An entry of the ledger and its digest, in hex. A copy kept elsewhere proves later that the ledger contains it. */
 export interface LedgerHead {
   batch: string;
   digest: string;
@@ -33,8 +34,7 @@ export interface StoredBatch extends Omit<CommitResult, 'newlyRejected'> {
   entry: LedgerHead | undefined;
 }
 
-interface Owner {
-  organization: string;
+interface Owner extends LogKey {
   runId: string;
 }
 
@@ -68,28 +68,28 @@ async function execute(
   client: Client,
   statement: typeof UPSERT_EVENTS,
   events: readonly IdentifiedEvent[],
-  { organization, runId, known }: UpsertOptions,
+  { organization, log, runId, known }: UpsertOptions,
 ): Promise<StoredBatch> {
   if (events.length === 0) return toStoredBatch(NOTHING, 0);
   const { rows } = await client.query<StoredRow>({
     ...statement,
-    values: [organization, runId, known?.toString() ?? null, ...columnsOf(events)],
+    values: [organization, log, runId, known?.toString() ?? null, ...columnsOf(events)],
   });
   return toStoredBatch(rows[0]!, events.length);
 }
 
 /** Reads a digest of what is stored of the events; no statement for none. */
-export function readStored(organization: string, events: readonly IdentifiedEvent[]): Statement | undefined {
+export function readStored(key: LogKey, events: readonly IdentifiedEvent[]): Statement | undefined {
   if (events.length === 0) return undefined;
-  return { ...DIGEST_CHANGEABLE, values: placeOf(organization, events) };
+  return { ...DIGEST_CHANGEABLE, values: placeOf(key, events) };
 }
 
-/** The events that are not stored just so, as far as can be seen without those that have `extra` or `raw`. */
+/** Events that differ from what is stored. Events with `extra` or `raw` are always included. */
 async function findChanged(
   client: Client,
   events: readonly IdentifiedEvent[],
   found: ResultRows,
-  { organization }: Owner,
+  key: LogKey,
 ): Promise<readonly IdentifiedEvent[]> {
   const isPlain = ({ event }: IdentifiedEvent) => event.extra === null && event.raw === null;
   const plain = events.filter(isPlain);
@@ -97,7 +97,7 @@ async function findChanged(
   const { rows } = await client.query<ChangeableRow>({
     ...READ_CHANGEABLE,
     rowMode: 'array',
-    values: placeOf(organization, events),
+    values: placeOf(key, events),
   });
   return eventsNotAmong(rows, events);
 }
@@ -116,12 +116,12 @@ function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {
   return a.eventId < b.eventId ? -1 : 1;
 }
 
-/** Organization, first and last time, and how many rows at most: there may be years of rows that the source has deleted. */
-function placeOf(organization: string, events: readonly IdentifiedEvent[]): unknown[] {
-  return [organization, ...timesOf(events), 2 * events.length];
+/** Organization, log, first and last time, and how many rows at most: there may be years of rows that the source has deleted. */
+function placeOf({ organization, log }: LogKey, events: readonly IdentifiedEvent[]): unknown[] {
+  return [organization, log, ...timesOf(events), 2 * events.length];
 }
 
-/** The events that are not known to be stored just so; some of those that are may be among them. */
+/** Events that may need an upsert; may include unchanged ones. */
 function eventsNotAmong(
   rows: readonly ChangeableRow[],
   events: readonly IdentifiedEvent[],
@@ -166,11 +166,11 @@ export function copyEvents(
   events: readonly IdentifiedEvent[],
   options: Owner & { batch: string; encoder: ReturnType<typeof createCopyEncoder> },
 ): { copy: Statement; ledger: Statement } {
-  const { organization, runId, batch, encoder } = options;
-  const bytes = encoder.encode(events, { organization, runId, batch });
+  const { organization, log, runId, batch, encoder } = options;
+  const bytes = encoder.encode(events, { organization, log, runId, batch });
   return {
     copy: { text: COPY_EVENTS, bytes },
-    ledger: { ...APPEND_COPIED, values: [organization, runId, batch, ...timesOf(events)] },
+    ledger: { ...APPEND_COPIED, values: [organization, log, runId, batch, ...timesOf(events)] },
   };
 }
 

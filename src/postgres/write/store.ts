@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../../core/errors.ts';
+import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';
@@ -11,30 +12,29 @@ import { PostgresSession, type RunKind } from './session.ts';
 const LEASE_MS = 60_000;
 
 /** How a run failed whose end could not be stored, because the database was away. */
-export interface UnstoredEnd {
+export interface UnrecordedOutcome {
   runId: string;
   error: string;
   endedAt: Date;
 }
 
 /**
- * Takes the organization's lease and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
+ * Takes the log's lease and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
  * has it, and `superseded` as asked. The caller must `release()` the session, whatever happens.
  */
 export async function openSession(
   pool: Pool,
-  options: {
-    organization: string;
+  options: LogKey & {
     kind: RunKind;
     leaseMs?: number;
     /** False: commits before the run's end do not wait for the disk. */
     isSynchronous?: boolean;
-    unstoredEnds?: readonly UnstoredEnd[] | undefined;
+    unrecordedOutcomes?: readonly UnrecordedOutcome[] | undefined;
     /** Throws `superseded` where a run of this kind, of whatever worker, has succeeded that began no longer ago. */
     unlessDoneWithinMs?: number | undefined;
   },
 ): Promise<PostgresSession> {
-  const { organization, kind, leaseMs = LEASE_MS, isSynchronous = true } = options;
+  const { organization, log, kind, leaseMs = LEASE_MS, isSynchronous = true } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
@@ -47,7 +47,7 @@ export async function openSession(
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     const begun = await beginRun(client, { ...options, leaseMs });
     begun.lease.startHeartbeat();
-    return new PostgresSession({ client, organization, kind, isSynchronous, ...begun });
+    return new PostgresSession({ client, organization, log, kind, isSynchronous, ...begun });
   } catch (error) {
     // Destroyed, not returned: it has changed settings.
     client?.release(true);
@@ -57,12 +57,12 @@ export async function openSession(
 
 async function assertNotDone(
   client: Client,
-  { organization, kind, withinMs }: { organization: string; kind: RunKind; withinMs: number },
+  { organization, log, kind, withinMs }: LogKey & { kind: RunKind; withinMs: number },
 ): Promise<void> {
   const { rowCount } = await client.query(
-    `select from audit.runs where organization = $1 and kind = $2 and outcome = 'succeeded'
+    `select from audit.runs where organization = $1 and log = $4 and kind = $2 and outcome = 'succeeded'
        and started_at >= clock_timestamp() - make_interval(secs => $3) limit 1`,
-    [organization, kind, withinMs / 1000],
+    [organization, kind, withinMs / 1000, log],
   );
   if (rowCount === 0) return;
   throw new ExportError('superseded', `Another worker has exported ${organization} meanwhile.`);
@@ -72,45 +72,48 @@ async function beginRun(
   client: Client,
   {
     organization,
+    log,
     kind,
     leaseMs,
-    unstoredEnds = [],
+    unrecordedOutcomes = [],
     unlessDoneWithinMs: withinMs,
   }: Parameters<typeof openSession>[1] & { leaseMs: number },
 ) {
   return withTransaction(client, async () => {
-    await lockFreeLease(client, { organization, ownRuns: unstoredEnds.map(({ runId }) => runId) });
+    await lockFreeLease(client, { organization, log, ownRuns: unrecordedOutcomes.map(({ runId }) => runId) });
     // With the lease, so that no other worker is about to succeed.
-    if (withinMs !== undefined) await assertNotDone(client, { organization, kind, withinMs });
+    if (withinMs !== undefined) await assertNotDone(client, { organization, log, kind, withinMs });
     await client.query(
       `update audit.runs r set outcome = 'failed', error = t.error, ended_at = t.ended_at
        from unnest($2::bigint[], $3::text[], $4::timestamptz[]) as t (run_id, error, ended_at)
-       where r.run_id = t.run_id and organization = $1 and outcome is null`,
+       where r.run_id = t.run_id and organization = $1 and log = $5 and outcome is null`,
       [
         organization,
-        unstoredEnds.map(({ runId }) => runId),
-        unstoredEnds.map(({ error }) => storableText(error)),
-        unstoredEnds.map(({ endedAt }) => endedAt),
+        unrecordedOutcomes.map(({ runId }) => runId),
+        unrecordedOutcomes.map(({ error }) => storableText(error)),
+        unrecordedOutcomes.map(({ endedAt }) => endedAt),
+        log,
       ],
     );
     await client.query(
-      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'the process ended without a word'
-       where organization = $1 and outcome is null`,
-      [organization],
+      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'exited without recording an outcome'
+       where organization = $1 and log = $2 and outcome is null`,
+      [organization, log],
     );
     const run = await client.query<{ run_id: string }>(
-      'insert into audit.runs (organization, kind, worker) values ($1, $2, $3) returning run_id',
-      [organization, kind, `${hostname()} process ${process.pid}`],
+      'insert into audit.runs (organization, log, kind, worker) values ($1, $2, $3, $4) returning run_id',
+      [organization, log, kind, `${hostname()} process ${process.pid}`],
     );
     const runId = run.rows[0]!.run_id;
-    const lease = await Lease.take(client, { organization, runId, leaseMs });
+    const lease = await Lease.take(client, { organization, log, runId, leaseMs });
     const { rows } = await client.query<WatermarkRow>(
-      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1',
-      [organization],
+      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1 and log = $2',
+      [organization, log],
     );
     const newest = await client.query<{ ticks: string }>(
-      'select created_on_ticks as ticks from audit.events where organization = $1 order by created_on desc limit 1',
-      [organization],
+      `select created_on_ticks as ticks from audit.events where organization = $1 and log = $2
+       order by created_on desc limit 1`,
+      [organization, log],
     );
     const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
     return { runId, lease, watermark: toWatermark(rows[0]!), newestStored };

@@ -21,7 +21,7 @@ ${ranges.length > 0 && html`<ul class="ranges">${ranges.map(renderRange)}</ul>`}
 ${gapCount > gaps.length && html`<p class="lead">The newest of ${count(gapCount, 'gap')}.</p>`}
 <dl class="facts">
 ${renderFact('Gaps', formatNumber(gapCount), 'spans not known to be complete')}
-${renderFact('Rejected rows', formatNumber(rejected), html`kept word for word in <code>audit.rejected_events</code>`)}
+${renderFact('Rejected rows', formatNumber(rejected), html`kept verbatim in <code>audit.rejected_events</code>`)}
 ${renderFact('Watermark', html`<code>${watermark?.raw ?? 'none yet'}</code>`, 'the newest event committed, as UiPath wrote it')}
 </dl>
 </section>`;

@@ -10,6 +10,7 @@ import { renderFact, renderTime, renderVerdict, renderWhen } from './parts.ts';
 import { renderRuns } from './runs.ts';
 
 interface OrganizationContent {
+  name: string;
   status: OrganizationStatus;
   verdict: Verdict;
   /** None when it could not be read. */
@@ -20,8 +21,8 @@ interface OrganizationContent {
 
 /** All that is known of one organization, the most important first. */
 export function renderOrganization(content: OrganizationContent): Html {
-  const { status, verdict, activity, now } = content;
-  return html`<h1>${status.organization}</h1>
+  const { name, status, verdict, activity, now } = content;
+  return html`<h1>${name}</h1>
 ${renderVerdict(verdict)}
 ${renderTiles(content)}
 ${activity ? renderDays(activity, status) : html`<p class="card lead">How many events there are by day could not be read.</p>`}

@@ -1,25 +1,29 @@
+import { CLASSIC_LOG, countLogs, type LogKey } from '../../core/log-key.ts';
 import type { OrganizationStatus } from '../../postgres/read/status.ts';
-import { count, describeDuration, formatNumber } from '../../text/format.ts';
+import { describeDuration, formatNumber } from '../../text/format.ts';
 import type { Verdict } from '../verdict.ts';
 import { type Html, html } from './html.ts';
 import { type Level, renderFact, renderIcon, renderVerdict, renderWhen } from './parts.ts';
 
 export interface Judged {
+  /** With the log, where the organization has several. */
+  name: string;
   status: OrganizationStatus;
   verdict: Verdict;
 }
 
 const LEVELS: readonly Level[] = ['bad', 'attention', 'good'];
 
-/** The page of one organization. */
-function linkTo(organization: string): string {
-  return `/?organization=${encodeURIComponent(organization)}`;
+/** The page of one log. */
+function linkTo({ organization, log }: LogKey): string {
+  const ofLog = log === CLASSIC_LOG ? '' : `&log=${encodeURIComponent(log)}`;
+  return `/?organization=${encodeURIComponent(organization)}${ofLog}`;
 }
 
 /** One line an organization, those that need a person first. */
 export function renderOverview(judged: readonly Judged[], nextRunAt: Date | undefined, now: Date): Html {
   const sorted = LEVELS.flatMap((level) => judged.filter(({ verdict }) => verdict.level === level));
-  return html`<h1>${count(judged.length, 'organization')}</h1>
+  return html`<h1>${countLogs(judged.map(({ status }) => status))}</h1>
 ${renderVerdict(judgeAll(judged))}
 <ul class="organizations">${sorted.map((one) => renderLine(one, nextRunAt, now))}</ul>`;
 }
@@ -36,10 +40,10 @@ export function judgeAll(judged: readonly Judged[]): Verdict {
   return { level, headline, reasons: [] };
 }
 
-function renderLine({ status, verdict }: Judged, nextRunAt: Date | undefined, now: Date): Html {
-  const { organization, lagMs, lastSuccessAt, stored } = status;
+function renderLine({ name, status, verdict }: Judged, nextRunAt: Date | undefined, now: Date): Html {
+  const { lagMs, lastSuccessAt, stored } = status;
   return html`<li class="${verdict.level}">
-<div class="who">${renderIcon(verdict.level)}<div><a href="${linkTo(organization)}">${organization}</a><small>${verdict.headline}</small></div></div>
+<div class="who">${renderIcon(verdict.level)}<div><a href="${linkTo(status)}">${name}</a><small>${verdict.headline}</small></div></div>
 <dl>
 ${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs))}
 ${renderFact('Last success', lastSuccessAt ? renderWhen(lastSuccessAt, now) : 'none yet')}

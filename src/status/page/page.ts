@@ -1,3 +1,4 @@
+import { findSeveralLogs, nameLog } from '../../core/log-key.ts';
 import type { Activity } from '../../postgres/read/activity.ts';
 import type { OrganizationStatus, StatusReport } from '../../postgres/read/status.ts';
 import type { HealthState } from '../health.ts';
@@ -12,11 +13,11 @@ import { STYLE } from './style.ts';
 
 export interface PageContent {
   health: HealthState;
-  /** None when the database did not answer; `problem` says why then. */
+  /** None if the database did not respond; `problem` says why then. */
   report: StatusReport | undefined;
   problem: string | undefined;
-  /** The one to show; none: the only one, or a line for each. */
-  organization?: string | undefined;
+  /** The log to show; none: the only one, or a line for each. */
+  wanted?: WantedLog | undefined;
   /** Of the one that is shown; none when it could not be read. */
   activity?: Activity | undefined;
   nextRunAt: Date | undefined;
@@ -25,22 +26,32 @@ export interface PageContent {
   now: Date;
 }
 
-/** The organization whose page is asked for; `undefined` for the overview, and where there is none of that name. */
-export function chooseOrganization(
+/** An organization, and which of its logs, where that was said. */
+export interface WantedLog {
+  organization: string;
+  log: string | undefined;
+}
+
+/** The log whose page is requested; `undefined` for the overview, and where there is none of that name. */
+export function chooseLog(
   report: StatusReport | undefined,
-  wanted: string | undefined,
+  wanted: WantedLog | undefined,
 ): OrganizationStatus | undefined {
   const { organizations = [] } = report ?? {};
   if (wanted === undefined) return organizations.length === 1 ? organizations[0] : undefined;
-  return organizations.find(({ organization }) => organization === wanted);
+  return organizations.find(
+    ({ organization, log }) =>
+      organization === wanted.organization && (wanted.log === undefined || log === wanted.log),
+  );
 }
 
 /** The status page: one HTML document that loads nothing else. All that comes from outside is escaped. */
 export function renderPage(content: PageContent): string {
   const { report, health, nextRunAt, droppedLogLines, now } = content;
-  const shown = chooseOrganization(report, content.organization);
+  const shown = chooseLog(report, content.wanted);
+  const name = shown && nameLog(shown, findSeveralLogs(report!.organizations));
   const { verdict, body } = renderContent(content, shown);
-  const isOneOfMany = content.organization !== undefined && report?.organizations.length !== 1;
+  const isOneOfMany = content.wanted !== undefined && report?.organizations.length !== 1;
   const { markup } = html`<!doctype html>
 <html lang="en">
 <head>
@@ -48,7 +59,7 @@ export function renderPage(content: PageContent): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <noscript><meta http-equiv="refresh" content="${RENEW_S}"></noscript>
-<title>${verdict.headline} – ${shown && `${shown.organization} – `}UiPath audit export</title>
+<title>${verdict.headline} – ${name && `${name} – `}UiPath audit export</title>
 <link rel="icon" href="${iconOf(verdict.level)}">
 <style>${{ markup: STYLE }}</style>
 <script>${{ markup: SCRIPT }}</script>
@@ -69,20 +80,22 @@ ${renderProcess({ health, organization: shown?.organization, nextRunAt, droppedL
 }
 
 function renderContent(
-  { report, problem, organization, activity, nextRunAt, now }: PageContent,
+  { report, problem, wanted, activity, nextRunAt, now }: PageContent,
   shown: OrganizationStatus | undefined,
 ): { verdict: Verdict; body: Html } {
-  if (!report) return alone(organization ?? 'Status', databaseAway(problem));
+  if (!report) return alone(wanted?.organization ?? 'Status', databaseAway(problem));
   const database = judgeDatabase(report);
+  const several = findSeveralLogs(report.organizations);
   const judged = report.organizations.map((status): Judged => {
     const isScheduled = nextRunAt !== undefined;
-    return { status, verdict: judgeOrganization(status, report.readAt, { isScheduled }) };
+    const name = nameLog(status, several);
+    return { name, status, verdict: judgeOrganization(status, report.readAt, { isScheduled }) };
   });
-  if (organization !== undefined && !shown) return alone(organization, unknownOrganization());
+  if (wanted && !shown) return alone(wanted.organization, unknownOrganization());
   if (database && !shown) return alone('Status', database);
   if (!shown) return { verdict: judgeAll(judged), body: renderOverview(judged, nextRunAt, now) };
-  const { verdict } = judged.find(({ status }) => status === shown)!;
-  const body = renderOrganization({ status: shown, verdict, activity, nextRunAt, now: report.readAt });
+  const { name, verdict } = judged.find(({ status }) => status === shown)!;
+  const body = renderOrganization({ name, status: shown, verdict, activity, nextRunAt, now: report.readAt });
   return { verdict: database ?? verdict, body: html`${database && renderVerdict(database)}${body}` };
 }
 
@@ -92,7 +105,7 @@ function alone(title: string, verdict: Verdict): { verdict: Verdict; body: Html 
 
 function databaseAway(problem: string | undefined): Verdict {
   const reasons = problem === undefined ? [] : [problem];
-  return { level: 'bad', headline: 'Not known: the database does not answer', reasons };
+  return { level: 'bad', headline: 'Not known: the database does not respond', reasons };
 }
 
 function unknownOrganization(): Verdict {

@@ -46,7 +46,7 @@ export function renderTime(at: Date): Html {
   return html`<time datetime="${at.toISOString()}">${renderText(describeInstant(at))}</time>`;
 }
 
-/** `3 minutes ago`, with the exact time for whoever points at it. */
+/** `3 minutes ago`, with the exact time as a tooltip. */
 export function renderWhen(at: Date, now: Date): Html {
   return html`<time datetime="${at.toISOString()}" title="${describeInstant(at)}">${describeWhen(at, now)}</time>`;
 }

@@ -1,4 +1,5 @@
 import { count, describeDuration, formatNumber } from '../../text/format.ts';
+import { versionText } from '../../version.ts';
 import type { HealthState, OrganizationState } from '../health.ts';
 import { type Html, html } from './html.ts';
 import { renderFact, renderTime, renderWhen } from './parts.ts';
@@ -23,6 +24,7 @@ ${organization === undefined && renderFact('Next run', nextRunAt ? renderWhen(ne
 ${state ? renderState(state) : renderStates(organizations)}
 ${renderFact('Up', describeDuration(now.getTime() - startedAt.getTime()), html`since ${renderTime(startedAt)}`)}
 ${droppedLogLines > 0 && renderFact('Log', `${count(droppedLogLines, 'line')} dropped`, 'standard error could not be written')}
+${renderFact('Version', versionText)}
 </dl></section>`;
 }
 

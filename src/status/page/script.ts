@@ -4,11 +4,11 @@ export const RENEW_S = 30;
 
 /**
  * Renews the page in place, so that focus, scroll position, selection and opened tables stay as they are. It says so when
- * the server no longer answers, and rests while nobody looks. Without it, the page loads itself anew.
+ * the server no longer responds, and rests while nobody looks. Without it, the page loads itself anew.
  */
 export const SCRIPT = `
 'use strict';
-const mend = (old, fresh) => {
+const update = (old, fresh) => {
   if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data;
@@ -22,28 +22,28 @@ const mend = (old, fresh) => {
   }
   const present = [...old.childNodes];
   const wanted = [...fresh.childNodes];
-  wanted.forEach((child, i) => (present[i] ? mend(present[i], child) : old.append(child)));
+  wanted.forEach((child, i) => (present[i] ? update(present[i], child) : old.append(child)));
   present.slice(wanted.length).forEach((child) => child.remove());
 };
 let answeredAt = new Date();
 const renew = async () => {
   if (document.hidden) return;
   try {
-    const answer = await fetch(location.href, { signal: AbortSignal.timeout(${RENEW_S / 2} * 1000) });
-    if (!answer.ok) throw new Error(answer.statusText);
-    const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const response = await fetch(location.href, { signal: AbortSignal.timeout(${RENEW_S / 2} * 1000) });
+    if (!response.ok) throw new Error(response.statusText);
+    const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
     if (fresh.querySelector('style').textContent !== document.querySelector('style').textContent) {
       location.reload();
       return;
     }
     document.title = fresh.title;
-    mend(document.querySelector('link[rel=icon]'), fresh.querySelector('link[rel=icon]'));
-    mend(document.body, fresh.body);
+    update(document.querySelector('link[rel=icon]'), fresh.querySelector('link[rel=icon]'));
+    update(document.body, fresh.body);
     answeredAt = new Date();
   } catch {
     const stale = document.getElementById('stale');
     const at = answeredAt.toISOString().slice(0, 19).replace('T', ' ');
-    stale.textContent = 'The worker does not answer. All of this is as it was at ' + at + ' UTC.';
+    stale.textContent = 'The worker does not respond. All of this is as it was at ' + at + ' UTC.';
     stale.hidden = false;
   }
 };

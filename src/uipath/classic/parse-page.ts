@@ -1,10 +1,10 @@
 import { isAscii } from 'node:buffer';
 import { ExportError } from '../../core/errors.ts';
 import type { SourceRow } from '../../core/event.ts';
-import { describeType, MOST_PARTS, parseRow, rejectRow } from './parse-row.ts';
+import { describeType, MAX_PARTS, parseRow, rejectRow } from './parse-row.ts';
 import { type Item, readMembers, scanArray, scanValue, skipSpace } from './scan-json.ts';
 
-/** A readable answer, or why its body cannot be taken as whole: it breaks off, or is not JSON. Worth another try. */
+/** A parsed response, or why its body is incomplete or not JSON; such a request is retried. */
 export type ParsedPage =
   | { totalCount: number; rows: SourceRow[]; unreadable?: undefined }
   | { unreadable: string };
@@ -12,24 +12,24 @@ export type ParsedPage =
 const OPEN_BRACKET = 0x5b;
 const OPEN_BRACE = 0x7b;
 
-/** A page is asked for with some thousand rows; a source that ignores `top` sends as many as the size limit lets it. */
-const MOST_ROWS = 1_000_000;
+/** A page has some thousand rows; a source that ignores `top` sends as many as the size limit allows. */
+const MAX_ROWS = 1_000_000;
 
-/** What is no answer of the list is told apart from a damaged one up to here; reading it whole could take all memory. */
-const LONGEST_JUDGED = 1024 * 1024;
+/** Longer bodies are not parsed to distinguish another response from a damaged one: parsing them could exhaust memory. */
+const MAX_CLASSIFIED_LENGTH = 1024 * 1024;
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads `{"totalCount": int64, "results": [...] | null}`, the answer of the list endpoint.
- * Unknown members are ignored. A row that is no event is a rejected row, and touches no other.
- * Throws `source-invalid` when the body is whole JSON but not such an answer: `totalCount` or `results` missing, given
- * twice (which one is true?) or of another type, or of more than a million rows. A `totalCount` beyond 2^53 is given as
- * 2^53 - 1. Time and memory are bounded by the body's length, by some ten bytes a byte.
+ * Parses `{"totalCount": int64, "results": [...] | null}`, the response of the list endpoint.
+ * Unknown members are ignored. A row that is not an event becomes a rejected row and does not affect other rows.
+ * Throws `source-invalid` if the body is complete JSON but not such a response: `totalCount` or `results` missing, present
+ * twice or of another type, or more than a million rows. A `totalCount` beyond 2^53 is returned as 2^53 - 1.
+ * Time and memory are linear in the body's length, with some ten bytes of memory for each byte.
  */
 export function parsePage(bytes: Uint8Array): ParsedPage {
   const body = hasByteOrderMark(bytes) ? bytes.subarray(3) : bytes;
-  // One character a byte: what JSON is made of is ASCII, and only rows that hold more need decoding.
+  // One character for each byte: JSON syntax is ASCII, so only rows with other characters need decoding.
   const text = asLatin1(body);
   const members = new Map<string, Item | Item[]>();
   const twice: string[] = [];
@@ -41,27 +41,27 @@ export function parsePage(bytes: Uint8Array): ParsedPage {
       if (item) members.set(key, item);
       return item?.delimiter ?? -1;
     }
-    const array = scanArray(text, from, MOST_ROWS);
-    if (array && array.items.length > MOST_ROWS) throw invalid(`more than ${MOST_ROWS} rows`);
+    const array = scanArray(text, from, MAX_ROWS);
+    if (array && array.items.length > MAX_ROWS) throw invalid(`more than ${MAX_ROWS} rows`);
     if (array) members.set(key, array.items);
     return array ? skipSpace(text, array.end) : -1;
   });
-  if (end < 0 || skipSpace(text, end) !== text.length) return judgeUnreadable(text, bytes.length);
+  if (end < 0 || skipSpace(text, end) !== text.length) return classifyUnreadable(text, bytes.length);
   if (twice.length > 0) throw invalid(`"${twice[0]}" twice`);
   const totalCount = parseMember(text, members.get('totalCount'));
   const results = members.get('results');
   if (!Array.isArray(results)) {
     const found = parseMember(text, results);
-    if (found === UNREADABLE) return judgeUnreadable(text, bytes.length);
+    if (found === UNREADABLE) return classifyUnreadable(text, bytes.length);
     if (found !== null) throw invalid(`a "results" that is ${describeType(found)}`);
   }
-  if (totalCount === UNREADABLE) return judgeUnreadable(text, bytes.length);
+  if (totalCount === UNREADABLE) return classifyUnreadable(text, bytes.length);
   const items = Array.isArray(results) ? results : [];
   const rows = items.map((item) => readRow(body, text, item));
   return { totalCount: checkTotalCount(totalCount), rows };
 }
 
-/** A bad byte costs the row that it is in, and no other. */
+/** Parses a row. An invalid byte affects only the row that contains it. */
 function readRow(body: Uint8Array, latin1: string, item: Item): SourceRow {
   const bytes = body.subarray(item.start, item.end);
   const text = latin1.slice(item.start, item.end);
@@ -77,7 +77,7 @@ const UNREADABLE = Symbol('not JSON');
 function parseMember(text: string, item: Item | Item[] | undefined): unknown {
   if (item === undefined) return undefined;
   if (Array.isArray(item)) return item;
-  return item.parts > MOST_PARTS ? UNREADABLE : parseText(text.slice(item.start, item.end));
+  return item.parts > MAX_PARTS ? UNREADABLE : parseText(text.slice(item.start, item.end));
 }
 
 function parseText(text: string): unknown {
@@ -94,20 +94,20 @@ function checkTotalCount(found: unknown): number {
   return Math.min(found, Number.MAX_SAFE_INTEGER);
 }
 
-/** JSON that is whole but no object is another program's answer; anything else may come whole the next time. */
-function judgeUnreadable(text: string, length: number): ParsedPage {
+/** Complete JSON that is not an object is the response of another service and throws; anything else is worth a retry. */
+function classifyUnreadable(text: string, length: number): ParsedPage {
   const isBegun = text.charCodeAt(skipSpace(text, 0)) === OPEN_BRACE;
-  // What begins as an object was walked through already and found damaged.
-  const found = isBegun || text.length > LONGEST_JUDGED ? UNREADABLE : parseText(text);
+  // A text that starts as an object was scanned already and found damaged.
+  const found = isBegun || text.length > MAX_CLASSIFIED_LENGTH ? UNREADABLE : parseText(text);
   if (found !== UNREADABLE) throw invalid(describeType(found));
-  const fault = isBegun ? 'is JSON that breaks off or is damaged' : 'is not JSON';
+  const fault = isBegun ? 'is incomplete or damaged JSON' : 'is not JSON';
   return { unreadable: length === 0 ? 'the body is empty' : `the body of ${length} bytes ${fault}` };
 }
 
 function invalid(found: string): ExportError {
   return new ExportError(
     'source-invalid',
-    `The source answered with ${found}; expected {"totalCount": a whole number, "results": an array or null}. ` +
+    `The source responded with ${found}; expected {"totalCount": a whole number, "results": an array or null}. ` +
       'Check that UIPATH_AUDIT_PATH names the list of audit logs and UIPATH_API_VERSION fits it.',
   );
 }

@@ -16,26 +16,25 @@ const NULLABLE_FIELDS = [
 
 const KNOWN_FIELDS: readonly string[] = ['createdOn', ...NULLABLE_FIELDS];
 
-/** JSON.stringify overflows the stack on deeper objects, and so does PostgreSQL's jsonb. */
+/** JSON.stringify and PostgreSQL's jsonb overflow the stack on deeper objects. */
 const MAX_DEPTH = 1000;
 
-/** JSON.parse makes some hundred bytes of each; a row of more is kept unread, because many megabytes of `[` take all memory. */
-export const MOST_PARTS = 1_000_000;
+/** JSON.parse allocates some hundred bytes for each; a row with more is stored unparsed: megabytes of `[` would exhaust memory. */
+export const MAX_PARTS = 1_000_000;
 
-/** A jsonb of very many members is more than PostgreSQL takes memory for; such a row is kept in `raw` as well. */
-const MOST_EXTRA = 1000;
+/** PostgreSQL cannot store a jsonb with very many members; such a row is stored in `raw` as well. */
+const MAX_EXTRA_FIELDS = 1000;
 
 type JsonObject = Record<string, unknown>;
 
 /**
- * Reads one row from its exact JSON text, and what was counted in that: see `Item`. Never throws: what cannot be an event
- * is a rejected row.
+ * Parses one row from its exact JSON text and the counts of `Item`. Never throws: a row that is not an event is a rejected row.
  */
 export function parseRow(
   text: string,
   { members, depth, parts }: { members: number; depth: number; parts: number },
 ): SourceRow {
-  if (parts > MOST_PARTS) return rejectRow(undefined, `not read: more than ${MOST_PARTS} values`, text);
+  if (parts > MAX_PARTS) return rejectRow(undefined, `not read: more than ${MAX_PARTS} values`, text);
   let row: unknown;
   try {
     row = JSON.parse(text);
@@ -64,13 +63,13 @@ export function parseRow(
   return { ticks, event: buildEvent(row, values as Nullable[], { ticks, text, members }) };
 }
 
-/** In the order of NULLABLE_FIELDS. Written out, because access by a computed name takes a third of the time of parsing. */
+/** The values in the order of NULLABLE_FIELDS. Written out: access by a computed name takes a third of the parsing time. */
 function listNullableValues(row: JsonObject): unknown[] {
   const { category, action, source, userName, email, message, detailsVersion, auditLogDetails } = row;
   return [category, action, source, userName, email, message, detailsVersion, auditLogDetails];
 }
 
-/** A row kept verbatim. `ticks` says when the row belongs, where that much could be read. */
+/** A row stored verbatim. `ticks` is its position in time, if `createdOn` was readable. */
 export function rejectRow(ticks: bigint | undefined, reason: string, text: string): SourceRow {
   return { ticks, rejected: { reason, text } };
 }
@@ -81,21 +80,21 @@ function isNullable(value: unknown): value is Nullable {
   return typeof value === 'string' || value === null || value === undefined;
 }
 
-/** `values` as `listNullableValues` gives them. */
+/** Builds the event. `values` are in the order of `listNullableValues`. */
 function buildEvent(
   row: JsonObject,
   values: readonly Nullable[],
   { ticks, text, members }: { ticks: bigint; text: string; members: number },
 ): AuditEvent {
   const knownKeys = values.reduce((known, value) => (value === undefined ? known : known + 1), 1);
-  // As many members as known keys: none is unknown, and none is there twice.
+  // As many members as known keys means no unknown and no duplicate key.
   const unknownKeys =
     members === knownKeys ? [] : Object.keys(row).filter((key) => !KNOWN_FIELDS.includes(key));
   const isExact =
     members === knownKeys + unknownKeys.length &&
     (!text.includes('\\u') || values.every((value) => typeof value !== 'string' || isStorable(value))) &&
     (unknownKeys.length === 0 ||
-      (unknownKeys.length <= MOST_EXTRA && hasStorableExtra(row, unknownKeys, text)));
+      (unknownKeys.length <= MAX_EXTRA_FIELDS && hasStorableExtra(row, unknownKeys, text)));
   const [category, action, source, userName, email, message, detailsVersion, auditLogDetails] = values;
   return {
     createdOnTicks: ticks,
@@ -113,19 +112,19 @@ function buildEvent(
   };
 }
 
-/** Text of an object with these members. No object is built on the way: assigning to `__proto__` would set none. */
+/** The JSON text of an object with these members. Built as text: assigning to `__proto__` would not add a member. */
 function composeObject(row: JsonObject, keys: string[]): string {
   return `{${keys.map((key) => `${JSON.stringify(key)}:${JSON.stringify(row[key])}`).join(',')}}`;
 }
 
-/** Whether the unknown fields come back unchanged from `jsonb`, judged strictly: nothing nested, integers written plainly. */
+/** Whether `jsonb` returns the unknown fields unchanged. Conservative: no nested values, only plainly written integers. */
 function hasStorableExtra(row: JsonObject, keys: string[], text: string): boolean {
   let isExact = true;
   const hasNumber = keys.some((key) => typeof row[key] === 'number');
   if (hasNumber) {
     readMembers(text, 0, (key, from) => {
       const item = scanValue(text, from)!;
-      // 1.00000000000000000001 and -0 are safe integers, too, once JSON.parse has read them.
+      // After JSON.parse, 1.00000000000000000001 and -0 are safe integers, too.
       if (typeof row[key] === 'number' && String(row[key]) !== text.slice(item.start, item.end))
         isExact = false;
       return item.delimiter;
@@ -139,7 +138,7 @@ function isPlainValue(value: unknown): boolean {
   return value === null || typeof value === 'boolean' || Number.isSafeInteger(value);
 }
 
-/** PostgreSQL's text and jsonb hold neither NUL nor a lone surrogate. In JSON that was UTF-8, both can only be escapes. */
+/** PostgreSQL's text and jsonb can store neither NUL nor a lone surrogate. In UTF-8 JSON both occur only as escapes. */
 function isStorable(text: string): boolean {
   return !text.includes('\0') && text.isWellFormed();
 }

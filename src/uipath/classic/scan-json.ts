@@ -1,11 +1,11 @@
 /**
- * Finds where the parts of a JSON text begin and end without reading them, so that one unreadable row leaves its neighbours
- * alone and every row can be kept as the exact text it came as.
+ * Finds the boundaries of the parts of a JSON text without parsing them, so that an unreadable row does not affect other rows
+ * and every row can be stored as its exact text.
  *
- * - Only strings, brackets, colons and commas are looked at. What lies between is for JSON.parse to judge.
- * - Inside an item a closing bracket of either kind closes; at its outermost level a wrong one is part of it. A proper prefix
- *   of a JSON text therefore never scans to its end, and a wrong bracket costs as few neighbours as possible.
- * - Time is linear in the text, whatever it holds.
+ * - Only strings, brackets, colons and commas are examined. JSON.parse checks the rest.
+ * - Within an item a closing bracket of either kind closes a level; at the outermost level a wrong bracket is part of the item.
+ *   A proper prefix of a JSON text therefore never scans to its end, and a wrong bracket affects as few rows as possible.
+ * - Time is linear in the length of any text.
  */
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -16,38 +16,38 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** An element or a member's value: the half-open range of its text, without white space around it. */
+/** An element or a member's value: the half-open range of its text, without surrounding white space. */
 export interface Item {
   start: number;
   end: number;
-  /** Where the comma or the bracket stands that ends it. */
+  /** Index of the comma or bracket after it. */
   delimiter: number;
-  /** How many members an object has, a repeated key counted each time. */
+  /** Number of members of an object; a repeated key counts each time. */
   members: number;
-  /** How deep arrays and objects are nested, 0 for a string or a number. */
+  /** Nesting depth of arrays and objects, 0 for a string or a number. */
   depth: number;
-  /** How many brackets are opened, and commas and colons written, in it: what JSON.parse would make grows with this. */
+  /** Number of opening brackets, commas and colons: the memory that JSON.parse needs is proportional to it. */
   parts: number;
 }
 
-/** Finds the end of the array element that begins at `from`. `undefined`: the text ends before it does. */
+/** Finds the end of the array element that begins at `from`. `undefined` if the text ends before. */
 export function scanElement(text: string, from: number): Item | undefined {
   return scanItem(text, from, CLOSE_BRACKET);
 }
 
-/** Finds the end of the member value that begins at `from`. `undefined`: the text ends before it does. */
+/** Finds the end of the member value that begins at `from`. `undefined` if the text ends before. */
 export function scanValue(text: string, from: number): Item | undefined {
   return scanItem(text, from, CLOSE_BRACE);
 }
 
 /**
- * Finds all elements of the array whose bracket stands at `from`, and where it ends. `undefined`: the text ends before.
- * Stops behind one element more than `most`, which a few bytes each could otherwise make more than memory holds.
+ * Finds all elements of the array that starts at `from`, and its end. `undefined` if the text ends before.
+ * Stops after `max` + 1 elements: elements of a few bytes could otherwise exhaust memory.
  */
 export function scanArray(
   text: string,
   from: number,
-  most: number,
+  max: number,
 ): { items: Item[]; end: number } | undefined {
   const items: Item[] = [];
   let at = skipSpace(text, from + 1);
@@ -57,14 +57,14 @@ export function scanArray(
     if (!item) return undefined;
     items.push(item);
     at = item.delimiter + 1;
-    if (text.charCodeAt(item.delimiter) === CLOSE_BRACKET || items.length > most) return { items, end: at };
+    if (text.charCodeAt(item.delimiter) === CLOSE_BRACKET || items.length > max) return { items, end: at };
   }
 }
 
 /**
- * Walks the members of the object that begins at `from`. `readValue` is given the key and where the value's text begins, and
- * gives back where the delimiter after the value stands, or -1 to stop.
- * Gives back the index after the closing brace, or -1 when the text ends early or is no object.
+ * Walks the members of the object that starts at `from`. `readValue` receives the key and the start of the value's text, and
+ * returns the index of the delimiter after the value, or -1 to stop.
+ * Returns the index after the closing brace, or -1 if the text ends early or is not an object.
  */
 export function readMembers(
   text: string,

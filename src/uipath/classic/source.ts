@@ -6,45 +6,46 @@ import { createOffsetListReader } from '../../core/offset-list/reader.ts';
 import type { RequestMeter, Source } from '../../core/source.ts';
 import { createRedactor, type Redactor } from '../../text/redaction.ts';
 import { createAgents, proxySecrets } from '../http/agents.ts';
-import { type Answer, FailedTry, OversizedBody, send, showUrl } from '../http/request.ts';
-import { type Asked, checkAnswer, describeAnswer } from '../http/response.ts';
+import { type HttpResponse, RequestFailure, ResponseTooLarge, send, showUrl } from '../http/request.ts';
+import { checkResponse, describeResponse, type RequestDescription } from '../http/response.ts';
 import { type RetryOptions, withRetries } from '../http/retries.ts';
 import { createTokenSource, type Token } from '../http/token.ts';
 import { parsePage } from './parse-page.ts';
 
 export interface UipathOptions extends RetryOptions {
-  /** The list endpoint with every placeholder filled in, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
+  /** The list endpoint with all placeholders replaced, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
   auditUrl: string;
   credentials: Credentials;
-  /** The language the source composes `message` in. */
+  /** The language of `message`. */
   language: string;
   /** Sent as `api-version`. */
   apiVersion?: string | undefined;
-  /** For one request, to its last byte. */
+  /** Timeout of one request, to the last byte. */
   timeoutMs: number;
-  /** The largest answer that is read, unpacked; 64 MiB when not given. */
+  /** Maximum size of a response after decompression; 64 MiB by default. */
   maxResponseBytes?: number | undefined;
-  /** Where HTTPS_PROXY and NO_PROXY are looked up; `process.env` when not given. */
+  /** Contains HTTPS_PROXY and NO_PROXY; `process.env` by default. */
   environment?: Readonly<Record<string, string | undefined>>;
-  /** Is told each new token before it is used, so that a log can learn to hide it. */
+  /** Called with each new token before it is used, so that the log can redact it. */
   onToken?: ((value: string) => void) | undefined;
 }
 
-/** UiPath's "Get Audit Logs": a list of offsets, read by the frontier rule. */
+/** UiPath's "Get Audit Logs": a list with offsets, read by the frontier rule. */
 export interface UipathSource extends Source {
-  /** Fetches a page of the list, for whoever does not read it from a start point. */
+  /** Fetches one page of the list, for callers that do not read from a start point. */
   fetchPage: FetchPage;
-  /** Fetches a token, or gives the one still good. Throws like `fetchPage`. */
+  /** Returns the current token, or fetches a new one. Throws like `fetchPage`. */
   fetchToken(options: { signal: AbortSignal }): Promise<Token>;
-  /** Closes idle connections and ends a token request under way. */
+  /** Closes idle connections and cancels a token request in flight. */
   close(): void;
 }
 
 const MEBIBYTE = 1024 * 1024;
 
 /**
- * Reads the list by HTTP. Each request is tried `retryLimit` times; a 401 costs one new token, a second one is an error.
- * A page too large for `maxResponseBytes` is asked for again with half the rows: `fetchPage` may give fewer than asked for.
+ * Reads the list over HTTP. Each request has at most `retryLimit` attempts. After a 401 one new token is fetched; a second 401 is
+ * an error. A page larger than `maxResponseBytes` is requested again with half the rows, so `fetchPage` may return fewer rows
+ * than requested.
  */
 export function createUipathSource(options: UipathOptions): UipathSource {
   const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE } = options;
@@ -64,10 +65,10 @@ export function createUipathSource(options: UipathOptions): UipathSource {
         const page = await fetchWhole(request);
         return { ...page, skip, top };
       } catch (error) {
-        if (!(error instanceof OversizedBody)) throw error;
-        if (rows <= 1) throw oversized(showUrl(request.url), maxResponseBytes);
+        if (!(error instanceof ResponseTooLarge)) throw error;
+        if (rows <= 1) throw tooLarge(showUrl(request.url), maxResponseBytes);
         const fields = { url: showUrl(request.url), rows, maxResponseBytes };
-        log.warn(fields, 'page larger than the limit, asking for half the rows');
+        log.warn(fields, 'page larger than the limit, requesting half the rows');
         countRetry(meter, 'page too large');
       }
     }
@@ -88,38 +89,38 @@ export function createUipathSource(options: UipathOptions): UipathSource {
     const { signal, meter, onReceived } = request;
     const url = showUrl(request.url);
     let isRenewed = false;
-    const tryOnce = async () => {
+    const attemptRequest = async () => {
       for (;;) {
         const token = await tokens.fetchToken(signal);
         const requestedAt = new Date(now());
         meter.requests++;
-        const outgoing = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
-        const answer = await send(outgoing, { ...sending, signal });
-        if (answer.status !== 401) return await readPage(answer, requestedAt);
-        if (!tokens.isRenewable || isRenewed) throw unauthorized(answer, url, tokens.isRenewable, redact);
+        const httpRequest = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
+        const response = await send(httpRequest, { ...sending, signal });
+        if (response.status !== 401) return await readPage(response, requestedAt);
+        if (!tokens.isRenewable || isRenewed) throw unauthorized(response, url, tokens.isRenewable, redact);
         isRenewed = true;
         tokens.invalidate(token.value);
         countRetry(meter, 'HTTP 401');
-        log.warn({ reason: 'HTTP 401', status: 401, url }, 'token refused, asking for a new one');
+        log.warn({ reason: 'HTTP 401', status: 401, url }, 'token rejected, requesting a new one');
       }
     };
-    const readPage = async (answer: Answer, requestedAt: Date) => {
-      checkListAnswer(answer, { url, variables: LIST_VARIABLES, redact });
+    const readPage = async (response: HttpResponse, requestedAt: Date) => {
+      checkListResponse(response, { url, variables: LIST_VARIABLES, redact });
       onReceived?.();
-      // What it may have led to be sent is on its way before time goes into this page.
+      // Requests that `onReceived` has started are sent before this page is parsed.
       await setImmediate();
-      const page = parsePage(answer.body);
-      if (page.unreadable !== undefined) throw new FailedTry({ kind: 'truncated' }, page.unreadable);
+      const page = parsePage(response.body);
+      if (page.unreadable !== undefined) throw new RequestFailure({ kind: 'truncated' }, page.unreadable);
       const milliseconds = now() - requestedAt.getTime();
-      log.debug({ url, rows: page.rows.length, bytes: answer.body.length, milliseconds }, 'page fetched');
+      log.debug({ url, rows: page.rows.length, bytes: response.body.length, milliseconds }, 'page fetched');
       return { rows: page.rows, totalCount: page.totalCount, requestedAt };
     };
     const onRetry = (reason: string) => countRetry(meter, reason);
-    return await withRetries(tryOnce, { url, signal, onRetry }, options);
+    return await withRetries(attemptRequest, { url, signal, onRetry }, options);
   }
 }
 
-/** Takes out what is sent to the source or its proxy, and the newest few tokens: an answer may quote the one before. */
+/** Redacts credentials of the source and its proxy, and the newest few tokens: a response may echo the previous one. */
 function createSourceRedactor(
   credentials: Credentials,
   environment: UipathOptions['environment'] = {},
@@ -146,7 +147,7 @@ const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PA
 const ORDER_ADVICE =
   'The source ignored sortOrder=asc: check that UIPATH_AUDIT_PATH names the audit log API, and UIPATH_API_VERSION.';
 
-/** The documented query. A query of the template's own is kept. */
+/** Adds the documented query. Keeps the query of the configured URL. */
 function listUrl({ auditUrl, language, apiVersion }: UipathOptions, skip: number, top: number): string {
   const url = new URL(auditUrl);
   url.searchParams.set('language', language);
@@ -159,7 +160,7 @@ function listUrl({ auditUrl, language, apiVersion }: UipathOptions, skip: number
 }
 
 function listHeaders(token: string): Record<string, string> {
-  // Documented for this GET although it has no body.
+  // Content-Type is documented for this GET although it has no body.
   return {
     Authorization: `Bearer ${token}`,
     'Content-Type': 'application/json',
@@ -167,31 +168,36 @@ function listHeaders(token: string): Record<string, string> {
   };
 }
 
-function checkListAnswer(answer: Answer, asked: Asked): void {
-  if (answer.status === 403) {
+function checkListResponse(response: HttpResponse, request: RequestDescription): void {
+  if (response.status === 403) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered ${describeAnswer(answer, asked.redact)}. The token lacks the scope PM.Audit or PM.Audit.Read: ` +
+      `${request.url} responded with ${describeResponse(response, request.redact)}. The token lacks the scope PM.Audit or PM.Audit.Read: ` +
         'give it to the external application and name it in UIPATH_SCOPE.',
     );
   }
-  checkAnswer(answer, asked);
+  checkResponse(response, request);
 }
 
-function unauthorized(answer: Answer, url: string, isRenewable: boolean, redact: Redactor): ExportError {
-  const found = describeAnswer(answer, redact);
+function unauthorized(
+  response: HttpResponse,
+  url: string,
+  isRenewable: boolean,
+  redact: Redactor,
+): ExportError {
+  const found = describeResponse(response, redact);
   const remedy = isRenewable
-    ? 'A new token was refused as well: check that UIPATH_TOKEN_URL belongs to the same organization as the audit URL, ' +
+    ? 'A new token was rejected too: check that UIPATH_TOKEN_URL belongs to the same organization as the audit URL, ' +
       'and UIPATH_CLIENT_ID and UIPATH_SCOPE'
     : 'UIPATH_ACCESS_TOKEN has expired or belongs to another organization: replace it, or use UIPATH_CLIENT_ID and ' +
       'UIPATH_CLIENT_SECRET';
-  return new ExportError('configuration', `${url} answered ${found}. ${remedy}.`);
+  return new ExportError('configuration', `${url} responded with ${found}. ${remedy}.`);
 }
 
-function oversized(url: string, maxResponseBytes: number): ExportError {
+function tooLarge(url: string, maxResponseBytes: number): ExportError {
   return new ExportError(
     'configuration',
-    `${url} answered with more than ${maxResponseBytes} bytes for a single row, the largest answer that is read. ` +
-      'Raise HTTP_MAX_RESPONSE_MIB if the source is to be trusted with it.',
+    `${url} responded with more than ${maxResponseBytes} bytes for a single row, the maximum response size. ` +
+      'Raise HTTP_MAX_RESPONSE_MIB if you trust the source.',
   );
 }

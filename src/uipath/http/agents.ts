@@ -3,14 +3,14 @@ import https from 'node:https';
 import { HttpsProxyAgent } from 'https-proxy-agent';
 import { ExportError } from '../../core/errors.ts';
 
-/** Sockets that are kept open between requests, for axios. */
+/** Keep-alive agents for axios. */
 export interface Agents {
   httpAgent: http.Agent;
   httpsAgent: http.Agent;
   close(): void;
 }
 
-/** Said, so that NODE_TLS_REJECT_UNAUTHORIZED=0, meant for another program, does not give the token to anybody in between. */
+/** Explicit, so that NODE_TLS_REJECT_UNAUTHORIZED=0, set for another program, does not expose the token to an interceptor. */
 const VERIFIED = { keepAlive: true, rejectUnauthorized: true };
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -30,7 +30,7 @@ export function createAgents(url: string, environment: Environment): Agents {
   };
 }
 
-/** Passwords of the proxies that `environment` names, as they are written and as they are sent. */
+/** The passwords of the proxies in `environment`: as written, decoded, and as sent in `Proxy-Authorization`. */
 export function proxySecrets(environment: Environment): string[] {
   const names = ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'];
   return names.flatMap((name) => {
@@ -53,15 +53,15 @@ function decode(text: string): string {
 
 function createProxyAgent(proxy: string): HttpsProxyAgent<string> {
   const agent = new HttpsProxyAgent(proxy, VERIFIED);
-  // Those are for the way to the proxy; these count for what is within the tunnel.
+  // The constructor's options apply to the connection to the proxy; these apply to TLS within the tunnel.
   Object.assign(agent.options, VERIFIED);
   return agent;
 }
 
 /**
- * The proxy for an `https` URL, as curl finds it: `https_proxy` or `HTTPS_PROXY`, but for hosts that `no_proxy` or `NO_PROXY`
- * lists (`*`, a host, a domain with or without its leading dot, each with or without a port). `http` URLs use none.
- * Throws `configuration` when it is no URL; the message does not quote it, because it may hold a password.
+ * Finds the proxy for an `https` URL like curl: `https_proxy` or `HTTPS_PROXY`, except for hosts in `no_proxy` or `NO_PROXY`
+ * (`*`, a host, a domain with or without its leading dot, each with or without a port). `http` URLs use no proxy.
+ * Throws `configuration` if the proxy is not a URL. The message does not quote it: it may contain a password.
  */
 export function findProxy(url: string, environment: Environment): string | undefined {
   const { protocol, hostname, port } = new URL(url);

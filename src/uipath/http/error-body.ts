@@ -1,27 +1,27 @@
-/** What an error answer says of itself, whichever of the documented shapes carries it; `null` where it says nothing. */
+/** The contents of an error response in any of the documented shapes. `null` for what it does not contain. */
 interface ErrorBody {
-  /** On one line, at most 300 characters. Not trusted: it may quote what was sent. */
+  /** One line of at most 300 characters. Not trusted: it may quote the request. */
   message: string | null;
-  /** What UiPath's support asks for; `null` for what does not look like one. */
+  /** The trace id that UiPath's support needs; `null` if the value does not look like one. */
   traceId: string | null;
-  /** The OAuth error code, such as `invalid_client`; `null` for what is none. */
+  /** The OAuth error code, such as `invalid_client`; `null` if the value is not one. */
   code: string | null;
-  /** Not JSON: a page or plain text. */
+  /** Whether the body is not JSON but HTML or plain text. */
   isText: boolean;
 }
 
 const NOTHING: ErrorBody = { message: null, traceId: null, code: null, isText: false };
 const MAX_MESSAGE_LENGTH = 300;
-/** A W3C trace context, a GUID or another number in hexadecimal, or the short ids of web servers. */
+/** A W3C trace context, a GUID or another hexadecimal number, or the short id of a web server. */
 const traceIds = /^([0-9a-f|.:-]{1,64}|[\w.:-]{1,24})$/i;
-/** RFC 6749, and what OpenID Connect and UiPath have added in its manner. */
+/** RFC 6749, and the codes in the same form that OpenID Connect and UiPath have added. */
 const codes = /^[a-z][a-z_]{2,39}$/;
-const MOST_VALUES = 1_000;
-/** Of objects in objects, and of JSON in the strings of JSON. */
-const MOST_NESTED = 8;
+const MAX_VALUES = 1_000;
+/** Levels of nested objects, and of JSON within strings of JSON. */
+const MAX_NESTING = 8;
 
 /**
- * Reads an error answer: `{message, errorCode, traceId}`, RFC 7807's `{title, status, errors, traceId}`, `{errorMessage}`,
+ * Parses an error response: `{message, errorCode, traceId}`, RFC 7807's `{title, status, errors, traceId}`, `{errorMessage}`,
  * `{error: {code, message}}`, OAuth's `{error, error_description}`, or the title of a gateway's HTML page. Never throws.
  */
 export function parseErrorBody(text: string): ErrorBody {
@@ -34,7 +34,7 @@ export function parseErrorBody(text: string): ErrorBody {
   if (typeof body === 'string') return { ...NOTHING, message: tidy(body, MAX_MESSAGE_LENGTH), isText: true };
   if (!isObject(body)) return NOTHING;
   const inner = isObject(body.error) ? body.error : {};
-  const said = [
+  const candidates = [
     body.message,
     body.errorMessage,
     inner.message,
@@ -44,20 +44,21 @@ export function parseErrorBody(text: string): ErrorBody {
     inner.code,
     body.errorCode,
   ];
-  const message = said.map((text) => tidy(text, MAX_MESSAGE_LENGTH)).find((text) => text !== null) ?? null;
+  const message =
+    candidates.map((text) => tidy(text, MAX_MESSAGE_LENGTH)).find((text) => text !== null) ?? null;
   const traceId = matching(body.traceId ?? inner.traceId, traceIds);
   return { message, traceId, code: matching(body.error, codes), isText: false };
 }
 
 /**
- * The texts in which a secret that `text` holds can be found: all of it, and its values joined in both orders, with and without
- * their names, since a secret may be divided among fields.
+ * The texts to search for secrets: the whole body, and its values joined in both orders, with and without their names, because
+ * a secret may be split over several fields.
  */
 export function textsOf(text: string): string[] {
   const values: string[] = [];
   const withNames: string[] = [];
   const collect = (value: unknown, depth: number): void => {
-    if (values.length >= MOST_VALUES || depth > MOST_NESTED) return;
+    if (values.length >= MAX_VALUES || depth > MAX_NESTING) return;
     if (typeof value === 'object' && value !== null) {
       for (const [name, item] of Object.entries(value)) {
         if (!Array.isArray(value)) withNames.push(name);
@@ -88,12 +89,12 @@ function matching(value: unknown, pattern: RegExp): string | null {
   return typeof value === 'string' && pattern.test(value) ? value : null;
 }
 
-/** RFC 7807: the title, the detail, and the first complaint about each field. */
+/** RFC 7807: the title, the detail, and the first error of each field. */
 function joinProblem({ title, detail, errors }: Record<string, unknown>): string | null {
-  const complaints = isObject(errors)
+  const fieldErrors = isObject(errors)
     ? Object.entries(errors).map(([field, found]) => `${field}: ${Array.isArray(found) ? found[0] : found}`)
     : [];
-  const parts = [title, detail, ...complaints].filter((part) => typeof part === 'string' && part !== '');
+  const parts = [title, detail, ...fieldErrors].filter((part) => typeof part === 'string' && part !== '');
   return parts.length > 0 ? parts.join('; ') : null;
 }
 
@@ -107,7 +108,7 @@ function readTitle(html: string): string | null {
 
 function tidy(value: unknown, maxLength: number): string | null {
   if (typeof value !== 'string') return null;
-  // Ten times the length is enough to collapse the white space of, and keeps a hostile megabyte cheap.
+  // Ten times the length leaves room to collapse white space, and bounds the cost of a hostile body.
   const line = value
     .slice(0, maxLength * 10)
     .replace(/[\p{Cc}\s]+/gu, ' ')

@@ -6,16 +6,16 @@ import type { Failure } from '../../core/retry.ts';
 import { type Redactor, WITHHELD } from '../../text/redaction.ts';
 import type { Agents } from './agents.ts';
 
-/** A request to be sent once. `url` must carry no user name: axios would send it in place of the bearer token. */
-interface Outgoing {
+/** One HTTP request. `url` must not contain a user name: axios would send it instead of the bearer token. */
+interface HttpRequest {
   method: 'GET' | 'POST';
   url: string;
   headers: Record<string, string>;
   data?: string;
 }
 
-/** An answer with any status, its body read to the last byte and unpacked. */
-export interface Answer {
+/** A response with any status. The body is complete and decompressed. */
+export interface HttpResponse {
   status: number;
   contentType: string;
   location: string | undefined;
@@ -25,36 +25,36 @@ export interface Answer {
 
 export interface SendOptions {
   agents: Agents;
-  /** For the whole request, from the look-up of the name to the last byte. */
+  /** Timeout of the whole request, from the DNS lookup to the last byte. */
   timeoutMs: number;
-  /** The largest body that is read, counted after unpacking. */
+  /** Maximum size of the body after decompression. */
   maxResponseBytes: number;
   signal: AbortSignal;
   redact: Redactor;
 }
 
-/** A try that failed and may be worth another. Never leaves this folder: it ends as an `ExportError`. */
-export class FailedTry extends Error {
+/** A failed attempt that may be retried. Internal to `uipath`: callers get an `ExportError`. */
+export class RequestFailure extends Error {
   constructor(
     readonly failure: Failure,
-    /** What was found, for a person: no secret, nothing of a row. */
-    readonly found: string,
+    /** What failed, for a person. Contains no secret and no row. */
+    readonly description: string,
     options?: ErrorOptions,
   ) {
-    super(found, options);
+    super(description, options);
   }
 }
 
-/** The body is larger than `maxResponseBytes`; what was left of it has not been read. */
-export class OversizedBody extends Error {}
+/** The body is larger than `maxResponseBytes`. The rest of it was not read. */
+export class ResponseTooLarge extends Error {}
 
-// As an ES module axios is 66 files; for `require` it comes as one, and a start is quicker by a tenth.
+// As an ES module axios has 66 files, for `require` only one; start-up is 10 % faster.
 const axios = createRequire(import.meta.url)('axios') as AxiosStatic;
 
-/** Characters of a fault that are quoted. */
-const MOST_SHOWN = 500;
+/** Maximum characters quoted from a network error. */
+const MAX_QUOTED_CHARACTERS = 500;
 
-/** Certificates that no later try will find better. */
+/** Certificate errors that a retry cannot resolve. */
 const CERTIFICATE_CODES = new Set([
   'CERT_HAS_EXPIRED',
   'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -66,16 +66,16 @@ const CERTIFICATE_CODES = new Set([
 ]);
 
 /**
- * Sends a request once. No redirect is followed, so that a bearer token reaches the URL it is meant for and none else.
- * Throws `FailedTry` for network faults, time-outs and bodies that break off, `OversizedBody`, `ExportError` with
- * `configuration` for a certificate that is not trusted, and whatever when `signal` is aborted.
+ * Sends a request once, without retries. Redirects are not followed, so that a bearer token is sent only to the configured URL.
+ * Throws `RequestFailure` for network errors, timeouts and incomplete bodies, `ResponseTooLarge`, `ExportError` with
+ * `configuration` for an untrusted certificate, and an unspecified error if `signal` is aborted.
  */
-export async function send(outgoing: Outgoing, options: SendOptions): Promise<Answer> {
+export async function send(request: HttpRequest, options: SendOptions): Promise<HttpResponse> {
   const { timeoutMs, signal, redact } = options;
   const controller = new AbortController();
   const abort = () => controller.abort();
   signal.addEventListener('abort', abort, { once: true });
-  // axios' own time-out restarts with each byte once the answer has begun.
+  // axios' own timeout restarts with each byte after the response has started.
   let isLate = false;
   const timer = setTimeout(() => {
     isLate = true;
@@ -84,22 +84,22 @@ export async function send(outgoing: Outgoing, options: SendOptions): Promise<An
   const progress = { hasBegun: false };
   try {
     signal.throwIfAborted();
-    return await exchange(outgoing, { ...options, signal: controller.signal }, progress);
+    return await sendOnce(request, { ...options, signal: controller.signal }, progress);
   } catch (error) {
-    if (error instanceof OversizedBody) throw error;
-    if (isLate) throw new FailedTry({ kind: 'timeout' }, `no whole answer within ${timeoutMs / 1000} s`);
-    throw translateFault(error, outgoing.url, progress.hasBegun, redact);
+    if (error instanceof ResponseTooLarge) throw error;
+    if (isLate) throw new RequestFailure({ kind: 'timeout' }, `timeout after ${timeoutMs / 1000} s`);
+    throw translateNetworkError(error, request.url, progress.hasBegun, redact);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
   }
 }
 
-async function exchange(
-  { method, url, headers, data }: Outgoing,
+async function sendOnce(
+  { method, url, headers, data }: HttpRequest,
   { agents, maxResponseBytes, signal }: SendOptions,
   progress: { hasBegun: boolean },
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const response = await axios.request<Readable>({
     method,
     url,
@@ -126,41 +126,41 @@ async function exchange(
 async function readBody(stream: Readable, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  // Leaving the loop early destroys the stream, and with it the connection.
+  // Leaving the loop early destroys the stream and closes the connection.
   for await (const chunk of stream) {
     length += chunk.length;
-    if (length > maxBytes) throw new OversizedBody();
+    if (length > maxBytes) throw new ResponseTooLarge();
     chunks.push(chunk);
   }
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length);
 }
 
-/** The cause is made anew: axios' error carries the request's headers, and with them the token. */
-function translateFault(error: unknown, url: string, hasBegun: boolean, redact: Redactor): unknown {
+/** Translates a network error. The cause is a new error: axios' error contains the request's headers, and so the token. */
+function translateNetworkError(error: unknown, url: string, hasBegun: boolean, redact: Redactor): unknown {
   if (!hasBegun && !axios.isAxiosError(error)) return error;
   const { code, message } = error as NodeJS.ErrnoException;
-  const found = [code, message].filter(Boolean).join(': ');
-  // Some quote the other side, such as the names in a certificate.
-  const what = redact.holdsSecret([found]) ? WITHHELD : redact(found.slice(0, MOST_SHOWN));
-  const cause = new Error(what);
+  const full = [code, message].filter(Boolean).join(': ');
+  // Some messages quote the server, such as the names in a certificate.
+  const description = redact.holdsSecret([full]) ? WITHHELD : redact(full.slice(0, MAX_QUOTED_CHARACTERS));
+  const cause = new Error(description);
   if (code !== undefined && CERTIFICATE_CODES.has(code)) {
     return new ExportError(
       'configuration',
-      `The certificate of ${new URL(url).host} is not trusted (${what}). ` +
-        'If a private authority signed it, name its PEM file in NODE_EXTRA_CA_CERTS, in the environment: .env is too late.',
+      `The certificate of ${new URL(url).host} is not trusted (${description}). ` +
+        'If a private authority signed it, set NODE_EXTRA_CA_CERTS to its PEM file, in the environment and not in .env.',
       { cause },
     );
   }
   return hasBegun
-    ? new FailedTry({ kind: 'truncated' }, `the answer broke off (${what})`, { cause })
-    : new FailedTry({ kind: 'network' }, `no answer (${what})`, { cause });
+    ? new RequestFailure({ kind: 'truncated' }, `incomplete or unreadable body (${description})`, { cause })
+    : new RequestFailure({ kind: 'network' }, description, { cause });
 }
 
 function readHeader(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** The URL as messages and logs show it: without user name, password and fragment. */
+/** The URL for messages and logs: without user name, password and fragment. */
 export function showUrl(url: string): string {
   const { origin, pathname, search } = new URL(url);
   return `${origin}${pathname}${search}`;

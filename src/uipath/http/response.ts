@@ -2,84 +2,84 @@ import { ExportError } from '../../core/errors.ts';
 import { isRetriedStatus } from '../../core/retry.ts';
 import { type Redactor, WITHHELD } from '../../text/redaction.ts';
 import { parseErrorBody, textsOf } from './error-body.ts';
-import { type Answer, FailedTry } from './request.ts';
+import { type HttpResponse, RequestFailure } from './request.ts';
 
-/** What is known of the request an answer belongs to. */
-export interface Asked {
-  /** As messages show it. */
+/** Describes the request of a response, for messages. */
+export interface RequestDescription {
+  /** As shown in messages. */
   url: string;
-  /** The variables a person would have to look at, as a phrase. */
+  /** The variables to check if the request fails, as a phrase. */
   variables: string;
-  /** Takes out what no message may quote, even when the source does. */
+  /** Removes secrets, even if the source echoes them. */
   redact: Redactor;
-  /** The request carried the client's secret. */
+  /** Whether it is a token request, which contains the client secret. */
   isToken?: boolean;
 }
 
-/** Bytes of an error's body that may be quoted. */
-export const MOST_READ = 8_192;
-/** Bytes that are searched for secrets: a token that begins in what may be quoted is seen whole. */
-const MOST_SEARCHED = MOST_READ + 8_192;
-/** A word this long is no language. It may be a credential in an encoding that nobody thought of. */
+/** Maximum bytes of an error body that are parsed for quoting. */
+export const MAX_QUOTED_BYTES = 8_192;
+/** Maximum bytes searched for secrets: a token that starts within the quoted bytes is found completely. */
+const MAX_SEARCHED_BYTES = MAX_QUOTED_BYTES + 8_192;
+/** A word this long is not natural language. It may be a credential in an unknown encoding. */
 const longWords = /[^\s"'()<>]{32,}/g;
 
-/** Whether an answer is a web page, by its type or, where that is wrong, by how it begins. */
-function isHtml({ contentType, body }: Answer): boolean {
+/** Whether a response is a web page, by its type or, if that is wrong, by its first bytes. */
+function isHtml({ contentType, body }: HttpResponse): boolean {
   return /\bhtml\b/i.test(contentType) || /^\uFEFF?\s*</.test(body.subarray(0, 200).toString());
 }
 
 /**
- * Throws for every answer that is not a 2xx: `FailedTry` where another try may help, else `ExportError` with `configuration`,
- * and for a web page with status 200, which is how UiPath's portal answers a path it does not know.
+ * Throws for every response that is not 2xx: `RequestFailure` if a retry may help, else `ExportError` with `configuration`.
+ * Also throws for a web page with status 200, which UiPath's portal returns for an unknown path.
  */
-export function checkAnswer(answer: Answer, asked: Asked): void {
-  const { status } = answer;
+export function checkResponse(response: HttpResponse, request: RequestDescription): void {
+  const { status } = response;
   if (isRetriedStatus(status)) {
-    const failure = { kind: 'status', status, retryAfter: answer.retryAfter } as const;
-    throw new FailedTry(failure, describeAnswer(answer, asked.redact, asked.isToken));
+    const failure = { kind: 'status', status, retryAfter: response.retryAfter } as const;
+    throw new RequestFailure(failure, describeResponse(response, request.redact, request.isToken));
   }
   if (status >= 300 && status < 400) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered HTTP ${status}, a redirect to ${describeTarget(answer.location, asked)}. ` +
-        `It was not followed, because the credentials are for the configured host only. Check ${asked.variables}.`,
+      `${request.url} responded with HTTP ${status}, a redirect to ${describeTarget(response.location, request)}. ` +
+        `It was not followed: credentials are sent only to the configured host. Check ${request.variables}.`,
     );
   }
   if (status < 200 || status >= 400) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered ${describeAnswer(answer, asked.redact, asked.isToken)}. Check ${asked.variables}.`,
+      `${request.url} responded with ${describeResponse(response, request.redact, request.isToken)}. Check ${request.variables}.`,
     );
   }
-  if (isHtml(answer)) {
+  if (isHtml(response)) {
     throw new ExportError(
       'configuration',
-      `${asked.url} answered HTTP ${status} with an HTML page instead of JSON, as UiPath's portal does for a path it ` +
-        `does not know. Check ${asked.variables}.`,
+      `${request.url} responded with HTTP ${status} and an HTML page instead of JSON, as UiPath's portal does for an ` +
+        `unknown path. Check ${request.variables}.`,
     );
   }
 }
 
 /**
- * The status with the source's own words and trace id: `HTTP 503 "Busy" (trace id 00-4bf9)`. Of a body that holds a credential
- * nothing is quoted, and of others nothing but a message of at most 300 characters.
+ * The status, the source's message and its trace id: `HTTP 503 "Busy" (trace id 00-4bf9)`. Quotes nothing of a body that
+ * contains a credential, and only a message of at most 300 characters of any other.
  */
-export function describeAnswer({ status, body }: Answer, redact: Redactor, isToken = false): string {
-  if (redact.holdsSecret(textsOf(body.subarray(0, MOST_SEARCHED).toString()))) {
+export function describeResponse({ status, body }: HttpResponse, redact: Redactor, isToken = false): string {
+  if (redact.holdsSecret(textsOf(body.subarray(0, MAX_SEARCHED_BYTES).toString()))) {
     return `HTTP ${status} ${WITHHELD}`;
   }
-  const { message, traceId, isText } = parseErrorBody(body.subarray(0, MOST_READ).toString());
-  // A token endpoint answers in JSON; other text of it is more likely to quote the request than to help.
+  const { message, traceId, isText } = parseErrorBody(body.subarray(0, MAX_QUOTED_BYTES).toString());
+  // A token endpoint responds in JSON; any other text is more likely to echo the request than to help.
   const isQuoted = message !== null && !(isToken && isText);
-  const words = isQuoted ? ` "${message.replace(longWords, '[…]')}"` : '';
+  const quote = isQuoted ? ` "${message.replace(longWords, '[…]')}"` : '';
   const trace = traceId === null ? '' : ` (trace id ${traceId})`;
-  return redact(`HTTP ${status}${words}${trace}`);
+  return redact(`HTTP ${status}${quote}${trace}`);
 }
 
-function describeTarget(location: string | undefined, { url, redact }: Asked): string {
-  if (location === undefined || !URL.canParse(location, url)) return 'an address that cannot be read';
+function describeTarget(location: string | undefined, { url, redact }: RequestDescription): string {
+  if (location === undefined || !URL.canParse(location, url)) return 'an invalid address';
   if (redact.holdsSecret([location])) return 'an address that is not shown, because it contains a credential';
-  return redact(new URL(location, url).host.slice(0, MOST_SHOWN_OF_HOST));
+  return redact(new URL(location, url).host.slice(0, MAX_HOST_CHARACTERS));
 }
 
-const MOST_SHOWN_OF_HOST = 100;
+const MAX_HOST_CHARACTERS = 100;

@@ -2,7 +2,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import pRetry from 'p-retry';
 import { ExportError } from '../../core/errors.ts';
 import { decideRetry } from '../../core/retry.ts';
-import { FailedTry } from './request.ts';
+import { count } from '../../text/format.ts';
+import { RequestFailure } from './request.ts';
 
 /** The part of pino's logger that this folder uses. */
 export interface Log {
@@ -10,25 +11,25 @@ export interface Log {
   warn(fields: object, message: string): void;
 }
 
-/** How often and how patiently a request is repeated. The last three are parameters for tests. */
+/** How often a request is retried and how long it waits. The last three are parameters for tests. */
 export interface RetryOptions {
-  /** Tries a request at most. */
+  /** Maximum attempts of one request. */
   retryLimit: number;
   retryMaxDelayMs: number;
   log: Log;
   random?: () => number;
   /** Milliseconds since 1970. */
   now?: () => number;
-  /** Must reject, at once, when the signal is aborted. */
+  /** Must reject immediately when the signal is aborted. */
   sleep?: (delayMs: number, signal: AbortSignal) => Promise<void>;
 }
 
 /**
- * Runs `tryOnce` until it succeeds, as `decideRetry` says. Only a `FailedTry` is repeated.
- * Throws `source-away` after the last try, `interrupted` when the signal was aborted, and what else `tryOnce` threw as it is.
+ * Calls `attemptRequest` until it succeeds, with the waits of `decideRetry`. Only a `RequestFailure` is retried.
+ * Throws `source-away` after the last attempt and `interrupted` if the signal was aborted. Rethrows other errors unchanged.
  */
 export async function withRetries<T>(
-  tryOnce: () => Promise<T>,
+  attemptRequest: () => Promise<T>,
   target: { url: string; signal: AbortSignal; onRetry?: (reason: string) => void },
   options: RetryOptions,
 ): Promise<T> {
@@ -36,20 +37,20 @@ export async function withRetries<T>(
   const { random = Math.random, now = Date.now, sleep = waitUntil } = options;
   const { url, signal, onRetry } = target;
   try {
-    return await pRetry(tryOnce, {
-      // decideRetry alone says when it is over, and this function does the waiting.
+    return await pRetry(attemptRequest, {
+      // decideRetry alone limits the attempts, and this function waits.
       retries: Number.POSITIVE_INFINITY,
       minTimeout: 0,
       async onFailedAttempt({ error, attemptNumber: attempt }) {
-        if (!(error instanceof FailedTry) || signal.aborted) throw error;
+        if (!(error instanceof RequestFailure) || signal.aborted) throw error;
         const circumstances = { attempt, limit, maxDelayMs, now: now(), random: random() };
         const decision = decideRetry(error.failure, circumstances);
-        if (!decision.retry) throw giveUp(error, url, attempt);
+        if (!decision.retry) throw noUsableResponse(error, url, attempt);
         const { delayMs, reason } = decision;
         const status = error.failure.kind === 'status' ? error.failure.status : undefined;
         log.warn(
-          { reason, found: error.found, status, attempt, limit, delayMs, url },
-          'request failed, trying again',
+          { reason, found: error.description, status, attempt, limit, delayMs, url },
+          'request failed, retrying',
         );
         await sleep(delayMs, signal);
         onRetry?.(reason);
@@ -61,18 +62,19 @@ export async function withRetries<T>(
   }
 }
 
-/** The error of a request that an aborted signal ended. */
+/** The error of a request that was stopped by its signal. */
 export function interrupted(url: string): ExportError {
-  return new ExportError('interrupted', `Asked to stop while waiting for ${url}.`);
+  return new ExportError('interrupted', `Stopped by a signal while waiting for ${url}.`);
 }
 
-function giveUp(error: FailedTry, url: string, attempt: number): ExportError {
-  const times = attempt === 1 ? 'once' : `${attempt} times`;
+function noUsableResponse(error: RequestFailure, url: string, attempts: number): ExportError {
+  const { kind } = error.failure;
+  const found = kind === 'network' || kind === 'timeout' ? 'No response' : 'No usable response';
   return new ExportError(
     'source-away',
-    `Asked ${url} ${times} in vain; the last time: ${error.found}. ` +
-      'Nothing is lost: the next run goes on from here. If it lasts, check the address and the network (HTTPS_PROXY) ' +
-      'or the state of the service.',
+    `${found} from ${url} after ${count(attempts, 'attempt')}: ${error.description}. ` +
+      'No data is lost: the next run continues from here. If this persists, check the address, the network (HTTPS_PROXY) ' +
+      'and the status of the service.',
     { cause: error.cause },
   );
 }

@@ -2,34 +2,41 @@ import type { Credentials } from '../../core/credentials.ts';
 import { ExportError } from '../../core/errors.ts';
 import type { Redactor } from '../../text/redaction.ts';
 import { parseErrorBody } from './error-body.ts';
-import { type Answer, FailedTry, OversizedBody, type SendOptions, send, showUrl } from './request.ts';
-import { checkAnswer, describeAnswer, MOST_READ } from './response.ts';
+import {
+  type HttpResponse,
+  RequestFailure,
+  ResponseTooLarge,
+  type SendOptions,
+  send,
+  showUrl,
+} from './request.ts';
+import { checkResponse, describeResponse, MAX_QUOTED_BYTES } from './response.ts';
 import { interrupted, type RetryOptions, withRetries } from './retries.ts';
 
-/** A bearer token and what is known of it. `expiresAt` and `scope` are `null` where nobody said. */
+/** A bearer token. `expiresAt` and `scope` are `null` if unknown. */
 export interface Token {
   value: string;
   expiresAt: Date | null;
   scope: string | null;
 }
 
-/** Hands out one token until it is about to expire, and asks for the next one once, however many callers wait for it. */
+/** Returns one token until shortly before it expires. Concurrent callers share one request for the next token. */
 export interface TokenSource {
-  /** Whether asking again can give another token. */
+  /** Whether another request can return another token. */
   isRenewable: boolean;
   /** Throws `ExportError` with `configuration`, `source-away` or `interrupted`. */
   fetchToken(signal: AbortSignal): Promise<Token>;
-  /** Forgets the token the source did not accept. A newer one that another caller has fetched since is kept. */
+  /** Discards a token that the source rejected. Keeps a newer one that another caller has fetched meanwhile. */
   invalidate(value: string): void;
-  /** Ends a token request under way. */
+  /** Cancels a token request in flight. */
   close(): void;
 }
 
-/** On premises a token may live for minutes only: the margin is a tenth of its life, and at most this. */
+/** A token is renewed a tenth of its lifetime before it expires, and at most this long: on premises it may live only minutes. */
 const MAX_MARGIN_MS = 60_000;
 
-/** What UiPath documents for Automation Cloud, where an answer does not say how long its token lives. */
-const DEFAULT_LIFE_S = 3600;
+/** The lifetime if the response has no `expires_in`: UiPath documents it for Automation Cloud. */
+const DEFAULT_LIFETIME_S = 3600;
 
 const TOKEN_URL_HINT =
   'The token URL differs by product: https://cloud.uipath.com/{organization}/identity_/connect/token in Automation Cloud, ' +
@@ -45,7 +52,7 @@ const REMEDIES: Record<string, string> = {
 };
 
 interface TokenOptions extends Omit<SendOptions, 'signal'>, RetryOptions {
-  /** Is told each new token before it is used, so that a log can learn to hide it. */
+  /** Called with each new token before it is used, so that the log can redact it. */
   onToken?: ((value: string) => void) | undefined;
 }
 
@@ -54,17 +61,17 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
   const client = credentials;
   const { redact } = options;
   const now = options.now ?? Date.now;
-  const life = new AbortController();
+  const closing = new AbortController();
   let kept: (Token & { freshUntil: number }) | undefined;
-  let flight: Promise<Token> | undefined;
+  let renewal: Promise<Token> | undefined;
 
   async function renew(): Promise<Token> {
-    const askedAt = now();
-    const { token, lifeMs } = await requestToken(client, life.signal, options);
+    const requestedAt = now();
+    const { token, lifetimeMs } = await requestToken(client, closing.signal, options);
     redact.add(token.value);
     options.onToken?.(token.value);
-    const freshUntil = askedAt + lifeMs - Math.min(MAX_MARGIN_MS, lifeMs / 10);
-    kept = { ...token, expiresAt: new Date(askedAt + lifeMs), freshUntil };
+    const freshUntil = requestedAt + lifetimeMs - Math.min(MAX_MARGIN_MS, lifetimeMs / 10);
+    kept = { ...token, expiresAt: new Date(requestedAt + lifetimeMs), freshUntil };
     return kept;
   }
 
@@ -72,16 +79,16 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
     isRenewable: true,
     async fetchToken(signal) {
       if (kept && now() < kept.freshUntil) return kept;
-      flight ??= renew().finally(() => {
-        flight = undefined;
+      renewal ??= renew().finally(() => {
+        renewal = undefined;
       });
-      // The flight belongs to all who wait for it: one that stops waiting does not end it for the others.
-      return await waitFor(flight, signal, showUrl(client.tokenUrl));
+      // All waiting callers share the request: a caller that stops waiting does not cancel it.
+      return await waitFor(renewal, signal, showUrl(client.tokenUrl));
     },
     invalidate(value) {
       if (kept?.value === value) kept = undefined;
     },
-    close: () => life.abort(),
+    close: () => closing.abort(),
   };
 }
 
@@ -101,7 +108,7 @@ async function requestToken(
   credentials: ClientCredentials,
   signal: AbortSignal,
   options: TokenOptions,
-): Promise<{ token: Token; lifeMs: number }> {
+): Promise<{ token: Token; lifetimeMs: number }> {
   const { clientId, clientSecret, scope, tokenUrl } = credentials;
   const url = showUrl(tokenUrl);
   const form = new URLSearchParams({
@@ -110,34 +117,38 @@ async function requestToken(
     client_secret: clientSecret,
     scope,
   });
-  const outgoing = {
+  const request = {
     method: 'POST',
     url: tokenUrl,
     headers: { 'Content-Type': 'application/x-www-form-urlencoded', Accept: 'application/json' },
     data: form.toString(),
   } as const;
-  const tryOnce = async () => {
-    const answer = await send(outgoing, { ...options, signal }).catch((error: unknown) => {
-      if (!(error instanceof OversizedBody)) throw error;
+  const attemptRequest = async () => {
+    const response = await send(request, { ...options, signal }).catch((error: unknown) => {
+      if (!(error instanceof ResponseTooLarge)) throw error;
       throw new ExportError(
         'configuration',
-        `${url} answered with more than a token. Check UIPATH_TOKEN_URL.`,
+        `The response of ${url} exceeds ${options.maxResponseBytes} bytes, so it is not a token. Check UIPATH_TOKEN_URL.`,
       );
     });
-    return readToken(answer, url, options.redact);
+    return readToken(response, url, options.redact);
   };
-  return await withRetries(tryOnce, { url, signal }, options);
+  return await withRetries(attemptRequest, { url, signal }, options);
 }
 
-function readToken(answer: Answer, url: string, redact: Redactor): { token: Token; lifeMs: number } {
-  const { code } = parseErrorBody(answer.body.subarray(0, MOST_READ).toString());
-  const remedy = code !== null && answer.status < 500 ? REMEDIES[code] : undefined;
-  if (remedy !== undefined && answer.status >= 400) {
-    const found = describeAnswer(answer, redact, true);
+function readToken(
+  response: HttpResponse,
+  url: string,
+  redact: Redactor,
+): { token: Token; lifetimeMs: number } {
+  const { code } = parseErrorBody(response.body.subarray(0, MAX_QUOTED_BYTES).toString());
+  const remedy = code !== null && response.status < 500 ? REMEDIES[code] : undefined;
+  if (remedy !== undefined && response.status >= 400) {
+    const found = describeResponse(response, redact, true);
     const shown = found.includes(code!) ? found : `${found} [${code}]`;
-    throw new ExportError('configuration', `No token: ${url} answered ${shown}. ${remedy}.`);
+    throw new ExportError('configuration', `No token: ${url} responded with ${shown}. ${remedy}.`);
   }
-  checkAnswer(answer, {
+  checkResponse(response, {
     url,
     variables: `UIPATH_ORGANIZATION and UIPATH_TOKEN_URL. ${TOKEN_URL_HINT}`,
     redact,
@@ -145,41 +156,44 @@ function readToken(answer: Answer, url: string, redact: Redactor): { token: Toke
   });
   let body: Record<string, unknown> | null;
   try {
-    body = JSON.parse(answer.body.toString().replace(/^\uFEFF/, ''));
+    body = JSON.parse(response.body.toString().replace(/^\uFEFF/, ''));
   } catch {
-    throw new FailedTry(
+    throw new RequestFailure(
       { kind: 'truncated' },
-      `a body of ${answer.body.length} bytes that is not whole JSON`,
+      `the body of ${response.body.length} bytes is not complete JSON`,
     );
   }
   const value = body?.access_token;
   if (typeof value !== 'string' || value === '') {
     throw new ExportError(
       'configuration',
-      `${url} answered JSON without an access_token. ${TOKEN_URL_HINT}.`,
+      `${url} responded with JSON without an access_token. ${TOKEN_URL_HINT}.`,
     );
   }
-  checkHeaderSafe(value, `The access_token that ${url} gave`);
+  checkHeaderSafe(value, `The access_token from ${url}`);
   const token = { value, expiresAt: null, scope: readScope(body?.scope, value, redact) };
-  return { token, lifeMs: readLife(body?.expires_in) * 1000 };
+  return { token, lifetimeMs: readLifetime(body?.expires_in) * 1000 };
 }
 
-/** `null` for what is no list of scopes, and for one that quotes a credential, this token included. */
+/** `null` if it is not a list of scopes, or if it contains a credential, including this token. */
 function readScope(found: unknown, token: string, redact: Redactor): string | null {
   if (typeof found !== 'string' || !/^[\x21-\x7e]{1,200}( [\x21-\x7e]{1,200}){0,99}$/.test(found))
     return null;
   return found.includes(token) || redact.holdsSecret([found]) ? null : found;
 }
 
-/** `expires_in` in seconds, number or numeric string. */
-function readLife(found: unknown): number {
+/** `expires_in` in seconds, a number or a numeric string. */
+function readLifetime(found: unknown): number {
   const seconds = typeof found === 'string' && found.trim() !== '' ? Number(found) : found;
-  return typeof seconds === 'number' && Number.isFinite(seconds) ? Math.max(0, seconds) : DEFAULT_LIFE_S;
+  return typeof seconds === 'number' && Number.isFinite(seconds) ? Math.max(0, seconds) : DEFAULT_LIFETIME_S;
 }
 
 function checkHeaderSafe(value: string, name: string): void {
   if (/^[\x21-\x7e]+$/.test(value)) return;
-  throw new ExportError('configuration', `${name} holds a space, a line break or a character beyond ASCII.`);
+  throw new ExportError(
+    'configuration',
+    `${name} contains a space, a line break or a character outside ASCII.`,
+  );
 }
 
 async function waitFor<T>(promise: Promise<T>, signal: AbortSignal, url: string): Promise<T> {

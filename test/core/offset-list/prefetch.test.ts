@@ -2,58 +2,58 @@ import { describe, expect, test } from '@jest/globals';
 import type { Page, PageRequest } from '../../../src/core/offset-list/page.ts';
 import { createPrefetcher } from '../../../src/core/offset-list/prefetch.ts';
 
-interface Asked extends PageRequest {
+interface SentRequest extends PageRequest {
   signal: AbortSignal;
-  /** The answer is here, the page not yet. */
+  /** The response has arrived, the page is not parsed yet. */
   receive: () => void;
   fail: (error: Error) => void;
-  answer: () => void;
+  respond: () => void;
 }
 
-/** A list of `length` rows; each request is answered when the test says so, or at once. */
+/** A list of `length` rows. Each request gets its response immediately, or when the test calls `respond`. */
 function openList(
   length: number,
   concurrency: number,
-  how: { isPatient?: boolean; cap?: number; countRetries?: () => number } = {},
+  options: { isManual?: boolean; cap?: number; countRetries?: () => number } = {},
 ) {
-  const asked: Asked[] = [];
-  let underWay = 0;
-  let mostUnderWay = 0;
+  const sent: SentRequest[] = [];
+  let inFlight = 0;
+  let maxInFlight = 0;
   const fetchPage: Parameters<typeof createPrefetcher>[0] = (request, { signal, onReceived }) => {
-    mostUnderWay = Math.max(mostUnderWay, ++underWay);
+    maxInFlight = Math.max(maxInFlight, ++inFlight);
     return new Promise<Page>((resolve, reject) => {
-      const answer = () => resolve(pageOf(request, length, how.cap));
-      asked.push({ ...request, signal, receive: onReceived!, fail: reject, answer });
+      const respond = () => resolve(pageOf(request, length, options.cap));
+      sent.push({ ...request, signal, receive: onReceived!, fail: reject, respond });
       signal.addEventListener('abort', () => reject(new Error('dropped')));
-      if (!how.isPatient) answer();
+      if (!options.isManual) respond();
     }).finally(() => {
-      underWay--;
+      inFlight--;
     });
   };
-  const prefetcher = createPrefetcher(fetchPage, concurrency, how.countRetries);
-  return { asked, prefetcher, mostUnderWay: () => mostUnderWay, skips: () => asked.map(({ skip }) => skip) };
+  const prefetcher = createPrefetcher(fetchPage, concurrency, options.countRetries);
+  return { sent, prefetcher, maxInFlight: () => maxInFlight, skips: () => sent.map(({ skip }) => skip) };
 }
 
-/** As `openList`, with each request answered when the test says so. */
-function openPatient(length: number, concurrency: number, how: { countRetries?: () => number } = {}) {
-  const list = openList(length, concurrency, { ...how, isPatient: true });
-  const answer = async (request: Asked) => {
-    request.answer();
+/** Like `openList`; each request gets its response when the test calls `respond`. */
+function openManual(length: number, concurrency: number, options: { countRetries?: () => number } = {}) {
+  const list = openList(length, concurrency, { ...options, isManual: true });
+  const respond = async (request: SentRequest) => {
+    request.respond();
     await settled();
   };
   return {
     ...list,
-    answer,
+    respond,
     async prepareFirst(): Promise<Page> {
       const first = list.prefetcher.fetch({ skip: 0, top: 100 });
-      await answer(list.asked[0]!);
+      await respond(list.sent[0]!);
       list.prefetcher.prepare({ skip: 99, top: 100 }, await first);
       return first;
     },
   };
 }
 
-/** Whatever the answers so far lead to has happened. */
+/** Everything that the responses so far trigger has happened. */
 function settled(): Promise<void> {
   return new Promise(setImmediate);
 }
@@ -67,7 +67,7 @@ function pageOf({ skip, top }: PageRequest, length: number, cap = top): Page {
   return { skip, top, rows, totalCount: length, requestedAt: new Date(0) };
 }
 
-describe('requests made ahead', () => {
+describe('prefetched requests', () => {
   test('are as many as the concurrency allows, and each page overlaps the one before', async () => {
     const { prefetcher, skips } = openList(1000, 4);
     const first = await prefetcher.fetch({ skip: 0, top: 100 });
@@ -82,17 +82,17 @@ describe('requests made ahead', () => {
   });
 
   test('are never more at once than the concurrency', async () => {
-    const { prefetcher, mostUnderWay } = openList(10_000, 3);
+    const { prefetcher, maxInFlight } = openList(10_000, 3);
     let request = { skip: 0, top: 100 };
     for (let i = 0; i < 20; i++) {
       const page = await prefetcher.fetch(request);
       request = { skip: page.skip + 98, top: 100 };
       prefetcher.prepare(request, page);
     }
-    expect(mostUnderWay()).toBe(3);
+    expect(maxInFlight()).toBe(3);
   });
 
-  test('serve the request that comes, which then costs nothing', async () => {
+  test('serve the next request, which then costs nothing', async () => {
     const { prefetcher, skips } = openList(300, 2);
     prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     const page = await prefetcher.fetch({ skip: 99, top: 100 });
@@ -101,33 +101,33 @@ describe('requests made ahead', () => {
   });
 
   test('serve a request that begins a few rows later', async () => {
-    const { prefetcher, asked } = openList(150, 1);
+    const { prefetcher, sent } = openList(150, 1);
     prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     expect((await prefetcher.fetch({ skip: 101, top: 100 })).skip).toBe(99);
-    expect(asked.length).toBe(2);
+    expect(sent.length).toBe(2);
   });
 
   test.each([
     ['one row earlier', { skip: 98, top: 100 }],
     ['much later', { skip: 150, top: 100 }],
     ['with more rows', { skip: 99, top: 200 }],
-  ])('are dropped for a request %s, which is asked for itself', async (_, request) => {
-    const { prefetcher, asked } = openList(1000, 3, { isPatient: true });
+  ])('are dropped for a request %s, which is sent itself', async (_, request) => {
+    const { prefetcher, sent } = openList(1000, 3, { isManual: true });
     const first = prefetcher.fetch({ skip: 0, top: 100 });
-    asked[0]!.answer();
+    sent[0]!.respond();
     prefetcher.prepare({ skip: 99, top: 100 }, await first);
     const wanted = prefetcher.fetch(request);
-    expect(asked.slice(1, 4).map(({ signal }) => signal.aborted)).toEqual([true, true, true]);
-    asked.at(-1)!.answer();
+    expect(sent.slice(1, 4).map(({ signal }) => signal.aborted)).toEqual([true, true, true]);
+    sent.at(-1)!.respond();
     expect(await wanted).toMatchObject(request);
   });
 
-  test('are dropped when the next request turns out to be another one', async () => {
-    const { prefetcher, asked } = openList(1000, 2);
+  test('are dropped if the next request is another one', async () => {
+    const { prefetcher, sent } = openList(1000, 2);
     const first = await prefetcher.fetch({ skip: 0, top: 100 });
     prefetcher.prepare({ skip: 99, top: 100 }, first);
     prefetcher.prepare({ skip: 500, top: 100 }, first);
-    expect(asked.map(({ skip, signal }) => [skip, signal.aborted])).toEqual([
+    expect(sent.map(({ skip, signal }) => [skip, signal.aborted])).toEqual([
       [0, false],
       [99, true],
       [197, true],
@@ -135,83 +135,83 @@ describe('requests made ahead', () => {
     ]);
   });
 
-  test('are fewer after some were of no use, and one more again once a round of them served', async () => {
-    const { prefetcher, asked, answer, prepareFirst } = openPatient(100_000, 8);
+  test('are fewer after some were wasted, and one more again after a round of used ones', async () => {
+    const { prefetcher, sent, respond, prepareFirst } = openManual(100_000, 8);
     await prepareFirst();
-    expect(asked.length).toBe(1 + 8);
+    expect(sent.length).toBe(1 + 8);
     const other = prefetcher.fetch({ skip: 5000, top: 100 });
-    await answer(asked.at(-1)!);
+    await respond(sent.at(-1)!);
     prefetcher.prepare({ skip: 5099, top: 100 }, await other);
-    expect(asked.length).toBe(1 + 8 + 1 + 4);
+    expect(sent.length).toBe(1 + 8 + 1 + 4);
     let request = { skip: 5099, top: 100 };
-    const underWay: number[] = [];
-    // Those that were under way when the limit was halved are not counted: seven responses, of which one is in.
+    const inFlight: number[] = [];
+    // Responses to requests in flight when the limit was halved are not counted: seven, of which one has arrived.
     for (let i = 10; i < 10 + 6 + 4 + 5; i++) {
-      await answer(asked[i]!);
+      await respond(sent[i]!);
       const served = await prefetcher.fetch(request);
       request = { skip: served.skip + 98, top: 100 };
       prefetcher.prepare(request, served);
-      underWay.push(asked.length - 1 - i);
+      inFlight.push(sent.length - 1 - i);
     }
-    expect(underWay).toEqual([4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6]);
+    expect(inFlight).toEqual([4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6]);
   });
 
-  test('are fewer after a request had to be sent again', async () => {
+  test('are fewer after a retried request', async () => {
     let retries = 0;
-    const { asked, answer, prepareFirst } = openPatient(100_000, 8, { countRetries: () => retries });
+    const { sent, respond, prepareFirst } = openManual(100_000, 8, { countRetries: () => retries });
     await prepareFirst();
     retries = 3;
-    for (let i = 1; i <= 4; i++) await answer(asked[i]!);
-    expect(asked.length).toBe(1 + 8);
-    await answer(asked[5]!);
-    expect(asked.length).toBe(1 + 8 + 1);
+    for (let i = 1; i <= 4; i++) await respond(sent[i]!);
+    expect(sent.length).toBe(1 + 8);
+    await respond(sent[5]!);
+    expect(sent.length).toBe(1 + 8 + 1);
   });
 
-  test('go on as soon as one is answered, whosever turn it is', async () => {
-    const { asked, skips, answer, prepareFirst } = openPatient(1000, 2);
+  test('continue as soon as any response arrives, in any order', async () => {
+    const { sent, skips, respond, prepareFirst } = openManual(1000, 2);
     await prepareFirst();
-    await answer(asked[2]!);
+    await respond(sent[2]!);
     expect(skips()).toEqual([0, 99, 197, 295]);
   });
 
-  test('go on when an answer is received, before its page can be had', async () => {
-    const { asked, skips, answer, prepareFirst } = openPatient(1000, 1);
+  test('continue when a response is received, before its page is parsed', async () => {
+    const { sent, skips, respond, prepareFirst } = openManual(1000, 1);
     await prepareFirst();
-    asked[1]!.receive();
+    sent[1]!.receive();
     expect(skips()).toEqual([0, 99, 197]);
-    await answer(asked[1]!);
+    await respond(sent[1]!);
     expect(skips()).toEqual([0, 99, 197]);
   });
 
-  test('wait once three pages more than the concurrency are there or under way, until one is used', async () => {
-    const { prefetcher, asked, skips, answer, prepareFirst } = openPatient(10_000, 3);
+  test('stop when three more pages than the concurrency are received or in flight, until one is used', async () => {
+    const { prefetcher, sent, skips, respond, prepareFirst } = openManual(10_000, 3);
     await prepareFirst();
-    for (let i = 1; i < asked.length; i++) await answer(asked[i]!);
-    expect(asked.length).toBe(1 + 6);
+    for (let i = 1; i < sent.length; i++) await respond(sent[i]!);
+    expect(sent.length).toBe(1 + 6);
     await prefetcher.fetch({ skip: 99, top: 100 });
     expect(skips().slice(7)).toEqual([687]);
   });
 
   test('end with one that failed', async () => {
-    const { prefetcher, asked, prepareFirst } = openPatient(1000, 2);
+    const { prefetcher, sent, prepareFirst } = openManual(1000, 2);
     await prepareFirst();
-    asked[2]!.fail(new Error('away'));
+    sent[2]!.fail(new Error('away'));
     await settled();
-    asked[1]!.answer();
+    sent[1]!.respond();
     await prefetcher.fetch({ skip: 99, top: 100 });
-    expect(asked.length).toBe(3);
+    expect(sent.length).toBe(3);
   });
 
-  test('but for the first stay under way where a tie group at the end of a page makes the next one begin earlier', async () => {
-    const { prefetcher, asked, answer } = openPatient(10_000, 3);
+  test('except the first stay in flight if a tie group at the end of a page makes the next one start earlier', async () => {
+    const { prefetcher, sent, respond } = openManual(10_000, 3);
     const fetched = prefetcher.fetch({ skip: 0, top: 1000 });
-    await answer(asked[0]!);
+    await respond(sent[0]!);
     const first = await fetched;
     prefetcher.prepare({ skip: 999, top: 1000 }, first);
-    await answer(asked[1]!);
+    await respond(sent[1]!);
     prefetcher.prepare({ skip: 990, top: 1000 }, first);
-    // Never more at once than the concurrency: the last one makes room, and is asked for again later.
-    expect(asked.map(({ skip, signal }) => [skip, signal.aborted])).toEqual([
+    // Never more at once than the concurrency: the last one is cancelled and requested again later.
+    expect(sent.map(({ skip, signal }) => [skip, signal.aborted])).toEqual([
       [0, false],
       [999, true],
       [1989, false],
@@ -219,56 +219,56 @@ describe('requests made ahead', () => {
       [3969, true],
       [990, false],
     ]);
-    await answer(asked[5]!);
+    await respond(sent[5]!);
     expect((await prefetcher.fetch({ skip: 990, top: 1000 })).skip).toBe(990);
-    expect(asked.slice(6).map(({ skip }) => skip)).toEqual([3969]);
+    expect(sent.slice(6).map(({ skip }) => skip)).toEqual([3969]);
   });
 
-  test('are dropped also when their answer is here and may yet have to be asked for again', async () => {
-    const { prefetcher, asked, prepareFirst } = openPatient(1000, 1);
+  test('are dropped also when their response has arrived but may be requested again', async () => {
+    const { prefetcher, sent, prepareFirst } = openManual(1000, 1);
     await prepareFirst();
-    asked[1]!.receive();
+    sent[1]!.receive();
     prefetcher.drop();
-    expect(asked.slice(1).map(({ signal }) => signal.aborted)).toEqual([true, true]);
+    expect(sent.slice(1).map(({ signal }) => signal.aborted)).toEqual([true, true]);
   });
 
-  test('do not go beyond the end of the list', async () => {
+  test('do not exceed the end of the list', async () => {
     const { prefetcher, skips } = openList(150, 4);
     prefetcher.prepare({ skip: 99, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     expect(skips()).toEqual([0, 99]);
   });
 
-  test('go by the rows that came where the source caps its pages', async () => {
+  test('follow the number of received rows if the source caps its pages', async () => {
     const { prefetcher, skips } = openList(1000, 3, { cap: 50 });
     prefetcher.prepare({ skip: 49, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     expect(skips()).toEqual([0, 49, 97, 145]);
   });
 
-  test.each([1, 2])('are one at a time where the source gives %i rows a page', async (cap) => {
+  test.each([1, 2])('are one at a time if the source returns %i rows in each page', async (cap) => {
     const { prefetcher, skips } = openList(1000, 4, { cap });
     prefetcher.prepare({ skip: 1, top: 100 }, await prefetcher.fetch({ skip: 0, top: 100 }));
     expect(skips()).toEqual([0, 1]);
   });
 
-  test('that fail are an error only once their turn comes', async () => {
-    const { prefetcher, asked } = openList(1000, 2, { isPatient: true });
+  test('that fail are an error only when they are next in order', async () => {
+    const { prefetcher, sent } = openList(1000, 2, { isManual: true });
     const first = prefetcher.fetch({ skip: 0, top: 100 });
-    asked[0]!.answer();
+    sent[0]!.respond();
     prefetcher.prepare({ skip: 99, top: 100 }, await first);
-    asked[2]!.fail(new Error('away'));
-    asked[1]!.answer();
+    sent[2]!.fail(new Error('away'));
+    sent[1]!.respond();
     const page = await prefetcher.fetch({ skip: 99, top: 100 });
     prefetcher.prepare({ skip: 197, top: 100 }, page);
     await expect(prefetcher.fetch({ skip: 197, top: 100 })).rejects.toThrow('away');
   });
 
-  test('that fail after they were dropped are nobody’s error', async () => {
-    const { prefetcher, asked } = openList(1000, 2, { isPatient: true });
+  test('that fail after they were dropped are ignored', async () => {
+    const { prefetcher, sent } = openList(1000, 2, { isManual: true });
     const first = prefetcher.fetch({ skip: 0, top: 100 });
-    asked[0]!.answer();
+    sent[0]!.respond();
     prefetcher.prepare({ skip: 99, top: 100 }, await first);
     prefetcher.drop();
     await new Promise((resolve) => setImmediate(resolve));
-    expect(asked.slice(1).every(({ signal }) => signal.aborted)).toBe(true);
+    expect(sent.slice(1).every(({ signal }) => signal.aborted)).toBe(true);
   });
 });

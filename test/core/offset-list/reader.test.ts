@@ -54,7 +54,7 @@ async function readAll(
 }
 
 describe('a chunk', () => {
-  test('has the rows of one response, how far they lead, and where a later reading continues', async () => {
+  test('has the rows of one response, the frontier, and where a later read continues', async () => {
     const chunks = await readAll(openList(25));
     expect(chunks.map(({ events }) => events.length)).toEqual([9, 8, 8]);
     expect(chunks.map(({ frontier }) => frontier)).toEqual([10n, 18n, 26n]);
@@ -69,7 +69,7 @@ describe('a chunk', () => {
     expect(chunks.every(({ sourceTotal }) => sourceTotal === 25)).toBe(true);
   });
 
-  test('comes for every response, also for one that only shows where to read next', async () => {
+  test('is yielded for every response, also for one that only shows where to read next', async () => {
     const meter = newCounters();
     const chunks = await readAll(
       openList(500),
@@ -82,7 +82,7 @@ describe('a chunk', () => {
     expect(meter.pages).toBe(chunks.length);
   });
 
-  test('of an empty list is the last one, and is not empty for whoever notes the end', async () => {
+  test('of an empty list is the last one, and does not count as empty, so that the end is recorded', async () => {
     const [only, ...more] = await readAll(openList(0));
     expect(more).toEqual([]);
     expect(only).toMatchObject({ events: [], isLast: true, sourceTotal: 0 });
@@ -90,8 +90,8 @@ describe('a chunk', () => {
   });
 });
 
-describe('a reading', () => {
-  test('that was given the last resume value begins near it, before the rows that are to be read again', async () => {
+describe('a read', () => {
+  test('with the last resume value starts near it, before the rows that must be read again', async () => {
     const list = openList(500);
     await readAll(list, { frontier: 480n, resume: { skip: 500 }, rowsBeforeResume: 20 });
     expect(list.skips[0]).toBe(470);
@@ -116,7 +116,7 @@ describe('a reading', () => {
     },
   );
 
-  test('that is to be measured says from its first rows on how many lie before its end, and does not count that', async () => {
+  test('with shouldMeasure reports the number of rows from its first chunk on, and does not count these requests', async () => {
     const meter = newCounters();
     const options = optionsOf({ until: 101n, shouldMeasure: true, meter });
     const list = openList(1000);
@@ -127,7 +127,7 @@ describe('a reading', () => {
     expect(meter.pages).toBe(chunks.length);
   });
 
-  test('that its caller leaves drops the requests made ahead', async () => {
+  test('that its caller stops cancels the prefetched requests', async () => {
     const list = openList(1000);
     for await (const _chunk of list.source.read({ frontier: undefined }, optionsOf({ concurrency: 3 })))
       break;
@@ -135,7 +135,7 @@ describe('a reading', () => {
     expect(list.signals.slice(1).every(({ aborted }) => aborted)).toBe(true);
   });
 
-  test('sends the next request before its caller has done with the chunk', async () => {
+  test('sends the next request before its caller has processed the chunk', async () => {
     const list = openList(1000);
     for await (const _chunk of list.source.read({ frontier: undefined }, optionsOf())) {
       await new Promise(setImmediate);
@@ -150,12 +150,12 @@ describe('a reading', () => {
     const reading = readAll(openList(0, rows), { frontier: undefined }, optionsOf({ meter }));
     await expect(reading).rejects.toMatchObject({
       code: 'source-invalid',
-      message: expect.stringMatching(/not in order of time: in the page at offset 8, .*Check the address\.$/),
+      message: expect.stringMatching(/not sorted by time: in the page at offset 8, .*Check the address\.$/),
     });
     expect(meter).toMatchObject({ pages: 1, requests: 2 });
   });
 
-  test('that is told to stop between two chunks ends with that', async () => {
+  test('that is stopped between two chunks ends with interrupted', async () => {
     const stop = new AbortController();
     const read: Chunk[] = [];
     const reading = async () => {

@@ -79,9 +79,11 @@ describe('an error of the database says what to do, and whether another try late
   test('tables that are not there', async () => {
     await bench.query('alter table audit.runs rename to moved');
     try {
-      await expect(openSession(bench.pool, { organization: 'a', kind: 'run' })).rejects.toMatchObject({
+      await expect(
+        openSession(bench.pool, { organization: 'a', log: 'classic', kind: 'run' }),
+      ).rejects.toMatchObject({
         code: 'configuration',
-        message: expect.stringContaining('Run `uipath-audit-export migrate`.'),
+        message: expect.stringContaining('Run `node dist/main.js migrate`.'),
       });
     } finally {
       await bench.query('alter table audit.moved rename to runs');
@@ -95,7 +97,11 @@ describe('an error of the database says what to do, and whether another try late
     ['a right that is missing', '42501', 'configuration'],
     ['a check that fails', '23514', 'database'],
   ])('%s', async (_, state, code) => {
-    const session = await openSession(bench.pool, { organization: `state-${state}`, kind: 'run' });
+    const session = await openSession(bench.pool, {
+      organization: `state-${state}`,
+      log: 'classic',
+      kind: 'run',
+    });
     await bench.query(`
       create function fail() returns trigger language plpgsql as
       $$ begin raise exception 'simulated' using errcode = '${state}'; end $$;

@@ -98,12 +98,12 @@ async function exportOver(pool: Pool): Promise<unknown> {
     });
     const ledgers = await verifyLedgers(pool, {
       ...everything,
-      organization,
+      of: { organization },
       noted: undefined,
       onRows: () => {},
     });
     const status = (await readStatus(pool, [organization])).organizations[0]!;
-    const activity = await readActivity(pool, organization);
+    const activity = await readActivity(pool, { organization, log: 'classic' });
     return {
       stored: await readStored(organization),
       source: { ...source, organization: '', runId: '' },

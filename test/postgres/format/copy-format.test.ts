@@ -6,7 +6,7 @@ import { COPIED_COLUMNS, createCopyEncoder } from '../../../src/postgres/format/
 import { eventAt } from '../../support/batch.ts';
 
 const AT = '2026-01-31T08:00:00.0000001Z';
-const ORIGIN = { organization: 'acmé', runId: '7', batch: '9' };
+const ORIGIN = { organization: 'acmé', log: 'tenant:Ä', runId: '7', batch: '9' };
 
 const COLUMN_OF = {
   category: 'category',
@@ -47,6 +47,7 @@ function check(row: Map<string, Buffer | null>, event: AuditEvent): void {
   // A version, and the text.
   if (details) expect([details[0], details.subarray(1).toString()]).toEqual([1, event.auditLogDetails]);
   expect(row.get('organization')!.toString()).toBe(ORIGIN.organization);
+  expect(row.get('log')!.toString()).toBe(ORIGIN.log);
 }
 
 const text = fc.oneof(

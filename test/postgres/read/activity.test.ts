@@ -64,7 +64,7 @@ describe('the events by day', () => {
       const url = withParameter(bench.database.url, 'options', `-c timezone=${zone}`);
       const pool = createPool(url, () => {});
       try {
-        expect((await readActivity(pool, organization, now)).days).toEqual(expected);
+        expect((await readActivity(pool, { organization, log: 'classic' }, now)).days).toEqual(expected);
       } finally {
         await pool.end();
       }
@@ -76,13 +76,14 @@ describe('the events by day', () => {
       // Reads the clock: bounds of what the product reads from the same clock.
       (await bench.query("select (now() at time zone 'UTC')::date::text as day"))[0]!.day;
     const before = await today();
-    const { days } = await readActivity(bench.pool, 'nobody');
+    const { days } = await readActivity(bench.pool, { organization: 'nobody', log: 'classic' });
     expect([before, await today()]).toContain(days.at(-1)!.day);
   });
 });
 
 describe('the lateness', () => {
-  const latenessOf = async (organization: string) => (await readActivity(bench.pool, organization)).lateness;
+  const latenessOf = async (organization: string) =>
+    (await readActivity(bench.pool, { organization, log: 'classic' })).lateness;
   const none = LATENESS_BOUNDS_S.map(() => 0).concat(0);
 
   test('of events that were all stored in their order is none, however old they are', async () => {
@@ -140,6 +141,8 @@ describe('the lateness', () => {
 
 test('a database that is away is reported as such', async () => {
   const pool = createPool('postgres://nobody@127.0.0.1:1/x', () => {});
-  await expect(readActivity(pool, 'acme')).rejects.toMatchObject({ code: 'database-away' });
+  await expect(readActivity(pool, { organization: 'acme', log: 'classic' })).rejects.toMatchObject({
+    code: 'database-away',
+  });
   await pool.end();
 });

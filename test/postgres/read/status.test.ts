@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createPool } from '../../../src/postgres/connection/pool.ts';
-import { ROLL_UP, readStatus } from '../../../src/postgres/read/status.ts';
+import { readStatus } from '../../../src/postgres/read/status.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
-import { createTestDatabase } from '../../support/database.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { applyMigrations, MIGRATIONS } from '../../support/migrations.ts';
+import { createDatabaseProxy } from '../../support/proxy.ts';
 
 let bench: Bench;
 
@@ -121,7 +123,7 @@ describe('an organization', () => {
 
   test('whose first run is under way has that run, and nothing else yet', async () => {
     const organization = 'just-begun';
-    const session = await openSession(bench.pool, { organization, kind: 'run' });
+    const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     try {
       const status = await statusOf(organization);
       expect(status.runs).toMatchObject([{ runId: session.runId, outcome: null, endedAt: null }]);
@@ -177,8 +179,8 @@ describe('an organization', () => {
 
   test('shows its ten newest runs, newest first', async () => {
     await bench.query(
-      `insert into audit.runs (organization, kind, started_at, ended_at, outcome, requests)
-       select 'busy', 'run', timestamptz '2026-01-02T03:04:05Z' - n * interval '1 minute', '2026-01-02T03:04:05Z', 'succeeded', n from generate_series(1, 12) as n`,
+      `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, requests)
+       select 'busy', 'classic', 'run', timestamptz '2026-01-02T03:04:05Z' - n * interval '1 minute', '2026-01-02T03:04:05Z', 'succeeded', n from generate_series(1, 12) as n`,
     );
     await bench.query(`insert into audit.watermarks (organization) values ('busy')`);
     const { runs } = await statusOf('busy');
@@ -186,24 +188,117 @@ describe('an organization', () => {
   });
 });
 
-test('what is stored is known without the roll-up, too, in a database of before it', async () => {
+test('a database that lacks the newest migrations shows what it has, and what it lacks', async () => {
   const database = await createTestDatabase();
   const pool = createPool(database.url, () => {});
+  const runs = [{ runId: '1', kind: 'run', startedAt: new Date('2026-01-01T00:00:00Z'), worker: null }];
   try {
-    await migrate(pool);
-    await pool.query(`insert into audit.watermarks (organization) values ('old')`);
-    await pool.query(
-      `insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
-       values ('old', '2026-01-02T03:04:05Z', gen_random_uuid(), 0, '', 0, 1, 1)`,
-    );
-    expect((await readStatus(pool)).organizations[0]!.stored).toBe(1);
-    await pool.query(`drop table ${ROLL_UP} cascade`);
-    expect((await readStatus(pool)).organizations[0]!.stored).toBe(1);
+    for (const [i, name] of MIGRATIONS.entries()) {
+      await applyMigrations(database.url, 1);
+      if (i === 0) await pool.query(ROWS_OF_OLD);
+      const { migrations, organizations } = await readStatus(pool);
+      expect(migrations).toEqual({ applied: MIGRATIONS.slice(0, i + 1), pending: MIGRATIONS.slice(i + 1) });
+      const expected = { organization: 'old', log: 'classic', stored: 2, rejected: 1, gapCount: 1, runs };
+      expect([name, organizations]).toMatchObject([name, [expected]]);
+    }
   } finally {
     await pool.end();
     await database.drop();
   }
 });
+
+/** As the first version stored them. */
+const ROWS_OF_OLD = `
+  set timezone = 'UTC';
+  insert into audit.runs (organization, kind, started_at, outcome) values ('old', 'run', '2026-01-01', 'succeeded');
+  insert into audit.watermarks (organization, created_on_ticks, created_on, created_on_raw, read_at)
+    values ('old', 17672256000000000, '2026-01-01', 'as sent', '2026-01-02');
+  insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id)
+    values ('old', '2025-12-01', md5('1')::uuid, 17645472000000000, '', 0, 1),
+      ('old', '2026-01-01', md5('2')::uuid, 17672256000000000, '', 0, 1);
+  insert into audit.gaps values ('old', 17645472000000001, 17672256000000000, '2025-12-01', '2026-01-01', '2026-01-01', 1);
+  insert into audit.rejected_events (organization, content_hash, source_text, reason, run_id) values ('old', '', '', '', 1)`;
+
+test('the logs of an organization are shown apart', async () => {
+  const { organization, run } = await bench.open({ rows: [eventAt(1)] });
+  await run();
+  await bench.query(
+    `insert into audit.watermarks (organization, log, created_on_ticks, created_on_raw) values ($1, 'tenant:A', 5, 'raw')`,
+    [organization],
+  );
+  await bench.query(
+    `insert into audit.runs (organization, log, kind, outcome) values ($1, 'tenant:A', 'backfill', 'failed')`,
+    [organization],
+  );
+  const { organizations } = await readStatus(bench.pool, [organization]);
+  expect(organizations).toMatchObject([
+    { organization, log: 'classic', stored: 1, runs: [{ kind: 'run' }], coverage: [{}] },
+    {
+      organization,
+      log: 'tenant:A',
+      stored: 0,
+      runs: [{ kind: 'backfill' }],
+      coverage: [],
+      watermark: { ticks: 5n },
+    },
+  ]);
+});
+
+describe('reading the status of many organizations', () => {
+  let many: TestDatabase;
+
+  beforeAll(async () => {
+    many = await createTestDatabase();
+    const pool = createPool(many.url, () => {});
+    await migrate(pool);
+    await pool.query(MANY_ORGANIZATIONS);
+    await pool.end();
+  });
+  afterAll(() => many.drop());
+
+  /** How many statements it sends, and how long it takes behind a millisecond of network each way. */
+  async function measure(names: readonly string[] | undefined) {
+    const proxy = await createDatabaseProxy(many.url, { delayMs: 1 });
+    const pool = createPool(proxy.url, () => {});
+    let statements = 0;
+    pool.on('connect', (client) => {
+      const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+      client.query = ((...given: unknown[]) => {
+        statements++;
+        return query(...given);
+      }) as typeof client.query;
+    });
+    try {
+      await readStatus(pool, names);
+      statements = 0;
+      const startedAt = performance.now();
+      const { organizations } = await readStatus(pool, names);
+      return { shown: organizations.length, statements, milliseconds: performance.now() - startedAt };
+    } finally {
+      await pool.end();
+      await proxy.close();
+    }
+  }
+
+  test('sends as many statements as for one, and does not wait for the network once for each', async () => {
+    const one = await measure(['org 500']);
+    const all = await measure(undefined);
+    expect([one.shown, all.shown]).toEqual([1, 1000]);
+    expect(all.statements).toBe(one.statements);
+    // One query for each of them would wait for the network a hundred times as often as the whole does.
+    expect(all.milliseconds).toBeLessThan(50 * one.milliseconds);
+  });
+});
+
+/** A thousand, each with twelve runs and two ranges. */
+const MANY_ORGANIZATIONS = `
+  insert into audit.watermarks (organization) select 'org ' || n from generate_series(1, 1000) n;
+  insert into audit.runs (organization, log, kind, outcome, started_at, ended_at)
+    select 'org ' || n, 'classic', 'run', 'succeeded', timestamptz '2026-01-01Z' - i * interval '5 minutes', timestamptz '2026-01-01Z' - i * interval '5 minutes'
+    from generate_series(1, 1000) n, generate_series(1, 12) i;
+  insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at)
+    select 'org ' || n, i * 10, i * 10 + 5, '2026-01-01Z', '2026-01-01Z', '2026-01-01Z' from generate_series(1, 1000) n, generate_series(1, 2) i;
+  analyze`;
 
 test('without an organization named, each is shown, by name, with its own numbers', async () => {
   const one = await bench.open({ rows: [eventAt(1)] });

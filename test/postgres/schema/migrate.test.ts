@@ -1,6 +1,4 @@
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
 import { migrate, readMigrations } from '../../../src/postgres/schema/migrate.ts';
@@ -10,6 +8,7 @@ import {
   type TestDatabase,
   type TestLogin,
 } from '../../support/database.ts';
+import { applyMigrations } from '../../support/migrations.ts';
 
 const ALL = [
   '0001_audit_tables',
@@ -20,6 +19,7 @@ const ALL = [
   '0006_daily_activity',
   '0007_bi',
   '0008_lease',
+  '0009_logs',
   '0010_resume',
 ];
 /** Those of version 0.1.0. */
@@ -138,7 +138,7 @@ describe('migrating', () => {
   ])('is not stopped by a reader who holds %s', async (_, sql) => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
-    await migrateAsBefore(scene);
+    await applyMigrations(scene.url, OLD_COUNT);
     const login = await createTestLogin(scene, 'audit_reader');
     const letGo = await holding(login, sql);
     expect(await migrate(pool)).toEqual(ALL.slice(OLD_COUNT));
@@ -149,7 +149,7 @@ describe('migrating', () => {
   test('names the session that a migration waits for, and is done once that has ended', async () => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
-    await migrateAsBefore(scene);
+    await applyMigrations(scene.url, OLD_COUNT);
     const login = await createTestLogin(scene, 'audit_reader');
     const letGo = await holding(login, 'begin; select from bi.export_health');
     await expect(migrate(pool, { lockTimeoutMs: 300, attempts: 2 })).rejects.toMatchObject({
@@ -230,23 +230,6 @@ async function holding({ url }: TestLogin, sql: string): Promise<() => Promise<v
   await client.connect();
   await client.query(sql);
   return () => client.end();
-}
-
-/** Applies the migrations of version 0.1.0 alone. */
-async function migrateAsBefore({ url }: TestDatabase): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  await runner({
-    dbClient: client,
-    dir: fileURLToPath(new URL('../../../migrations', import.meta.url)),
-    count: OLD_COUNT,
-    direction: 'up',
-    migrationsSchema: 'audit',
-    migrationsTable: 'migrations',
-    createMigrationsSchema: true,
-    logger: { debug() {}, info() {}, warn() {}, error() {} },
-  });
-  await client.end();
 }
 
 async function endWhoeverWaits(pool: Pool, doing = 'select pg_terminate_backend(pid)'): Promise<void> {

@@ -417,7 +417,7 @@ describe('tables that are not up to date', () => {
           2,
           expect.stringContaining(
             `The database lacks 0004_roles, and ${name}, the user of DATABASE_URL, may not change its tables. ` +
-              `Run \`uipath-audit-export migrate\` once with a DATABASE_URL of ${owner()}, who may`,
+              `Run \`node dist/main.js migrate\` once with a DATABASE_URL of ${owner()}, who may`,
           ),
         ]);
       }

@@ -1,8 +1,6 @@
 /** A database of before the ledger, migrated. The digests are recomputed by the words of the columns' comments. */
 import { createHash } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
 import { readUnfinishedBackfill } from '../../../src/postgres/read/start-point.ts';
@@ -10,6 +8,7 @@ import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { batchOf, eventAt } from '../../support/batch.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { applyMigrations } from '../../support/migrations.ts';
 import { expectCounted } from '../../support/roll-ups.ts';
 import { expectSame } from '../../support/truth.ts';
 
@@ -23,18 +22,9 @@ let gapsBefore: Record<string, unknown>[];
 beforeAll(async () => {
   database = await createTestDatabase();
   pool = createPool(database.url, () => {});
+  await applyMigrations(database.url, 2);
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
-  await runner({
-    dbClient: client,
-    dir: fileURLToPath(new URL('../../../migrations', import.meta.url)),
-    count: 2,
-    direction: 'up',
-    migrationsSchema: 'audit',
-    migrationsTable: 'migrations',
-    createMigrationsSchema: true,
-    logger: { debug() {}, info() {}, warn() {}, error() {} },
-  });
   await client.query(OLD_ROWS);
   await client.end();
   gapsBefore = (await pool.query(GAPS)).rows;
@@ -45,6 +35,7 @@ beforeAll(async () => {
     '0006_daily_activity',
     '0007_bi',
     '0008_lease',
+    '0009_logs',
     '0010_resume',
   ]);
 });
@@ -245,7 +236,13 @@ test('an offset is where the source continues, and none where no event was commi
     { run_id: '1002', resume: null },
     { run_id: '1004', resume: { skip: 9007199254740991 } },
   ]);
-  expect(await readUnfinishedBackfill(pool, 'paused', { from: undefined, to: undefined })).toMatchObject({
+  expect(
+    await readUnfinishedBackfill(
+      pool,
+      { organization: 'paused', log: 'classic' },
+      { from: undefined, to: undefined },
+    ),
+  ).toMatchObject({
     resume: { skip: 9007199254740991 },
   });
 });
@@ -270,7 +267,7 @@ test('the events are counted in the roll-ups', async () => {
 });
 
 test('the chain goes on with the next run', async () => {
-  const session = await openSession(pool, { organization: 'gaps', kind: 'run' });
+  const session = await openSession(pool, { organization: 'gaps', log: 'classic', kind: 'run' });
   await session.commit(batchOf([eventAt('2026-01-01T02:00:00.0000000Z')]));
   await session.release();
   const [first, second] = await readLedger('gaps');

@@ -34,7 +34,7 @@ afterAll(() => bench.close());
 async function commit(...batches: AuditEvent[][]): Promise<{ organization: string; copies: number }> {
   const organization = `copy-${++opened}`;
   const before = countCopies();
-  const session = await openSession(bench.pool, { organization, kind: 'run' });
+  const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
   try {
     for (const events of batches) await session.commit(batchOf(events));
   } finally {
@@ -47,7 +47,7 @@ async function commit(...batches: AuditEvent[][]): Promise<{ organization: strin
 async function commitByUpsert(events: AuditEvent[]): Promise<{ organization: string; copies: number }> {
   const { organization } = await commit([eventAt(LAST, { action: 'the last' })]);
   const before = countCopies();
-  const session = await openSession(bench.pool, { organization, kind: 'run' });
+  const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
   await session.commit(batchOf(events)).finally(() => session.release());
   return { organization, copies: countCopies() - before };
 }
@@ -55,7 +55,7 @@ async function commitByUpsert(events: AuditEvent[]): Promise<{ organization: str
 /** Gives how many events were found unchanged, and how often the rows had to be read for it and not their digest alone. */
 async function readAgain(organization: string, events: AuditEvent[]) {
   const before = countSent('select event_id, created_on_raw');
-  const session = await openSession(bench.pool, { organization, kind: 'run' });
+  const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
   const { unchanged } = await session.commit(batchOf(events)).finally(() => session.release());
   return { unchanged, rowsRead: countSent('select event_id, created_on_raw') - before };
 }
@@ -156,7 +156,7 @@ test('each hostile row is stored as an upsert stores it, those included that COP
   }
   // Rows with `raw` are not copied.
   expect([...outcomes].sort()).toEqual([0, 1]);
-});
+}, 240_000);
 
 describe('what COPY refuses is upserted', () => {
   const TEN = '2026-01-01T10:00:00Z';
@@ -186,7 +186,7 @@ describe('what COPY refuses is upserted', () => {
 
   test('when a row was stored since the run began', async () => {
     const organization = `copy-${++opened}`;
-    const session = await openSession(bench.pool, { organization, kind: 'run' });
+    const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const other = await commit([eventAt(TEN)]);
     await bench.query(`update audit.events set organization = $2 where organization = $1`, [
       other.organization,
@@ -199,7 +199,7 @@ describe('what COPY refuses is upserted', () => {
 
   test('and nothing else: a commit that fails for another reason is not tried again', async () => {
     const organization = `copy-${++opened}`;
-    const session = await openSession(bench.pool, { organization, kind: 'run' });
+    const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const before = countSent('begin');
     await bench.query(`alter table audit.events add constraint refuse check (action <> 'Refuse') not valid`);
     try {
@@ -222,7 +222,7 @@ describe('COPY is tried for what is newer than all that is stored', () => {
     ['2026-01-01T10:00:00Z', '2026-01-01T09:00:00Z', 0],
   ])('stored %s, then %s: %i times', async (stored, next, copies) => {
     const { organization } = await commit([eventAt(stored)]);
-    const session = await openSession(bench.pool, { organization, kind: 'run' });
+    const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const before = countCopies();
     await session.commit(batchOf([eventAt(next, { action: 'Next' })]));
     await session.release();

@@ -29,11 +29,11 @@ function begin(): void {
 async function extend(
   from: number,
   to: number,
-  rest: Partial<ProvenRange> & { run?: string; renewAfterMs?: number } = {},
+  rest: Partial<ProvenRange> & { run?: string; log?: string; renewAfterMs?: number } = {},
 ): Promise<void> {
-  const { run = '1', renewAfterMs = 0, ...proven } = rest;
+  const { run = '1', log = 'classic', renewAfterMs = 0, ...proven } = rest;
   const statement = extendCoverage(
-    { organization, runId: run, renewAfterMs },
+    { organization, log, runId: run, renewAfterMs },
     {
       ...{ from: BigInt(from), to: BigInt(to), isFromHead: false, isToEnd: false, readAt: DAY_ONE },
       ...proven,

@@ -16,7 +16,7 @@ beforeAll(async () => {
     alter table audit.events add primary key (organization, created_on, event_id);
     create table audit.events_2025 partition of audit.events for values from ('2025-01-01') to ('2026-01-01');
     create table audit.events_2026 partition of audit.events for values from ('2026-01-01') to ('2027-01-01');`);
-  session = await openSession(bench.pool, { organization: 'partitioned', kind: 'run' });
+  session = await openSession(bench.pool, { organization: 'partitioned', log: 'classic', kind: 'run' });
 });
 afterAll(async () => {
   await session.release();

@@ -31,7 +31,7 @@ afterEach(async () => {
 
 async function begin(kind: RunKind = 'run'): Promise<PostgresSession> {
   for (const session of sessions) await session.release();
-  const session = await openSession(bench.pool, { organization, kind });
+  const session = await openSession(bench.pool, { organization, log: 'classic', kind });
   sessions.push(session);
   return session;
 }
@@ -125,7 +125,7 @@ test.each([
       withParameter(bench.database.url, 'options', '-c synchronous_commit=on'),
       () => {},
     );
-    const session = await openSession(pool, { organization, kind: 'run', isSynchronous });
+    const session = await openSession(pool, { organization, log: 'classic', kind: 'run', isSynchronous });
     try {
       await session.commit(batchOf([eventAt(TEN)]));
       await session.commit(batchOf([eventAt(ELEVEN)]));
@@ -330,7 +330,7 @@ describe('beside the rows', () => {
     await session.commit(batchOf(events));
     const [first, second, third] = events.map(({ createdOnTicks }) => createdOnTicks);
     const count = (from: bigint, to: bigint | undefined) =>
-      countBetween(bench.pool, organization, { from, to });
+      countBetween(bench.pool, { organization, log: 'classic' }, { from, to });
     expect(await count(first!, undefined)).toBe(3);
     expect(await count(second!, undefined)).toBe(2);
     expect(await count(first!, third)).toBe(2);

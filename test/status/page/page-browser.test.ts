@@ -178,13 +178,13 @@ if (!hasBrowser)
     expect(complaints).toEqual([]);
   });
 
-  test('says when the worker no longer answers, until it does again', async () => {
+  test('says when the worker no longer responds, until it does again', async () => {
     const { page } = await open('healthy');
     const stale = page.getByRole('alert');
     expect(await stale.isVisible()).toBe(false);
     await page.context().setOffline(true);
     await renew(page);
-    await page.getByText('The worker does not answer. All of this is as it was at').waitFor();
+    await page.getByText('The worker does not respond. All of this is as it was at').waitFor();
     await page.context().setOffline(false);
     await renew(page);
     await stale.waitFor({ state: 'hidden' });
@@ -213,7 +213,7 @@ if (!hasBrowser)
     const error = '</style></script><script>alert(2)</script> `<b onclick=alert(3)>code</b>`';
     await scene.pool.query('insert into audit.watermarks (organization) values ($1)', [name]);
     await scene.pool.query(
-      `insert into audit.runs (organization, kind, ended_at, outcome, error) values ($1, 'run', $3, 'failed', $2)`,
+      `insert into audit.runs (organization, log, kind, ended_at, outcome, error) values ($1, 'classic', 'run', $3, 'failed', $2)`,
       [name, error, scene.now],
     );
     try {

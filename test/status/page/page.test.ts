@@ -39,9 +39,7 @@ describe('the page', () => {
     const html = page({ nextRunAt: new Date(NOW.getTime() + 180_000) });
     expect(html).toContain('<title>Complete and current – acme – UiPath audit export</title>');
     const text = textOf(html);
-    expect(text).toContain(
-      'acme Complete and current Everything the source showed 5 minutes ago was read then.',
-    );
+    expect(text).toContain('acme Complete and current Last complete read: 5 minutes ago.');
     expect(text).toContain('Lag 10 minutes newest event 2026-03-01 11:50:00 UTC');
     expect(text).toContain('Events stored 5,000 5,000 at the source');
     expect(text).toContain('Watermark 2026-03-01T11:50:00.0000001+00:00');
@@ -77,7 +75,7 @@ describe('the page', () => {
 
   test('says why nothing is known while the database is away', () => {
     const text = textOf(page({ report: undefined, problem: 'connect ECONNREFUSED' }));
-    expect(text).toContain('Not known: the database does not answer connect ECONNREFUSED');
+    expect(text).toContain('Not known: the database does not respond connect ECONNREFUSED');
     expect(text).toContain('This process');
   });
 
@@ -173,8 +171,10 @@ describe('the page of several organizations', () => {
     organizationStatus({ organization: 'acme' }),
     organizationStatus({ organization: 'b & c', runs: [failed] }),
   ];
-  const several = (organization?: string) =>
-    page({ report: statusReport({ organizations }), organization, activity: undefined });
+  const several = (organization?: string) => {
+    const wanted = organization === undefined ? undefined : { organization, log: undefined };
+    return page({ report: statusReport({ organizations }), wanted, activity: undefined });
+  };
 
   test('has a line for each, those in trouble first', () => {
     const html = several();
@@ -189,6 +189,20 @@ describe('the page of several organizations', () => {
     expect(textOf(several('b & c'))).toMatch(/All organizations b & c Not current/);
     expect(textOf(several('b & c'))).not.toContain('acme');
     expect(textOf(several('nobody'))).toContain('nobody No organization of this name');
+  });
+
+  test('names the log only of an organization that has several', () => {
+    const logs = [organizationStatus({ log: 'tenant:A' }), ...organizations];
+    const show = (wanted?: { organization: string; log: string | undefined }) =>
+      page({ report: statusReport({ organizations: logs }), wanted, activity: undefined });
+    expect(textOf(show())).toMatch(
+      /3 logs of 2 organizations .* b & c Not .* acme \(tenant:A\) .* acme \(classic\) /,
+    );
+    expect(show()).toContain('href="/?organization=acme&#38;log=tenant%3AA"');
+    expect(textOf(show({ organization: 'acme', log: 'classic' }))).toContain(
+      'acme (classic) Complete and current',
+    );
+    expect(textOf(show({ organization: 'acme', log: 'none' }))).toContain('No organization of this name');
   });
 });
 

@@ -1,18 +1,18 @@
 /**
- * Damaged answers through the real client: each must come out as a page or as the program's own error, in time. A process of
- * its own, which a promise that nobody catches ends. `node test/uipath/fuzz-client.mjs [ANSWERS]`, after `npm run build`.
+ * Damaged responses through the real client: each must result in a page or an `ExportError`, in time. A separate process, which
+ * an unhandled rejection ends. `node test/uipath/classic/fuzz-source.mjs [RESPONSES]`, after `npm run build`.
  */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { ExportError } from '../../dist/core/errors.js';
-import { createUipathSource } from '../../dist/uipath/classic/source.js';
+import { ExportError } from '../../../dist/core/errors.js';
+import { createUipathSource } from '../../../dist/uipath/classic/source.js';
 
 const TIMEOUT_MS = 250;
-const TRIES = 2;
-/** Of the tries and of what a busy machine adds. */
-const LONGEST_MS = TRIES * TIMEOUT_MS + 5_000;
+const ATTEMPTS = 2;
+/** The timeouts of all attempts, plus the delay of a busy machine. */
+const MAX_MS = ATTEMPTS * TIMEOUT_MS + 5_000;
 const CODES = ['source-away', 'source-invalid', 'configuration'];
 
 const row = (n) => ({
@@ -40,12 +40,12 @@ const damage = fc.oneof(
   }),
   fc.record({ kind: fc.constant('remove'), at: fc.nat(), length: fc.nat({ max: 50 }) }),
 );
-const answer = fc.record({
+const response = fc.record({
   isGzipped: fc.boolean(),
   framing: fc.constantFrom('length', 'chunked', 'close'),
-  /** Of the whole answer, status line and headers too, or of the body alone. */
+  /** Whether status line and headers are damaged too, or only the body. */
   isWhole: fc.boolean(),
-  /** The connection stays open behind it, so that only the time-out ends what waits for more. Rare, because it costs that. */
+  /** Whether the connection stays open, so that only the timeout ends the request. Rare, because it costs the timeout. */
   isHeld: fc.nat({ max: 39 }).map((n) => n === 0),
   damages: fc.array(damage, { minLength: 1, maxLength: 4 }),
 });
@@ -55,7 +55,7 @@ let bytes = Buffer.alloc(0);
 let isHeld = false;
 const server = createServer((socket) => {
   socket.on('error', () => {});
-  // Each request of the client comes in one piece, and on a connection of its own.
+  // Each request of the client arrives in one piece, on its own connection.
   socket.once('data', () => (isHeld ? socket.write(bytes) : socket.end(bytes)));
 });
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -65,7 +65,7 @@ const source = createUipathSource({
   language: 'en',
   timeoutMs: TIMEOUT_MS,
   maxResponseBytes: 100_000,
-  retryLimit: TRIES,
+  retryLimit: ATTEMPTS,
   retryMaxDelayMs: 0,
   environment: {},
   sleep: async () => {},
@@ -73,7 +73,7 @@ const source = createUipathSource({
 });
 
 try {
-  const property = fc.asyncProperty(answer, async (given) => {
+  const property = fc.asyncProperty(response, async (given) => {
     bytes = render(given);
     isHeld = given.isHeld;
     const begin = performance.now();
@@ -84,7 +84,7 @@ try {
       )
       .then(describePage, describeError);
     const tookMs = performance.now() - begin;
-    assert(tookMs < LONGEST_MS, `took ${tookMs} ms`);
+    assert(tookMs < MAX_MS, `took ${tookMs} ms`);
     counts[outcome] = (counts[outcome] ?? 0) + 1;
   });
   await fc.assert(property, { numRuns: Number(process.argv[2] ?? 300) });
@@ -93,7 +93,7 @@ try {
   source.close();
   server.close();
 }
-// Whatever is still held open here must have been given up by the client.
+// The client must have closed every connection that is still held open here.
 setTimeout(() => assert.fail('a connection is still open'), 5_000).unref();
 
 function describePage({ rows, totalCount }) {
@@ -104,7 +104,7 @@ function describePage({ rows, totalCount }) {
 
 function describeError(error) {
   if (!(error instanceof ExportError) || !CODES.includes(error.code)) throw error;
-  // A terminal shows it: nothing in it may steer one.
+  // A terminal shows the message: it must not contain control characters.
   assert(!/[^\P{Cc}\n]/u.test(error.message), JSON.stringify(error.message));
   assert(!error.message.includes('a-fixed-token'));
   return error.code;

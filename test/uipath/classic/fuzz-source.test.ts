@@ -7,7 +7,7 @@ const SCRIPT = fileURLToPath(new URL('./fuzz-source.mjs', import.meta.url));
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 300);
 
 test(
-  'damaged answers come out as a page or the program’s own error, in time and with no promise uncaught',
+  'a damaged response results in a page or an ExportError, in time and without an unhandled rejection',
   async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [SCRIPT, String(RUNS)], {
       timeout: 60_000 + RUNS * 50,

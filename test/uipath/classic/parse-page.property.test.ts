@@ -136,7 +136,7 @@ function check(found: SourceRow, sent: Sample | string): void {
 }
 
 test(
-  'every row of a page comes out as sent, good ones field by field and bad ones word for word',
+  'every row of a page is parsed as sent, valid ones field by field and invalid ones verbatim',
   () => {
     fc.assert(
       fc.property(page, ({ rows, totalCount, body }) => {
@@ -200,7 +200,7 @@ const oddRow = fc
     return `{${texts.join(',')}}`;
   });
 
-/** By JSON.parse and the words of the design. */
+/** By JSON.parse and the design's definition. */
 function isEvent(row: Record<string, unknown>, text: string): boolean {
   const isReadable = typeof row.createdOn === 'string' && /^\d{4}-\d\d-\d\dT/.test(row.createdOn);
   return (
@@ -245,7 +245,7 @@ function checkOdd(found: SourceRow, text: string): void {
 }
 
 test(
-  'an object of any members is an event or kept word for word, and its neighbours are as they were sent',
+  'an object of any members is an event or kept verbatim, and its neighbours are unchanged',
   () => {
     const rows = fc.array(fc.oneof(oddRow, goodRow, badRow), { minLength: 1, maxLength: 5 });
     fc.assert(
@@ -294,7 +294,7 @@ test(
 );
 
 test(
-  'no damage to a body makes the parser throw anything but a complaint about the source',
+  'for any damaged body the parser throws only errors about the source',
   () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 8 });
     fc.assert(
@@ -310,7 +310,7 @@ test(
 );
 
 test(
-  'no bytes at all make the parser throw anything but a complaint about the source',
+  'for any bytes the parser throws only errors about the source',
   () => {
     const bytes = fc.oneof(
       fc.uint8Array(),

@@ -40,8 +40,8 @@ function between(text: string): SourceRow {
 const withField = (field: string, value: string) =>
   `{"createdOn":"${createdOn}",${JSON.stringify(field)}:${value}}`;
 
-describe('the answer', () => {
-  test('the documented answer, white space and all', () => {
+describe('the response', () => {
+  test('the documented response, including white space', () => {
     const body = JSON.stringify({ totalCount: 29, results: [row, row] }, null, 4).replaceAll('\n', '\r\n');
     expect(parse(`\t${body}\r\n `)).toEqual({
       totalCount: 29,
@@ -95,7 +95,7 @@ describe('the answer', () => {
     ['[]', 'with an array'],
     ['null', 'with null'],
     ['"text"', 'with a string'],
-  ])('%s is not an answer of the list', (body, found) => {
+  ])('%s is not a response of the list', (body, found) => {
     expect(() => parse(body)).toThrow(found);
     expect(() => parse(body)).toThrow(expect.objectContaining({ code: 'source-invalid' }));
   });
@@ -104,11 +104,11 @@ describe('the answer', () => {
     ['', 'the body is empty'],
     ['\uFEFF\uFEFF{"totalCount":0,"results":[]}', 'the body of 35 bytes is not JSON'],
     ['upstream connect error', 'the body of 22 bytes is not JSON'],
-    ['{"totalCount":1,"results":[{"createdOn"', 'the body of 39 bytes is JSON that breaks off or is damaged'],
-    ['{"totalCount":1,"results":[]} trailing', 'the body of 38 bytes is JSON that breaks off or is damaged'],
-    ['{"totalCount":1x,"results":[]}', 'the body of 30 bytes is JSON that breaks off or is damaged'],
-    ['{"totalCount":1,"results":nil}', 'the body of 30 bytes is JSON that breaks off or is damaged'],
-    ['{"totalCount":1,"results":[]]}', 'the body of 30 bytes is JSON that breaks off or is damaged'],
+    ['{"totalCount":1,"results":[{"createdOn"', 'the body of 39 bytes is incomplete or damaged JSON'],
+    ['{"totalCount":1,"results":[]} trailing', 'the body of 38 bytes is incomplete or damaged JSON'],
+    ['{"totalCount":1x,"results":[]}', 'the body of 30 bytes is incomplete or damaged JSON'],
+    ['{"totalCount":1,"results":nil}', 'the body of 30 bytes is incomplete or damaged JSON'],
+    ['{"totalCount":1,"results":[]]}', 'the body of 30 bytes is incomplete or damaged JSON'],
   ])('%j is unreadable', (body, unreadable) => {
     expect(parse(body)).toEqual({ unreadable });
   });
@@ -145,7 +145,7 @@ describe('a row', () => {
       '{"createdOn":"yesterday"}',
       'createdOn is not a date-time with an offset and at most 7 fraction digits',
     ],
-  ])('%s is kept word for word without ticks', (_what, text, reason) => {
+  ])('%s is kept verbatim without ticks', (_what, text, reason) => {
     expect(between(text)).toEqual({ ticks: undefined, rejected: { reason, text } });
   });
 
@@ -177,7 +177,7 @@ describe('what would take more memory than the body is long', () => {
     ['arrays within arrays', `${'['.repeat(many)}${']'.repeat(many)}`],
     ['objects', withField('x', `[{}${',{}'.repeat(many)}]`)],
     ['members', `{"a":1${',"a":1'.repeat(many)}}`],
-  ])('a row of more than a million %s is kept word for word, unread', (_what, text) => {
+  ])('a row of more than a million %s is kept verbatim, unparsed', (_what, text) => {
     expect(between(text)).toEqual({
       ticks: undefined,
       rejected: { reason: 'not read: more than 1000000 values', text },

@@ -36,7 +36,7 @@ describe('a fault that passes', () => {
   });
 
   test.each(['half-length', 'half-chunked', 'half-clean'] as const)(
-    '%s of a gzipped page is noticed',
+    '%s of a gzipped page is detected',
     async (fault) => {
       const simulator = await openSimulator({ events: 40, gzip: true, faults: [{ fault, next: 1 }] });
       const { fetchPage, meter } = openBench(simulator);
@@ -45,7 +45,7 @@ describe('a fault that passes', () => {
     },
   );
 
-  test('a gzip stream cut short inside a whole answer is noticed', async () => {
+  test('a gzip stream cut short inside a complete response is detected', async () => {
     const body = gzipSync(JSON.stringify({ totalCount: 1, results: [], filler: Math.random() }));
     let isCut = true;
     const server = await openServer((_request, response) => {
@@ -85,33 +85,33 @@ describe('a fault that passes', () => {
   });
 
   test.each(['silence', 'drip'] as const)(
-    '%s ends with the time-out, and the page comes after it',
+    '%s ends with the timeout, and a retry gets the page',
     async (fault) => {
       const simulator = await openSimulator({ faults: [{ fault, next: 1, bytesPerSecond: 20 }] });
       const { fetchPage, lines } = openBench(simulator, { timeoutMs: 300 });
       expect((await fetchPage()).rows).toHaveLength(5);
       expect(lines[0]).toMatchObject({
-        fields: { reason: 'time-out', found: 'no whole answer within 0.3 s' },
+        fields: { reason: 'time-out', found: 'timeout after 0.3 s' },
       });
     },
   );
 });
 
 describe('a fault that stays', () => {
-  test('ends after all tries with what was found last', async () => {
+  test('ends after all attempts with the last failure', async () => {
     const simulator = await openSimulator({ faults: [{ fault: 503, body: 'message' }] });
     const { fetchPage, waits, meter } = openBench(simulator);
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'source-away',
       message: expect.stringMatching(
-        /^Asked http:.* 4 times in vain; the last time: HTTP 503 ".+" \(trace id .+\)\./,
+        /^No usable response from http:.* after 4 attempts: HTTP 503 ".+" \(trace id .+\)\./,
       ),
     });
     expect(waits).toHaveLength(3);
     expect(meter).toEqual({ requests: 4, retries: 3, retriesBy: { 'HTTP 503': 3 } });
   });
 
-  test('a port nobody listens on', async () => {
+  test('a port without a listener', async () => {
     const server = await openServer(emptyPage);
     await closeAll();
     const { fetchPage } = openBench(server, {
@@ -120,12 +120,12 @@ describe('a fault that stays', () => {
     });
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'source-away',
-      message: expect.stringMatching(/once in vain; the last time: no answer \(ECONNREFUSED/),
+      message: expect.stringMatching(/^No response from http:.* after 1 attempt: ECONNREFUSED/),
     });
   });
 
   test.each(['message', 'problem', 'errorMessage', 'error', 'oauth', 'html'] as const)(
-    'an error in the shape %s is shown in its own words',
+    'the message of an error in the shape %s is shown',
     async (body) => {
       const simulator = await openSimulator({ faults: [{ fault: 500, body }] });
       const { fetchPage } = openBench(simulator, { retryLimit: 1 });
@@ -137,7 +137,7 @@ describe('a fault that stays', () => {
 describe('a signal', () => {
   const interrupted = expect.objectContaining({ code: 'interrupted' });
 
-  test('ends a request under way at once', async () => {
+  test('ends a request in flight at once', async () => {
     const simulator = await openSimulator({ faults: [{ fault: 'silence' }] });
     const { fetchPage, abort } = openBench(simulator);
     setTimeout(() => abort.abort(), 50);
@@ -164,21 +164,21 @@ describe('a signal', () => {
   });
 
   test('ends the wait for a token at once, and not the token request others wait for', async () => {
-    let asked = (_answer: () => void) => {};
-    const answering = new Promise<() => void>((resolve) => {
-      asked = resolve;
+    let onRequest = (_respond: () => void) => {};
+    const requested = new Promise<() => void>((resolve) => {
+      onRequest = resolve;
     });
     const server = await openServer(emptyPage, (_request, response) =>
-      asked(() => sendJson(response, 200, { access_token: 'a-good-token' })),
+      onRequest(() => sendJson(response, 200, { access_token: 'a-good-token' })),
     );
     const { source, fetchPage, abort } = openBench(server);
     const meter = { requests: 0, retries: 0 };
     const other = source.fetchPage({ skip: 0, top: 1 }, { signal: new AbortController().signal, meter });
     const mine = fetchPage();
-    const answer = await answering;
+    const respond = await requested;
     abort.abort();
     await expect(mine).rejects.toEqual(interrupted);
-    answer();
+    respond();
     expect(await other).toMatchObject({ totalCount: 0 });
   });
 
@@ -201,9 +201,9 @@ describe('a signal', () => {
 test('no secret is in any message, cause or log line, even when the source quotes it', async () => {
   const secrets = ['a-good-token', 'the-secret'];
   const quote = `token ${secrets[0]} and ${secrets[1]}`;
-  const answers = [503, 404, 401, 403, 302, 200];
+  const statuses = [503, 404, 401, 403, 302, 200];
   const shown: string[] = [];
-  for (const status of answers) {
+  for (const status of statuses) {
     const server = await openServer((_request, response) => {
       // One secret stands where the message is cut, and once it is spelt with an escape.
       response.writeHead(status, { 'Content-Type': 'text/plain', Location: `http://x/${secrets[0]}` });
@@ -222,7 +222,7 @@ test('no secret is in any message, cause or log line, even when the source quote
   const bench = openBench(server);
   const error = await bench.fetchPage().catch((caught: Error) => caught as Error);
   shown.push(inspectDeep(error), inspectDeep(bench.lines));
-  expect(shown).toHaveLength(2 * answers.length + 2);
+  expect(shown).toHaveLength(2 * statuses.length + 2);
   for (const text of shown) {
     for (const secret of secrets) expect(text).not.toContain(secret.slice(0, 7));
   }

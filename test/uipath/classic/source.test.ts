@@ -23,7 +23,7 @@ describe('a page', () => {
     expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
   });
 
-  test('is asked for exactly as documented', async () => {
+  test('is requested exactly as documented', async () => {
     const simulator = await openSimulator();
     await openBench(simulator, { language: 'pt-br' }).fetchPage(3, 2);
     const [token, list] = simulator.requests;
@@ -45,7 +45,7 @@ describe('a page', () => {
     ['/audit_/api/auditlogs/b7006b1c', '/audit_/api/auditlogs/b7006b1c?language=en'],
     ['/acme/audit_/api/auditlogs/', '/acme/audit_/api/auditlogs/?language=en'],
     ['/x/auditlogs?tenant=a%20b', '/x/auditlogs?tenant=a+b&language=en'],
-  ])('is asked for at %s', async (path, begin) => {
+  ])('is requested at %s', async (path, begin) => {
     const server = await openServer(emptyPage);
     await openBench(server, { auditUrl: server.url + path, apiVersion: '1.0' }).fetchPage();
     const [, list] = server.seen;
@@ -73,7 +73,7 @@ describe('a page', () => {
 });
 
 describe('a page beyond the size limit', () => {
-  test('is asked for again with half the rows until it fits', async () => {
+  test('is requested again with half the rows until it fits', async () => {
     const simulator = await openSimulator({ events: 100 });
     const { fetchPage, meter } = openBench(simulator, { maxResponseBytes: 30_000 });
     const page = await fetchPage(0, 100);
@@ -98,7 +98,7 @@ describe('a page beyond the size limit', () => {
 });
 
 describe('a token', () => {
-  test('that died is replaced once', async () => {
+  test('that expired is replaced once', async () => {
     const simulator = await openSimulator();
     const { fetchPage, meter, lines } = openBench(simulator);
     await fetchPage();
@@ -109,7 +109,7 @@ describe('a token', () => {
     expect(lines.filter(({ level }) => level === 'warn')).toMatchObject([{ fields: { reason: 'HTTP 401' } }]);
   });
 
-  test('that died is replaced once for all requests under way', async () => {
+  test('that expired is replaced once for all requests in flight', async () => {
     const simulator = await openSimulator();
     const { fetchPage } = openBench(simulator);
     await fetchPage();
@@ -118,18 +118,18 @@ describe('a token', () => {
     expect(simulator.counts.token).toBe(2);
   });
 
-  test('whose successor is refused too is an error', async () => {
+  test('whose replacement is rejected too is an error', async () => {
     const simulator = await openSimulator({ faults: [{ fault: 401 }] });
     const { fetchPage, meter } = openBench(simulator);
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'configuration',
-      message: expect.stringContaining('A new token was refused as well'),
+      message: expect.stringContaining('A new token was rejected too'),
     });
     expect(simulator.counts).toMatchObject({ token: 2, list: 2 });
     expect(meter).toEqual({ requests: 2, retries: 1, retriesBy: { 'HTTP 401': 1 } });
   });
 
-  test('that is fixed and refused is an error at once', async () => {
+  test('that is fixed and rejected is an error at once', async () => {
     const simulator = await openSimulator();
     const { fetchPage } = openBench(simulator, {
       credentials: { kind: 'token', accessToken: 'expired-token' },
@@ -141,7 +141,7 @@ describe('a token', () => {
     expect(simulator.counts).toMatchObject({ token: 0, list: 1 });
   });
 
-  test('that is fixed and good is used', async () => {
+  test('that is fixed and valid is used', async () => {
     const simulator = await openSimulator({ accessToken: 'a-personal-token' });
     const { fetchPage } = openBench(simulator, {
       credentials: { kind: 'token', accessToken: 'a-personal-token' },
@@ -168,26 +168,26 @@ describe('a token', () => {
   });
 });
 
-describe('an answer that no retry mends', () => {
-  test.each([400, 404, 405, 410, 422, 451])('HTTP %i stops with its words and trace id', async (status) => {
+describe('a response that no retry can fix', () => {
+  test.each([400, 404, 405, 410, 422, 451])('HTTP %i ends with its message and trace id', async (status) => {
     const server = await openServer((_request, response) => {
       sendJson(response, status, { message: 'Not like this', errorCode: 7, traceId: '00-4bf92f' });
     });
     const { fetchPage, meter } = openBench(server);
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'configuration',
-      message: expect.stringContaining(`answered HTTP ${status} "Not like this" (trace id 00-4bf92f)`),
+      message: expect.stringContaining(`responded with HTTP ${status} "Not like this" (trace id 00-4bf92f)`),
     });
     expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
   });
 
-  test('the portal page with status 200 says which URL gave it', async () => {
+  test('the portal page with status 200 names its URL', async () => {
     const simulator = await openSimulator();
     const { fetchPage } = openBench(simulator, { auditUrl: `${simulator.url}/acme/wrong` });
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'configuration',
       message: expect.stringMatching(
-        /\/acme\/wrong\?language=en.* answered HTTP 200 with an HTML page.*UIPATH_AUDIT_PATH/,
+        /\/acme\/wrong\?language=en.* responded with HTTP 200 and an HTML page.*UIPATH_AUDIT_PATH/,
       ),
     });
   });
@@ -196,13 +196,13 @@ describe('an answer that no retry mends', () => {
     ['text/html', '{"totalCount":0,"results":[]}'],
     ['application/json', ' \r\n<html></html>'],
     ['application/json', '\uFEFF<!DOCTYPE html>'],
-  ])('a body of type %s that reads %j is taken for a page, too', async (type, body) => {
+  ])('a body of type %s with %j is taken for a page, too', async (type, body) => {
     const server = await openServer((_request, response) => {
       response.writeHead(200, { 'Content-Type': type }).end(body);
     });
     await expect(openBench(server).fetchPage()).rejects.toMatchObject({
       code: 'configuration',
-      message: expect.stringContaining('with an HTML page'),
+      message: expect.stringContaining('and an HTML page instead of JSON'),
     });
   });
 

@@ -63,7 +63,7 @@ test('a long message is cut', () => {
   expect(message).toBe(`${'x'.repeat(299)}…`);
 });
 
-test('whatever the body, what it says is one line of at most 300 characters', () => {
+test('the message of any body is one line of at most 300 characters', () => {
   const body = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.json(),

@@ -38,11 +38,11 @@ test('a certificate that is not trusted is an error of configuration, and nothin
 
 test('https goes through the proxy of HTTPS_PROXY, which sees a tunnel and no token', async () => {
   const origin = await listen(createServer({ key, cert }));
-  const asked: string[] = [];
+  const tunnels: string[] = [];
   let passed = '';
   const proxy = createHttpServer();
   proxy.on('connect', (request, socket) => {
-    asked.push(request.url!);
+    tunnels.push(request.url!);
     const onward = connect(origin, '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
     onward.on('error', () => {});
     socket.on('error', () => {});
@@ -53,13 +53,13 @@ test('https goes through the proxy of HTTPS_PROXY, which sees a tunnel and no to
   });
   const environment = { HTTPS_PROXY: `http://127.0.0.1:${await listen(proxy)}` };
   const { fetchPage } = openBench({ url: 'https://source.example' }, { credentials, environment });
-  // The tunnel stands: what fails is the certificate behind it.
+  // The tunnel works: only the certificate behind it is rejected.
   await expect(fetchPage()).rejects.toThrow(/certificate of source\.example is not trusted/);
-  expect(asked).toEqual(['source.example:443']);
+  expect(tunnels).toEqual(['source.example:443']);
   expect(passed).not.toContain('a-fixed-token');
 });
 
-test('a proxy that cannot reach the source is tried again', async () => {
+test('a proxy that cannot reach the source is retried', async () => {
   const proxy = createHttpServer();
   proxy.on('connect', (_request, socket) => {
     socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');

@@ -87,7 +87,7 @@ test('many callers share one request, and a new one follows a failed one', async
   expect(server.seen).toHaveLength(2);
 });
 
-test('a new token is told to whoever hides it before it is used', async () => {
+test('onToken receives a new token before it is used', async () => {
   const simulator = await openSimulator();
   const told: string[] = [];
   const bench = openBench(simulator, { onToken: (value) => told.push(value) });
@@ -95,7 +95,7 @@ test('a new token is told to whoever hides it before it is used', async () => {
   expect(simulator.requests[1]!.headers.authorization).toBe(`Bearer ${told[0]}`);
 });
 
-describe('a token that is refused', () => {
+describe('a token request that is rejected', () => {
   test.each([
     [
       { error: 'invalid_client' },
@@ -134,7 +134,7 @@ describe('a token that is refused', () => {
   });
 
   test.each([
-    ['an HTML page', 'text/html', '<!DOCTYPE html>', 'with an HTML page instead of JSON'],
+    ['an HTML page', 'text/html', '<!DOCTYPE html>', 'and an HTML page instead of JSON'],
     ['JSON without a token', 'application/json', '{"token":"x"}', 'JSON without an access_token'],
     ['null', 'application/json', 'null', 'JSON without an access_token'],
     ['a token with a line break', 'application/json', '{"access_token":"a\\nb"}', 'a space, a line break'],
@@ -165,14 +165,14 @@ describe('a token that is refused', () => {
     expect(elsewhere.seen).toEqual([]);
   });
 
-  test('a fixed token that no header can carry is an error before any request', async () => {
+  test('a fixed token that is not valid in a header is an error before any request', async () => {
     expect(() =>
       openBench({ url: 'http://127.0.0.1:9' }, { credentials: { kind: 'token', accessToken: 'a\r\nb' } }),
-    ).toThrow('UIPATH_ACCESS_TOKEN holds a space');
+    ).toThrow('UIPATH_ACCESS_TOKEN contains a space');
   });
 });
 
-describe('a token endpoint that is away', () => {
+describe('a token endpoint that is unavailable', () => {
   test.each([429, 500, 503, 'reset', 'half-length', 'half-clean'] as const)(
     '%s is retried',
     async (fault) => {
@@ -184,13 +184,13 @@ describe('a token endpoint that is away', () => {
     },
   );
 
-  test('for good is an error that names it', async () => {
+  test('permanently is an error that names it', async () => {
     const simulator = await openSimulator({ faults: [{ fault: 503, on: 'token' }] });
     const { fetchPage } = openBench(simulator);
     await expect(fetchPage()).rejects.toMatchObject({
       code: 'source-away',
       message: expect.stringMatching(
-        /^Asked http:.*\/connect\/token 4 times in vain; the last time: HTTP 503/,
+        /^No usable response from http:.*\/connect\/token after 4 attempts: HTTP 503/,
       ),
     });
     expect(simulator.counts).toMatchObject({ token: 4, list: 0 });

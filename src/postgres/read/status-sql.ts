@@ -1,0 +1,109 @@
+/** The statement that reads the status of all logs at once. */
+import type { RunRecord } from './status.ts';
+
+const LAST_RUNS = 10;
+const NEWEST_GAPS = 20;
+const NEWEST_RANGES = 20;
+/** Events by day: what is counted here need not be counted by rows. */
+export const ROLL_UP = 'audit.daily_totals';
+
+/** What the migrations that a database has make possible. */
+export interface SchemaLevel {
+  has_tables: boolean;
+  has_coverage: boolean;
+  has_roll_up: boolean;
+  has_logs: boolean;
+}
+
+export const READ_SCHEMA = `
+  select coalesce($1::timestamptz, now()) as read_at, to_regclass('audit.watermarks') is not null as has_tables,
+    to_regclass('audit.coverage') is not null as has_coverage, to_regclass('${ROLL_UP}') is not null as has_roll_up,
+    exists (
+      select from pg_attribute where attrelid = to_regclass('audit.watermarks') and attname = 'log' and not attisdropped
+    ) as has_logs`;
+
+/** One log, with its newest runs, gaps and ranges as JSON. */
+export interface StatusRow {
+  organization: string;
+  log: string;
+  created_on_ticks: string | null;
+  created_on_raw: string | null;
+  created_on: Date | null;
+  source_total: string | null;
+  last_success_at: Date | null;
+  stored: string;
+  rejected: string;
+  last_rejected_at: Date | null;
+  gap_count: string;
+  gaps: { from: number; to: number; noticedAt: number; runId: string }[];
+  coverage: { from: number; to: number; provenAt: number }[];
+  runs: RunJson[];
+}
+
+/** JSON has no dates: they are milliseconds since 1970. */
+type RunJson = {
+  [N in keyof RunRecord]: N extends 'startedAt'
+    ? number
+    : RunRecord[N] extends Date | null
+      ? number | null
+      : RunRecord[N];
+};
+
+/** For a database at that level. $1 names of organizations; null: all. */
+export function statusQuery(level: SchemaLevel): string {
+  // All rows of before there were logs are of the classic one.
+  const table = (name: string) => (level.has_logs ? name : `(select *, text 'classic' as log from ${name})`);
+  const stored = level.has_roll_up
+    ? `select coalesce(sum(events), 0) from ${table(ROLL_UP)} a where (a.organization, a.log) = (w.organization, w.log)`
+    : `select count(*) from ${table('audit.events')} e where (e.organization, e.log) = (w.organization, w.log)`;
+  const ranges = level.has_coverage ? table('audit.coverage') : NO_RANGES;
+  return `
+  select organization, log, created_on_ticks, created_on_raw, created_on, source_total,
+    (select max(ended_at) from ${table('audit.runs')} r
+     where (r.organization, r.log) = (w.organization, w.log) and outcome = 'succeeded') as last_success_at,
+    (${stored}) as stored, rejected.count as rejected, rejected.last_at as last_rejected_at,
+    (select count(*) from ${table('audit.gaps')} g where (g.organization, g.log) = (w.organization, w.log)) as gap_count,
+    ${listOf(GAP, `${table('audit.gaps')}`, `to_ticks desc limit ${NEWEST_GAPS}`)} as gaps,
+    ${listOf(RANGE, ranges, `from_ticks desc limit ${NEWEST_RANGES}`)} as coverage,
+    ${listOf(RUN, table('audit.runs'), `started_at desc, run_id desc limit ${LAST_RUNS}`)} as runs
+  from ${table('audit.watermarks')} w
+  cross join lateral (
+    select count(*), max(first_seen_at) as last_at from ${table('audit.rejected_events')} r
+    where (r.organization, r.log) = (w.organization, w.log)
+  ) rejected
+  where $1::text[] is null or organization = any ($1)
+  order by organization, log`;
+}
+
+const NO_RANGES = `(
+    select null::text as organization, null::text as log, null::bigint as from_ticks, null::timestamptz as from_at,
+      null::timestamptz as to_at, null::timestamptz as proven_at
+    where false
+  )`;
+
+/** A JSON array of objects, one for each row of the log, in order. */
+function listOf(object: string, from: string, order: string): string {
+  return `(
+      select coalesce(json_agg(${object}), '[]') from (
+        select * from ${from} t where (t.organization, t.log) = (w.organization, w.log) order by ${order}
+      ) newest
+    )`;
+}
+
+/** As pg makes a Date of a time: cut to the millisecond. */
+const milliseconds = (time: string) => `floor(extract(epoch from ${time}) * 1000)`;
+
+const RANGE = `json_build_object(
+        'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'provenAt', ${milliseconds('proven_at')})`;
+
+const GAP = `json_build_object(
+        'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')},
+        'noticedAt', ${milliseconds('noticed_at')}, 'runId', run_id::text)`;
+
+const RUN = `json_build_object(
+        'runId', run_id::text, 'kind', kind, 'startedAt', ${milliseconds('started_at')},
+        'endedAt', ${milliseconds('ended_at')}, 'outcome', outcome, 'error', error, 'warnings', warnings,
+        'counters', json_build_object(
+          'pages', pages, 'requests', requests, 'retries', retries, 'rowsRead', rows_read, 'inserted', rows_inserted,
+          'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late),
+        'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'worker', worker)`;
