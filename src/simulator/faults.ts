@@ -121,7 +121,7 @@ export function parseFaultRule(text: string): FaultRule {
     else if (key === 'location') rule.location = value;
     else
       throw new Error(
-        `"${setting}" is not a setting of a fault; known: on, body, asDate, location, ${NUMBER_SETTINGS.join(', ')}`,
+        `"${setting}" is not a setting of a fault; known settings: on, body, asDate, location, ${NUMBER_SETTINGS.join(', ')}`,
       );
   }
   return rule;
@@ -131,11 +131,11 @@ function parseFault(name: string): FaultName | number {
   const known = FAULT_NAMES.find((fault) => fault === name);
   if (known) return known;
   if (/^[2-5]\d\d$/.test(name)) return Number(name);
-  throw new Error(`"${name}" is no fault; use an HTTP status or one of ${FAULT_NAMES.join(', ')}`);
+  throw new Error(`"${name}" is not a fault; use an HTTP status or one of ${FAULT_NAMES.join(', ')}`);
 }
 
 function parseShape(name: string): ErrorShape {
   const known = ERROR_SHAPES.find((shape) => shape === name);
   if (known) return known;
-  throw new Error(`"${name}" is no error body; use one of ${ERROR_SHAPES.join(', ')}`);
+  throw new Error(`"${name}" is not an error body; use one of ${ERROR_SHAPES.join(', ')}`);
 }

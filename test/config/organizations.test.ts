@@ -123,7 +123,7 @@ describe('a file of organizations', () => {
     const { config, warnings } = parse(entries, { ...shared, UIPATH_ORGANIZATION: 'other' });
     expect(config.sources.map(({ organization }) => organization)).toEqual(['acme', 'beta']);
     expect(warnings).toEqual([
-      expect.stringMatching(/^UIPATH_ORGANIZATION has no effect .*"other" is not\.$/),
+      expect.stringMatching(/^UIPATH_ORGANIZATION has no effect: .* no entry for "other"\.$/),
     ]);
   });
 
@@ -156,7 +156,7 @@ describe('problems with a file of organizations', () => {
     const patterns = [
       /^ {2}- EXPORT_PAGE_SIZE: expected a whole number/,
       /_FILE: entry 3: "UIPATH_CLIENT_SECERT" is not known\. The nearest .* UIPATH_CLIENT_SECRET\.$/,
-      /_FILE: entry 3: "EXPORT_PAGE_SIZE" is the same for all organizations/,
+      /_FILE: entry 3: "EXPORT_PAGE_SIZE" applies to all organizations/,
       /_FILE: entry 4: UIPATH_SCOPE: expected a string, found a list\.$/,
       /_FILE: entry 5: expected an object of variables, found a number\.$/,
       /_FILE, entry 1 \(acme\): UIPATH_BASE_URL: expected an address/,

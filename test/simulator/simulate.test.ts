@@ -108,7 +108,7 @@ describe('simulate', () => {
 
   test.each([
     ['--events', 'many', 'Expected a whole number'],
-    ['--fault', 'boom', '"boom" is no fault'],
+    ['--fault', 'boom', '"boom" is not a fault'],
     ['--page-cap', '5,0', 'Expected a whole number of 1 or more, or a list'],
     ['--latency', 'slow', 'Expected milliseconds or a range'],
     ['--start-at', 'yesterday', 'a time like 2026-01-31T08:00:00Z'],
