@@ -187,7 +187,7 @@ describe('access', () => {
 test('closing ends a request that would wait forever', async () => {
   await withSimulator({ events: 1, faults: [{ fault: 'silence' }] }, async (simulator) => {
     const waiting = getList(simulator, '', { token: await fetchToken(simulator) }).then(
-      () => 'answered',
+      () => 'responded',
       () => 'broken',
     );
     while (simulator.counts.list === 0) await new Promise((resolve) => setTimeout(resolve, 1));
