@@ -1,6 +1,6 @@
 import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
-import { mayDestroy, readServer, tryWriting } from '../postgres/connection/privileges.ts';
+import { canDelete, checkWritable, readServer } from '../postgres/connection/privileges.ts';
 import { readMigrations, requireMigrator } from '../postgres/schema/migrate.ts';
 import { type Checklist, ok } from './checklist.ts';
 
@@ -54,9 +54,9 @@ async function tryDatabase(
   await checklist.try('writing', ['migrations'], async () => {
     const { pending } = await readMigrations(pool!);
     const hasTables = pending.length === 0;
-    await tryWriting(pool!, { hasTables });
+    await checkWritable(pool!, { hasTables });
     if (!hasTables) return ok('a table was written and taken back');
-    const rights = (await mayDestroy(pool!))
+    const rights = (await canDelete(pool!))
       ? 'this user may also rewrite and delete events: the role audit_writer is enough for the worker'
       : 'this user can neither delete events nor rewrite the ledger';
     return ok(`a row was written and taken back; ${rights}`);

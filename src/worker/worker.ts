@@ -12,7 +12,7 @@
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
 import type { RunKind } from '../postgres/write/session.ts';
-import type { UnstoredEnd } from '../postgres/write/store.ts';
+import type { UnrecordedOutcome } from '../postgres/write/store.ts';
 import { runExport } from '../runs/export.ts';
 import type { Health } from '../status/health.ts';
 import type { Metrics } from '../status/metrics.ts';
@@ -83,7 +83,7 @@ export function createWorker(
   const wanted = new Map<RunKind, number>();
   const serving = new Map<RunKind, Promise<void>>();
   const retries = createRetries(retryWaits);
-  const unstoredEnds: UnstoredEnd[] = [];
+  const unrecordedOutcomes: UnrecordedOutcome[] = [];
 
   const want = (kind: RunKind, askedAt: number) => {
     if (signal.aborted) return;
@@ -112,7 +112,7 @@ export function createWorker(
       };
       const either = AbortSignal.any([signal, turn.signal]);
       const unlessDoneWithinMs = shared && performance.now() - askedAt + CLOCKS_APART_MS;
-      const request = { kind, signal: either, onChunk, unstoredEnds, unlessDoneWithinMs };
+      const request = { kind, signal: either, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
       const summary = await runExport(app, request);
       retries.forget(kind);
       health.runEnded(summary);

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { endingStalls } from '../../src/runs/stall-timeout.ts';
+import { withStallTimeout } from '../../src/runs/stall-timeout.ts';
 
 const { signal } = new AbortController();
 
 test('work that comes no further is ended, also when it does not heed the signal', async () => {
   let given: AbortSignal | undefined;
-  const work = endingStalls({ stallTimeoutMs: 30, signal }, (inner) => {
+  const work = withStallTimeout({ stallTimeoutMs: 30, signal }, (inner) => {
     given = inner;
     return new Promise(() => {});
   });
@@ -15,14 +15,14 @@ test('work that comes no further is ended, also when it does not heed the signal
 });
 
 test('work that heeds the signal is said to have stalled, not to be interrupted', async () => {
-  const work = endingStalls({ stallTimeoutMs: 30, signal }, (inner) =>
+  const work = withStallTimeout({ stallTimeoutMs: 30, signal }, (inner) =>
     sleep(60_000, undefined, { signal: inner }),
   );
   await expect(work).rejects.toMatchObject({ code: 'stalled' });
 });
 
 test('work that moves may take longer than the limit', async () => {
-  const work = endingStalls({ stallTimeoutMs: 400, signal }, async (inner, moved) => {
+  const work = withStallTimeout({ stallTimeoutMs: 400, signal }, async (inner, moved) => {
     for (let i = 0; i < 8; i++) {
       await sleep(100, undefined, { signal: inner });
       moved();
@@ -34,7 +34,7 @@ test('work that moves may take longer than the limit', async () => {
 
 test("the caller's own signal reaches the work", async () => {
   const controller = new AbortController();
-  const work = endingStalls({ stallTimeoutMs: 60_000, signal: controller.signal }, (inner) =>
+  const work = withStallTimeout({ stallTimeoutMs: 60_000, signal: controller.signal }, (inner) =>
     sleep(60_000, undefined, { signal: inner }),
   );
   controller.abort();

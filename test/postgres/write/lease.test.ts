@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { newCounters } from '../../../src/core/store.ts';
 import type { Client } from '../../../src/postgres/connection/pool.ts';
 import type { PostgresSession, RunKind } from '../../../src/postgres/write/session.ts';
-import { openSession, type UnstoredEnd } from '../../../src/postgres/write/store.ts';
+import { openSession, type UnrecordedOutcome } from '../../../src/postgres/write/store.ts';
 import { batchOf, eventAt } from '../../support/batch.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 
 async function open(
-  options: { kind?: RunKind; leaseMs?: number; unstoredEnds?: UnstoredEnd[] } = {},
+  options: { kind?: RunKind; leaseMs?: number; unrecordedOutcomes?: UnrecordedOutcome[] } = {},
 ): Promise<PostgresSession> {
   const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run', ...options });
   sessions.push(session);
@@ -138,12 +138,12 @@ describe('the lease of an organization', () => {
 
   test('is taken at once by the worker whose run lost its connection, and from nobody else', async () => {
     const lost = await open();
-    const unstoredEnds = [{ runId: lost.runId, error: 'the network', endedAt: ENDED_AT }];
+    const unrecordedOutcomes = [{ runId: lost.runId, error: 'the network', endedAt: ENDED_AT }];
     organization = `${organization}-other`;
     const other = await open();
-    await expect(open({ unstoredEnds })).rejects.toMatchObject({ code: 'locked' });
+    await expect(open({ unrecordedOutcomes })).rejects.toMatchObject({ code: 'locked' });
     organization = organization.replace('-other', '');
-    const successor = await open({ unstoredEnds });
+    const successor = await open({ unrecordedOutcomes });
     await expect(lost.commit(someEvents)).rejects.toMatchObject({ code: 'fenced' });
     expect(await runs()).toMatchObject([
       { outcome: 'failed', error: 'the network' },
@@ -154,15 +154,15 @@ describe('the lease of an organization', () => {
 
   test('is waited for while a transaction goes on of a run that lost its connection', async () => {
     const { session, client } = await openWithClient();
-    const unstoredEnds = [{ runId: session.runId, error: 'the network', endedAt: ENDED_AT }];
+    const unrecordedOutcomes = [{ runId: session.runId, error: 'the network', endedAt: ENDED_AT }];
     await client.query('begin');
     await client.query('select from audit.watermarks where organization = $1 for update', [organization]);
-    await expect(open({ unstoredEnds })).rejects.toMatchObject({
+    await expect(open({ unrecordedOutcomes })).rejects.toMatchObject({
       code: 'database-away',
       message: expect.stringMatching(/not yet ended a transaction of run \d+.* by 20\S+Z at the latest/),
     });
     await client.query('rollback');
-    await expect(open({ unstoredEnds })).resolves.toBeDefined();
+    await expect(open({ unrecordedOutcomes })).resolves.toBeDefined();
   });
 
   test('is not taken from a worker whose commit goes on when it expires, and lasts on after it', async () => {
@@ -321,7 +321,7 @@ describe('the length of the lease', () => {
       );
       await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'database-away' });
       expect(await bench.query(`select * from audit.coverage where organization = 'half'`)).toEqual([]);
-      const abandoned = { outcome: 'abandoned', error: 'the process ended without a word' };
+      const abandoned = { outcome: 'abandoned', error: 'the process exited without recording an outcome' };
       expect(await runs()).toMatchObject([abandoned, { outcome: null, error: null }]);
     },
   );
