@@ -30,11 +30,11 @@ describe('the source is away for some ticks', () => {
       await scene.expectCaughtUp();
     });
 
-  test.concurrent('and answers 503', failing({ fault: 503 }, /HTTP 503/));
+  test.concurrent('and responds with 503', failing({ fault: 503 }, /HTTP 503/));
 
   test.concurrent(
     'and says nothing',
-    // Silence alone may take so long, and no answer on a busy machine.
+    // Silence alone may take this long, and no response on a busy machine.
     failing({ fault: 'silence' }, /No response from http\S+ after 3 attempts: timeout after 1\.5 s/, {
       HTTP_TIMEOUT: '1500ms',
     }),
