@@ -18,10 +18,10 @@ import { createRedactor, type Redactor } from './text/redaction.ts';
 import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
 import { proxySecrets } from './uipath/http/agents.ts';
 
-/** The token in use and the one before. */
-const TOKENS_EACH = 2;
+/** The current token and the previous one. */
+const TOKENS_PER_SOURCE = 2;
 
-/** What a command is given by `main.ts`. */
+/** What `main.ts` passes to a command. */
 export interface CommandContext {
   environment: Readonly<Record<string, string | undefined>>;
   /** Aborted by the first SIGTERM or SIGINT. */
@@ -30,7 +30,7 @@ export interface CommandContext {
   out: (line: string) => void;
 }
 
-/** What commands that never ask UiPath work with. */
+/** For commands that send no request to UiPath. */
 export interface DatabaseApp {
   config: DatabaseConfig;
   log: Logger;
@@ -38,16 +38,16 @@ export interface DatabaseApp {
   pool: Pool;
 }
 
-/** What one organization is exported with. Its log names the organization in every line. */
+/** What the export of one organization needs. Its logger adds the organization to each line. */
 export interface App extends DatabaseApp {
   config: Config;
   source: UipathSource;
 }
 
-/** What several organizations are exported with: an app of each, which share everything but source and log. */
+/** What the export of several organizations needs: one app each. They share everything except source and logger. */
 export interface OrganizationsApp extends DatabaseApp {
   config: SourcesConfig;
-  /** One at least, in the order of the configuration. */
+  /** At least one, in the order of the configuration. */
   organizations: readonly App[];
 }
 
@@ -55,11 +55,11 @@ export interface OrganizationsApp extends DatabaseApp {
 export type OpenSource = (settings: SourceConfig) => UipathSource;
 
 interface AppOptions {
-  /** Read in place of `.env`. */
+  /** The file to read instead of `.env`. */
   envFile?: string | undefined;
-  /** `context.environment` is all there is: no file is read. */
+  /** Uses `context.environment` alone and reads no file. */
   isSelfContained?: boolean;
-  /** The one requested organization of those that are configured. */
+  /** Limits the app to one of the configured organizations. */
   organization?: string | undefined;
 }
 
@@ -69,7 +69,7 @@ interface AppFor {
   database: DatabaseApp;
 }
 
-/** Opens what `needs` names, does `work`, and closes everything again, whatever happens. */
+/** Opens what `needs` names, runs `work`, and closes everything, also after an error. */
 export async function withApp<N extends Needs, T>(
   context: CommandContext,
   options: AppOptions & { needs: N },
@@ -84,7 +84,7 @@ export async function withApp<N extends Needs, T>(
   }
 }
 
-/** Lets `work` open sources of `config`, and closes them. No database: `check` tries each part by itself. */
+/** Runs `work`, which may open sources, and closes these. Opens no database: `check` tests each part separately. */
 export async function withSources<T>(
   config: SourcesConfig,
   environment: Environment,
@@ -106,7 +106,7 @@ async function closeAll(closers: Closers): Promise<void> {
     try {
       await close();
     } catch (error) {
-      // Nothing must keep the rest from being closed, nor hide what the work came to.
+      // A failure must neither keep the rest open nor replace the result of `work`.
       standardError().write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
     }
   }
@@ -117,7 +117,7 @@ type Logging = Pick<DatabaseApp, 'log' | 'redactor'>;
 function createLogging(config: DatabaseConfig | Config | SourcesConfig, environment: Environment): Logging {
   const sources = sourcesOf(config);
   const secrets = [...secretsOf(config), ...proxySecrets(environment)];
-  const redactor = createRedactor(secrets, { maxTemporary: TOKENS_EACH * (sources.length + 1) });
+  const redactor = createRedactor(secrets, { maxTemporary: TOKENS_PER_SOURCE * (sources.length + 1) });
   return { log: createLog({ level: config.logLevel, redactor }), redactor };
 }
 
@@ -138,7 +138,7 @@ async function openApp(
   for (const warning of parsed.warnings) log.warn(warning);
 
   const url = await openDatabase(config, log, closers);
-  const onIdleError = (err: Error) => log.warn({ err }, 'an idle database connection broke');
+  const onIdleError = (err: Error) => log.warn({ err }, 'an idle database connection failed');
   const pool = createPool(url, onIdleError, { sessions: sources.length });
   closers.push(() => pool.end());
   const database = { config, log, redactor, pool };

@@ -9,26 +9,26 @@ import { closeLostTerminalsAtExit, standardError, standardOutput } from './stdio
 import { describeError } from './terminal/help.ts';
 import { createRedactor } from './text/redaction.ts';
 
-/** A command that was told to stop has this long for it. */
-const STOP_WITHIN_MS = 9_500;
+/** Time limit of a clean shutdown after the first signal. */
+const SHUTDOWN_TIMEOUT_MS = 9_500;
 
 const USAGE = 2;
 const FAILED = 1;
 const STOPPED_AT_ONCE = 130;
 
-// V8 lets the heap grow to several times of what is alive before it collects it. Collected sooner, and with a young generation
-// half as large (the option in the first line, and in the Dockerfile), a backfill needs a hundred MB less.
+// By default V8 lets the heap grow to several times the live objects before it collects garbage. With an earlier collection and
+// half the young generation (the option in the first line and in the Dockerfile) a backfill needs 100 MB less.
 setFlagsFromString('--heap-growing-percent=60');
 
 standardError();
 const output = standardOutput();
-// After the two above, whose own listeners still write at exit.
+// Must follow the two calls above: their exit listeners still write.
 closeLostTerminalsAtExit();
 const exitCode = await main(process.argv);
 await output.written();
-// A full disk must not look like success.
+// A failed write, for example to a full disk, must not exit with 0.
 process.exitCode = output.hasFailed() ? exitCode || FAILED : exitCode;
-// Whatever a library still holds open must not keep a finished command alive.
+// A handle that a library left open must not keep the process alive.
 process.exit();
 
 async function main(argv: string[]): Promise<number> {
@@ -41,7 +41,7 @@ async function main(argv: string[]): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-    // No configuration is known here, so this takes out only what looks like a secret; messages hold none to begin with.
+    // The configuration is not known here, so this redacts only what looks like a secret. Messages contain none anyway.
     const redact = createRedactor();
     if (error instanceof ExportError) {
       standardError().write(describeError(redact(error.message)));
@@ -54,21 +54,21 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-/** The first SIGTERM or SIGINT aborts, so that the page in hand is finished or rolled back; the second ends at once. */
+/** Returns a signal. The first SIGTERM or SIGINT aborts it: the current page is committed or rolled back. The second exits. */
 function listenForSignals(): AbortSignal {
   const controller = new AbortController();
   const stop = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) process.exit(STOPPED_AT_ONCE);
-    standardError().write(`${name}: stopping; once more stops at once\n`);
+    standardError().write(`${name}: stopping; send the signal again to stop at once\n`);
     controller.abort();
     setTimeout(() => {
-      standardError().write('error: stopping took too long; what was committed stays\n');
+      standardError().write('error: the shutdown took too long; committed events are kept\n');
       process.exit(treatmentOf('interrupted').exitCode);
-    }, STOP_WITHIN_MS).unref();
+    }, SHUTDOWN_TIMEOUT_MS).unref();
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  // A terminal that is closed ends no work, as under nohup: only what would be written to it is lost.
+  // Closing the terminal does not stop the work, as with nohup: only output to the terminal is lost.
   process.on('SIGHUP', () => {});
   return controller.signal;
 }

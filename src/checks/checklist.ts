@@ -1,6 +1,6 @@
 import { type ErrorCode, ExportError, isInterrupted, mostSevereOf } from '../core/errors.ts';
 
-/** What a check that did not fail found. A `warning` lets later checks go on. */
+/** The result of a check that passed. After a `warning`, dependent checks still run. */
 export interface Finding {
   outcome: 'ok' | 'warning';
   found: string;
@@ -15,9 +15,12 @@ export type Check = { name: string; organization?: string } & (
 /** A running list of checks: each is reported when it ends, and a failed one skips only those that depend on it. */
 export interface Checklist {
   readonly checks: readonly Check[];
-  /** `needs` names earlier checks. Throws `interrupted`, and whatever is no `ExportError`. */
-  try(name: string, needs: readonly string[], work: () => Promise<Finding>): Promise<void>;
-  /** The same list, for checks of one organization of several: what they need is its own, or everybody's. */
+  /**
+   * Runs `work`, or skips it when one of `needs`, earlier checks, did not pass. Throws `interrupted` and errors that are no
+   * `ExportError`.
+   */
+  run(name: string, needs: readonly string[], work: () => Promise<Finding>): Promise<void>;
+  /** The same list for the checks of one of several organizations. They may need its own checks and the common ones. */
   of(organization: string): Checklist;
 }
 
@@ -37,11 +40,11 @@ function extendChecklist(
   };
   return {
     checks,
-    async try(name, needs, work) {
-      const known = checks.filter((check) => [undefined, organization].includes(check.organization));
-      const lacking = needs.filter((need) => !passed(known, need));
-      if (lacking.length > 0) {
-        add({ name, outcome: 'skipped', found: `not tried: needs ${lacking.join(' and ')}` });
+    async run(name, needs, work) {
+      const visible = checks.filter((check) => [undefined, organization].includes(check.organization));
+      const unmet = needs.filter((need) => !passed(visible, need));
+      if (unmet.length > 0) {
+        add({ name, outcome: 'skipped', found: `skipped: needs ${unmet.join(' and ')}` });
         return;
       }
       try {

@@ -25,8 +25,8 @@ interface BackfillOptions extends CommonOptions, RangeOptions {
 
 const HELP = {
   notes: [
-    'Rows that are stored already are compared, not doubled. The watermark never moves back.',
-    'A date alone is its midnight in UTC; a time needs its offset, or Z.',
+    'Rows that are already stored are compared, not stored twice. The watermark never moves back.',
+    'A date means midnight UTC; a time needs an offset or Z.',
   ],
   examples: [
     'node dist/main.js backfill',
@@ -36,8 +36,8 @@ const HELP = {
 
 export function backfillCommand(context: CommandContext): Command {
   const command = new Command('backfill')
-    .description('read the whole list, or a range of it, again; goes on where an earlier call stopped')
-    .option('--restart', 'begin anew, even where an earlier call stopped half-way');
+    .description('read the whole list or a range again; resumes an earlier call that stopped')
+    .option('--restart', 'start from the beginning instead of resuming an earlier call');
   withHelp(command, HELP);
   return withJson(withOrganization(withEnvFile(withRange(command)))).action(
     async (options: BackfillOptions) => {
@@ -46,20 +46,24 @@ export function backfillCommand(context: CommandContext): Command {
       const quiet = withLogLevelForTerminal(context, envFile);
       await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
         await prepareExport(app, context.signal);
-        const tell = summaryPrinter(app, context, options);
-        // One after another: each is as fast as the machine lets it be.
-        await forEachOrganization(app.organizations, { atOnce: 1, onFailure: tell.failed }, async (each) => {
-          const title =
-            app.organizations.length > 1 ? `Backfill ${each.config.source.organization}` : 'Backfill';
-          tell.done(each, await backfill(each, context, { ...options, title }));
-        });
+        const printer = summaryPrinter(app, context, options);
+        // One at a time: a single backfill already uses the whole machine.
+        await forEachOrganization(
+          app.organizations,
+          { atOnce: 1, onFailure: printer.failed },
+          async (each) => {
+            const title =
+              app.organizations.length > 1 ? `Backfill ${each.config.source.organization}` : 'Backfill';
+            printer.done(each, await backfill(each, context, { ...options, title }));
+          },
+        );
       });
       if (!options.json) printNextStep(context, 'verify', options);
     },
   );
 }
 
-/** Exported for the demo, which shows the same bar. The tables must be there. */
+/** Runs one backfill with a progress bar; also for the demo. The tables must exist. */
 export async function backfill(
   app: App,
   context: CommandContext,

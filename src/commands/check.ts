@@ -22,14 +22,14 @@ const NAME_WIDTH = 'configuration'.length;
 
 const HELP = {
   notes: [
-    'Changes nothing, except that with no DATABASE_URL the PostgreSQL of its own is created where it is missing.',
+    'Changes nothing, with one exception: without DATABASE_URL it creates the embedded PostgreSQL if that does not exist yet.',
   ],
   examples: ['node dist/main.js check', 'node -- dist/main.js check --env-file production.env --json'],
 };
 
 export function checkCommand(context: CommandContext): Command {
   const command = new Command('check').description(
-    'try configuration, database, token, scope, path and sort order, one line each',
+    'test configuration, database, token, scope, path and sort order, one line each',
   );
   withHelp(command, HELP);
   return withJson(withOrganization(withEnvFile(command))).action((options: CommonOptions) =>
@@ -37,48 +37,48 @@ export function checkCommand(context: CommandContext): Command {
   );
 }
 
-/** Throws the gravest failure's code once everything was tried and told. */
+/** Runs all checks and prints the results. Throws with the code of the most severe failure. */
 async function runCheck(context: CommandContext, options: CommonOptions): Promise<void> {
   const colours = coloursFor(context.environment);
   const checklist = createChecklist((check) => {
     if (!options.json) for (const line of describeCheck(check, colours)) context.out(line);
   });
-  await tryEverything(checklist, context, options);
+  await runAllChecks(checklist, context, options);
   const { checks } = checklist;
-  const gravest = mostSevereFailure(checks);
+  const mostSevere = mostSevereFailure(checks);
   const next = nextSteps(checks, options);
   if (options.json) {
     const lines = next.map((parts) => parts.join(''));
-    context.out(JSON.stringify({ ok: gravest === undefined, checks, next: lines }));
+    context.out(JSON.stringify({ ok: mostSevere === undefined, checks, next: lines }));
   } else {
     const lines = next.flatMap(([text, explanation]) =>
       explanation === undefined ? hang('', text) : hang(text, explanation),
     );
     for (const line of ['', ...lines]) context.out(line);
   }
-  if (!gravest) return;
+  if (!mostSevere) return;
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   throw new ExportError(
-    gravest.code,
+    mostSevere.code,
     `${failed.length} of ${checks.length} checks failed: ${failed.map(nameCheck).join(', ')}.`,
   );
 }
 
-async function tryEverything(
+async function runAllChecks(
   checklist: Checklist,
   context: CommandContext,
   { envFile, organization }: CommonOptions,
 ): Promise<void> {
   let quiet: CommandContext | undefined;
   let config: SourcesConfig | undefined;
-  await checklist.try('configuration', [], async () => {
+  await checklist.run('configuration', [], async () => {
     quiet = withLogLevel(context, envFile, 'error');
     const parsed = parseConfig(quiet.environment, 'sources', { organization });
     config = parsed.config;
     const found = describeSources(config.sources);
     return parsed.warnings.length === 0 ? ok(found) : warning([found, ...parsed.warnings].join('\n'));
   });
-  const canOpen = quiet && isDatabaseInOrder(quiet.environment);
+  const canOpen = quiet && hasValidDatabaseVariables(quiet.environment);
   await checkDatabase(checklist, canOpen ? quiet : undefined, envFile);
   if (!config) return checkSource(checklist, undefined);
   const { sources } = config;
@@ -99,8 +99,8 @@ function describeSources(sources: readonly SourceConfig[]): string {
   ].join('\n');
 }
 
-/** What the database needs may be in order although the variables of the source are not. */
-function isDatabaseInOrder(environment: Environment): boolean {
+/** The variables of the database may be valid although those of the source are not. */
+function hasValidDatabaseVariables(environment: Environment): boolean {
   try {
     parseConfig(environment, 'database');
     return true;
@@ -127,21 +127,21 @@ function nameCheck({ name, organization }: Check): string {
   return organization === undefined ? name : `${name} of ${organization}`;
 }
 
-/** Sentences, and commands with what they do; not made to fit a terminal yet. */
+/** Sentences, and commands with an explanation; not yet wrapped to the terminal. */
 function nextSteps(checks: readonly Check[], options: CommonOptions): [text: string, explanation?: string][] {
-  const type = (name: string) => `  ${commandLine(name, options)}`;
+  const line = (name: string) => `  ${commandLine(name, options)}`;
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   const [first, ...others] = failed.map(nameCheck);
   if (first !== undefined) {
     const then = others.length === 0 ? '' : `, then ${others.join(' and ')}`;
-    return [[`Fix the ${first} check first${then}: see the lines above. Then run:`], [type('check')]];
+    return [[`Fix the ${first} check first${then}: see the lines above. Then run:`], [line('check')]];
   }
-  const commands = [type('run'), type('start')];
+  const commands = [line('run'), line('start')];
   const width = Math.max(...commands.map((command) => command.length));
   const [run, start] = commands.map((command) => `${pad(command, width)}   `);
   return [
-    ['Everything is in place. Next:'],
-    [run!, 'exports once: everything the first time, then what is new'],
+    ['All checks passed. Next:'],
+    [run!, 'exports once: everything the first time, then new events'],
     [start!, 'exports on a schedule and serves a status page'],
   ];
 }

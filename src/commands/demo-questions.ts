@@ -68,7 +68,7 @@ export async function printQuestions(
   }
 }
 
-/** pg gives a count as text, since it may be greater than a number holds. */
+/** pg returns a bigint as text, because it may exceed a JavaScript number. */
 function isNumber(value: unknown): boolean {
   return typeof value === 'number' || (typeof value === 'string' && /^\d+$/.test(value));
 }
@@ -76,7 +76,7 @@ function isNumber(value: unknown): boolean {
 function show(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (value instanceof Date) return describeInstant(value);
-  // pg gives an interval as an object that knows how to print itself.
+  // pg returns an interval as an object with a method `toPostgres`.
   if (typeof value === 'object' && 'toPostgres' in value) return showInterval(value as Interval);
   return isNumber(value) ? formatNumber(Number(value)) : printable(String(value)).slice(0, 60);
 }

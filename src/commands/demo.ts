@@ -22,9 +22,9 @@ const EVENTS = 60_000;
 const SPACING_MS = 30_000;
 const NEW_EVENTS = 400;
 const LATE_EVENTS = 25;
-/** The backfilled events end so long ago that those which appear during the tour do not lie in the future. */
+/** The backfilled events end this many spacings ago, so that the events added during the tour are not in the future. */
 const ROOM_FOR_NEW_EVENTS = 900;
-/** Small pages, so that the list moves several times under one incremental export. */
+/** Small pages, so that the list changes several times during one incremental export. */
 const INCREMENTAL_PAGE_SIZE = 100;
 
 const HELP = {
@@ -34,10 +34,12 @@ const HELP = {
 export function demoCommand(context: CommandContext): Command {
   return withHelp(
     new Command('demo')
-      .description('a tour with nothing configured: simulated UiPath, real PostgreSQL, backfill, export, SQL')
+      .description(
+        'a tour that needs no configuration: simulated UiPath, real PostgreSQL, backfill, export, SQL',
+      )
       .option('--events <count>', 'events at the simulated source', parseCount, EVENTS)
       .option('--directory <path>', 'where the demo keeps its database', './data/demo')
-      .option('--keep', 'keep the database up at the end, until Ctrl-C, to look around in it')
+      .option('--keep', 'keep the database running until Ctrl-C, to query it')
       .action(async (options: DemoOptions) => {
         const startAt = new Date(Date.now() - (options.events + ROOM_FOR_NEW_EVENTS) * SPACING_MS);
         const simulator = await createSimulator({
@@ -66,19 +68,22 @@ async function tour(context: CommandContext, simulator: Simulator, options: Demo
       `A simulated UiPath organization with ${formatNumber(simulator.length)} events, at ${simulator.url}`,
     ),
   );
-  out(heading(2, 'Backfill: the whole audit log into a real PostgreSQL of our own'));
+  out(heading(2, 'Backfill: the whole audit log into a real PostgreSQL'));
   await withDemoApp(context, simulator, options, {}, async (app) => {
-    // Each tour begins with an empty database; the directory is the demo's alone.
+    // Each tour starts with an empty database. Only the demo uses this directory.
     await app.pool.query('drop schema if exists audit, bi cascade');
     await migrate(app.pool);
     out(describeSummary(await backfill(app, context, { restart: true, title: 'Backfill' })));
   });
 
   out(
-    heading(3, `Incremental export: ${NEW_EVENTS} new and ${LATE_EVENTS} late events, while the list moves`),
+    heading(
+      3,
+      `Incremental export: ${NEW_EVENTS} new and ${LATE_EVENTS} late events, while the list changes`,
+    ),
   );
-  out('Between any two requests the source adds events, also late ones, and deletes its oldest.');
-  // Late first: they appear behind the newest event that was exported.
+  out('After each request the source adds events, some of them late, and deletes its oldest ones.');
+  // Late events first: they are older than the newest exported event.
   simulator.insertLate(LATE_EVENTS);
   simulator.append(NEW_EVENTS);
   simulator.set({
@@ -93,12 +98,12 @@ async function tour(context: CommandContext, simulator: Simulator, options: Demo
     await compareCounts(app, simulator, out);
     out(heading(4, 'Five questions to the audit log, in SQL'));
     await printQuestions(app.pool, out, colours);
-    out(heading(5, 'Look around yourself'));
+    out(heading(5, 'Run your own queries'));
     await explainConnecting(app, context, options);
   });
 }
 
-/** Opens the demo's own database and the simulator, whatever the environment or a `.env` says. */
+/** Opens the demo's own database and the simulator. Ignores the environment and `.env`. */
 function withDemoApp<T>(
   context: CommandContext,
   simulator: Simulator,
@@ -123,10 +128,10 @@ async function compareCounts(app: App, simulator: Simulator, out: (line: string)
   const stored = Number(rows[0]!.count);
   const gone = simulator.removed.length;
   const together = simulator.length + gone;
-  const verdict = stored === together ? 'nothing lost, nothing doubled' : 'NOT THE SAME';
+  const verdict = stored === together ? 'none missing, none stored twice' : 'DIFFERENCES FOUND';
   const sentence =
     `The source shows ${formatNumber(simulator.length)} events and has deleted ${formatNumber(gone)}, ` +
-    `${formatNumber(together)} together; stored are ${formatNumber(stored)}: ${verdict}.`;
+    `${formatNumber(together)} in total. The database stores ${formatNumber(stored)}: ${verdict}.`;
   out(hang('', sentence).join('\n'));
 }
 
@@ -136,11 +141,9 @@ async function explainConnecting(app: App, context: CommandContext, options: Dem
   const url =
     app.pool.options.connectionString ?? `postgres://${user}:${password}@${host}:${port}/${database}`;
   if (!options.keep) {
-    out(
-      'The demo stops its database now. To look around in it with psql or a BI tool:\n\n  npm run demo -- --keep\n',
-    );
+    out('The demo now stops its database. To query it with psql or a BI tool:\n\n  npm run demo -- --keep\n');
     return;
   }
-  out(`The database is up until Ctrl-C:\n\n  psql '${url}'\n\nTry: select * from bi.events limit 10;`);
+  out(`The database runs until Ctrl-C:\n\n  psql '${url}'\n\nTry: select * from bi.events limit 10;`);
   await aborted(signal);
 }

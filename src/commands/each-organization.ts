@@ -1,4 +1,4 @@
-/** One-off commands over several organizations: one that fails keeps none of the others from being done. */
+/** One-off commands over several organizations: the failure of one does not stop the others. */
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted, mostSevereOf } from '../core/errors.ts';
 
@@ -8,9 +8,9 @@ export interface Failure {
 }
 
 /**
- * Does `work` for each organization, this many at once; `onFailure` receives each failure when it happens. Then throws
- * the only organization's error as it is, or one that names all that failed, with the code of the gravest. Faults of the program
- * are thrown on.
+ * Runs `work` for each organization, `atOnce` of them at a time; `onFailure` receives each failure when it happens. With one
+ * organization it throws that error unchanged; with several, one error that lists all failures and has the code of the most
+ * severe. Rethrows errors of the program.
  */
 export async function forEachOrganization(
   apps: readonly App[],
@@ -18,9 +18,9 @@ export async function forEachOrganization(
   work: (app: App) => Promise<void>,
 ): Promise<void> {
   const failures: Failure[] = [];
-  const left = [...apps];
-  const goOn = async () => {
-    for (let app = left.shift(); app; app = left.shift()) {
+  const waiting = [...apps];
+  const workOff = async () => {
+    for (let app = waiting.shift(); app; app = waiting.shift()) {
       try {
         await work(app);
       } catch (error) {
@@ -28,19 +28,19 @@ export async function forEachOrganization(
         const failure = { organization: app.config.source.organization, error };
         failures.push(failure);
         onFailure?.(failure);
-        // Each of those that are left would end in the same way.
-        if (isInterrupted(error)) left.length = 0;
+        // The remaining ones would be interrupted too.
+        if (isInterrupted(error)) waiting.length = 0;
       }
     }
   };
-  const ended = await Promise.allSettled(Array.from({ length: atOnce }, goOn));
+  const ended = await Promise.allSettled(Array.from({ length: atOnce }, workOff));
   for (const { reason } of ended.filter((each) => each.status === 'rejected')) throw reason;
   if (failures.length > 0) throw summarize(failures, apps.length);
 }
 
 function summarize(failures: readonly Failure[], count: number): ExportError {
-  const gravest = mostSevereOf(failures.map(({ error }) => error))!;
+  const mostSevere = mostSevereOf(failures.map(({ error }) => error))!;
   const lines = failures.map(({ organization, error }) => `  ${organization}: ${error.message}`);
   const heading = `${failures.length} of ${count} organizations failed:`;
-  return new ExportError(gravest.code, [heading, ...lines].join('\n'), { cause: gravest });
+  return new ExportError(mostSevere.code, [heading, ...lines].join('\n'), { cause: mostSevere });
 }

@@ -8,7 +8,7 @@ import { withLogLevelForTerminal } from './with-log-level.ts';
 
 const HELP = {
   notes: [
-    'start, run and backfill do this by themselves. Several processes may do it at once. All organizations share the ' +
+    'start, run and backfill do this too. Several processes may run it at once. All organizations share the ' +
       'tables, so there is no --organization here.',
   ],
   examples: ['node dist/main.js migrate', 'node dist/main.js migrate --dry-run --json'],
@@ -17,7 +17,7 @@ const HELP = {
 export function migrateCommand(context: CommandContext): Command {
   const command = new Command('migrate')
     .description('create or update the tables')
-    .option('--dry-run', 'list what would be applied, and change nothing');
+    .option('--dry-run', 'list pending migrations and change nothing');
   withHelp(command, HELP);
   return withJson(withEnvFile(command)).action(async (options: CommonOptions & { dryRun?: boolean }) => {
     const { envFile, dryRun } = options;

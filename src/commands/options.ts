@@ -8,14 +8,14 @@ export interface CommonOptions {
   organization?: string;
 }
 
-/** What every command takes. */
+/** An option of every command. */
 export function withEnvFile(command: Command): Command {
   return command.option('--env-file <path>', 'read variables from this file instead of .env');
 }
 
-/** What every command takes that asks one organization or several. */
+/** An option of the commands that can work on several organizations. */
 export function withOrganization(command: Command): Command {
-  return command.option('--organization <name>', 'this one only, of several');
+  return command.option('--organization <name>', 'only this one of several organizations');
 }
 
 export function withJson(command: Command): Command {
@@ -34,7 +34,7 @@ export function withRange(command: Command): Command {
     .option('--to <time>', 'newest time to read (exclusive)', parseTime);
 }
 
-/** Throws `configuration` for a range that holds nothing. */
+/** Throws `configuration` for an empty range. */
 export function assertRange({ from, to }: RangeOptions): void {
   if (from === undefined || to === undefined || from < to) return;
   throw new ExportError(
@@ -43,7 +43,7 @@ export function assertRange({ from, to }: RangeOptions): void {
   );
 }
 
-/** A point in time on the command line, as ticks: a date (midnight UTC) or an RFC 3339 time with its offset. */
+/** Parses a time on the command line to ticks: a date (midnight UTC) or an RFC 3339 time with its offset. */
 export function parseTime(text: string): bigint {
   const ticks = parseTicks(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
   if (ticks === undefined) {
@@ -52,7 +52,7 @@ export function parseTime(text: string): bigint {
   return ticks;
 }
 
-/** A whole number on the command line, 1 or more. */
+/** Parses a whole number on the command line, 1 or more. */
 export function parseCount(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Expected a whole number, 1 or more.');
   return Number(text);

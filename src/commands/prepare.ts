@@ -1,7 +1,7 @@
 import type { OrganizationsApp } from '../app.ts';
 import { migrate } from '../postgres/schema/migrate.ts';
 
-/** Applies pending migrations, while the token that the first request for a page needs is on its way already. */
+/** Applies pending migrations and meanwhile requests the token that the first page needs. */
 export async function prepareExport(
   { pool, organizations }: Pick<OrganizationsApp, 'pool' | 'organizations'>,
   signal: AbortSignal,

@@ -1,4 +1,4 @@
-/** The program's command line: its commands, and what its arguments mean. */
+/** The commands of the program, and how their arguments are read. */
 import { Command } from 'commander';
 import type { CommandContext } from '../app.ts';
 import { prepare, withHelp } from '../terminal/help.ts';
@@ -19,23 +19,23 @@ const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandCont
 
 const HELP = {
   notes: [
-    'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: the same command ' +
-      'later goes on.',
+    'Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 `verify` found differences, 75 temporary: run the same ' +
+      'command again later.',
   ],
   examples: ['node dist/main.js demo', 'node dist/main.js check', 'node dist/main.js backfill --help'],
 };
 
-/** Makes the command line. It knows all commands, unless `asked` is the name of one. */
+/** Creates the command line with the command `requested` alone, or with all commands where none has that name. */
 export async function createProgram(
   context: CommandContext,
   { description }: { description: string },
-  asked: string | undefined,
+  requested: string | undefined,
 ): Promise<Command> {
   const program = withHelp(
     new Command('uipath-audit-export').description(description).version(versionText),
     HELP,
   );
-  const load = COMMANDS.get(asked);
+  const load = COMMANDS.get(requested);
   const commands = await Promise.all(load ? [load()] : [...COMMANDS.values()].map((loadEach) => loadEach()));
   for (const create of commands) program.addCommand(create(context));
   prepare(program);

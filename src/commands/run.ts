@@ -24,22 +24,22 @@ export function runCommand(context: CommandContext): Command {
     const quiet = withLogLevelForTerminal(context, envFile);
     await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
       await prepareExport(app, context.signal);
-      const tell = summaryPrinter(app, context, options);
+      const printer = summaryPrinter(app, context, options);
       const atOnce = app.config.export.parallelOrganizations;
-      const exportOnce = app.organizations.length === 1 ? runWithProgress : runPlainly;
-      await forEachOrganization(app.organizations, { atOnce, onFailure: tell.failed }, async (each) => {
-        tell.done(each, await exportOnce(each, context));
+      const exportOnce = app.organizations.length === 1 ? runWithProgress : runWithoutProgress;
+      await forEachOrganization(app.organizations, { atOnce, onFailure: printer.failed }, async (each) => {
+        printer.done(each, await exportOnce(each, context));
       });
     });
     if (!options.json) printNextStep(context, 'status', options);
   });
 }
 
-function runPlainly(app: App, { signal }: CommandContext): Promise<RunSummary> {
+function runWithoutProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
   return runExport(app, { kind: 'run', signal });
 }
 
-/** Bars of several at once would write over each other. */
+/** For one organization only: several bars would overwrite each other. */
 async function runWithProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
   const progress = createProgress(app.log, 'Export');
   try {
@@ -55,7 +55,7 @@ async function runWithProgress(app: App, { signal }: CommandContext): Promise<Ru
   }
 }
 
-/** Writes how each run ended: a line, which names the organization where there are several; or one of JSON. */
+/** Prints the result of each run: a sentence, with the organization if there are several, or a line of JSON. */
 export function summaryPrinter(
   { organizations }: OrganizationsApp,
   { out }: CommandContext,
@@ -68,14 +68,14 @@ export function summaryPrinter(
       if (json) out(JSON.stringify({ organization, ...summary }));
       else out(`${isOne ? '' : `${organization}: `}${describeSummary(summary)}`);
     },
-    // For people the error at the end says it.
+    // Without --json the error at the end of the command reports it.
     failed({ organization, error }) {
       if (json) out(JSON.stringify({ organization, error: error.message, code: error.code }));
     },
   };
 }
 
-/** A sentence for a person, and the warnings. */
+/** One sentence, and a line for each warning. */
 export function describeSummary({ runId, counters, warnings, durationMs }: RunSummary): string {
   const { rowsRead, inserted, updated, unchanged, rejected, late, requests, retries } = counters;
   const parts = [

@@ -4,7 +4,7 @@ import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults
 import { nearest } from '../text/suggest.ts';
 import { parseTime } from './options.ts';
 
-/** The options of `simulate` as the command line gives them. Rates are rows for each list request. */
+/** The parsed options of `simulate`. Rates are rows per list request, except those per minute. */
 export interface SimulateOptions {
   port: number;
   organization: string;

@@ -31,18 +31,18 @@ const HELP = {
   ],
 };
 
-/** `simulate`: prints where it listens and the variables that point the worker at it, and serves until the signal. */
+/** `simulate`: prints its address and the variables for the worker, and serves until the signal. */
 export function simulateCommand(context: { signal: AbortSignal; out: (line: string) => void }): Command {
   return withHelp(
     new Command('simulate')
-      .description('serve a simulated UiPath organization on 127.0.0.1, for trying things out')
-      .option('--port <port>', 'port to listen on; 0 takes any free one', parsePort, 0)
+      .description('serve a simulated UiPath organization on 127.0.0.1, for tests')
+      .option('--port <port>', 'port to listen on; 0 chooses a free one', parsePort, 0)
       .option('--organization <name>', 'name of the organization', 'acme')
-      .option('--events <count>', 'events there are at the start', parseWhole, 5000)
+      .option('--events <count>', 'number of events at the start', parseWhole, 5000)
       .option('--seed <number>', 'the same seed gives the same events', parseWhole, 1)
       .option(
         '--start-at <time>',
-        'time of the first event (default: so that the last one is now)',
+        'time of the first event (default: chosen so that the last one is now)',
         parseStart,
       )
       .option('--appends-per-minute <rate>', 'new events while it runs', parseRate, 0)
@@ -59,27 +59,27 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
         parseCaps,
       )
       .option('--latency <ms>', 'time before each response, or a range like 50-200', parseLatency, 0)
-      .option('--shuffle-ties', 'events of one time come in another order at every request')
-      .option('--ignore-sort-order', 'newest first, whatever is asked')
+      .option('--shuffle-ties', 'return events with the same time in a different order at every request')
+      .option('--ignore-sort-order', 'always return the newest events first')
       .option('--gzip', 'compress for clients that accept it')
       .option('--prerender', 'render the events before listening, for measuring')
       .option('--append-rate <rows>', 'events that appear after each list request', parseRate, 0)
       .option('--late-rate <rows>', 'events that appear late after each list request', parseRate, 0)
-      .option('--delete-head-rate <rows>', 'oldest events that go after each list request', parseRate, 0)
-      .option('--delete-middle-rate <rows>', 'events anywhere that go after each list request', parseRate, 0)
+      .option('--delete-head-rate <rows>', 'oldest events deleted after each list request', parseRate, 0)
+      .option('--delete-middle-rate <rows>', 'random events deleted after each list request', parseRate, 0)
       .option('--token-life <seconds>', 'lifetime of a token', parseWhole, 3600)
       .addOption(
-        new Option('--fault <rule>', 'an HTTP status or a fault, and when; may be given several times')
+        new Option('--fault <rule>', 'an HTTP status or a fault, and when it occurs; may be repeated')
           .argParser(parseFault)
           .default([], 'none'),
       )
-      .option('--json', 'print where it listens as one JSON object')
+      .option('--json', 'print address and variables as one JSON object')
       .action((options: SimulateOptions) => runSimulate(options, context.signal, context.out)),
     HELP,
   );
 }
 
-/** Serves until the signal is aborted. Throws `ExportError` with `configuration` when the port cannot be had. */
+/** Serves until the signal is aborted. Throws `configuration` when the port is not available. */
 async function runSimulate(
   options: SimulateOptions,
   signal: AbortSignal,
@@ -161,9 +161,9 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
 
 function every(perMinute: number, happen: () => void): NodeJS.Timeout | undefined {
   if (perMinute <= 0) return undefined;
-  let owed = 0;
-  // Ten looks a second, so that a high rate needs no faster timer.
+  let due = 0;
+  // Checked 10 times a second, so that a high rate needs no faster timer.
   return setInterval(() => {
-    for (owed += perMinute / 600; owed >= 1; owed--) happen();
+    for (due += perMinute / 600; due >= 1; due--) happen();
   }, 100);
 }

@@ -16,12 +16,12 @@ import { type CommonOptions, withEnvFile, withOrganization } from './options.ts'
 import { aborted } from './signal.ts';
 
 const FIRST_WAIT_MS = 1_000;
-const LONGEST_WAIT_MS = 60_000;
+const MAX_WAIT_MS = 60_000;
 
 const HELP = {
   notes: [
-    'Runs until SIGTERM or SIGINT, which finish or roll back the page in hand. A source or database that is away is waited for.',
-    'A terminal that is closed does not end it. Log lines that cannot be written are dropped and counted.',
+    'Runs until SIGTERM or SIGINT, which commit or roll back the current page. Waits for a source or database that is unavailable.',
+    'Closing the terminal does not stop it. Log lines that cannot be written are dropped and counted.',
   ],
   examples: [
     'node dist/main.js start',
@@ -31,7 +31,7 @@ const HELP = {
 
 export function startCommand(context: CommandContext): Command {
   const command = new Command('start').description(
-    'migrate, export once, then on the schedule; serves health, metrics and a status page',
+    'migrate, export once, then on a schedule; serve health, metrics and a status page',
   );
   withHelp(command, HELP);
   return withOrganization(withEnvFile(command)).action(async (options: CommonOptions) => {
@@ -91,7 +91,7 @@ function entriesOf({ config }: DatabaseApp, worker: Worker): ScheduleEntry[] {
 
 /** Migrates. Waits for a database that is down; throws errors that waiting cannot fix. */
 async function prepareDatabase(app: DatabaseApp, health: Health, signal: AbortSignal): Promise<void> {
-  for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
+  for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(MAX_WAIT_MS, waitMs * 2)) {
     try {
       const applied = await migrate(app.pool);
       if (applied.length > 0) app.log.info({ applied }, 'tables created or updated');

@@ -10,14 +10,14 @@ import { withLogLevel } from './with-log-level.ts';
 
 const HELP = {
   notes: [
-    'Asks only the database, which must be the one that the worker writes to; every organization in it is shown.',
+    'Reads only the database, which must be the one that the worker writes to, and shows every organization in it.',
   ],
   examples: ['node dist/main.js status', "node dist/main.js status --json | jq '.organizations[].lagMs'"],
 };
 
 export function statusCommand(context: CommandContext): Command {
   const command = new Command('status').description(
-    'show how complete and current the copy is, and the last runs',
+    'show whether the copy is complete and current, and the last runs',
   );
   withHelp(command, HELP);
   return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {

@@ -7,9 +7,9 @@ import { formatTicks } from '../core/ticks.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
 import {
+  type ExpectedEntry,
   type LedgerReport,
   type LedgerRequest,
-  type NotedEntry,
   verifyLedgers,
 } from '../runs/verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
@@ -32,17 +32,17 @@ import { withLogLevelForTerminal } from './with-log-level.ts';
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;
   offline?: boolean;
-  expect?: NotedEntry;
+  expect?: ExpectedEntry;
 }
 
 const HELP = {
   notes: [
-    'Reads the source again and finds what is missing, changed or no longer there; then walks the ledger and finds rows that ' +
-      'were edited, deleted or inserted by hand. Ends with 3 when anything is missing, changed, or not as the ledger says, ' +
-      'and with 0 when all is well or --repair corrected everything. Only --repair writes events; a clean result is noted in ' +
-      'audit.coverage.',
-    'Each call names the newest entry of the ledger: noted where the administrators of the database cannot write, it proves ' +
-      'later, with --expect, that the chain was not rewritten. The log of each run names it too.',
+    'Reads the source again and finds events that are missing, changed or no longer at the source. Then checks the ledger and ' +
+      'finds rows that were edited, deleted or inserted by hand. Exits with 3 for differences from source or ledger, and with ' +
+      '0 if there are none or --repair repaired all. Only --repair writes events; a result without differences is recorded ' +
+      'in audit.coverage.',
+    'Each call prints the newest entry of the ledger. Store a copy where the administrators of the database cannot write: ' +
+      'later it proves, with --expect, that the ledger was not rewritten. The log of each run contains it too.',
   ],
   examples: [
     'node dist/main.js verify --from 2026-01-01 --to 2026-02-01',
@@ -52,10 +52,10 @@ const HELP = {
 
 export function verifyCommand(context: CommandContext): Command {
   const command = new Command('verify')
-    .description('compare the table with the source, and with its own ledger')
+    .description('compare the stored events with the source and with the ledger')
     .option('--repair', 'store what is missing and restore what was changed')
-    .option('--offline', 'ask no source: only the ledger and the ids of the rows')
-    .option('--expect <entry>', 'the ledger must still hold this entry, as noted elsewhere', parseNoted);
+    .option('--offline', 'do not read the source: check only the ledger and the ids of the rows')
+    .option('--expect <entry>', 'the ledger must still contain this entry, copied earlier', parseNoted);
   withHelp(command, HELP);
   return withJson(withOrganization(withEnvFile(withRange(command)))).action(
     async (options: VerifyOptions) => {
@@ -166,7 +166,7 @@ async function verifyLedgerOf(
       of,
       from,
       to,
-      noted: expect,
+      expected: expect,
       signal,
       onRows: (done, total) => progress.update(done, total),
     });
@@ -182,8 +182,8 @@ async function assertMigrated({ pool }: DatabaseApp): Promise<void> {
   if (pending.length === 0) return;
   throw new ExportError(
     'configuration',
-    `There is nothing to verify yet: the database lacks ${pending.join(', ')}. Run \`node dist/main.js migrate\`, or ` +
-      'check that DATABASE_URL leads to the database that the worker writes to.',
+    `Nothing to verify: the database lacks ${pending.join(', ')}. Run \`node dist/main.js migrate\`, or ` +
+      'check that DATABASE_URL is the database that the worker writes to.',
   );
 }
 
@@ -205,10 +205,10 @@ function throwDifferences(verifications: Verification[], options: VerifyOptions)
 
 function remedyFor(left: readonly Verification[], options: VerifyOptions): string {
   if (left.every(({ source }) => source?.stored === 0)) {
-    return 'Nothing of this is stored: `node dist/main.js backfill` exports it.';
+    return 'No event of this range is stored: `node dist/main.js backfill` exports it.';
   }
   const byHand =
-    'Rows that were inserted by hand, broken entries, and what UiPath has no more, are for a person to look at and decide.';
+    'Rows inserted by hand, broken entries, and edited or deleted events that UiPath no longer has need a decision by a person.';
   return options.repair
     ? byHand
     : `\`verify --repair\` stores what is missing and restores what was changed. ${byHand}`;
@@ -219,7 +219,7 @@ function inJson(name: string, value: unknown): unknown {
   return name === 'createdOnTicks' ? formatTicks(value) : value.toString();
 }
 
-function parseNoted(text: string): NotedEntry {
+function parseNoted(text: string): ExpectedEntry {
   // No organization's name holds a slash.
   const match = /^([^/]+)(?:\/(.+))?\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
   if (!match) {

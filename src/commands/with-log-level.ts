@@ -2,8 +2,8 @@ import type { CommandContext } from '../app.ts';
 import { loadEnvironment } from '../config/config.ts';
 
 /**
- * The context with the log at `level` unless one is set: the result should not be mixed with lines about a database
- * that starts and stops. Throws `configuration` for a file that cannot be read.
+ * Returns the context with LOG_LEVEL set to `level` unless it is already set, so that log lines about the start and stop of a
+ * database do not mix with the result. Throws `configuration` for a file that cannot be read.
  */
 export function withLogLevel(
   context: CommandContext,
@@ -14,11 +14,11 @@ export function withLogLevel(
   return { ...context, environment: { ...environment, LOG_LEVEL: environment.LOG_LEVEL || level } };
 }
 
-/** The same where a person looks on: they get the result and a bar, and no line of the log that says it again. */
+/** The same, only if both outputs are terminals: these show the result and a progress bar instead of log lines. */
 export function withLogLevelForTerminal(
   context: CommandContext,
   envFile: string | undefined,
 ): CommandContext {
-  const hasPerson = process.stdout.isTTY === true && process.stderr.isTTY === true;
-  return hasPerson ? withLogLevel(context, envFile, 'warn') : context;
+  const isTerminal = process.stdout.isTTY === true && process.stderr.isTTY === true;
+  return isTerminal ? withLogLevel(context, envFile, 'warn') : context;
 }

@@ -4,39 +4,39 @@ import type { OrganizationStatus, StatusReport } from '../postgres/read/status.t
 
 const PREFIX = 'uipath_audit_export_';
 
-/** Name, help and value of each gauge of an organization; it is left out where the value is `null`. */
+/** Name, help and value of each gauge of an organization. A gauge whose value is `null` is left out. */
 const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => number | null][] = [
   [
     'newest_event_timestamp_seconds',
-    'When the newest stored event, the watermark, happened.',
+    'Time of the newest stored event, the watermark.',
     ({ newestEventAt }) => seconds(newestEventAt),
   ],
   [
     'watermark_age_seconds',
-    'Age of the newest stored event by the clock of the database. Grows on a quiet organization too.',
+    'Age of the newest stored event by the clock of the database. Also grows while nothing happens in the organization.',
     ({ lagMs }) => (lagMs === null ? null : lagMs / 1000),
   ],
   [
     'last_success_timestamp_seconds',
-    'When the last run that succeeded ended.',
+    'End of the last successful run.',
     ({ lastSuccessAt }) => seconds(lastSuccessAt),
   ],
   [
     'lag_seconds',
-    'Time since the last run that succeeded ended, by the clock of the database: how far the copy may be behind.',
+    'Time since the end of the last successful run, by the clock of the database: the copy may be this far behind.',
     ({ lastSuccessAt }, readAt) =>
       lastSuccessAt && Math.max(0, readAt.getTime() - lastSuccessAt.getTime()) / 1000,
   ],
-  ['source_events', 'Events at the source as it last said.', ({ sourceTotal }) => sourceTotal],
-  ['stored_events', 'Events stored, also those the source has deleted since.', ({ stored }) => stored],
+  ['source_events', 'Events at the source, from its last response.', ({ sourceTotal }) => sourceTotal],
+  ['stored_events', 'Events stored, including those that the source has deleted.', ({ stored }) => stored],
   [
     'gaps',
-    'Spans of time that are not known to be complete, between two that are.',
+    'Time ranges that are not known to be complete, between two that are.',
     ({ gapCount }) => gapCount,
   ],
   [
     'last_gap_timestamp_seconds',
-    'When the latest of the newest gaps was noticed.',
+    'When the latest of the newest gaps was detected.',
     ({ gaps }) => seconds(gaps.map(({ noticedAt }) => noticedAt).sort((a, b) => +b - +a)[0] ?? null),
   ],
   ['rejected_rows', 'Rows kept verbatim in audit.rejected_events.', ({ rejected }) => rejected],
@@ -47,12 +47,12 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
   ],
 ];
 
-/** What only the database knows. */
+/** The gauges whose values are read from the database. */
 export function createStatusGauges(registry: Registry) {
   const registers = [registry];
   const plain = (name: string, help: string) => new Gauge({ name: PREFIX + name, help, registers });
   const up = plain('database_up', '1 if the database responded to the last status query, else 0.');
-  const pending = plain('pending_migrations', 'Migrations the database lacks.');
+  const pending = plain('pending_migrations', 'Migrations that are not applied to the database.');
   const gauges = GAUGES.map(([name, help, measure]) => ({
     gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),
     measure,

@@ -4,18 +4,18 @@ import { createRedactor } from '../text/redaction.ts';
 
 type RunKind = RunSummary['kind'];
 
-/** The state of this process, as it was told. */
+/** The state of this process. */
 export interface HealthState {
   startedAt: Date;
   database: { isReady: boolean; since: Date; reason: string | null };
-  /** One for each that the process exports, in the order of the configuration. */
+  /** One for each organization of this process, in the order of the configuration. */
   organizations: OrganizationState[];
 }
 
 export interface OrganizationState {
   organization: string;
   running: { kind: RunKind; startedAt: Date } | null;
-  /** The run of this process that ended last. `locked`: another worker has the organization, and this one stands by. */
+  /** The run of this process that ended most recently. `locked`: another worker holds the lease. */
   lastRun: {
     kind: RunKind;
     outcome: RunSummary['outcome'] | 'locked';
@@ -28,7 +28,7 @@ export interface OrganizationState {
 export interface Health {
   /** Receives the runs of one organization. */
   of(organization: string): RunHealth;
-  /** It responded, and its tables are those of this version. */
+  /** The database responded, and its tables are those of this version. */
   databaseReady(): void;
   databaseAway(error: unknown): void;
   /** A copy. */
@@ -41,7 +41,7 @@ export interface RunHealth {
   runFailed(kind: RunKind, error: unknown): void;
 }
 
-/** A process that has neither reached its database nor ended a run. */
+/** Starts with a database that was not reached yet and no finished run. */
 export function createHealth(organizations: readonly string[], now: () => Date = () => new Date()): Health {
   const startedAt = now();
   let database: HealthState['database'] = {
@@ -77,8 +77,8 @@ export function createHealth(organizations: readonly string[], now: () => Date =
 }
 
 /**
- * Why the process is not ready, one sentence each; none when it is. One organization of several that fails does not make
- * the process unready, since it goes on with the others; when all of them fail, it is of no use.
+ * Returns why the process is not ready, one sentence each; empty when it is ready. While at least one organization does not
+ * fail, the process stays ready, because it still exports that one.
  */
 export function unreadyReasons(state: HealthState): string[] {
   const reasons = state.database.isReady ? [] : [`database: ${state.database.reason}`];
@@ -95,7 +95,7 @@ export function failingReasons({ organizations }: HealthState): string[] {
   });
 }
 
-/** How a run ended that threw, in the words of the run history, and `locked`, when another worker has it, without a row. */
+/** Maps the error of a run to its outcome in `audit.runs`, or to `locked`: then another worker has it and there is no row. */
 export function outcomeOf(error: unknown): 'failed' | 'interrupted' | 'locked' {
   const code = error instanceof ExportError ? error.code : undefined;
   if (code === 'superseded') return 'locked';
@@ -104,7 +104,7 @@ export function outcomeOf(error: unknown): 'failed' | 'interrupted' | 'locked' {
 
 const redact = createRedactor();
 
-/** An error for a reader of the page: the program's own are written for people; others may hold anything. */
+/** Describes an error for the page. Only messages of `ExportError` are safe to show; others may contain secrets. */
 export function describeError(error: unknown): string {
-  return error instanceof ExportError ? redact(error.message) : 'an unexpected error; the log has it in full';
+  return error instanceof ExportError ? redact(error.message) : 'an unexpected error; see the log';
 }

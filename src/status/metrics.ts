@@ -6,20 +6,20 @@ import { createRunMetrics, type RunMetrics } from './run-metrics.ts';
 
 const PREFIX = 'uipath_audit_export_';
 
-/** Gauges of prom-client named like counters, which promtool complains of; the same by type, without `_total`, stay. */
+/** Gauges of prom-client whose names end like counters; promtool rejects them. The gauges by type, without `_total`, remain. */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',
 ];
 
-/** What Prometheus is given: docs/metrics.md lists it. One registry each, so that two may live in one process. */
+/** The metrics that docs/metrics.md lists. Each instance has its own registry, so that one process can have several. */
 export interface Metrics {
-  /** Where an organization's runs are counted; ask once for each, with what its alerts are measured by. */
+  /** Returns the counters of an organization's runs. Call it once per organization. */
   follow(organization: string, settings: RunSettings): RunMetrics;
-  /** Sets what only the database knows; organizations that are not in the report disappear. */
+  /** Sets the gauges of the database; organizations that are not in the report disappear. */
   observeStatus(report: StatusReport): void;
-  /** The status could not be read: the gauges keep what was last known. */
+  /** The status could not be read: the gauges keep their last values. */
   observeDatabaseAway(): void;
   render(): Promise<{ contentType: string; text: string }>;
 }
@@ -29,7 +29,7 @@ interface RunSettings {
   recheck?: { windowMs: number } | undefined;
 }
 
-/** How many connections a pool has, and how many wait for one. */
+/** Connections of a pool, and queries that wait for one. */
 interface PoolCounts {
   totalCount: number;
   idleCount: number;
@@ -72,11 +72,11 @@ function createSettingGauges(registry: Registry) {
   return {
     lookback: setting(
       'lookback_seconds',
-      'EXPORT_LOOKBACK: how far behind the watermark each run reads again.',
+      'EXPORT_LOOKBACK: how far before the watermark each run starts to read.',
     ),
     recheckWindow: setting(
       'recheck_window_seconds',
-      'EXPORT_RECHECK_WINDOW: how far back the recheck reads again; 0 where there is none.',
+      'EXPORT_RECHECK_WINDOW: how far back the recheck reads; 0 without a recheck.',
     ),
   };
 }
@@ -84,7 +84,7 @@ function createSettingGauges(registry: Registry) {
 function addLogCounter(registry: Registry, droppedLogLines: () => number): void {
   new Counter({
     name: `${PREFIX}log_lines_dropped_total`,
-    help: 'Lines of the log that could not be written to standard error.',
+    help: 'Log lines that could not be written to standard error.',
     registers: [registry],
     collect() {
       this.reset();
@@ -115,7 +115,7 @@ function addPoolGauges(registry: Registry, pool: PoolCounts): void {
   });
   new Gauge({
     name: `${PREFIX}pool_waiting`,
-    help: 'Questions to the database that wait for a connection.',
+    help: 'Database queries that wait for a connection.',
     registers: [registry],
     collect() {
       this.set(pool.waitingCount);

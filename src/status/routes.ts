@@ -24,18 +24,18 @@ interface RouteOptions {
   nextRunAt: () => Date | undefined;
   droppedLogLines?: () => number;
   statusAgeMs?: number;
-  /** The time that the page shows; this process' clock, when not given. */
+  /** The time that the page shows; default: the clock of this process. */
   now?: () => Date;
 }
 
-/** A status, or why there is none. */
+/** A status, or why it could not be read. */
 type Reading = { report: StatusReport; error?: undefined } | { report?: undefined; error: unknown };
 
-/** A probe that waits longer has given up by then. */
+/** A probe has timed out by then. */
 const DATABASE_WAIT_MS = 5_000;
 const STATUS_AGE_MS = 5_000;
 
-/** The response to a method and a path. Throws only on a fault of this program. */
+/** Returns the function that responds to a method and a URL. It throws only on a fault of this program. */
 export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<RouteResponse> {
   const { health, metrics } = options;
   const read = createReader(options);
@@ -69,13 +69,16 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
 
   return async (method, url) => {
     if (method !== 'GET' && method !== 'HEAD') {
-      return { ...text(405, 'Only GET and HEAD.'), headers: { Allow: 'GET, HEAD', Connection: 'close' } };
+      return {
+        ...text(405, 'Only GET and HEAD are allowed.'),
+        headers: { Allow: 'GET, HEAD', Connection: 'close' },
+      };
     }
     const [path, query] = url.split('?', 2);
     const handler = routes.get(path!);
     return handler
       ? handler(new URLSearchParams(query))
-      : text(404, `Not found. There are ${[...routes.keys()].join(', ')}.`);
+      : text(404, `Not found. The paths are ${[...routes.keys()].join(', ')}.`);
   };
 }
 
@@ -107,7 +110,7 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   };
 }
 
-/** Once for all who ask of a log at the same time or shortly after; `undefined` when it fails or takes too long. */
+/** Reads the activity of a log once for all requests within `statusAgeMs`; `undefined` after a failure or a timeout. */
 function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: RouteOptions) {
   const readings = new Map<string, Promise<Activity | undefined>>();
   return ({ organization, log }: LogKey): Promise<Activity | undefined> => {
@@ -123,8 +126,8 @@ function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: Rou
 }
 
 /**
- * Reads the status once for all who ask at the same time or shortly after, so that no number of them can burden the
- * database, and tells the health what came of it.
+ * Reads the status once for all requests within `statusAgeMs`, so that many clients do not load the database, and updates the
+ * health with the result.
  */
 function createReader({
   readStatus,
@@ -165,6 +168,6 @@ function json(status: number, value: unknown): RouteResponse {
   return { status, type: 'application/json', body: `${JSON.stringify(value)}\n` };
 }
 
-function text(status: number, words: string): RouteResponse {
-  return { status, type: 'text/plain; charset=utf-8', body: `${words}\n` };
+function text(status: number, message: string): RouteResponse {
+  return { status, type: 'text/plain; charset=utf-8', body: `${message}\n` };
 }

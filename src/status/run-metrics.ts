@@ -9,7 +9,7 @@ const PREFIX = 'uipath_audit_export_';
 
 const PAGE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const RUN_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
-/** A minute to a month; EXPORT_LOOKBACK and EXPORT_RECHECK_WINDOW by default are the 1 h and 48 h among them. */
+/** A minute to a month, with the defaults of EXPORT_LOOKBACK (1 h) and EXPORT_RECHECK_WINDOW (48 h) among them. */
 const LATENESS_BUCKETS_S = [
   60, 300, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 172_800, 604_800, 2_592_000,
 ];
@@ -20,7 +20,7 @@ const KINDS = ['run', 'recheck'] as const;
 
 type Kind = RunSummary['kind'];
 
-/** What one organization's runs in this process are counted by. No method throws. */
+/** Counts the runs of one organization in this process. No method throws. */
 export interface RunMetrics {
   observeChunk(kind: Kind, progress: ChunkProgress): void;
   observeRun(summary: RunSummary): void;
@@ -29,14 +29,14 @@ export interface RunMetrics {
 
 type Instruments = ReturnType<typeof createInstruments>;
 
-/** Gives each organization the same instruments under its own label. */
+/** Creates the instruments. Returns a function that gives each organization its own label. */
 export function createRunMetrics(
   registry: Registry,
   now: () => Date,
 ): (organization: string, settings: { lookbackMs: number }) => RunMetrics {
   const instruments = createInstruments(registry);
   return (organization, settings) => {
-    // A counter that appears only when something happened has no rise for an alert to see.
+    // Starts each counter at 0: `increase` in an alert does not see a counter that first appears with 1.
     for (const kind of KINDS) {
       for (const outcome of OUTCOMES) instruments.ended.inc({ organization, kind, outcome }, 0);
     }
@@ -49,20 +49,20 @@ export function createRunMetrics(
         for (const ticks of result?.lateTicks ?? []) {
           const lateMs = Math.max(0, now().getTime() - dateOfTicks(ticks).getTime());
           instruments.lateness.observe({ organization }, lateMs / 1000);
-          // A run reads no further back; after an outage its late events are old, and were found all the same.
+          // Only rechecks count here: after an outage a run also stores old late events, and it did find them.
           if (kind !== 'run' && lateMs > settings.lookbackMs)
             instruments.beyondLookback.inc({ organization });
         }
       },
       observeRun({ kind, outcome, counters, durationMs }) {
         flush.add(counters);
-        flush.forget();
+        flush.clear();
         instruments.ended.inc({ organization, kind, outcome });
         instruments.duration.observe({ organization, kind }, durationMs / 1000);
       },
       observeFailure(kind, error) {
-        flush.again();
-        flush.forget();
+        flush.addRest();
+        flush.clear();
         instruments.ended.inc({ organization, kind, outcome: outcomeOf(error) });
       },
     };
@@ -78,38 +78,41 @@ function createInstruments(registry: Registry) {
   return {
     ended: counter(
       'runs_total',
-      'Runs of this process that ended, by kind and outcome (locked: another worker had the organization).',
+      'Finished runs of this process, by kind and outcome (locked: another worker held the lease).',
       ...['kind', 'outcome'],
     ),
-    rows: counter('rows_total', 'Rows taken from the source, by what became of them.', 'result'),
-    late: counter('late_rows_total', 'Inserted rows older than the watermark was when their run began.'),
+    rows: counter('rows_total', 'Rows read from the source, by result.', 'result'),
+    late: counter(
+      'late_rows_total',
+      'Inserted rows that are older than the watermark at the start of their run.',
+    ),
     beyondLookback: counter(
       'late_rows_beyond_lookback_total',
-      'Late rows that only a recheck found: older, when stored, than EXPORT_LOOKBACK.',
+      'Late rows that only a recheck found: older than EXPORT_LOOKBACK when stored.',
     ),
-    pages: counter('pages_total', 'Pages read and judged.'),
+    pages: counter('pages_total', 'Pages read and processed.'),
     requests: counter('source_requests_total', 'List requests sent to the source, retries included.'),
-    retries: counter('source_retries_total', 'List requests sent again, by what had failed.', 'reason'),
+    retries: counter('source_retries_total', 'Retries of list requests, by reason.', 'reason'),
     duration: histogram(
       'run_duration_seconds',
       RUN_BUCKETS_S,
-      'Duration of runs that succeeded, by kind.',
+      'Duration of successful runs, by kind.',
       'kind',
     ),
     pageWait: histogram(
       'page_wait_duration_seconds',
       PAGE_BUCKETS_S,
-      'How long a run waited for its next page, retries included; less than a request takes where it was made ahead.',
+      'Time a run waited for its next page, retries included; shorter than the request if the page was prefetched.',
     ),
     lateness: histogram(
       'event_lateness_seconds',
       LATENESS_BUCKETS_S,
-      'Age, when stored, of events older than the watermark was. Beyond EXPORT_LOOKBACK only a recheck finds them.',
+      'Age of late events when stored. Only a recheck finds events later than EXPORT_LOOKBACK.',
     ),
   };
 }
 
-/** Counters that follow the totals a run keeps for itself: each call adds what is new since the last. */
+/** Adds the totals of a run to the counters: each call adds the difference since the previous call. */
 function createFlush(instruments: Instruments, organization: string) {
   for (const result of RESULTS) instruments.rows.inc({ organization, result }, 0);
   for (const name of ['late', 'pages', 'requests'] as const) instruments[name].inc({ organization }, 0);
@@ -132,9 +135,9 @@ function createFlush(instruments: Instruments, organization: string) {
   };
   return {
     add,
-    /** For a run that failed: what its last pages left uncounted. */
-    again: () => live.forEach(add),
-    /** A run that goes on is remembered again by its next page. */
-    forget: () => live.clear(),
+    /** For a failed run: adds what its last pages did not report. */
+    addRest: () => live.forEach(add),
+    /** Drops the totals of finished runs; the next page of a run in progress adds its totals again. */
+    clear: () => live.clear(),
   };
 }

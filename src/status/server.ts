@@ -11,7 +11,7 @@ import { createRoutes, type RouteResponse } from './routes.ts';
 
 export interface StatusServerOptions {
   host: string;
-  /** 0 takes any free one. */
+  /** 0 chooses a free one. */
   port: number;
   health: Health;
   metrics: Metrics;
@@ -20,13 +20,13 @@ export interface StatusServerOptions {
   readActivity: (key: LogKey) => Promise<Activity>;
   log: Logger;
   nextRunAt: () => Date | undefined;
-  /** Lines of the log that could not be written, for the page. */
+  /** Number of log lines that could not be written; the page shows it. */
   droppedLogLines?: () => number;
-  /** For a client to send its request, and to read each piece of the response; 10 s when not given. */
+  /** For a client to send its request, and to read each piece of the response; default 10 s. */
   clientTimeoutMs?: number;
-  /** How long a status once read is good for all who ask; 5 s when not given. */
+  /** How long a status is reused for further requests; default 5 s. */
   statusAgeMs?: number;
-  /** The time that the page shows; this process' clock, when not given. */
+  /** The time that the page shows; default: the clock of this process. */
   now?: () => Date;
 }
 
@@ -40,12 +40,12 @@ export interface StatusServer {
 const MAX_HEADER_BYTES = 8_192;
 const MAX_CONNECTIONS = 100;
 /** Node processes every pipelined request and keeps the responses in memory until the client reads them. */
-const MAX_REQUESTS_A_CONNECTION = 50;
+const MAX_REQUESTS_PER_CONNECTION = 50;
 const CLOSE_GRACE_MS = 1_000;
 
 /**
- * Serves `/`, `/healthz`, `/readyz` and `/metrics` to GET and HEAD, and shows nothing of any event but times and numbers.
- * Throws `configuration` when it cannot listen there.
+ * Serves `/`, `/healthz`, `/readyz` and `/metrics` for GET and HEAD. Of events it shows only times and counts. Throws
+ * `configuration` when it cannot listen on host and port.
  */
 export async function createStatusServer(options: StatusServerOptions): Promise<StatusServer> {
   const { host, port, clientTimeoutMs = 10_000 } = options;
@@ -60,11 +60,11 @@ export async function createStatusServer(options: StatusServerOptions): Promise<
     createListener(options),
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.maxRequestsPerSocket = MAX_REQUESTS_A_CONNECTION;
+  server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION;
   // Closes the connection of a client that does not read its response. The timeouts above are for clients that send slowly.
   server.setTimeout(clientTimeoutMs * 2);
   await listen(server, host, port);
-  server.on('error', (err) => options.log.warn({ err }, 'the status server had an error'));
+  server.on('error', (err) => options.log.warn({ err }, 'error of the status server'));
   const address = server.address() as AddressInfo;
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, close: closer(server) };
 }
@@ -86,7 +86,7 @@ function createListener(options: StatusServerOptions): RequestListener {
       'Content-Length': body.length,
       ...routed.headers,
     });
-    // For HEAD, Node leaves the body out by itself.
+    // Node omits the body for HEAD.
     response.end(body);
   };
 }
@@ -106,7 +106,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
     const fail = (cause: NodeJS.ErrnoException) => {
       const remedy =
         cause.code === 'EADDRINUSE' || cause.code === 'EACCES'
-          ? 'Choose another STATUS_PORT (0: any free one; off: serve nothing), or stop what listens there.'
+          ? 'Choose another STATUS_PORT (0: any free one; off: no server), or stop the process that uses this one.'
           : 'Check STATUS_HOST and STATUS_PORT.';
       const message = `Cannot serve the status page on ${host}:${port} (${cause.message}). ${remedy}`;
       reject(new ExportError('configuration', message, { cause }));

@@ -1,48 +1,49 @@
 /**
- * Whether the copy is complete and current, as one sentence with its reasons: decided once, for the page and the command.
+ * Decides whether the copy is complete and current: a headline with reasons, the same for the status page and `status`.
  *
- * A copy is complete when a run has read the source to its end, no gap is known and the source lists no more than is stored.
- * It is current when the last finished run did not fail and the last success is not far older than the runs' usual spacing.
+ * A copy is complete when a run has read the source to its end, no gap is known and the source lists no more events than are
+ * stored. It is current when the last finished run did not fail and the last success is not much older than the usual time
+ * between two runs.
  */
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { count, describeInstant, describeWhen } from '../text/format.ts';
 
 export interface Verdict {
-  /** `attention`: a person should look when there is time; `bad`: events are not arriving. */
+  /** `attention`: not urgent; `bad`: events are not arriving. */
   level: 'good' | 'attention' | 'bad';
   headline: string;
   reasons: string[];
 }
 
-/** An older success than this, in the runs' usual spacing, means that runs are missing. */
+/** A last success older than this many times the usual spacing means that runs are missing. */
 const MISSED_RUNS = 3;
 const MIN_STALE_MS = 3_600_000;
-/** Where too few runs tell of a spacing: no sensible schedule is rarer. */
-const UNKNOWN_STALE_MS = 25 * 3_600_000;
+/** With too few runs to know the spacing: longer than a daily schedule. */
+const DEFAULT_STALE_MS = 25 * 3_600_000;
 
-/** About the database as a whole; `undefined` when only the organizations have something to say. */
-export function judgeDatabase({ migrations, organizations }: StatusReport): Verdict | undefined {
+/** The verdict on the whole database; `undefined` when its migrations are applied and it has organizations. */
+export function assessDatabase({ migrations, organizations }: StatusReport): Verdict | undefined {
   const { applied, pending } = migrations;
   if (pending.length > 0) {
     return {
       level: 'bad',
-      headline: applied.length === 0 ? 'The tables do not exist yet' : 'The tables are of an older version',
+      headline: applied.length === 0 ? 'The tables do not exist yet' : 'The tables are from an older version',
       reasons: [
         `${count(pending.length, 'migration')} pending: ${pending.join(', ')}. ` +
-          '`node dist/main.js migrate` applies them, as start, run and backfill do by themselves.',
+          '`node dist/main.js migrate` applies them; start, run and backfill do so too.',
       ],
     };
   }
   if (organizations.length > 0) return undefined;
   return {
     level: 'attention',
-    headline: 'Nothing is exported yet',
-    reasons: ['No run has begun. `node dist/main.js run` exports once, start on a schedule.'],
+    headline: 'Nothing has been exported yet',
+    reasons: ['No run has started. `node dist/main.js run` exports once, `start` on a schedule.'],
   };
 }
 
-/** `now` by the clock that wrote the report. `isScheduled`: a worker is known to be up and to run when it is time. */
-export function judgeOrganization(
+/** `now` is the time of the report. `isScheduled`: the worker that serves the page is running and has a schedule. */
+export function assessOrganization(
   status: OrganizationStatus,
   now: Date,
   { isScheduled = false }: { isScheduled?: boolean } = {},
@@ -50,21 +51,23 @@ export function judgeOrganization(
   const running = status.runs.find((run) => run.outcome === null);
   const last = status.runs.find((run) => run.outcome !== null);
   const isOverdue = (!isScheduled || running !== undefined) && isStale(status, now);
-  const verdict = judgeRuns(status, { last, running, isOverdue }, now);
+  const verdict = assessRuns(status, { last, running, isOverdue }, now);
   const reasons = [...verdict.reasons, ...notesOn(status, now)];
   if (running) {
     const worker = running.worker === null ? '' : ` on ${running.worker}`;
-    reasons.push(`A ${running.kind} is under way${worker}, begun ${describeWhen(running.startedAt, now)}.`);
+    reasons.push(
+      `A ${running.kind} is in progress${worker}, started ${describeWhen(running.startedAt, now)}.`,
+    );
   }
   return { ...verdict, reasons };
 }
 
-/** Events at the source that no run has stored. While a run goes on this is no more than its progress. */
+/** Events at the source that no run has stored. During a run this only shows its progress. */
 export function missingAtLeast({ sourceTotal, stored, rejected }: OrganizationStatus): number {
   return Math.max(0, (sourceTotal ?? 0) - stored - rejected);
 }
 
-function judgeRuns(
+function assessRuns(
   status: OrganizationStatus,
   { last, running, isOverdue }: Record<'last' | 'running', RunRecord | undefined> & { isOverdue: boolean },
   now: Date,
@@ -82,18 +85,19 @@ function judgeRuns(
   }
   if (isOverdue) {
     const headline = `Not current: the last success was ${describeWhen(lastSuccessAt, now)}`;
-    const reason = 'Runs came more often before. Is `node dist/main.js start`, or what calls run, still up?';
+    const reason =
+      'Earlier runs were more frequent. Check that `node dist/main.js start`, or the scheduler that calls run, is running.';
     return { level: 'bad', headline, reasons: running ? [] : [reason] };
   }
-  const isWhole = status.gapCount === 0 && (running !== undefined || missingAtLeast(status) === 0);
-  if (isWhole) return { level: 'good', headline: 'Complete and current', reasons: [since] };
+  const isComplete = status.gapCount === 0 && (running !== undefined || missingAtLeast(status) === 0);
+  if (isComplete) return { level: 'good', headline: 'Complete and current', reasons: [since] };
   return { level: 'attention', headline: 'Current, but not complete', reasons: [since] };
 }
 
 function describeFailure(run: RunRecord, now: Date): string | undefined {
   if (run.outcome !== 'failed' && run.outcome !== 'abandoned') return undefined;
   const when = describeWhen(run.endedAt ?? run.startedAt, now);
-  return `Run ${run.runId} (${run.kind}) ${run.outcome} ${when}: ${run.error ?? 'no reason was noted'}`;
+  return `Run ${run.runId} (${run.kind}) ${run.outcome} ${when}: ${run.error ?? 'no reason was recorded'}`;
 }
 
 function notesOn(status: OrganizationStatus, now: Date): string[] {
@@ -102,8 +106,8 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   const newest = gaps[0];
   if (newest) {
     notes.push(
-      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest lies between ` +
-        `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, noticed ${describeWhen(newest.noticedAt, now)}.`,
+      `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest is between ` +
+        `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, detected ${describeWhen(newest.noticedAt, now)}.`,
     );
   }
   const missing = missingAtLeast(status);
@@ -115,7 +119,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
   }
   if (rejected > 0) {
     notes.push(
-      `${count(rejected, 'row')} could not be read as events; audit.rejected_events keeps them verbatim.`,
+      `${count(rejected, 'row')} could not be read as events; audit.rejected_events stores them verbatim.`,
     );
   }
   return notes;
@@ -125,12 +129,12 @@ function isStale({ lastSuccessAt, runs }: OrganizationStatus, now: Date): boolea
   return lastSuccessAt !== null && now.getTime() - lastSuccessAt.getTime() > staleAfterMs(runs);
 }
 
-/** From the second longest time between two starts, since the schedule is not in the database: the longest may be an outage. */
+/** From the second longest time between two starts: the schedule is not in the database, and the longest may be an outage. */
 function staleAfterMs(runs: readonly RunRecord[]): number {
   const spacings = runs
     .slice(1)
     .map((run, i) => runs[i]!.startedAt.getTime() - run.startedAt.getTime())
     .sort((a, b) => b - a);
-  if (spacings.length < 3) return UNKNOWN_STALE_MS;
+  if (spacings.length < 3) return DEFAULT_STALE_MS;
   return Math.max(MIN_STALE_MS, MISSED_RUNS * spacings[1]!);
 }

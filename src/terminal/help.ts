@@ -1,26 +1,26 @@
-/** How help, mistakes in a command line and errors look. */
+/** Format of help, usage errors and other errors. */
 import type { Command } from 'commander';
 import { standardError, standardOutput } from '../stdio.ts';
 import { PROGRAM } from './next-steps.ts';
 import { coloursFor, hang, widthOf } from './screen.ts';
 
 /** Longer lines are hard to read. */
-const WIDEST = 100;
-const PIPED = 80;
-/** A description is broken into lines where it has so much room. */
+const MAX_WIDTH = 100;
+const PIPED_WIDTH = 80;
+/** A description is wrapped only if it has at least this many columns. */
 const MIN_DESCRIPTION = 20;
 
-/** Commander takes them out again where there are none. */
+/** Always on: commander removes the colours where the output has none. */
 const colours = coloursFor({ FORCE_COLOR: '1' });
 
 interface HelpText {
   /** One paragraph each. */
   notes?: readonly string[];
-  /** Command lines that work as they stand, two at least. */
+  /** At least two command lines that work unchanged. */
   examples: readonly string[];
 }
 
-/** Adds notes, which are made to fit the terminal, and examples, which stay as they are, for copying. */
+/** Adds notes, wrapped to the terminal, and examples, which are never wrapped, so that they can be copied. */
 export function withHelp(command: Command, { notes = [], examples }: HelpText): Command {
   return command.addHelpText('after', () => {
     const paragraphs = notes.flatMap((note) => ['', ...hang('', note, helpWidth())]);
@@ -28,7 +28,7 @@ export function withHelp(command: Command, { notes = [], examples }: HelpText): 
   });
 }
 
-/** Makes `program` and its commands look alike, throw instead of ending the process, and tell mistakes with their remedy. */
+/** Gives `program` and its commands one format, lets them throw instead of exiting, and adds a remedy to usage errors. */
 export function prepare(program: Command): void {
   for (const command of [program, ...program.commands]) {
     command
@@ -41,12 +41,12 @@ export function prepare(program: Command): void {
       .configureOutput({
         writeOut: (text) => standardOutput().write(text),
         writeErr: (text) => standardError().write(text),
-        outputError: (text, write) => write(describeError(describeMistake(text, command))),
+        outputError: (text, write) => write(describeError(describeUsageError(text, command))),
       });
   }
 }
 
-/** What goes to standard error, with its line break. `message` begins without `error:`. */
+/** Formats an error for standard error, with a line break at the end. `message` begins without `error:`. */
 export function describeError(message: string): string {
   const { red } = coloursFor(process.env, process.stderr);
   return hang('', `${red('error:')} ${message}`, widthOf(process.stderr))
@@ -54,22 +54,22 @@ export function describeError(message: string): string {
     .join('');
 }
 
-/** From the words of commander, which are `error: what is wrong` and at times a suggestion on a line of its own. */
-function describeMistake(text: string, command: Command): string {
+/** `text` is commander's: `error: MESSAGE`, sometimes with a suggestion on a second line. */
+function describeUsageError(text: string, command: Command): string {
   const [found = '', suggestion] = text
     .trimEnd()
     .replace(/^error: /, '')
     .split('\n');
   const remedy = suggestion?.replace(/^\((.*)\)$/, '$1') ?? remedyFor(found, command);
   const sentence = remedy === undefined ? found : `${found.replace(/\.$/, '')}. ${remedy}`;
-  const [path, what] = command.parent
+  const [path, subject] = command.parent
     ? [`${PROGRAM} ${command.name()}`, 'its options and examples']
     : [PROGRAM, 'all commands'];
-  return `${sentence}\n\`${path} --help\` shows ${what}.`;
+  return `${sentence}\n\`${path} --help\` shows ${subject}.`;
 }
 
 function remedyFor(found: string, { parent, commands }: Command): string | undefined {
-  if (found.startsWith('too many arguments')) return 'Options begin with two dashes, as in --json.';
+  if (found.startsWith('too many arguments')) return 'Options begin with two dashes, for example --json.';
   if (parent) return undefined;
   if (found.startsWith('unknown option')) {
     return 'Options follow the command, as in `node dist/main.js status --json`.';
@@ -80,5 +80,5 @@ function remedyFor(found: string, { parent, commands }: Command): string | undef
 }
 
 function helpWidth(): number {
-  return process.stdout.isTTY ? Math.min(WIDEST, widthOf()) : PIPED;
+  return process.stdout.isTTY ? Math.min(MAX_WIDTH, widthOf()) : PIPED_WIDTH;
 }

@@ -6,25 +6,25 @@ interface Scope {
   organization?: string | undefined;
 }
 
-/** How a command line begins in a clone: no registry is asked, as npx would ask it. */
+/** The start of a command line in a clone. Unlike npx it sends no request to a registry. */
 export const PROGRAM = 'node dist/main.js';
 
-/** A command to type next, with the same file of variables and the same organization as this process. */
+/** Returns a command line with the same --env-file and --organization as this process. */
 export function commandLine(name: string, { envFile, organization }: Scope): string {
   const file = envFile === undefined ? '' : ` --env-file ${shellQuote(envFile)}`;
   const one = organization === undefined ? '' : ` --organization ${shellQuote(organization)}`;
-  // Without the dashes Node 20 takes the option for its own.
+  // Without the dashes Node 20 reads --env-file as its own option.
   const program = file === '' ? PROGRAM : PROGRAM.replace(' ', ' -- ');
   return `${program} ${name}${file}${one}`;
 }
 
-/** Tells a person which command comes next. Nothing where nobody looks on: a result in a pipe or a mail is only that. */
+/** Prints the next command, only to a terminal: piped output contains the result alone. */
 export function printNextStep({ environment, out }: CommandContext, name: string, options: Scope): void {
   if (!process.stdout.isTTY) return;
   out(coloursFor(environment).dim(`Next: ${commandLine(name, options)}`));
 }
 
-/** `text` as one word of a POSIX shell. */
+/** Quotes `text` as one word of a POSIX shell, where it needs quotes. */
 export function shellQuote(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

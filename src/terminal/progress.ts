@@ -4,31 +4,31 @@ import { standardError } from '../stdio.ts';
 import { describeDuration, formatNumber } from '../text/format.ts';
 import { widthOf } from './screen.ts';
 
-/** Lines in a log come no oftener than this. */
+/** Minimum time between two log lines. */
 const LOG_INTERVAL_MS = 5_000;
 
-const WIDEST_BAR = 28;
-const NARROWEST_BAR = 8;
-/** What stands beside the bar at its widest: a title, `100%`, two numbers of millions, a rate and a time. */
-const ROOM_FOR_WORDS = 66;
+const MAX_BAR_WIDTH = 28;
+const MIN_BAR_WIDTH = 8;
+/** Maximum width of the text beside the bar: a title, `100%`, two numbers of millions, a rate and a time. */
+const MAX_TEXT_WIDTH = 66;
 
 interface Progress {
   update(done: number, total: number): void;
-  /** Says that all is done, whatever the total was thought to be: the source's list moves. */
+  /** Shows 100%, with the rows done as the total: the total changes while the source is read. */
   finish(): void;
-  /** Leaves the last state standing. May be called twice, and after `finish`. */
+  /** Ends the bar in its last state. May be called twice, and after `finish`. */
   stop(): void;
 }
 
-/** Shows how far work came: a bar with rate and time left where standard error is a terminal, log lines elsewhere. */
+/** Shows progress: a bar with rate and remaining time if standard error is a terminal, otherwise log lines. */
 export function createProgress(log: Logger, title: string): Progress {
   const startedAt = performance.now();
   let loggedAt = startedAt;
-  let reached = 0;
+  let lastDone = 0;
   const bar = process.stderr.isTTY === true ? createBar(title) : undefined;
   return {
     update(done, total) {
-      reached = done;
+      lastDone = done;
       const rate = done / Math.max(0.001, (performance.now() - startedAt) / 1000);
       const secondsLeft = Math.ceil((total - done) / Math.max(rate, 0.001));
       if (bar) {
@@ -39,13 +39,13 @@ export function createProgress(log: Logger, title: string): Progress {
       } else if (performance.now() - loggedAt >= LOG_INTERVAL_MS) {
         loggedAt = performance.now();
         const facts = { done, total, rowsPerSecond: Math.round(rate), secondsLeft };
-        log.info(facts, `${title.toLowerCase()} under way`);
+        log.info(facts, `${title.toLowerCase()} in progress`);
       }
     },
     finish() {
       if (!bar?.isActive) return;
-      bar.setTotal(reached);
-      bar.update(reached);
+      bar.setTotal(lastDone);
+      bar.update(lastDone);
       bar.stop();
     },
     stop() {
@@ -54,7 +54,7 @@ export function createProgress(log: Logger, title: string): Progress {
   };
 }
 
-/** Standard error as far as cli-progress uses it. */
+/** The part of standard error that cli-progress uses. */
 function screen(): NodeJS.WritableStream {
   const { isTTY, columns } = process.stderr;
   return { isTTY, columns, write: (text: string) => standardError().draw(text) } as never;
@@ -76,7 +76,7 @@ function createBar(title: string): progress.SingleBar {
       },
       stream: screen(),
       hideCursor: true,
-      barsize: Math.min(WIDEST_BAR, Math.max(NARROWEST_BAR, widthOf(process.stderr) - ROOM_FOR_WORDS)),
+      barsize: Math.min(MAX_BAR_WIDTH, Math.max(MIN_BAR_WIDTH, widthOf(process.stderr) - MAX_TEXT_WIDTH)),
       stopOnComplete: false,
     },
     progress.Presets.shades_classic,

@@ -1,16 +1,16 @@
-/** What `status` shows, in lines for a terminal. */
+/** The output of `status`. */
 import { countLogs, findSeveralLogs, nameLog } from '../core/log-key.ts';
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
-import { judgeDatabase, judgeOrganization, type Verdict } from '../status/verdict.ts';
+import { assessDatabase, assessOrganization, type Verdict } from '../status/verdict.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
 import { type Colours, hang, pad, printable } from './screen.ts';
 import { type Column, layTable } from './table.ts';
 
-/** Of more organizations than these an overview comes first. */
-const SEEN_AT_ONCE = 3;
+/** With more organizations, an overview comes first. */
+const MAX_WITHOUT_OVERVIEW = 3;
 
-interface Judged {
+interface Assessed {
   name: string;
   status: OrganizationStatus;
   verdict: Verdict;
@@ -18,24 +18,24 @@ interface Judged {
 
 export function describeStatus(report: StatusReport, colours: Colours): string[] {
   const { organizations, migrations, readAt } = report;
-  const database = judgeDatabase(report);
+  const database = assessDatabase(report);
   const several = findSeveralLogs(organizations);
-  const judged = organizations.map((status) => ({
+  const assessed = organizations.map((status) => ({
     name: nameLog(status, several),
     status,
-    verdict: judgeOrganization(status, readAt),
+    verdict: assessOrganization(status, readAt),
   }));
-  const parts = judged.map((one) => describeOrganization(one, readAt, colours));
-  if (judged.length > SEEN_AT_ONCE) parts.unshift(describeOverview(judged, readAt, colours));
+  const parts = assessed.map((one) => describeOrganization(one, readAt, colours));
+  if (assessed.length > MAX_WITHOUT_OVERVIEW) parts.unshift(describeOverview(assessed, readAt, colours));
   if (database) parts.unshift(describeVerdict('Database', database, colours));
   else parts.push([colours.dim(`Migrations: ${migrations.applied.length} applied, none pending.`)]);
   return parts.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]));
 }
 
 const LEVELS = {
-  good: { mark: '✓', colour: 'green', words: 'in order' },
-  attention: { mark: '!', colour: 'yellow', words: 'to look at' },
-  bad: { mark: '✗', colour: 'red', words: 'in trouble' },
+  good: { mark: '✓', colour: 'green', text: 'in order' },
+  attention: { mark: '!', colour: 'yellow', text: 'need attention' },
+  bad: { mark: '✗', colour: 'red', text: 'failing' },
 } as const;
 
 const OVERVIEW: Column[] = [
@@ -49,29 +49,29 @@ const OVERVIEW: Column[] = [
   { title: 'Rejected', isNumber: true, keep: 1 },
 ];
 
-function describeOverview(judged: readonly Judged[], now: Date, colours: Colours): string[] {
+function describeOverview(assessed: readonly Assessed[], now: Date, colours: Colours): string[] {
   const levels = (['good', 'attention', 'bad'] as const).flatMap((level) => {
-    const number = judged.filter(({ verdict }) => verdict.level === level).length;
-    return number === 0 ? [] : [`${formatNumber(number)} ${LEVELS[level].words}`];
+    const number = assessed.filter(({ verdict }) => verdict.level === level).length;
+    return number === 0 ? [] : [`${formatNumber(number)} ${LEVELS[level].text}`];
   });
-  const rows = judged.map(({ name, status, verdict }) => {
+  const rows = assessed.map(({ name, status, verdict }) => {
     const { newestEventAt, lastSuccessAt, stored, gapCount, rejected } = status;
     const { mark, colour } = LEVELS[verdict.level];
     return [
       colours[colour](mark),
       printable(name),
-      // What follows the colon stands with the details below.
+      // The details below show the part after the colon.
       verdict.headline.split(':')[0]!,
       newestEventAt ? describeWhen(newestEventAt, now) : 'none yet',
       lastSuccessAt ? describeWhen(lastSuccessAt, now) : 'none yet',
       ...[stored, gapCount, rejected].map(formatNumber),
     ];
   });
-  const summary = `${countLogs(judged.map(({ status }) => status))}: ${levels.join(', ')}`;
+  const summary = `${countLogs(assessed.map(({ status }) => status))}: ${levels.join(', ')}`;
   return [colours.bold(summary), ...layTable(OVERVIEW, rows, colours)];
 }
 
-function describeOrganization({ name, status, verdict }: Judged, now: Date, colours: Colours): string[] {
+function describeOrganization({ name, status, verdict }: Assessed, now: Date, colours: Colours): string[] {
   return [
     ...describeVerdict(name, verdict, colours),
     '',
@@ -107,7 +107,7 @@ function describeFacts(status: OrganizationStatus, now: Date, colours: Colours):
     [
       'Events at source',
       sourceTotal === null ? 'not known' : formatNumber(sourceTotal),
-      sourceTotal === null ? undefined : 'as it last said',
+      sourceTotal === null ? undefined : 'at the last read',
     ],
     ...coverage.map((range, i): [string, string, string] => [
       i === 0 ? 'Complete' : '',
@@ -146,7 +146,7 @@ function describeRuns(
   now: Date,
   colours: Colours,
 ): string[] {
-  if (runs.length === 0) return [colours.dim('  No run is on record.')];
+  if (runs.length === 0) return [colours.dim('  No run is recorded.')];
   const rows = runs.map((run) => {
     const { inserted, updated, unchanged, rejected, late, pages, requests, retries } = run.counters;
     const numbers = [inserted, updated, unchanged, rejected, late, pages, requests, retries];
@@ -169,6 +169,6 @@ function describeRuns(
 }
 
 function describeOutcome(outcome: RunRecord['outcome'], colours: Colours): string {
-  if (outcome === null) return 'under way';
+  if (outcome === null) return 'in progress';
   return outcome === 'failed' || outcome === 'abandoned' ? colours.red(outcome) : outcome;
 }

@@ -1,28 +1,28 @@
-/** Rows in aligned columns, made to fit the terminal rather than broken by it. */
+/** Tables of aligned columns that fit the terminal. */
 import stringWidth from 'string-width';
 import { type Colours, cut, pad, widthOf } from './screen.ts';
 
 export interface Column {
   title: string;
   isNumber?: boolean;
-  /** Where the table is too wide this column is left out, the lowest first; without it, never. */
+  /** Priority when the table is too wide: the lowest is left out first. Without it the column is always shown. */
   keep?: number;
-  /** Where even that is not enough, its texts are cut. They must be plain text. */
+  /** If the table is still too wide, the texts of this column are cut. They must be plain text. */
   mayCut?: boolean;
 }
 
 const GAP = 2;
 const INDENT = 2;
 const MIN_CUT = 8;
-/** Rather than cut texts shorter than this, columns are left out. */
-const ENOUGH = 18;
+/** Columns are left out before texts are cut to less than this. */
+const MIN_READABLE = 18;
 
 interface Laid extends Column {
   cells: string[];
   width: number;
 }
 
-/** A heading and one line a row, without borders. Columns that hold nothing but 0 or nothing are the first to be left out. */
+/** Returns a heading and one line per row, without borders. Columns of zeros or empty cells are left out first. */
 export function layTable(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
@@ -48,23 +48,25 @@ export function layTable(
 
 function leaveOut(columns: readonly Laid[], width: number): Laid[] {
   const shown = [...columns];
-  while (widthOfAll(shown.map(cutToEnough)) > width) {
-    const [next] = shown.filter(({ keep }) => keep !== undefined).sort((a, b) => worth(a) - worth(b));
+  while (widthOfAll(shown.map(cutToReadable)) > width) {
+    const [next] = shown
+      .filter(({ keep }) => keep !== undefined)
+      .sort((a, b) => priorityOf(a) - priorityOf(b));
     if (!next) break;
     shown.splice(shown.indexOf(next), 1);
   }
   return shown;
 }
 
-function worth({ keep, cells }: Laid): number {
+function priorityOf({ keep, cells }: Laid): number {
   return cells.every((cell) => cell === '0' || cell === '') ? keep! - 1_000 : keep!;
 }
 
-function cutToEnough(column: Laid): Laid {
-  return column.mayCut ? { ...column, width: Math.min(ENOUGH, column.width) } : column;
+function cutToReadable(column: Laid): Laid {
+  return column.mayCut ? { ...column, width: Math.min(MIN_READABLE, column.width) } : column;
 }
 
-/** The widest gives way first. */
+/** Cuts the widest column first. */
 function cutToFit(columns: readonly Laid[], width: number): Laid[] {
   const shown = [...columns];
   for (const column of columns.filter(({ mayCut }) => mayCut).sort((a, b) => b.width - a.width)) {

@@ -1,4 +1,4 @@
-/** What `verify` found, in lines for a terminal. */
+/** The output of `verify`. */
 import type { LedgerFinding } from '../core/ledger.ts';
 import { CLASSIC_LOG, findSeveralLogs, type LogKey, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
@@ -8,16 +8,16 @@ import { count, formatNumber } from '../text/format.ts';
 import { type Colours, hang, printable } from './screen.ts';
 
 export interface Verification extends LogKey {
-  /** `null` where no source was asked. */
+  /** `null` with --offline. */
   source: SourceReport | null;
   ledger: LedgerReport;
 }
 
-/** The report has more, and --json shows them. */
-const EXAMPLES_A_KIND = 5;
+/** The report has more; --json prints them. */
+const EXAMPLES_PER_KIND = 5;
 
 const NAME_WIDTH = 'no longer at the source'.length;
-/** So that the numbers of both parts stand below each other as a rule. */
+/** Aligns the numbers of both parts in most reports. */
 const MIN_NUMBER = 9;
 
 type Line = [name: string, count: number, meaning: string, isFault?: boolean];
@@ -34,7 +34,7 @@ export function describeVerification(verifications: readonly Verification[], col
   return parts.flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]));
 }
 
-/** Whatever needs a person. */
+/** The number of differences from source and ledger that make `verify` exit with 3. */
 export function countFaults({ source, ledger }: Pick<Verification, 'source' | 'ledger'>): number {
   return (source ? countDifferences(source) : 0) + countTamperings(ledger);
 }
@@ -45,13 +45,13 @@ function describeLog(
   colours: Colours,
 ): string[] {
   const name = colours.bold(printable(title));
-  const tell = (mark: string, words: string) => hang(`${mark} `, `${name}  ${words}`);
-  if (countFaults({ source, ledger }) > 0) return tell(colours.red('✗'), 'Differences found');
+  const line = (mark: string, text: string) => hang(`${mark} `, `${name}  ${text}`);
+  if (countFaults({ source, ledger }) > 0) return line(colours.red('✗'), 'Differences found');
   if (source && source.events + source.rejected + source.stored === 0) {
-    return tell(colours.yellow('!'), 'Nothing of this range is at the source or stored');
+    return line(colours.yellow('!'), 'No events in this range, neither at the source nor stored');
   }
-  const what = source ? 'The table has what the source has' : 'The table is as the worker wrote it';
-  return tell(colours.green('✓'), what);
+  const what = source ? 'No differences from the source and the ledger' : 'No differences from the ledger';
+  return line(colours.green('✓'), what);
 }
 
 function describeSource(source: SourceReport, colours: Colours): string[] {
@@ -59,11 +59,11 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
   const lines: Line[] = [
     ['same', same, ''],
     ['missing', counts.missing, 'at the source, not stored', true],
-    ['changed', counts.changed, 'stored otherwise than the source has it', true],
-    ['no longer at the source', counts.gone, 'deleted there since; expected'],
+    ['changed', counts.changed, 'stored with other content than at the source', true],
+    ['no longer at the source', counts.gone, 'deleted by the source; expected'],
   ];
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
-  const aside = rejected > 0 ? ` and ${count(rejected, 'row')} that are rejected` : '';
+  const aside = rejected > 0 ? ` and ${count(rejected, 'rejected row')}` : '';
   const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
   return [
     ...describeTitle('Against the source', read, colours),
@@ -81,11 +81,11 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
 
 function describeLedger({ entries, rows, counts, examples }: LedgerReport, colours: Colours): string[] {
   const lines: Line[] = [
-    ['edited by hand', counts.edited, 'not as the worker last wrote them', true],
-    ['deleted by hand', counts.deleted, 'listed by the ledger, not there', true],
-    ['inserted by hand', counts.inserted, 'there, not listed by the ledger', true],
-    ['broken entries', counts.broken, 'of the ledger itself', true],
-    ['repaired since', counts.repaired, 'edited or deleted by hand once, and put right by a later run'],
+    ['edited by hand', counts.edited, 'differ from what the worker last wrote', true],
+    ['deleted by hand', counts.deleted, 'listed by the ledger, not stored', true],
+    ['inserted by hand', counts.inserted, 'stored, not listed by the ledger', true],
+    ['broken entries', counts.broken, 'entries of the ledger that do not fit', true],
+    ['repaired since', counts.repaired, 'edited or deleted by hand, then restored by a later run'],
   ];
   return [
     ...describeTitle(
@@ -98,12 +98,12 @@ function describeLedger({ entries, rows, counts, examples }: LedgerReport, colou
   ];
 }
 
-/** Some of each kind, what is no fault last. */
+/** The first examples of each kind; repaired ones, which are no fault, last. */
 function firstOfEach<T extends { kind: string }>(examples: readonly T[]): T[] {
   const kinds = [...new Set(examples.map(({ kind }) => kind))];
   return kinds
     .sort((a, b) => Number(a === 'repaired') - Number(b === 'repaired'))
-    .flatMap((kind) => examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_A_KIND));
+    .flatMap((kind) => examples.filter((example) => example.kind === kind).slice(0, EXAMPLES_PER_KIND));
 }
 
 function describeFinding({ kind, batch, eventId, createdOn, reason }: LedgerFinding): string {
@@ -133,8 +133,8 @@ function describeHead({ head }: LedgerReport, colours: Colours): string[] {
     '',
     ...hang(
       '  ',
-      'Newest entry of the ledger; noted where the database administrators cannot write, it proves later that the chain was ' +
-        'not rewritten (verify --expect ENTRY):',
+      'Newest entry of the ledger. A copy stored where the database administrators cannot write proves later that the ' +
+        'ledger was not rewritten (verify --expect ENTRY):',
     ),
     `    ${colours.bold(printable(entry))}`,
   ];

@@ -57,7 +57,7 @@ async function startSlowly() {
 }
 
 describe('backfill, as a process', () => {
-  test('goes on where a killed one stopped, and stores everything once', async () => {
+  test('resumes where a killed one stopped, and stores everything once', async () => {
     const killed = await startSlowly();
     killed.kill('SIGKILL');
     expect((await killed.ended).code).toBe('SIGKILL');
@@ -68,7 +68,7 @@ describe('backfill, as a process', () => {
     simulator.set({ latencyMs: 0 });
     simulator.clearRequests();
     const { code, stdout, stderr } = await runProgram(['backfill', '--json'], environment);
-    expect([code, stderr]).toEqual([0, expect.stringContaining('going on with backfill')]);
+    expect([code, stderr]).toEqual([0, expect.stringContaining('continuing backfill')]);
     // One hour of lookback is 120 events of the simulator.
     expect(JSON.parse(stdout).counters.unchanged).toBeLessThanOrEqual(122);
     expect(
@@ -78,12 +78,12 @@ describe('backfill, as a process', () => {
     expect(await outcomes()).toEqual(['abandoned', 'succeeded']);
   });
 
-  test('a first SIGTERM ends it in time with exit 75, the page in hand whole or not at all', async () => {
+  test('a first SIGTERM ends it in time with exit 75, the current page stored whole or not at all', async () => {
     const program = await startSlowly();
-    const askedAt = performance.now();
+    const signalledAt = performance.now();
     program.kill('SIGTERM');
     expect((await program.ended).code).toBe(75);
-    expect(performance.now() - askedAt).toBeLessThan(10_000);
+    expect(performance.now() - signalledAt).toBeLessThan(10_000);
     expect(await outcomes()).toEqual(['interrupted']);
     const stored = await storedTicks();
     expect(stored).toEqual(simulator.rows.slice(0, stored.length).map(({ ticks }) => ticks));
@@ -96,7 +96,7 @@ describe('backfill, as a process', () => {
       await blocker.query('begin');
       await blocker.query('lock table audit.events in access exclusive mode');
       program.kill('SIGINT');
-      await program.logged(/once more stops at once/);
+      await program.logged(/send the signal again to stop at once/);
       program.kill('SIGINT');
       expect((await program.ended).code).toBe(130);
     } finally {
@@ -123,7 +123,7 @@ describe('backfill, as a process', () => {
     expect(simulator.counts.list).toBeLessThan(30);
   });
 
-  test('exit 2 for a range that is none, and for a time that is none', async () => {
+  test('exit 2 for an empty range and for an invalid time', async () => {
     const backwards = await runProgram(
       ['backfill', '--from', '2026-02-01', '--to', '2026-01-01'],
       environment,

@@ -64,7 +64,7 @@ describe('with everything in order', () => {
     expect(read(ended).marks).toEqual(marksOf('✓✓✓✓✓✓✓✓'));
     expect(ended.stdout).toMatch(/ order +oldest first: from 2023-01-01 .* UTC to 2023-/);
     expect(ended.stdout).toContain(' 50 events at ');
-    expect(ended.stdout).toMatch(/Everything is in place\. Next:\n {2}node dist\/main\.js run /);
+    expect(ended.stdout).toMatch(/All checks passed\. Next:\n {2}node dist\/main\.js run /);
     const schemas = await withClient((client) =>
       client.query(`select from information_schema.schemata where schema_name = 'audit'`),
     );
@@ -109,7 +109,7 @@ describe('with everything in order', () => {
 });
 
 describe('a failure', () => {
-  test('of the configuration is a line with every problem, and the database is tried all the same', async () => {
+  test('of the configuration is a line with every problem, and the database is checked all the same', async () => {
     const ended = await check({ UIPATH_ORGANIZATION: '', EXPORT_PAGE_SIZE: '0' });
     // EXPORT_PAGE_SIZE is wrong for the database's part too.
     expect(read(ended).marks).toEqual(marksOf('✗-------'));
@@ -126,7 +126,7 @@ describe('a failure', () => {
     const { ok, checks } = JSON.parse(stdout);
     expect(ok).toBe(false);
     expect(checks[0]).toMatchObject({ name: 'configuration', outcome: 'failed', code: 'configuration' });
-    expect(checks[4]).toEqual({ name: 'token', outcome: 'skipped', found: 'not tried: needs configuration' });
+    expect(checks[4]).toEqual({ name: 'token', outcome: 'skipped', found: 'skipped: needs configuration' });
   });
 
   test('of the file of variables skips what depends on it', async () => {
@@ -138,7 +138,7 @@ describe('a failure', () => {
     );
   });
 
-  test('of the database leaves the source to be tried, and is temporary', async () => {
+  test('of the database does not skip the checks of the source, and is temporary', async () => {
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
     expect(read(ended).marks).toEqual(marksOf('✓✗--✓✓✓✓'));
     expect(read(ended).failed.database).toContain('ECONNREFUSED');
@@ -194,7 +194,7 @@ describe('a failure', () => {
     expect(read(ended).marks).toEqual(marksOf('✓✓✓✓✓✗--'));
   });
 
-  test('of the source for a while is temporary, and a person does not wait for eight tries', async () => {
+  test('of the source for a while is temporary, and is attempted only twice', async () => {
     simulator.set({ faults: [{ fault: 503 }] });
     simulator.clearRequests();
     const ended = await check({ RETRY_MAX_DELAY: '10ms' });
@@ -203,7 +203,7 @@ describe('a failure', () => {
     expect(simulator.counts.list).toBe(2);
   });
 
-  test('to sort is told apart from the list', async () => {
+  test('to sort is a check apart from the list', async () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check();
     expect(read(ended).marks).toEqual(marksOf('✓✓✓✓✓✓✗✓'));
@@ -211,26 +211,26 @@ describe('a failure', () => {
     expect(ended.code).toBe(1);
   });
 
-  test('that is the graver decides the exit code', async () => {
+  test('that is the most severe decides the exit code', async () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
     expect([ended.code, ended.stderr]).toEqual([1, 'error: 2 of 8 checks failed: database, order.\n']);
     expect(ended.stdout).toMatch(
       /\nFix the database check first, then order: .*\n {2}node dist\/main\.js check\n$/,
     );
-    const graver = await check({
+    const mostSevere = await check({
       DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x',
       UIPATH_CLIENT_SECRET: 'not-the-right-one',
     });
-    expect(graver.code).toBe(2);
+    expect(mostSevere.code).toBe(2);
   });
 });
 
 describe('the source', () => {
   test.each([
-    ['de', '✓', 'messages come in de'],
-    ['tr', '!', 'the messages are the English ones'],
-  ])('asked for messages in %s is judged by what comes', async (language, mark, words) => {
+    ['de', '✓', 'messages are in de'],
+    ['tr', '!', 'the messages are in English'],
+  ])('with messages requested in %s is checked by the messages it returns', async (language, mark, words) => {
     const ended = await check({ UIPATH_LANGUAGE: language });
     expect(read(ended).marks.language).toBe(mark);
     expect(ended.stdout).toContain(words);

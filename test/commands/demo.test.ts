@@ -20,7 +20,7 @@ function isServerRunning(directory: string): boolean {
 }
 
 describe('demo, as a process', () => {
-  test('needs nothing configured, shows five answers with their SQL, and leaves nothing running', async () => {
+  test('needs nothing configured, shows five results with their SQL, and leaves nothing running', async () => {
     await withDirectory(async (directory) => {
       const { code, stdout, stderr } = await runProgram(
         ['demo', '--events', '3000', '--directory', directory],
@@ -33,11 +33,11 @@ describe('demo, as a process', () => {
       expect([code, stderr.includes('error')]).toEqual([0, false]);
       expect(stdout).toContain('Run 1: 3,000 new events');
       expect(stdout).toMatch(/25 of them late/);
-      expect(stdout).toContain('nothing lost, nothing doubled');
+      expect(stdout).toContain('none missing, none stored twice');
       expect(stdout.match(/^ {2}select /gm)).toHaveLength(5);
-      const answers =
+      const results =
         /^ {2}(events {2}oldest|category {2}|user_name {2}|created_on {2}|organization {2}).*\n {2}/gm;
-      expect(stdout.match(answers)).toHaveLength(5);
+      expect(stdout.match(results)).toHaveLength(5);
       expect(isServerRunning(directory)).toBe(false);
     });
   });

@@ -16,7 +16,7 @@ import { ROOT } from '../support/root.ts';
 
 const PROGRAM = 'node dist/main.js';
 const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migrate', 'demo', 'simulate'];
-/** These serve until they are stopped, or have a test that takes the whole tour. */
+/** These run until they are stopped, or have their own test of the whole tour. */
 const LONG = ['start', 'demo', 'simulate'];
 const SHORT = COMMANDS.filter((name) => !LONG.includes(name));
 
@@ -167,7 +167,7 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
     [['run', '--env-file'], "option '--env-file <path>' argument missing", own('run')],
     [
       ['run', 'extra'],
-      "too many arguments for 'run'. Expected 0 arguments but got 1. Options begin with two dashes, as in --json.",
+      "too many arguments for 'run'. Expected 0 arguments but got 1. Options begin with two dashes, for example --json.",
       own('run'),
     ],
     [

@@ -125,10 +125,10 @@ describe('start', () => {
     const names = await open(6, { events: 2_000, latencyMs: 300 });
     const program = start({ EXPORT_PAGE_SIZE: '50', EXPORT_CONCURRENCY: '1' });
     await until(async () => Object.values(await storedOf(names)).filter((count) => count > 0).length >= 4);
-    const askedAt = performance.now();
+    const signalledAt = performance.now();
     program.kill('SIGTERM');
     expect((await program.ended).code).toBe(0);
-    expect(performance.now() - askedAt).toBeLessThan(10_000);
+    expect(performance.now() - signalledAt).toBeLessThan(10_000);
     const { rows } = await pool.query(
       'select distinct outcome from audit.runs where organization = any ($1)',
       [names],

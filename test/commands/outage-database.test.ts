@@ -32,14 +32,14 @@ describe('the database is away', () => {
   );
 
   test.concurrent(
-    'and answers nothing on connections old and new',
+    'and does not respond on old and new connections',
     withScene(async (scene) => {
       const { proxy } = scene;
       const url = withParameter(proxy.url, 'query_timeout', '2000');
       await startBehindProxy(scene, { DATABASE_URL: url, EXPORT_LEASE: '4s' });
       proxy.hang();
       const before = proxy.connections;
-      // The query under way found no answer, or the heartbeat's did, which ends the connection.
+      // The query in progress got no response, or the heartbeat's did, which ends the connection.
       const lost = 'PostgreSQL failed while .*(Query read timeout|Connection terminated)';
       await scene.program!.logged(new RegExp(`run failed: ${lost}`));
       await scene.expectAway([/^database: /, new RegExp(`^last run: ${lost}`)]);
@@ -52,11 +52,11 @@ describe('the database is away', () => {
   );
 
   test.concurrent(
-    'and answers nothing at the start, and is waited for',
+    'and does not respond at the start: the worker waits',
     withScene(async (scene) => {
       scene.proxy.hang();
       await scene.start({ ...EVERY_SECOND, DATABASE_URL: scene.proxy.url });
-      await scene.expectAway([/^database: no answer within 5 s/]);
+      await scene.expectAway([/^database: no response within 5 s/]);
       await scene.program!.logged(/waiting for the database: .*timeout/);
       expect(scene.proxy.connections).toBeLessThanOrEqual(3);
       await scene.proxy.start();

@@ -40,7 +40,7 @@ describe('ticks that could not be kept are made up for by one run', () => {
     withScene(async (scene) => {
       const { simulator } = scene;
       const { schedule, lastAt } = fourTicks();
-      // Of two answers: the token's and the list's.
+      // Of two responses: that of the token and that of the list.
       // Reads the clock: until the ticks have passed.
       simulator.set({ latencyMs: (lastAt + 1_000 - Date.now()) / 2 });
       await scene.start(schedule);

@@ -30,11 +30,11 @@ describe('the source is away for some ticks', () => {
       await scene.expectCaughtUp();
     });
 
-  test.concurrent('and answers 503', failing({ fault: 503 }, /HTTP 503/));
+  test.concurrent('and responds with 503', failing({ fault: 503 }, /HTTP 503/));
 
   test.concurrent(
     'and says nothing',
-    // Silence alone may take so long, and no answer on a busy machine.
+    // Silence alone may take this long, and no response on a busy machine.
     failing({ fault: 'silence' }, /No response from http\S+ after 3 attempts: timeout after 1\.5 s/, {
       HTTP_TIMEOUT: '1500ms',
     }),
@@ -62,7 +62,7 @@ describe('the source is away for some ticks', () => {
       const impatient = { EXPORT_STALL_TIMEOUT: '3s', HTTP_TIMEOUT: '60s' };
       await scene.start({ ...EVERY_SECOND, ...SLOWLY, ...impatient });
       await scene.untilFailed(1);
-      const sentence = /The run came no further for 3 s \(EXPORT_STALL_TIMEOUT\) and was ended/;
+      const sentence = /The run made no progress for 3 s \(EXPORT_STALL_TIMEOUT\) and was stopped/;
       await scene.expectAway([sentence]);
       expect((await scene.failedRuns())[0]!.error).toMatch(sentence);
       expect(await scene.countStored()).toBeGreaterThan(0);

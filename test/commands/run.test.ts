@@ -133,7 +133,7 @@ describe('run, as a process', () => {
     ]);
   });
 
-  test('exit 2 and the URL when a portal page answers in place of the API', async () => {
+  test('exit 2 and the URL when a portal page is returned instead of the API', async () => {
     const { code, stderr } = await runProgram(['run'], { ...environment, UIPATH_AUDIT_PATH: '/nowhere' });
     expect([code, stderr]).toEqual([2, expect.stringContaining(`${simulator.url}/nowhere`)]);
     expect(await lastRun()).toMatchObject({ outcome: 'failed', error: expect.stringContaining('/nowhere') });
@@ -174,7 +174,7 @@ describe('run, as a process', () => {
     expect([code, stderr]).toEqual([75, expect.stringContaining('EXPORT_STALL_TIMEOUT')]);
     expect(await lastRun()).toMatchObject({
       outcome: 'failed',
-      error: expect.stringContaining('came no further'),
+      error: expect.stringContaining('made no progress'),
     });
     expect(await countStored()).toBe(99);
   });

@@ -35,7 +35,7 @@ test('tables without a run are reported', async () => {
   await runProgram(['migrate'], environment);
   const { code, stdout } = await runProgram(['status'], environment);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^! Database {2}Nothing is exported yet\n/);
+  expect(stdout).toMatch(/^! Database {2}Nothing has been exported yet\n/);
 });
 
 test('a complete copy is shown as such, in aligned columns and without colour in a pipe', async () => {
@@ -106,7 +106,7 @@ test('of more than three organizations an overview comes first, the details afte
   const { code, stdout } = await runProgram(['status'], environment);
   expect(code).toBe(0);
   const [summary, head, ...rows] = stdout.split('\n\n')[0]!.split('\n');
-  expect(summary).toBe('4 organizations: 4 in trouble');
+  expect(summary).toBe('4 organizations: 4 failing');
   expect(head).toMatch(/^ {5}Organization {4}State {9}Newest event +Last success +Stored +Gaps +Rejected$/);
   expect(rows).toHaveLength(4);
   expect(rows).toContainEqual(expect.stringMatching(/^ {2}✗ {2}acme {12}Not current {3}.* 250 +0 +0$/));
@@ -114,7 +114,7 @@ test('of more than three organizations an overview comes first, the details afte
     expect.stringMatching(/^ {2}✗ {2}株式会社テスト {2}Not complete {2}none yet .* 0 +0 +0$/),
   );
   for (const name of ['acme', ...names]) expect(stdout).toMatch(new RegExp(`^✗ ${name}  Not `, 'm'));
-  expect(stdout).toMatch(/^ {2}No run is on record\.$/m);
+  expect(stdout).toMatch(/^ {2}No run is recorded\.$/m);
 });
 
 describe('colours', () => {

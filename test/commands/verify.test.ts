@@ -50,7 +50,7 @@ describe('verify, as a process', () => {
   test('ends with 0 where all is well, and names the newest entry of the ledger', async () => {
     const { code, stdout } = await verify();
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^✓ verify\d+ {2}The table has what the source has$/m);
+    expect(stdout).toMatch(/^✓ verify\d+ {2}No differences from the source and the ledger$/m);
     expect(stdout).toMatch(/^ {4}same +250$/m);
     expect(stdout).toMatch(new RegExp(`^ {4}${simulator.organization}/1/[0-9a-f]{64}$`, 'm'));
     expect(stdout).not.toContain('\u001b');
@@ -88,7 +88,7 @@ describe('verify, as a process', () => {
     const clean = await runProgram(['verify', '--offline'], offline);
     expect([clean.code, clean.stdout]).toEqual([
       0,
-      expect.stringContaining('The table is as the worker wrote it'),
+      expect.stringContaining('No differences from the ledger'),
     ]);
     await damage();
     const { code, stdout } = await runProgram(['verify', '--offline'], offline);
@@ -104,7 +104,7 @@ describe('verify, as a process', () => {
     expect((await verify('--offline', '--expect', entry)).code).toBe(0);
     const other = entry.replace(/.$/, (last) => (last === '0' ? '1' : '0'));
     const { code, stdout } = await verify('--offline', '--expect', other);
-    expect([code, stdout]).toEqual([3, expect.stringContaining('not the one that was noted')]);
+    expect([code, stdout]).toEqual([3, expect.stringContaining('not the expected one')]);
   });
 
   test('--expect takes an entry with the name of its log, too', async () => {
@@ -145,7 +145,7 @@ describe('verify, as a process', () => {
     const range = await verify('--from', '2001-01-01', '--to', '2001-02-01');
     expect([range.code, range.stdout]).toEqual([
       0,
-      expect.stringContaining('Nothing of this range is at the source or stored'),
+      expect.stringContaining('No events in this range, neither at the source nor stored'),
     ]);
     await pool.query('truncate audit.events, audit.ledger, audit.watermarks, audit.coverage');
     const { code, stderr } = await verify();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { OrganizationStatus, RunRecord } from '../../src/postgres/read/status.ts';
-import { judgeDatabase, judgeOrganization } from '../../src/status/verdict.ts';
+import { assessDatabase, assessOrganization } from '../../src/status/verdict.ts';
 import { minutesAgo, NOW, organizationStatus, runRecord, statusReport } from '../status/support.ts';
 
 const failed = runRecord({ runId: '8', startedAt: minutesAgo(2), outcome: 'failed', error: 'HTTP 503' });
@@ -8,7 +8,7 @@ const running = runRecord({ runId: '9', startedAt: minutesAgo(1), endedAt: null,
 const gap = { from: minutesAgo(300), to: minutesAgo(200), noticedAt: minutesAgo(5), runId: '7' };
 
 function judge(given: Partial<OrganizationStatus>) {
-  return judgeOrganization(organizationStatus(given), NOW);
+  return assessOrganization(organizationStatus(given), NOW);
 }
 
 describe('an organization', () => {
@@ -35,12 +35,12 @@ describe('an organization', () => {
     expect(judge({ runs: [runRecord(), failed] }).level).toBe('good');
   });
 
-  test('in its first run is not complete yet, and not in trouble', () => {
+  test('in its first run is not complete yet, and not bad', () => {
     const first = { runs: [running], lastSuccessAt: null, stored: 10 };
     expect(judge(first)).toEqual({
       level: 'attention',
       headline: 'Not complete: no run has read the source to its end yet',
-      reasons: ['A run is under way on host process 1, begun 60 s ago.'],
+      reasons: ['A run is in progress on host process 1, started 60 s ago.'],
     });
     expect(judge({ ...first, runs: [failed] }).level).toBe('bad');
   });
@@ -71,12 +71,15 @@ describe('an organization', () => {
     ['every 5 minutes', 5, 61, 'bad'],
     ['once a day', 1_440, 4_300, 'good'],
     ['once a day', 1_440, 4_400, 'bad'],
-  ])('that runs %s (%d min) is judged by that: last success %d minutes ago is %s', (_, every, ago, level) => {
-    const runs = [0, 1, 2, 3].map((i) => runRecord({ startedAt: minutesAgo(ago + i * every) }));
-    const outage = runRecord({ startedAt: minutesAgo(100_000) });
-    const given = { runs: [...runs, outage], lastSuccessAt: minutesAgo(ago) };
-    expect(judge(given).level).toBe(level);
-  });
+  ])(
+    'that runs %s (%d min) is assessed by that: last success %d minutes ago is %s',
+    (_, every, ago, level) => {
+      const runs = [0, 1, 2, 3].map((i) => runRecord({ startedAt: minutesAgo(ago + i * every) }));
+      const outage = runRecord({ startedAt: minutesAgo(100_000) });
+      const given = { runs: [...runs, outage], lastSuccessAt: minutesAgo(ago) };
+      expect(judge(given).level).toBe(level);
+    },
+  );
 
   test('that ran a few times lately may have a rare schedule, but not rarer than a day', () => {
     const runs = [runRecord({ startedAt: minutesAgo(600) }), runRecord({ startedAt: minutesAgo(601) })];
@@ -87,7 +90,7 @@ describe('an organization', () => {
   test('whose worker is known to be up is not overdue, unless a run takes too long', () => {
     const overdue = { lastSuccessAt: minutesAgo(10_000) };
     const scheduled = (runs: RunRecord[]) =>
-      judgeOrganization(organizationStatus({ ...overdue, runs }), NOW, { isScheduled: true });
+      assessOrganization(organizationStatus({ ...overdue, runs }), NOW, { isScheduled: true });
     expect(judge(overdue).level).toBe('bad');
     expect(scheduled([runRecord()]).level).toBe('good');
     expect(scheduled([running, runRecord()]).headline).toBe('Not current: the last success was 7 days ago');
@@ -100,18 +103,20 @@ describe('a database', () => {
       migrations: { applied: [], pending: ['0001_a', '0002_b'] },
       organizations: [],
     });
-    const verdict = judgeDatabase(report);
+    const verdict = assessDatabase(report);
     expect([verdict?.level, verdict?.headline]).toEqual(['bad', 'The tables do not exist yet']);
     expect(verdict?.reasons[0]).toContain('0001_a, 0002_b');
   });
 
   test('that lacks the newest migration is of an older version', () => {
     const report = statusReport({ migrations: { applied: ['0001_a'], pending: ['0002_b'] } });
-    expect(judgeDatabase(report)?.headline).toBe('The tables are of an older version');
+    expect(assessDatabase(report)?.headline).toBe('The tables are from an older version');
   });
 
   test('without a run has nothing yet; with one, its organizations speak', () => {
-    expect(judgeDatabase(statusReport({ organizations: [] }))?.headline).toBe('Nothing is exported yet');
-    expect(judgeDatabase(statusReport())).toBeUndefined();
+    expect(assessDatabase(statusReport({ organizations: [] }))?.headline).toBe(
+      'Nothing has been exported yet',
+    );
+    expect(assessDatabase(statusReport())).toBeUndefined();
   });
 });

@@ -62,7 +62,7 @@ describe('a process is ready', () => {
     expect(unreadyReasons(health.read())).toEqual([]);
   });
 
-  test('no longer when its database went away, and says since when', () => {
+  test('no longer when its database went away, and shows since when', () => {
     let now = new Date(0);
     const health = createHealth(['acme'], () => now);
     health.databaseReady();
@@ -75,7 +75,7 @@ describe('a process is ready', () => {
   });
 });
 
-test('the run under way is known from its start to its end', () => {
+test('the run in progress is shown from its start to its end', () => {
   const health = createHealth(['acme']);
   health.of('acme').runStarted('recheck');
   expect(health.read().organizations[0]!.running?.kind).toBe('recheck');
@@ -91,7 +91,7 @@ test('an error that is not the program’s own is not quoted, and no message sho
   expect(JSON.stringify(health.read())).not.toContain('hunter22');
 });
 
-test('what is read cannot change the health', () => {
+test('changing a copy does not change the health', () => {
   const health = healthOfReadyProcess();
   health.read().database.isReady = false;
   expect(health.read().database.isReady).toBe(true);

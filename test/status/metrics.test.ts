@@ -87,7 +87,7 @@ describe('counters', () => {
     });
   });
 
-  test('tell a standby from a failure, and stand at 0 before the first', async () => {
+  test('distinguish a standby from a failure, and start at 0', async () => {
     const metrics = createMetrics();
     metrics.follow('acme', SETTINGS).observeFailure('recheck', new ExportError('locked', 'busy'));
     expect(await scrape(metrics)).toMatchObject({
@@ -157,7 +157,7 @@ describe('lateness', () => {
   });
 });
 
-test('the pool is counted by state at the moment it is asked', async () => {
+test('the pool is counted by state at each scrape', async () => {
   const pool = { totalCount: 3, idleCount: 1, waitingCount: 2 };
   const metrics = createMetrics({ pool });
   expect(await scrape(metrics)).toMatchObject({
@@ -196,7 +196,7 @@ describe('gauges', () => {
     });
   });
 
-  test('keep what was last known while the database is away', async () => {
+  test('keep their last values while the database is away', async () => {
     const metrics = createMetrics();
     metrics.observeStatus(statusReport());
     metrics.observeDatabaseAway();
@@ -206,7 +206,7 @@ describe('gauges', () => {
     });
   });
 
-  test('leave out what is not known, and organizations that are gone', async () => {
+  test('leave out unknown values, and organizations that are gone', async () => {
     const metrics = createMetrics();
     metrics.observeStatus(statusReport());
     const globex = organizationStatus({ organization: 'globex', newestEventAt: null, sourceTotal: null });
@@ -220,7 +220,7 @@ describe('gauges', () => {
   });
 });
 
-test('two registries do not know of each other, and both have the process defaults', async () => {
+test('two registries are independent, and both have the process defaults', async () => {
   const [one, other] = [createMetrics(), createMetrics()];
   one.follow('acme', SETTINGS).observeFailure('run', new Error('x'));
   expect(Object.keys(await scrape(other)).filter((name) => name.startsWith('runs_total'))).toEqual([]);
@@ -267,7 +267,7 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
   }
 });
 
-(hasPromtool ? test : test.skip)('promtool has nothing to say against any of them', async () => {
+(hasPromtool ? test : test.skip)('promtool accepts all of them', async () => {
   const metrics = createMetrics({ pool: NO_POOL });
   metrics.observeStatus(statusReport());
   metrics.follow('acme', SETTINGS).observeChunk('run', page(newCounters()));

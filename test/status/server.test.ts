@@ -85,7 +85,7 @@ describe('routes', () => {
     }
   });
 
-  test('every answer has the security headers, and the page allows its own style and script alone', async () => {
+  test('each response has the security headers, and the page allows only its own style and script', async () => {
     const { url } = await serve();
     for (const path of ['/', '/healthz', '/readyz', '/metrics', '/nothing']) {
       const { headers } = await ask(url, path);
@@ -104,7 +104,7 @@ describe('routes', () => {
     }
   });
 
-  test('the page of an organization that is not there is not found', async () => {
+  test('the page of an unknown organization is not found', async () => {
     const { url } = await serve();
     const found = await Promise.all(
       ['/?organization=acme', '/?organization=nobody', '/?organization='].map(async (path) => {
@@ -127,7 +127,7 @@ describe('routes', () => {
     expect([status, body.includes('could not be read')]).toEqual([200, true]);
   });
 
-  test('a fault of the program is an answer of 500 that quotes nothing', async () => {
+  test('a fault of the program is a response with 500 and without details', async () => {
     const nextRunAt = () => {
       throw new Error('the name of Alice');
     };
@@ -188,7 +188,7 @@ describe('readiness', () => {
   });
 });
 
-test('the database is asked for status and activity once for many who ask at once', async () => {
+test('status and activity are read once for many simultaneous requests', async () => {
   let questions = 0;
   const readStatus = async () => {
     questions += 1;
@@ -199,13 +199,13 @@ test('the database is asked for status and activity once for many who ask at onc
     return activity();
   };
   const { url } = await serve({ readStatus, readActivity, statusAgeMs: 60_000 });
-  const answers = await Promise.all(Array.from({ length: 20 }, () => ask(url, '/')));
-  expect(answers.every(({ status }) => status === 200)).toBe(true);
+  const responses = await Promise.all(Array.from({ length: 20 }, () => ask(url, '/')));
+  expect(responses.every(({ status }) => status === 200)).toBe(true);
   expect(questions).toBe(2);
 });
 
 describe('clients', () => {
-  /** Sends `text`, and tells what came until the server ended the connection. */
+  /** Sends `text` and returns what it received until the server closed the connection. */
   async function send(url: string, text: string): Promise<string> {
     const { hostname, port } = new URL(url);
     const socket = connect(Number(port), hostname);
@@ -245,7 +245,7 @@ describe('clients', () => {
     clearInterval(drip);
   });
 
-  test('that do not take their answer are dropped', async () => {
+  test('that do not read their response are dropped', async () => {
     // More than the sockets' buffers on both ends hold.
     const runs = [runRecord({ outcome: 'failed', error: 'x'.repeat(20_000_000) })];
     const report = statusReport({ organizations: [organizationStatus({ runs })] });
@@ -271,12 +271,12 @@ describe('clients', () => {
     const { hostname, port } = new URL(url);
     const sockets = Array.from({ length: 100 }, () => connect(Number(port), hostname).on('error', () => {}));
     await Promise.all(sockets.map((socket) => once(socket, 'connect')));
-    const answered = send(url, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-    expect(await answered.catch(() => '')).toBe('');
+    const received = send(url, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    expect(await received.catch(() => '')).toBe('');
     for (const socket of sockets) socket.destroy();
   });
 
-  test('that ask many times without waiting are answered 50 times', async () => {
+  test('that pipeline many requests receive 50 responses', async () => {
     const { url } = await serve({ clientTimeoutMs: 2_000 });
     const received = await send(url, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(60));
     expect(received.match(/HTTP\/1\.1 200 /g)).toHaveLength(50);
@@ -284,11 +284,11 @@ describe('clients', () => {
 
   test('with more headers than 8 KiB are refused', async () => {
     const { url } = await serve();
-    const answer = await send(url, `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(9_000)}\r\n\r\n`);
-    expect(answer).toMatch(/^HTTP\/1.1 431 /);
+    const response = await send(url, `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(9_000)}\r\n\r\n`);
+    expect(response).toMatch(/^HTTP\/1.1 431 /);
   });
 
-  test('that hold a connection do not delay the end', async () => {
+  test('that keep a connection open do not delay the shutdown', async () => {
     const { url, close } = await serve();
     const { hostname, port } = new URL(url);
     const socket = connect(Number(port), hostname);
@@ -319,7 +319,7 @@ describe('listening', () => {
   const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
     all?.some(({ address }) => address === '::1'),
   );
-  (hasIpv6 ? test : test.skip)('on IPv6 gives an address that can be asked', async () => {
+  (hasIpv6 ? test : test.skip)('on IPv6 gives a URL that works', async () => {
     const { url } = await serve({ host: '::1' });
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   });

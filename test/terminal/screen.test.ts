@@ -25,7 +25,7 @@ describe('the width', () => {
 });
 
 describe('text', () => {
-  test('hangs below its beginning, whatever colours the prefix has', () => {
+  test('is indented by the width of its prefix, without colours', () => {
     const lines = hang(`${coloured.red('✗')} 会社: `, 'one two three four five six seven eight', 30);
     expect(lines.map(stripVTControlCharacters)).toEqual([
       '✗ 会社: one two three four',
@@ -88,7 +88,7 @@ describe('a table', () => {
     ]);
   });
 
-  test('too wide for the terminal loses first what says nothing, then what matters least, then cuts', () => {
+  test('too wide for the terminal loses empty columns first, then those of low priority, then cuts texts', () => {
     const heads = [60, 45, 40, 25, 18].map((width) => layTable(columns, rows, plain, width)[0]);
     expect(heads).toEqual([
       '  Name             Rows  Late  Note',
@@ -149,21 +149,21 @@ const hasScript = spawnSync('script', ['--version']).status === 0;
     expect(lines.find((line) => line.startsWith('  Run '))).toMatch(/ Outcome +New/);
   });
 
-  test('status and check are coloured, but for NO_COLOR', async () => {
+  test('status and check are coloured, except with NO_COLOR', async () => {
     for (const command of ['status', 'check']) {
       expect(await show(80, command)).toContain(`${coloured.green('✓')} `);
       expect(await show(80, command, { NO_COLOR: '1' })).not.toContain('\u001b');
     }
   });
 
-  test('run shows a bar and its result, no line of the log, and what comes next', async () => {
+  test('run shows a bar and its result, no log lines, and the next command', async () => {
     const shown = await show(80, 'run', { NO_COLOR: '1' });
     expect(shown).toMatch(/Export █+ 100% {2}\d+ of \d+/);
     expect(shown).toMatch(/\nRun \d+: 0 new events, .*\.\nNext: node dist\/main\.js status\n$/);
     expect(shown).not.toContain('INFO');
   });
 
-  test('help is made to fit', async () => {
+  test('help is wrapped to the terminal', async () => {
     const lines = stripVTControlCharacters(await show(60, '--help')).split('\n');
     expect(lines.filter((line) => line.length > 60)).toEqual([]);
   });

@@ -11,18 +11,18 @@ interface Range {
   note: string;
 }
 
-/** What is known to be complete and what is not, newest first, as one line of time. */
+/** Complete ranges and gaps, newest first. */
 export function renderCompleteness(status: OrganizationStatus, now: Date): Html {
   const { gaps, gapCount, rejected, watermark } = status;
   const ranges = rangesOf(status, now);
-  return html`<section class="card" aria-labelledby="completeness"><h2 id="completeness">What is complete</h2>
-${ranges.length === 0 && html`<p class="lead">Nothing is known to be complete yet.</p>`}
+  return html`<section class="card" aria-labelledby="completeness"><h2 id="completeness">Completeness</h2>
+${ranges.length === 0 && html`<p class="lead">No range is known to be complete yet.</p>`}
 ${ranges.length > 0 && html`<ul class="ranges">${ranges.map(renderRange)}</ul>`}
 ${gapCount > gaps.length && html`<p class="lead">The newest of ${count(gapCount, 'gap')}.</p>`}
 <dl class="facts">
-${renderFact('Gaps', formatNumber(gapCount), 'spans not known to be complete')}
-${renderFact('Rejected rows', formatNumber(rejected), html`kept verbatim in <code>audit.rejected_events</code>`)}
-${renderFact('Watermark', html`<code>${watermark?.raw ?? 'none yet'}</code>`, 'the newest event committed, as UiPath wrote it')}
+${renderFact('Gaps', formatNumber(gapCount), 'time ranges not known to be complete')}
+${renderFact('Rejected rows', formatNumber(rejected), html`stored verbatim in <code>audit.rejected_events</code>`)}
+${renderFact('Watermark', html`<code>${watermark?.raw ?? 'none yet'}</code>`, 'time of the newest committed event, as UiPath sent it')}
 </dl>
 </section>`;
 }
@@ -32,7 +32,7 @@ function rangesOf({ coverage, gaps }: OrganizationStatus, now: Date): Range[] {
     return { level: 'good', name: 'Complete', from, to, note: `proven ${describeWhen(provenAt, now)}` };
   });
   const unknown = gaps.map(({ from, to, noticedAt, runId }): Range => {
-    const note = `noticed ${describeWhen(noticedAt, now)} by run ${runId}`;
+    const note = `detected ${describeWhen(noticedAt, now)} by run ${runId}`;
     return { level: 'bad', name: 'Gap', from, to, note };
   });
   return [...known, ...unknown].sort((a, b) => b.from.getTime() - a.from.getTime());

@@ -5,11 +5,11 @@ import { type Html, html } from './html.ts';
 import { renderTable } from './parts.ts';
 
 const DAY_MS = 86_400_000;
-/** Of the drawing's own units; its width is stretched to the page's. */
+/** In units of the drawing, whose width is stretched to that of the page. */
 const SLOT = 10;
 const BAR = 7;
 const HEIGHT = 100;
-/** Weeks between two labels below the chart. */
+/** Days between two labels below the chart. */
 const LABELLED_DAYS = 30;
 
 interface Day {
@@ -20,12 +20,12 @@ interface Day {
 
 const COMPLETENESS_WORDS: Record<Day['completeness'], string> = {
   complete: 'complete',
-  partly: 'partly known',
+  partly: 'partly complete',
   gap: 'gap',
   unknown: 'not known',
 };
 
-/** Events by day as bars, with what is known of each day below it, and the same as a table. */
+/** Events per day: a bar chart, the completeness of each day below it, and the same data as a table. */
 export function renderDays(activity: Activity, status: OrganizationStatus): Html {
   const days = activity.days.map((day) => ({ ...day, completeness: completenessOf(day.day, status) }));
   const top = ceilNicely(Math.max(...days.map(({ events }) => events)));
@@ -58,7 +58,7 @@ function renderBars(days: readonly Day[], top: number): Html {
   return html`<svg class="bars" viewBox="0 0 ${days.length * SLOT} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="Bar chart of the events of each day; the table below has the numbers">${lines}${bars}</svg>`;
 }
 
-/** One piece for each stretch of days that are alike. */
+/** One rectangle for each sequence of days with the same completeness. */
 function renderStrip(days: readonly Day[]): Html {
   const pieces: { from: number; to: number; completeness: Day['completeness'] }[] = [];
   days.forEach(({ completeness }, i) => {
@@ -103,7 +103,7 @@ function describeDays(days: readonly Day[]): string {
   return gaps === 0 ? sentence : `${sentence} A gap touches ${count(gaps, 'day')}.`;
 }
 
-/** What comes after the newest event that is known may have nothing to be known: a quiet today is complete. */
+/** A day counts as complete up to the newest range: nothing newer may exist, for example on a quiet day. */
 function completenessOf(
   day: string,
   { coverage, gaps, lastSuccessAt }: OrganizationStatus,
@@ -120,7 +120,7 @@ function completenessOf(
     : 'partly';
 }
 
-/** The newest range reaches to its last proof: nothing newer was there then. */
+/** Extends the newest range to the last success: at that time the source had nothing newer. */
 function reachOf(coverage: readonly Coverage[], lastSuccessAt: Date | null) {
   return coverage.map((range, i) => {
     const to = range.to.getTime();
@@ -128,7 +128,7 @@ function reachOf(coverage: readonly Coverage[], lastSuccessAt: Date | null) {
   });
 }
 
-/** The next number that is good to halve and to read: 1, 2, 4, 6, 8 or 10 times a power of ten. */
+/** Rounds up to a number that is easy to read and to halve: 1, 2, 4, 6, 8 or 10 times a power of ten. */
 export function ceilNicely(value: number): number {
   if (value <= 2) return 2;
   const power = 10 ** Math.floor(Math.log10(value));

@@ -1,11 +1,11 @@
-/** Text that is HTML already, from `html` or from this program's own constants: never from outside. */
+/** Trusted HTML: from `html` or from constants of this program, never from outside. */
 export interface Html {
   readonly markup: string;
 }
 
 type Part = Html | string | number | null | undefined | false | readonly Part[];
 
-/** A template whose values are escaped, unless they came from `html` themselves. Nothing stands for null and false. */
+/** A template tag that escapes its values, except those created by `html`. Null, undefined and false become empty text. */
 export function html(strings: TemplateStringsArray, ...values: Part[]): Html {
   const markup = strings.reduce((text, part, i) => text + render(values[i - 1]) + part);
   return { markup };

@@ -4,18 +4,18 @@ import { type Html, html } from './html.ts';
 
 const WIDTH = 100;
 
-/** How late events came: a table whose rows are the bars of a histogram. */
+/** Lateness of events: a histogram as a table with a bar in each row. */
 export function renderLateness({ events, counts }: Lateness): Html {
   const late = counts.reduce((sum, number) => sum + number, 0);
   const share = `${((100 * late) / Math.max(1, events)).toFixed(late / events < 0.01 ? 2 : 1)}%`;
-  return html`<section class="card" aria-labelledby="lateness"><h2 id="lateness">How late events come</h2>
-<p class="lead">${late === 0 ? describeNone(events) : html`${formatNumber(late)} (${share}) of the newest ${count(events, 'event')} came late: an earlier run had stored newer ones. Backfills are not counted.`}</p>
+  return html`<section class="card" aria-labelledby="lateness"><h2 id="lateness">Lateness of events</h2>
+<p class="lead">${late === 0 ? describeNone(events) : html`${formatNumber(late)} (${share}) of the newest ${count(events, 'event')} were late: an earlier run had already stored newer ones. Backfills are not counted.`}</p>
 ${late > 0 && renderHistogram(counts)}
 </section>`;
 }
 
 function describeNone(events: number): string {
-  return events === 0 ? 'No event is stored yet.' : `None of the newest ${count(events, 'event')} came late.`;
+  return events === 0 ? 'No event is stored yet.' : `None of the newest ${count(events, 'event')} was late.`;
 }
 
 function renderHistogram(counts: readonly number[]): Html {
@@ -25,7 +25,7 @@ function renderHistogram(counts: readonly number[]): Html {
 <td class="wide"><svg viewBox="0 0 ${WIDTH} 10" preserveAspectRatio="none" aria-hidden="true"><rect class="bar" x="0" y="0" width="${late === 0 ? 0 : Math.max(1, Math.round((WIDTH * late) / most))}" height="10"></rect></svg></td>
 <td class="number${late === 0 && ' zero'}">${formatNumber(late)}</td></tr>`,
   );
-  return html`<table class="histogram"><caption>Late events by their age when stored. EXPORT_LOOKBACK, and the nightly EXPORT_RECHECK_WINDOW, should reach beyond the longest.</caption>
+  return html`<table class="histogram"><caption>Late events by age when stored. EXPORT_LOOKBACK and the nightly EXPORT_RECHECK_WINDOW should exceed the highest age.</caption>
 <thead class="unseen"><tr><th scope="col">Age when stored</th><th scope="col">Bar</th><th scope="col">Late events</th></tr></thead>
 <tbody>${rows}</tbody></table>`;
 }

@@ -13,19 +13,19 @@ interface OrganizationContent {
   name: string;
   status: OrganizationStatus;
   verdict: Verdict;
-  /** None when it could not be read. */
+  /** `undefined` when it could not be read. */
   activity: Activity | undefined;
   nextRunAt: Date | undefined;
   now: Date;
 }
 
-/** All that is known of one organization, the most important first. */
+/** The page of one log, the most important facts first. */
 export function renderOrganization(content: OrganizationContent): Html {
   const { name, status, verdict, activity, now } = content;
   return html`<h1>${name}</h1>
 ${renderVerdict(verdict)}
 ${renderTiles(content)}
-${activity ? renderDays(activity, status) : html`<p class="card lead">How many events there are by day could not be read.</p>`}
+${activity ? renderDays(activity, status) : html`<p class="card lead">Events per day could not be read.</p>`}
 <div class="pair">
 ${renderCompleteness(status, now)}
 ${activity && renderLateness(activity.lateness)}
@@ -43,11 +43,11 @@ ${renderStored(status)}
 </dl>`;
 }
 
-/** What is stored against what the source lists, which may be less: it deletes its oldest events, the copy keeps them. */
+/** Stored events compared with those at the source. The source may have fewer: it deletes its oldest events. */
 function renderStored(status: OrganizationStatus): Html {
   const { stored, sourceTotal } = status;
   if (sourceTotal === null)
-    return renderFact('Events stored', formatNumber(stored), 'the source has not said how many it has');
+    return renderFact('Events stored', formatNumber(stored), 'the number at the source is not known');
   const missing = missingAtLeast(status);
   const share = sourceTotal === 0 ? 100 : Math.floor(100 * (1 - missing / sourceTotal));
   const meter = html`<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="rest" width="100" height="1"></rect><rect class="bar" width="${share}" height="1"></rect></svg>`;

@@ -5,7 +5,7 @@ import type { Verdict } from '../verdict.ts';
 import { type Html, html } from './html.ts';
 import { type Level, renderFact, renderIcon, renderVerdict, renderWhen } from './parts.ts';
 
-export interface Judged {
+export interface Assessed {
   /** With the log, where the organization has several. */
   name: string;
   status: OrganizationStatus;
@@ -20,27 +20,27 @@ function linkTo({ organization, log }: LogKey): string {
   return `/?organization=${encodeURIComponent(organization)}${ofLog}`;
 }
 
-/** One line an organization, those that need a person first. */
-export function renderOverview(judged: readonly Judged[], nextRunAt: Date | undefined, now: Date): Html {
-  const sorted = LEVELS.flatMap((level) => judged.filter(({ verdict }) => verdict.level === level));
-  return html`<h1>${countLogs(judged.map(({ status }) => status))}</h1>
-${renderVerdict(judgeAll(judged))}
+/** One line per log, the worst first. */
+export function renderOverview(assessed: readonly Assessed[], nextRunAt: Date | undefined, now: Date): Html {
+  const sorted = LEVELS.flatMap((level) => assessed.filter(({ verdict }) => verdict.level === level));
+  return html`<h1>${countLogs(assessed.map(({ status }) => status))}</h1>
+${renderVerdict(assessAll(assessed))}
 <ul class="organizations">${sorted.map((one) => renderLine(one, nextRunAt, now))}</ul>`;
 }
 
-/** How all of them are, as one sentence; as bad as the worst. */
-export function judgeAll(judged: readonly Judged[]): Verdict {
+/** The verdict on all logs: the level is that of the worst. */
+export function assessAll(assessed: readonly Assessed[]): Verdict {
   const level =
-    LEVELS.find((candidate) => judged.some(({ verdict }) => verdict.level === candidate)) ?? 'good';
-  const good = judged.filter(({ verdict }) => verdict.level === 'good').length;
+    LEVELS.find((candidate) => assessed.some(({ verdict }) => verdict.level === candidate)) ?? 'good';
+  const good = assessed.filter(({ verdict }) => verdict.level === 'good').length;
   const headline =
-    good === judged.length
+    good === assessed.length
       ? 'All are complete and current'
-      : `${formatNumber(good)} of ${formatNumber(judged.length)} are complete and current`;
+      : `${formatNumber(good)} of ${formatNumber(assessed.length)} are complete and current`;
   return { level, headline, reasons: [] };
 }
 
-function renderLine({ name, status, verdict }: Judged, nextRunAt: Date | undefined, now: Date): Html {
+function renderLine({ name, status, verdict }: Assessed, nextRunAt: Date | undefined, now: Date): Html {
   const { lagMs, lastSuccessAt, stored } = status;
   return html`<li class="${verdict.level}">
 <div class="who">${renderIcon(verdict.level)}<div><a href="${linkTo(status)}">${name}</a><small>${verdict.headline}</small></div></div>

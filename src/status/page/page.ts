@@ -2,10 +2,10 @@ import { findSeveralLogs, nameLog } from '../../core/log-key.ts';
 import type { Activity } from '../../postgres/read/activity.ts';
 import type { OrganizationStatus, StatusReport } from '../../postgres/read/status.ts';
 import type { HealthState } from '../health.ts';
-import { judgeDatabase, judgeOrganization, type Verdict } from '../verdict.ts';
+import { assessDatabase, assessOrganization, type Verdict } from '../verdict.ts';
 import { type Html, html } from './html.ts';
 import { renderOrganization } from './organization.ts';
-import { type Judged, judgeAll, renderOverview } from './overview.ts';
+import { type Assessed, assessAll, renderOverview } from './overview.ts';
 import { type Level, renderTime, renderVerdict } from './parts.ts';
 import { renderProcess } from './process.ts';
 import { RENEW_S, SCRIPT } from './script.ts';
@@ -13,26 +13,26 @@ import { STYLE } from './style.ts';
 
 export interface PageContent {
   health: HealthState;
-  /** None if the database did not respond; `problem` says why then. */
+  /** `undefined` if the database did not respond; `problem` then says why. */
   report: StatusReport | undefined;
   problem: string | undefined;
-  /** The log to show; none: the only one, or a line for each. */
+  /** The log to show; `undefined`: the only one, or the overview. */
   wanted?: WantedLog | undefined;
-  /** Of the one that is shown; none when it could not be read. */
+  /** Of the log that is shown; `undefined` when it could not be read. */
   activity?: Activity | undefined;
   nextRunAt: Date | undefined;
-  /** Lines of the log that could not be written. */
+  /** Number of log lines that could not be written. */
   droppedLogLines?: number;
   now: Date;
 }
 
-/** An organization, and which of its logs, where that was said. */
+/** The requested organization, and the requested log if there is one. */
 export interface WantedLog {
   organization: string;
   log: string | undefined;
 }
 
-/** The log whose page is requested; `undefined` for the overview, and where there is none of that name. */
+/** Returns the requested log; `undefined` for the overview and for an unknown name. */
 export function chooseLog(
   report: StatusReport | undefined,
   wanted: WantedLog | undefined,
@@ -45,7 +45,7 @@ export function chooseLog(
   );
 }
 
-/** The status page: one HTML document that loads nothing else. All that comes from outside is escaped. */
+/** Renders the status page: one HTML document that loads no other resource. All text from outside is escaped. */
 export function renderPage(content: PageContent): string {
   const { report, health, nextRunAt, droppedLogLines, now } = content;
   const shown = chooseLog(report, content.wanted);
@@ -84,17 +84,17 @@ function renderContent(
   shown: OrganizationStatus | undefined,
 ): { verdict: Verdict; body: Html } {
   if (!report) return alone(wanted?.organization ?? 'Status', databaseAway(problem));
-  const database = judgeDatabase(report);
+  const database = assessDatabase(report);
   const several = findSeveralLogs(report.organizations);
-  const judged = report.organizations.map((status): Judged => {
+  const assessed = report.organizations.map((status): Assessed => {
     const isScheduled = nextRunAt !== undefined;
     const name = nameLog(status, several);
-    return { name, status, verdict: judgeOrganization(status, report.readAt, { isScheduled }) };
+    return { name, status, verdict: assessOrganization(status, report.readAt, { isScheduled }) };
   });
   if (wanted && !shown) return alone(wanted.organization, unknownOrganization());
   if (database && !shown) return alone('Status', database);
-  if (!shown) return { verdict: judgeAll(judged), body: renderOverview(judged, nextRunAt, now) };
-  const { name, verdict } = judged.find(({ status }) => status === shown)!;
+  if (!shown) return { verdict: assessAll(assessed), body: renderOverview(assessed, nextRunAt, now) };
+  const { name, verdict } = assessed.find(({ status }) => status === shown)!;
   const body = renderOrganization({ name, status: shown, verdict, activity, nextRunAt, now: report.readAt });
   return { verdict: database ?? verdict, body: html`${database && renderVerdict(database)}${body}` };
 }
@@ -109,13 +109,13 @@ function databaseAway(problem: string | undefined): Verdict {
 }
 
 function unknownOrganization(): Verdict {
-  const reasons = ['No run of it has begun here, or it is another worker’s.'];
+  const reasons = ['This database has no run of it; another worker may export it to another database.'];
   return { level: 'attention', headline: 'No organization of this name', reasons };
 }
 
 const ICON_COLOURS: Record<Level, string> = { good: '1a7f4b', attention: 'b77400', bad: 'c4271d' };
 
-/** A dot in a tab, coloured like the state. */
+/** The icon of the browser tab: a dot in the colour of the state. */
 function iconOf(level: Level): string {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="#${ICON_COLOURS[level]}"/></svg>`;
   return `data:image/svg+xml,${encodeURIComponent(svg)}`;

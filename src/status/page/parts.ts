@@ -1,4 +1,4 @@
-/** What all parts of the status page are made of. */
+/** Elements that all parts of the status page use. */
 
 import { describeInstant, describeWhen } from '../../text/format.ts';
 import type { Verdict } from '../verdict.ts';
@@ -6,7 +6,7 @@ import { type Html, html } from './html.ts';
 
 export type Level = Verdict['level'];
 
-/** Drawn beside the words, which say the same: no meaning hangs on a colour. */
+/** Icons beside text that says the same, so that no information depends on a colour. */
 const ICONS: Record<Level, string> = {
   good: '<circle cx="12" cy="12" r="11"></circle><path d="m7 12.5 3.4 3.4L17 9"></path>',
   attention: '<path class="shape" d="M12 1.5 23.5 22H.5Z"></path><path d="M12 9v6M12 18.2v.3"></path>',
@@ -17,7 +17,7 @@ export function renderIcon(level: Level): Html {
   return html`<svg class="icon ${level}" viewBox="0 0 24 24" aria-hidden="true">${{ markup: ICONS[level] }}</svg>`;
 }
 
-/** The state at the top of a page. A change of its headline is read out by a screen reader. */
+/** The state at the top of a page. Screen readers announce a change of its headline. */
 export function renderVerdict({ level, headline, reasons }: Verdict): Html {
   return html`<section class="verdict ${level}">
 ${renderIcon(level)}
@@ -26,7 +26,7 @@ ${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${renderText
 </section>`;
 }
 
-/** What stands between backticks as code, and dates in one piece. */
+/** Renders text in backticks as code, and keeps dates on one line. */
 function renderText(text: string): Html[] {
   return text.split(/(`[^`]+`|\b\d{4}-\d\d-\d\d\b)/).map((piece, i) => {
     if (i % 2 === 0) return html`${piece}`;
@@ -51,7 +51,7 @@ export function renderWhen(at: Date, now: Date): Html {
   return html`<time datetime="${at.toISOString()}" title="${describeInstant(at)}">${describeWhen(at, now)}</time>`;
 }
 
-/** A table that scrolls by itself, by keyboard too, where it is wider or longer than its place. */
+/** A table in its own scroll area, which the keyboard can reach. */
 export function renderTable(table: {
   caption: string;
   isTall?: boolean;

@@ -4,7 +4,7 @@ import type { HealthState, OrganizationState } from '../health.ts';
 import { type Html, html } from './html.ts';
 import { renderFact, renderTime, renderWhen } from './parts.ts';
 
-/** The worker that serves the page, as it was told: of the organization shown, or of all. */
+/** The worker process that serves the page: its runs of the shown organization, or of all. */
 export function renderProcess(process: {
   health: HealthState;
   organization: string | undefined;
@@ -23,23 +23,23 @@ export function renderProcess(process: {
 ${organization === undefined && renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet')}
 ${state ? renderState(state) : renderStates(organizations)}
 ${renderFact('Up', describeDuration(now.getTime() - startedAt.getTime()), html`since ${renderTime(startedAt)}`)}
-${droppedLogLines > 0 && renderFact('Log', `${count(droppedLogLines, 'line')} dropped`, 'standard error could not be written')}
+${droppedLogLines > 0 && renderFact('Log', `${count(droppedLogLines, 'line')} dropped`, 'standard error was not writable')}
 ${renderFact('Version', versionText)}
 </dl></section>`;
 }
 
 function renderState({ running, lastRun }: OrganizationState): Html {
-  return html`${renderFact('Now', running ? `${running.kind} under way` : 'waiting', running && html`since ${renderTime(running.startedAt)}`)}
+  return html`${renderFact('Now', running ? `${running.kind} in progress` : 'waiting', running && html`since ${renderTime(running.startedAt)}`)}
 ${renderFact('Its last run', lastRun ? `${lastRun.kind} ${lastRun.outcome}` : 'none yet', lastRun && noteOn(lastRun))}`;
 }
 
 function renderStates(organizations: readonly OrganizationState[]): Html {
   const running = organizations.filter((one) => one.running).length;
   const failed = organizations.filter((one) => one.lastRun?.outcome === 'failed').length;
-  return html`${renderFact('Now', running > 0 ? `${count(running, 'run')} under way` : 'waiting')}
+  return html`${renderFact('Now', running > 0 ? `${count(running, 'run')} in progress` : 'waiting')}
 ${renderFact('Its last runs', failed > 0 ? `${formatNumber(failed)} of ${count(organizations.length, 'organization')} failed` : 'none failed')}`;
 }
 
 function noteOn({ outcome, error }: NonNullable<OrganizationState['lastRun']>): string | null {
-  return outcome === 'locked' ? 'another worker exports; this one stands by' : error;
+  return outcome === 'locked' ? 'another worker exports; this one is on standby' : error;
 }

@@ -1,6 +1,6 @@
 import type { RunRecord } from '../../postgres/read/status.ts';
 
-/** What one or more runs had to say. */
+/** An error or warning of one or more runs. */
 interface RunNote {
   runIds: string[];
   text: string;
@@ -8,10 +8,10 @@ interface RunNote {
 }
 
 /**
- * The errors and warnings of runs, each text once, in the runs' order: an outage fails many runs in the same words.
- * What stands in one of `told` already is left out.
+ * Returns the errors and warnings of runs in their order, each text once: an outage fails many runs with the same message.
+ * Leaves out texts that one of the `shown` reasons contains.
  */
-export function noteRuns(runs: readonly RunRecord[], told: readonly string[]): RunNote[] {
+export function noteRuns(runs: readonly RunRecord[], shown: readonly string[]): RunNote[] {
   const notes = new Map<string, RunNote>();
   for (const { runId, error, warnings } of runs) {
     for (const text of new Set([...(error === null ? [] : [error]), ...warnings])) {
@@ -20,7 +20,7 @@ export function noteRuns(runs: readonly RunRecord[], told: readonly string[]): R
       notes.set(text, note);
     }
   }
-  return [...notes.values()].filter(({ text }) => !told.some((reason) => reason.includes(text)));
+  return [...notes.values()].filter(({ text }) => !shown.some((reason) => reason.includes(text)));
 }
 
 /** `Run 7`, or `Runs 9, 8 and 7`. */

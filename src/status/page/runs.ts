@@ -12,14 +12,14 @@ const OUTCOME_LEVELS: Record<NonNullable<RunRecord['outcome']>, Level> = {
   abandoned: 'bad',
 };
 
-/** The last runs; their errors and warnings below, but for those told at the top of the page. */
-export function renderRuns({ runs }: OrganizationStatus, told: readonly string[], now: Date): Html {
-  const notes = noteRuns(runs, told);
+/** The last runs, and below them the errors and warnings that the top of the page does not show. */
+export function renderRuns({ runs }: OrganizationStatus, shown: readonly string[], now: Date): Html {
+  const notes = noteRuns(runs, shown);
   const numbers = COLUMNS.map((name) => html`<th scope="col" class="number">${name}</th>`);
   const head = html`<th scope="col">Run</th><th scope="col">Outcome</th><th scope="col">Kind</th>
 <th scope="col">Started</th><th scope="col" class="number">Took</th>${numbers}`;
   return html`<section aria-labelledby="runs"><h2 id="runs">Last runs</h2>
-${renderTable({ caption: 'The newest runs, newest first', head, rows: runs.map((run) => renderRun(run, now)) })}
+${renderTable({ caption: 'Last runs, newest first', head, rows: runs.map((run) => renderRun(run, now)) })}
 ${notes.length > 0 && html`<ul class="notes">${notes.map((note) => html`<li><b>${nameRuns(note)}</b> ${note.text}</li>`)}</ul>`}
 </section>`;
 }
@@ -34,7 +34,7 @@ ${numbers.map((number) => html`<td class="number${number === 0 && ' zero'}">${fo
 }
 
 function renderOutcome(outcome: RunRecord['outcome']): Html {
-  if (outcome === null) return html`<span class="outcome">under way</span>`;
+  if (outcome === null) return html`<span class="outcome">in progress</span>`;
   const level = OUTCOME_LEVELS[outcome];
   return html`<span class="outcome ${level}">${renderIcon(level)}${outcome}</span>`;
 }

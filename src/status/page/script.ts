@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 export const RENEW_S = 30;
 
 /**
- * Renews the page in place, so that focus, scroll position, selection and opened tables stay as they are. It says so when
- * the server no longer responds, and rests while nobody looks. Without it, the page loads itself anew.
+ * Updates the page in place, so that focus, scroll position, selection and opened tables are kept. Shows a message when the
+ * server does not respond, and pauses while the page is hidden. Without scripts the page reloads itself.
  */
 export const SCRIPT = `
 'use strict';
@@ -25,7 +25,7 @@ const update = (old, fresh) => {
   wanted.forEach((child, i) => (present[i] ? update(present[i], child) : old.append(child)));
   present.slice(wanted.length).forEach((child) => child.remove());
 };
-let answeredAt = new Date();
+let respondedAt = new Date();
 const renew = async () => {
   if (document.hidden) return;
   try {
@@ -39,11 +39,11 @@ const renew = async () => {
     document.title = fresh.title;
     update(document.querySelector('link[rel=icon]'), fresh.querySelector('link[rel=icon]'));
     update(document.body, fresh.body);
-    answeredAt = new Date();
+    respondedAt = new Date();
   } catch {
     const stale = document.getElementById('stale');
-    const at = answeredAt.toISOString().slice(0, 19).replace('T', ' ');
-    stale.textContent = 'The worker does not respond. All of this is as it was at ' + at + ' UTC.';
+    const at = respondedAt.toISOString().slice(0, 19).replace('T', ' ');
+    stale.textContent = 'The worker does not respond. This page shows the state of ' + at + ' UTC.';
     stale.hidden = false;
   }
 };
@@ -51,5 +51,5 @@ setInterval(renew, ${RENEW_S} * 1000);
 document.addEventListener('visibilitychange', renew);
 `;
 
-/** What a Content-Security-Policy says to allow this script and no other. */
+/** The source expression of a Content-Security-Policy that allows only this script. */
 export const SCRIPT_SOURCE = `'sha256-${createHash('sha256').update(SCRIPT).digest('base64')}'`;

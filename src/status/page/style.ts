@@ -145,5 +145,5 @@ tbody tr { border-top: 1px solid var(--line); }
 }
 `;
 
-/** What a Content-Security-Policy says to allow this style and no other. */
+/** The source expression of a Content-Security-Policy that allows only this style. */
 export const STYLE_SOURCE = `'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`;

@@ -1,4 +1,4 @@
-/** The status page as people meet it: a real browser, a real server, a real database. */
+/** The status page in a real browser, with a real server and a real database. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
@@ -10,7 +10,7 @@ const PHONE = { width: 360, height: 740 };
 const DESKTOP = { width: 1280, height: 800 };
 
 const HEADLINES: Record<PageState, RegExp> = {
-  empty: /^Nothing is exported yet$/,
+  empty: /^Nothing has been exported yet$/,
   healthy: /^Complete and current$/,
   behind: /^Not current: the last success was 3 hours ago$/,
   failing: /^Not current: the last run did not succeed$/,
@@ -41,7 +41,7 @@ if (!hasBrowser)
     await database.drop();
   });
 
-  /** What the browser complained of, and what it asked of others than the server. */
+  /** Errors in the browser, and requests to other hosts. */
   interface Watched {
     page: Page;
     complaints: string[];
@@ -71,7 +71,7 @@ if (!hasBrowser)
     return { page, complaints, strangers };
   }
 
-  /** What its timer does, at once. */
+  /** Triggers the update of the page's timer. */
   const renew = (page: Page) => page.evaluate(`document.dispatchEvent(new Event('visibilitychange'))`);
 
   async function findingsOf(page: Page): Promise<string[]> {
@@ -90,7 +90,7 @@ if (!hasBrowser)
     { state, colorScheme: 'light' as const, viewport: DESKTOP },
     { state, colorScheme: 'dark' as const, viewport: PHONE },
   ]);
-  test.each(views)('says how it is when $state, in $colorScheme and $viewport.width px', async (view) => {
+  test.each(views)('shows the state $state, in $colorScheme and $viewport.width px', async (view) => {
     const { state, ...options } = view;
     const { page, complaints, strangers } = await open(state, options);
     expect(await page.locator('.verdict h2').textContent()).toMatch(HEADLINES[state]);
@@ -102,7 +102,7 @@ if (!hasBrowser)
     expect([complaints, strangers]).toEqual([[], []]);
   });
 
-  test('is read on a phone in the light and on a desktop in the dark as well', async () => {
+  test('is accessible in light mode on a phone and in dark mode on a desktop, too', async () => {
     const phone = await open('gap', { colorScheme: 'light', viewport: PHONE });
     expect(await findingsOf(phone.page)).toEqual([]);
     const desktop = await open('gap', { colorScheme: 'dark' });
@@ -111,7 +111,7 @@ if (!hasBrowser)
     expect(await background(phone.page)).not.toBe(await background(desktop.page));
   });
 
-  test('has each chart as numbers, too', async () => {
+  test('has the numbers of each chart', async () => {
     const { page } = await open('gap');
     const days = page.locator('#days').locator('..');
     expect(await days.locator('svg.bars g').count()).toBe(90);
@@ -130,7 +130,7 @@ if (!hasBrowser)
     expect(late).toHaveLength(8);
   });
 
-  test('is used by keyboard: everything that does something is reached in order, and seen to be', async () => {
+  test('works by keyboard: each control is reached in order and has a visible focus', async () => {
     const { page } = await open('healthy');
     const reached: string[] = [];
     for (let i = 0; i < 12; i++) {
@@ -156,7 +156,7 @@ if (!hasBrowser)
     ]);
   });
 
-  test('renews itself in place: focus, scroll position and what was opened stay', async () => {
+  test('updates in place: focus, scroll position and opened parts are kept', async () => {
     const { page, complaints } = await open('gap', { viewport: PHONE });
     await page.locator('summary').click();
     const region = page.locator('details .scroll');
@@ -178,25 +178,25 @@ if (!hasBrowser)
     expect(complaints).toEqual([]);
   });
 
-  test('says when the worker no longer responds, until it does again', async () => {
+  test('shows that the worker does not respond, until it does again', async () => {
     const { page } = await open('healthy');
     const stale = page.getByRole('alert');
     expect(await stale.isVisible()).toBe(false);
     await page.context().setOffline(true);
     await renew(page);
-    await page.getByText('The worker does not respond. All of this is as it was at').waitFor();
+    await page.getByText('The worker does not respond. This page shows the state of').waitFor();
     await page.context().setOffline(false);
     await renew(page);
     await stale.waitFor({ state: 'hidden' });
   });
 
-  test('without scripts says the same, and loads itself anew', async () => {
+  test('shows the same without scripts, and reloads itself', async () => {
     const { page } = await open('healthy', { javaScriptEnabled: false });
     expect(await page.locator('.verdict h2').textContent()).toBe('Complete and current');
     expect(await page.locator('meta[http-equiv=refresh]').getAttribute('content')).toBe('30');
   });
 
-  test('of several organizations leads to the page of each, and back', async () => {
+  test('of several organizations links to the page of each, and back', async () => {
     const { page } = await open('overview');
     const names = await page.locator('.organizations a').allTextContents();
     expect(names).toEqual(['globex', 'initech', 'northwind', 'acme']);

@@ -25,7 +25,7 @@ function pageOf(given: Partial<OrganizationStatus>): string {
   return page({ report: statusReport({ organizations: [organizationStatus(given)] }) });
 }
 
-/** What a reader sees, in one line. */
+/** The visible text of the page, in one line. */
 function textOf(html: string): string {
   const body = html.slice(html.indexOf('<body>'));
   return body
@@ -35,7 +35,7 @@ function textOf(html: string): string {
 }
 
 describe('the page', () => {
-  test('says in words that the copy is complete and current, and shows its numbers', () => {
+  test('shows the headline and the numbers of a complete and current copy', () => {
     const html = page({ nextRunAt: new Date(NOW.getTime() + 180_000) });
     expect(html).toContain('<title>Complete and current – acme – UiPath audit export</title>');
     const text = textOf(html);
@@ -47,7 +47,7 @@ describe('the page', () => {
     expect(text).toContain('Up 10 hours');
   });
 
-  test('shows each run with its numbers, and an error once for all runs it ended', () => {
+  test('shows each run with its numbers, and an error once for all runs that failed with it', () => {
     const failed = (runId: string) => runRecord({ runId, outcome: 'failed', error: 'HTTP 503 "Busy"' });
     const counters = { ...runRecord().counters, inserted: 1_234, requests: 6, pages: 5, late: 3 };
     const text = textOf(pageOf({ runs: [runRecord({ counters }), failed('6'), failed('5')] }));
@@ -56,7 +56,7 @@ describe('the page', () => {
     expect(text.split('HTTP 503')).toHaveLength(2);
   });
 
-  test('shows what is known to be complete, and when that was proven', () => {
+  test('shows complete ranges, and when that was proven', () => {
     const range = { from: minutesAgo(300), to: minutesAgo(5), provenAt: minutesAgo(3) };
     expect(textOf(pageOf({ coverage: [range] }))).toContain(
       'Complete from 2026-03-01 07:00:00 UTC to 2026-03-01 11:55:00 UTC proven 3 minutes ago',
@@ -68,18 +68,18 @@ describe('the page', () => {
     const text = textOf(pageOf({ gapCount: 21, gaps: [gap] }));
     expect(text).toContain('Current, but not complete');
     expect(text).toContain(
-      'Gap from 2026-03-01 07:00:00 UTC to 2026-03-01 08:40:00 UTC noticed 5 minutes ago by run 7',
+      'Gap from 2026-03-01 07:00:00 UTC to 2026-03-01 08:40:00 UTC detected 5 minutes ago by run 7',
     );
     expect(text).toContain('The newest of 21 gaps.');
   });
 
-  test('says why nothing is known while the database is away', () => {
+  test('shows why the status is not known while the database is away', () => {
     const text = textOf(page({ report: undefined, problem: 'connect ECONNREFUSED' }));
     expect(text).toContain('Not known: the database does not respond connect ECONNREFUSED');
     expect(text).toContain('This process');
   });
 
-  test('says that a process stands by', () => {
+  test('shows a process on standby', () => {
     const health = createHealth(['acme']).read();
     health.organizations[0]!.lastRun = {
       kind: 'run',
@@ -87,7 +87,7 @@ describe('the page', () => {
       endedAt: NOW,
       error: 'Another worker exports acme.',
     };
-    expect(textOf(page({ health }))).toContain('run locked another worker exports; this one stands by');
+    expect(textOf(page({ health }))).toContain('run locked another worker exports; this one is on standby');
   });
 
   test('shows text from outside as text', () => {
@@ -97,7 +97,7 @@ describe('the page', () => {
     expect(textOf(html)).toContain(error);
   });
 
-  test('asks for nothing else, and its style and script are those that its policy allows', () => {
+  test('loads no other resource, and its policy allows its style and script', () => {
     const html = page();
     expect(html).not.toMatch(/<(img|iframe|object)|<script |@import|url\(|https?:| (style|on[a-z]+)=/);
     const hashOf = (name: string) => {
@@ -120,19 +120,19 @@ describe('the page', () => {
     expect(open).toEqual([]);
   });
 
-  test('says what is missing against the source', () => {
+  test('shows how many events are missing compared with the source', () => {
     const text = textOf(pageOf({ sourceTotal: 5_010, stored: 5_000, rejected: 3 }));
     expect(text).toContain('Events stored 5,000 7 fewer than the 5,010 at the source');
-    expect(textOf(pageOf({ sourceTotal: null }))).toContain('the source has not said how many it has');
+    expect(textOf(pageOf({ sourceTotal: null }))).toContain('the number at the source is not known');
   });
 
-  test('goes without the chart where that could not be read', () => {
+  test('omits the chart when it could not be read', () => {
     const text = textOf(page({ activity: undefined }));
-    expect(text).toContain('How many events there are by day could not be read.');
+    expect(text).toContain('Events per day could not be read.');
     expect(text).toContain('Complete and current');
   });
 
-  test('names each day with its events and what is known of it', () => {
+  test('lists each day with its events and its completeness', () => {
     const days = ['2026-02-26', '2026-02-27', '2026-02-28', '2026-03-01'].map((day, i) => ({
       day,
       events: i,
@@ -146,22 +146,22 @@ describe('the page', () => {
     });
     const text = textOf(page({ report, activity: activity({ days }) }));
     expect(text).toContain('6 events in the last 4 days; most on 1 Mar 2026: 3. A gap touches 1 day.');
-    const rows = '2026-03-01 3 complete 2026-02-28 2 gap 2026-02-27 1 complete 2026-02-26 0 partly known';
+    const rows = '2026-03-01 3 complete 2026-02-28 2 gap 2026-02-27 1 complete 2026-02-26 0 partly complete';
     expect(text).toContain(rows);
     const before = activity({ days: [{ day: '2026-02-25', events: 0 }, ...days] });
     expect(textOf(page({ report, activity: before }))).toContain('2026-02-25 0 not known');
   });
 
-  test('shows how late events came, as bars and numbers', () => {
+  test('shows the lateness of events as bars and numbers', () => {
     const lateness = { events: 20_000, counts: [0, 3, 0, 6, 0, 0, 0, 1] };
     const html = page({ activity: activity({ lateness }) });
-    expect(textOf(html)).toContain('10 (0.05%) of the newest 20,000 events came late');
+    expect(textOf(html)).toContain('10 (0.05%) of the newest 20,000 events were late');
     expect(textOf(html)).toMatch(
       /up to 15 minutes 3 up to 60 minutes 0 up to 6 hours 6 .* more than 7 days 1 /,
     );
     const widths = [...html.matchAll(/<td class="wide">.*?width="(\d+)"/g)].map(([, width]) => width);
     expect(widths).toEqual(['0', '50', '0', '100', '0', '0', '0', '17']);
-    expect(textOf(page())).toContain('None of the newest 900 events came late.');
+    expect(textOf(page())).toContain('None of the newest 900 events was late.');
   });
 });
 
@@ -176,7 +176,7 @@ describe('the page of several organizations', () => {
     return page({ report: statusReport({ organizations }), wanted, activity: undefined });
   };
 
-  test('has a line for each, those in trouble first', () => {
+  test('has a line for each, failing ones first', () => {
     const html = several();
     expect(html).toContain('<title>1 of 2 are complete and current – UiPath audit export</title>');
     expect(textOf(html)).toMatch(
