@@ -50,7 +50,9 @@ describe('a file of organizations', () => {
     const own = (entry: object, id: string) => ({ ...entry, UIPATH_PARTITION_GLOBAL_ID: id });
     expect(problemsOf([own(acme, 'b7-1'), own(beta, 'b7-2')], env)).toEqual([]);
     expect(problemsOf([own(acme, 'b7-1'), own(beta, 'b7-1')], env)).toEqual([
-      expect.stringMatching(/a different audit log for each organization.*b7-1" for entry 1 \(acme\) and entry 2 \(beta\)/),
+      expect.stringMatching(
+        /a different audit log for each organization.*b7-1" for entry 1 \(acme\) and entry 2 \(beta\)/,
+      ),
     ]);
     expect(
       problemsOf(

@@ -299,6 +299,8 @@ describe('a faulty response', () => {
 test.each(['5o3', '503:often=3', '503:every=x', 'reset:body=page', '199'])(
   'the fault rule %s is rejected',
   (text) => {
-    expect(() => parseFaultRule(text)).toThrow(/is not a fault|not a setting|must be a number|is not an error body/);
+    expect(() => parseFaultRule(text)).toThrow(
+      /is not a fault|not a setting|must be a number|is not an error body/,
+    );
   },
 );
