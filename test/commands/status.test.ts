@@ -42,7 +42,7 @@ test('a complete copy is shown as such, in aligned columns and without colour in
   await runProgram(['run'], environment);
   const { code, stdout, stderr } = await runProgram(['status'], environment);
   expect([code, stderr]).toEqual([0, '']);
-  expect(stdout).toMatch(/^✓ acme {2}Complete and current\n {2}Everything the source showed/);
+  expect(stdout).toMatch(/^✓ acme {2}Complete and current\n {2}Last complete read: /);
   expect(stdout).toMatch(/^ {2}Events stored {5}250$/m);
   expect(stdout).toMatch(
     /^ {2}Complete {10}2023-01-01 00:00:\d\d UTC to 2023-01-01 02:04:38 UTC {2}\(proven (just now|\d+ s ago)\)$/m,
