@@ -49,11 +49,16 @@ function remedyOf(code: string, cause: Error): string | undefined {
   return 'The user of DATABASE_URL lacks a right: the worker needs the role audit_writer; migrate and verify --repair need the owner of the tables.';
 }
 
+/** pg's message for a query on a connection that is closed already. */
+const CLOSED_CLIENT = 'Client was closed and is not queryable';
+
 /** An AggregateError (all addresses of a host refused) has no message of its own. */
 function describe(error: Error): string {
   if ('errors' in error && Array.isArray(error.errors)) {
     return error.errors.map((part) => part.message).join(', ');
   }
+  // A query that waited for its turn while an earlier one, such as the heartbeat, timed out and closed the connection.
+  if (error.message === CLOSED_CLIENT) return 'Connection terminated after an earlier query timeout or loss';
   return error.message;
 }
 
