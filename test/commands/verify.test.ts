@@ -61,7 +61,7 @@ describe('verify, as a process', () => {
     const { code, stdout, stderr } = await verify();
     expect([code, stderr]).toEqual([3, expect.stringContaining('`verify --repair` stores what is missing')]);
     expect(stdout).toMatch(/^ {4}missing +2 {2}at the source, not stored$/m);
-    expect(stdout).toMatch(/^ {4}changed +1 {2}stored otherwise/m);
+    expect(stdout).toMatch(/^ {4}changed +1 {2}stored with other content than at the source$/m);
     expect(stdout).toMatch(/^ {6}changed {2}2023-01-01T02:04:38\.4375633Z {2}[0-9a-f-]{36} {2}userName$/m);
     expect(stdout).not.toContain('Nobody');
     const { organization } = await verifyJson();
