@@ -149,7 +149,7 @@ if (!hasBrowser)
       'UiPath audit export',
       'Events by day as a table',
       'Events stored by day in UTC, newest first',
-      'The newest runs, newest first',
+      'Last runs, newest first',
       'Metrics',
       'Readiness',
       'Health',
