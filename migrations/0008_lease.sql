@@ -1,22 +1,22 @@
--- A lease in the watermark's row keeps two workers of one organization apart. Before, that was an advisory lock, which any login of
--- the database can take and keep, one that may only read included. A lease is taken with an update of the row.
+-- A lease in the watermark's row excludes two workers of one organization. Version 0.1.0 used an advisory lock, which any login of
+-- the database can take and keep, even a read-only one. Taking the lease needs the right to update the row.
 --
 -- A worker of version 0.1.0 may run beside newer ones during an upgrade. It knows advisory locks only, so it and a newer worker do
--- not wait for each other: whichever begins a run ends the other's, whose next commit is refused, because every commit of either
--- version first locks its own row in audit.runs, which must still be open. Such a run is stored as abandoned; no row is lost or
--- stored twice. Where a commit of the older worker and a newer worker's begin meet, PostgreSQL may end one of them as a
--- deadlock (40P01), which both versions retry.
+-- not wait for each other: the one that begins a run ends the run of the other. The next commit of that run is refused, because
+-- every commit of either version first locks its own row in audit.runs, which must still be open. Such a run is stored as
+-- abandoned; no row is lost or stored twice. Where a commit of the older worker coincides with the start of a run of the newer
+-- one, PostgreSQL may cancel one of the two as a deadlock (40P01), which both versions retry.
 
 alter table audit.watermarks
   add column lease_run_id bigint,
   add column lease_until timestamptz,
   add column lease_pid integer;
-comment on column audit.watermarks.lease_run_id is 'The run that has the lease, and so may write; null when no run is open.';
-comment on column audit.watermarks.lease_until is 'When the lease ends, by the clock of the database, unless its run renews it: with each commit, and every quarter of EXPORT_LEASE.';
-comment on column audit.watermarks.lease_pid is 'Process of the server that the run writes through. Its application_name ends with the run''s number. The lease ends with it.';
-comment on column audit.watermarks.run_id is 'The run in audit.runs that last moved the watermark, or was the first.';
-comment on column audit.watermarks.updated_at is 'When the watermark or source_total last changed; the lease does not count.';
-comment on column audit.runs.started_at is 'When it took the lease of the organization.';
+comment on column audit.watermarks.lease_run_id is 'The run that holds the lease and may write; null when no run is in progress.';
+comment on column audit.watermarks.lease_until is 'When the lease expires, by the clock of the database. The run renews it with each commit and every quarter of EXPORT_LEASE.';
+comment on column audit.watermarks.lease_pid is 'Server process (pg_stat_activity.pid) of the run''s connection. Its application_name ends with the run''s number. The lease ends when the process does.';
+comment on column audit.watermarks.run_id is 'The run in audit.runs that last moved the watermark; before that, the first run.';
+comment on column audit.watermarks.updated_at is 'When the watermark or source_total last changed. Changes of the lease do not count.';
+comment on column audit.runs.started_at is 'When the run took the lease of the log.';
 
 do $$
 begin
@@ -25,7 +25,7 @@ begin
   end if;
 end $$;
 
--- Not an advisory lock either. The conflict locks the row, and the condition leaves it as it is.
+-- No advisory lock here either. The conflict locks the row, and the condition leaves it unchanged.
 create or replace function audit.lock_roll_ups(organization text) returns void
 language sql
 begin atomic

@@ -1,15 +1,16 @@
--- The log becomes part of the key: what was keyed by organization is keyed by organization and log. All rows that exist
+-- The log becomes part of each key: tables keyed by organization are now keyed by organization and log. All existing rows
 -- belong to log classic.
 --
--- One transaction. It locks all tables and views of the schemas audit and bi first, so that nobody sees half of it and nobody
--- can deadlock with it. It rewrites no table: a new column with a constant default is stored in the catalog. It builds the
--- indexes of the small tables again, reads audit.events once as a sample, and leaves its primary key as it is.
+-- One transaction. It locks all tables and views of the schemas audit and bi first, so that no session sees a part of it and none
+-- can deadlock with it. It rewrites no table: a new column with a constant default is stored in the catalog. It rebuilds the
+-- indexes of the small tables, reads a sample of audit.events once, and leaves its primary key unchanged.
 --
--- A worker of version 0.1.0 that is still running: its open run is ended here, so its next commit is refused ("may not write
--- any more") and rolled back. Each later run of it fails at its first statement, because audit.runs.log has no default. It
--- stores nothing until it is upgraded. Its status page works on; its commands that read audit.migrations ask for the newer version.
+-- A worker of version 0.1.0 that is still running: this migration ends its open run, so its next commit is refused ("may not
+-- write any more") and rolled back. Each later run of it fails at its first statement, because audit.runs.log has no default. It
+-- stores nothing until it is upgraded. Its status page continues to work; its commands that read audit.migrations require the newer
+-- version.
 
--- Views first: who reads a view locks it before its tables.
+-- Views first: a query on a view locks the view before its tables.
 do $$
 begin
   execute (
@@ -26,16 +27,16 @@ where outcome is null;
 
 alter table audit.events add column log text not null default 'classic';
 
--- No default here: a worker that does not know of logs fails before it writes anything.
+-- No default: a worker without support for logs fails before it writes anything.
 alter table audit.runs add column log text not null default 'classic';
 alter table audit.runs alter column log drop default;
 drop index audit.runs_by_time;
 create index runs_by_time on audit.runs (organization, log, started_at desc);
-comment on index audit.runs_by_time is 'The newest runs of a log: status, and the backfill to go on with.';
+comment on index audit.runs_by_time is 'The newest runs of a log: for status, and to find the backfill to resume.';
 
 alter table audit.watermarks add column log text not null default 'classic',
   drop constraint watermarks_pkey, add primary key (organization, log);
-comment on table audit.watermarks is 'Where the next run of a log begins. Committed together with the rows it stands for.';
+comment on table audit.watermarks is 'Where the next run of a log begins. Committed in the same transaction as the rows before it.';
 comment on index audit.watermarks_pkey is 'One watermark a log.';
 
 alter table audit.coverage add column log text not null default 'classic',
@@ -44,13 +45,13 @@ comment on index audit.coverage_pkey is 'The range that a run extends.';
 
 alter table audit.rejected_events add column log text not null default 'classic',
   drop constraint rejected_events_pkey, add primary key (organization, log, content_hash);
-comment on index audit.rejected_events_pkey is 'Keeps a row once, however often it is read.';
+comment on index audit.rejected_events_pkey is 'Stores a row once, even if it is read again.';
 
 alter table audit.ledger add column log text not null default 'classic',
   drop constraint ledger_pkey, add primary key (organization, log, batch);
-comment on index audit.ledger_pkey is 'The newest entry, to append to, and the entries in order, to recompute the chain.';
-comment on column audit.ledger.organization is 'UIPATH_ORGANIZATION of the worker. Each log of it has a chain of its own.';
-comment on column audit.ledger.batch is 'Counts the entries of the log from 1, without a hole. Rows of audit.events name the batch they came with.';
+comment on index audit.ledger_pkey is 'Finds the newest entry, to append to, and the entries in order, to recompute the chain.';
+comment on column audit.ledger.organization is 'UIPATH_ORGANIZATION of the worker. Each log of it has its own chain.';
+comment on column audit.ledger.batch is 'Numbers the entries of the log from 1, without gaps. Rows of audit.events have the batch of the entry that inserted them.';
 comment on column audit.ledger.digest is 'SHA-256 over the JSON array, of strings without spaces between them: organization, log (left out for log classic), batch, run_id, committed_at, from_at, to_at (as 2026-01-31T08:00:00.000000Z), SHA-256 of inserted, SHA-256 of the changes (48 bytes each, in order of event_id: event_id, old_digest, new_digest), previous_digest. Bytes in hex; null stays null.';
 
 alter table audit.ledger_changes add column log text not null default 'classic',
@@ -60,22 +61,22 @@ create index ledger_changes_by_batch on audit.ledger_changes (organization, log,
 comment on index audit.ledger_changes_pkey is 'The changes of the events of an entry.';
 comment on index audit.ledger_changes_by_batch is 'The changes of an entry, to recompute its digest.';
 
--- The day stands before the log here: dashboards ask for days of an organization, and seldom name a log.
+-- The day precedes the log here: dashboards query days of an organization, and seldom filter by log.
 alter table audit.daily_activity add column log text not null default 'classic',
   drop constraint daily_activity_pkey, add primary key (organization, day, log, activity_id);
-comment on index audit.daily_activity_pkey is 'Counts an event in its place, and finds the days of a range.';
+comment on index audit.daily_activity_pkey is 'Finds the row that counts an event, and the days of a range.';
 
 alter table audit.daily_totals add column log text not null default 'classic',
   drop constraint daily_totals_pkey, add primary key (organization, day, log, activity_id);
-comment on index audit.daily_totals_pkey is 'Counts an event in its place, and finds the days of a range.';
+comment on index audit.daily_totals_pkey is 'Finds the row that counts an event, and the days of a range.';
 
 alter table audit.user_actions add column log text not null default 'classic',
   drop constraint user_actions_pkey, add primary key (organization, log, activity_id);
-comment on index audit.user_actions_pkey is 'Counts an event in its place.';
+comment on index audit.user_actions_pkey is 'Finds the row that counts an event.';
 
 alter table audit.user_totals add column log text not null default 'classic',
   drop constraint user_totals_pkey, add primary key (organization, log, user_id);
-comment on index audit.user_totals_pkey is 'Counts an event in its place.';
+comment on index audit.user_totals_pkey is 'Finds the row that counts an event.';
 
 alter table audit.user_horizon add column log text not null default 'classic',
   drop constraint user_horizon_pkey, add primary key (organization, log);
@@ -84,14 +85,14 @@ comment on index audit.user_horizon_pkey is 'One horizon a log.';
 -- The functions of 0006, by organization and log.
 
 drop function audit.lock_roll_ups(text);
--- The conflict locks the row, and the condition leaves it as it is.
+-- The conflict locks the row, and the condition leaves it unchanged.
 create function audit.lock_roll_ups(of_organization text, of_log text) returns void
 language sql set search_path = pg_catalog, pg_temp
 begin atomic
   insert into audit.user_horizon as horizon (organization, log, day) values (of_organization, of_log, '-infinity')
   on conflict (organization, log) do update set day = excluded.day where false;
 end;
-comment on function audit.lock_roll_ups is 'Waits until no other transaction changes the roll-ups of the log, by the lock of its row in audit.user_horizon.';
+comment on function audit.lock_roll_ups is 'Waits until no other transaction changes the roll-ups of the log: locks its row in audit.user_horizon.';
 
 create or replace function audit.add_late_events(late audit.daily_activity[]) returns void
 language sql set search_path = pg_catalog, pg_temp
@@ -123,7 +124,7 @@ begin atomic
     first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at);
 end;
 
--- What was first or last may be gone, so all days before the horizon are read, of these logs alone. The settings are for a
+-- The first or the last event may be gone, so all days before the horizon are read, of these logs only. The settings are for a
 -- plan that was made while the tables were small.
 create or replace function audit.recount_users(changed audit.daily_activity[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_nestloop = off as $$
@@ -160,7 +161,7 @@ begin
 end $$;
 
 drop function audit.settle_users(text[]);
--- Moves the horizon once 45 days lie behind it, to the tenth newest day that has events: one that is dated in the future counts
+-- Moves the horizon when more than 45 days with events follow it, to the tenth newest day that has events: a day in the future counts
 -- as one day.
 create function audit.settle_users(of_organization text, of_log text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -195,15 +196,15 @@ begin
     first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at);
   update audit.user_horizon set day = until where organization = of_organization and log = of_log;
 end $$;
-comment on function audit.settle_users is 'Brings user_actions and user_totals of a log up to the horizon, which it moves. The roll-ups must be locked.';
+comment on function audit.settle_users is 'Moves the horizon of a log, and adds the days up to it to user_actions and user_totals. The roll-ups must be locked.';
 
 create or replace function audit.count_inserted_events() returns trigger
 language plpgsql security definer
--- Hours and days are those of UTC. Nothing is joined to what is stored: a plan is made once a session, often while the tables are
--- empty, and one that looks for each stored row among the added ones took most of a first load's time.
+-- Hours and days are in UTC. The added rows are not joined to the stored ones: a plan is made once per session, often while the
+-- tables are empty, and a plan that searches the added rows for each stored one took most of a first load's time.
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 declare
-  -- One of each for every log, in the order in which they are locked.
+  -- One element of each per log, in the order of locking.
   organizations text[];
   logs text[];
   late audit.daily_activity[];
@@ -239,7 +240,7 @@ begin
   return null;
 end $$;
 
--- Rows are seldom changed or deleted, so here the groups that these belong to are looked up again where adding does not do.
+-- Rows are seldom changed or deleted, so the groups that they belong to are read again where adding is not enough.
 create or replace function audit.count_changed_events() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
@@ -258,7 +259,7 @@ begin
       select row(organization, created_on::date, audit.activity_id(category, action, source, user_name), category, action,
         source, user_name, sum(change), min(created_on), max(created_on), 0, log)::audit.daily_activity
       from (
-        -- What is the same before and after is left out: a re-read changes messages far more often than names.
+        -- Rows that count the same before and after are left out: a re-read changes messages far more often than names.
         select organization, log, created_on, category, action, source, user_name, sum(change) as change
         from (
           select organization, log, created_on, category, action, source, user_name, -1 as change from taken_rows
@@ -311,8 +312,8 @@ end $$;
 
 revoke execute on function audit.lock_roll_ups, audit.settle_users from public;
 
--- The views. The new column is the last one of each, so that `create or replace` keeps grants, comments, and what people have built
--- on them.
+-- The views. The new column is the last one of each, so that `create or replace` keeps grants, comments and the views that
+-- people have built on them.
 
 create or replace view audit.gaps as
 select organization, from_ticks, to_ticks, from_at, to_at, noticed_at, run_id, log
@@ -421,7 +422,7 @@ from (
     sum(hours >> 21 & 1), sum(hours >> 22 & 1), sum(hours >> 23 & 1)
   ] as days_by_hour
   from (
-    -- Whoever logs in by two sources on one day has two rows of it.
+    -- A user who logs in by two sources on one day has two rows of that day.
     select of_day.organization, of_day.log, user_name, day, bit_or(hours) as hours
     from (
       select organization, log, (
@@ -523,13 +524,13 @@ left join lateral (
   select * from audit.coverage c where c.organization = w.organization and c.log = w.log order by to_ticks desc limit 1
 ) covered on true;
 
-comment on view audit.all_user_totals is 'One row per user and log: audit.user_totals, and the days behind the horizon.';
-comment on table audit.user_totals is 'One row per user and log, of what was before audit.user_horizon.';
+comment on view audit.all_user_totals is 'One row per user and log: audit.user_totals, and the days from the horizon on.';
+comment on table audit.user_totals is 'One row per user and log, of the days before audit.user_horizon.';
 comment on view audit.login_habits is 'Who logs in when: one row per user, log and hour of the day (UTC), over the newest 180 days on which the log has events.';
-comment on view bi.users is 'One row per user and log: whoever ever did something.';
+comment on view bi.users is 'One row per user and log: every user that ever caused an event.';
 comment on view bi.user_actions is 'One row per user, log and kind of action that the user ever did: first-ever and rare actions.';
 comment on view bi.login_hours is 'One row per user, log, day and hour in which the user logged in at least once: when people work, and who.';
-comment on view bi.export_health is 'One row per log of an organization: is the copy current, and does anything need a person?';
+comment on view bi.export_health is 'One row per log of an organization: is the copy current, and does anything need attention?';
 do $$
 declare
   relation regclass;
@@ -544,7 +545,7 @@ begin
   end loop;
 end $$;
 
--- The planner expects few rows of a value that it has no statistics of. Tables without a row are left alone: the plans of a
+-- The planner expects few rows for a value without statistics. Empty tables are not analyzed: the plans of a
 -- first load are made for tables that were never analyzed.
 do $$
 declare

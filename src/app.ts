@@ -117,7 +117,7 @@ type Logging = Pick<DatabaseApp, 'log' | 'redactor'>;
 function createLogging(config: DatabaseConfig | Config | SourcesConfig, environment: Environment): Logging {
   const sources = sourcesOf(config);
   const secrets = [...secretsOf(config), ...proxySecrets(environment)];
-  const redactor = createRedactor(secrets, { mostPassing: TOKENS_PER_SOURCE * (sources.length + 1) });
+  const redactor = createRedactor(secrets, { maxTemporary: TOKENS_PER_SOURCE * (sources.length + 1) });
   return { log: createLog({ level: config.logLevel, redactor }), redactor };
 }
 

@@ -8,15 +8,15 @@ export type Logger = pino.Logger;
 
 export interface LogOptions {
   level: pino.LevelWithSilent;
-  /** Values that no line may hold, in any usual encoding; see `secretsOf` in config.ts. */
+  /** Values that no line may contain, in any common encoding; see `secretsOf` in config.ts. */
   secrets?: Iterable<string>;
-  /** In place of `secrets`, where others share it or add to it, for example a token just received. */
+  /** Replaces `secrets` if the redactor is shared, for example to add a new token to it. */
   redactor?: Redactor;
-  /** Gets whole lines, one call each. Standard error when left out: standard output is for results. */
+  /** Receives whole lines, one per call. Default: standard error, since standard output is for results. */
   destination?: pino.DestinationStream;
-  /** Lines for people instead of JSON. By default so when writing to standard error and that is a terminal. */
+  /** Readable lines instead of JSON. Default: true if the destination is standard error and that is a terminal. */
   pretty?: boolean;
-  /** Colours in pretty lines. On by default, unless NO_COLOR is set. */
+  /** Colours in pretty lines. Default: true unless NO_COLOR is set. */
   colours?: boolean;
 }
 
@@ -43,10 +43,10 @@ const secretName =
   /^((proxy)?authorization|headers|(set)?cookie|pass(word|wd)?|(client)?secret|(access|refresh|id)?token|apikey)$/;
 
 /**
- * A logger that writes each line at once, so that the last one is not lost at exit. A line that cannot be written is dropped and
- * counted (see stdio.ts): no call throws or blocks, and the result never depends on the log. Secrets are taken out by
- * the names of fields at any depth, and by value from every finished line. Bigints are written as strings; errors as
- * type, message, code, stack and the messages of their causes, never with the request they hold.
+ * Creates a logger that writes each line synchronously, so that the last one is not lost at exit. A line that cannot be written is
+ * dropped and counted (see stdio.ts): no call throws or blocks, and results never depend on the log. Secrets are redacted by field
+ * name at any depth, and by value in every finished line. Bigints are written as strings; errors as type, message, code, stack and
+ * the messages of their causes, never with their request.
  */
 export function createLog(options: LogOptions): Logger {
   const { destination = standardError() } = options;
@@ -69,7 +69,7 @@ export function createLog(options: LogOptions): Logger {
         level: (label) => ({ level: label }),
         log: (fields) => toLoggable(fields) as Record<string, unknown>,
       },
-      // What follows reaches the bindings of child loggers too, which pino does not pass through formatters.log.
+      // These two also apply to the bindings of child loggers, which pino does not pass through formatters.log.
       serializers: { err: (error: unknown) => toLoggable(error) },
       redact: {
         paths: secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
@@ -80,14 +80,14 @@ export function createLog(options: LogOptions): Logger {
   );
 }
 
-/** A line of the log, whatever its level: it stands for lines that were above the level. */
+/** Renders a log line that is written at any log level, since it replaces lines that passed the level. */
 function describeDropped(dropped: number, reason: string): string {
   const time = new Date().toISOString();
   const msg = `${dropped} log lines before this one were dropped: ${reason}`;
   return JSON.stringify({ level: 'warn', time, pid: process.pid, dropped, msg });
 }
 
-/** Loaded only for people: it is a seventh of all that a start loads. */
+/** Loads pino-pretty on demand: it is a seventh of all modules at start. */
 function loadPretty(colours: boolean): (line: string) => string {
   const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
   return prettyFactory({
@@ -98,7 +98,7 @@ function loadPretty(colours: boolean): (line: string) => string {
   });
 }
 
-/** A copy that JSON can hold and that shows nothing by the name of a secret. */
+/** Returns a copy that JSON can represent, with the fields redacted whose names denote secrets. */
 function toLoggable(value: unknown, within: readonly object[] = []): unknown {
   if (typeof value === 'bigint') return value.toString();
   if (typeof value !== 'object' || value === null) return value;
@@ -132,14 +132,14 @@ function describeError(error: Error): Record<string, unknown> {
   };
 }
 
-/** One text for each error behind `error`, nearest first; what is no error gives only its text or its type. */
+/** Returns one text for each cause, nearest first. A cause that is not an error gives its text or its type. */
 function causesOf(error: Error): string[] {
   const found: Error[] = [];
   const texts: string[] = [];
   const visit = (cause: unknown) => {
     if (cause === undefined || texts.length >= maxCauses || found.includes(cause as Error)) return;
     if (!isError(cause)) {
-      texts.push(typeof cause === 'object' ? 'a cause that is no error' : String(cause));
+      texts.push(typeof cause === 'object' ? 'a cause that is not an error' : String(cause));
       return;
     }
     const code = codeOf(cause);
@@ -148,7 +148,7 @@ function causesOf(error: Error): string[] {
   };
   const follow = (from: Error) => {
     found.push(from);
-    // Several addresses of one host that all fail come as an AggregateError with an empty message.
+    // If all addresses of a host fail, Node throws an AggregateError with an empty message.
     if ('errors' in from && Array.isArray(from.errors)) for (const part of from.errors) visit(part);
     visit(from.cause);
   };
@@ -156,7 +156,7 @@ function causesOf(error: Error): string[] {
   return texts;
 }
 
-/** Also true of an error that another realm made, as Node's own are inside jest. */
+/** Also true for an error of another realm, such as Node's own errors inside jest. */
 function isError(value: unknown): value is Error {
   return value instanceof Error || types.isNativeError(value);
 }

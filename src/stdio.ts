@@ -1,13 +1,14 @@
 /**
- * Standard output and standard error, written so that neither blocks the process, ends it or makes a call throw.
+ * Writes to standard output and standard error. No write blocks the process, ends it or throws.
  *
- * - A write goes to the descriptor at once, so that a line is not lost when the process is killed right after it.
- * - The descriptors are non-blocking. What a full pipe, socket or stopped terminal does not take waits in memory, in order, and
- *   a timer writes it.
- * - Standard error is for logs: what cannot be written is dropped and counted, and the next write that succeeds says how many.
+ * - A write is synchronous, so that a line is not lost if the process is killed right after it.
+ * - The descriptors are non-blocking. Output that a full pipe, socket or stopped terminal does not accept is queued in order, and a
+ *   timer writes it.
+ * - Standard error is for logs: lines that cannot be written are dropped and counted, and the next successful write reports the
+ *   count.
  * - Standard output is for results: after the first failure nothing more is written to it, and `main.ts` exits with 1.
  *
- * A descriptor that is closed at start (`2>&-`) needs no care: Node.js opens /dev/null in its place before anything else can get
+ * A descriptor that is closed at start (`2>&-`) needs no handling: Node.js opens /dev/null in its place before another file can get
  * the number.
  */
 import { closeSync, fstatSync, writeSync } from 'node:fs';
@@ -16,34 +17,34 @@ import { isatty } from 'node:tty';
 
 type Stream = NodeJS.WriteStream & { _handle?: { setBlocking?(isBlocking: boolean): void } | null };
 
-/** Beyond this, what a reader of standard error does not take is dropped. */
+/** Limit of the queue of standard error; further lines are dropped. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
 const TOO_SLOW = 'standard error was not read fast enough';
 const RETRY_MS = 20;
-/** A write may wait for a slow reader, so that no line stays in memory; all together for this long in each period. */
-const PATIENCE_MS = 500;
-const PATIENCE_PERIOD_MS = 60_000;
-/** How long the last lines may take at exit. */
+/** Total time per period that writes may wait for a slow reader, so that its lines need no queue. */
+const WAIT_BUDGET_MS = 500;
+const WAIT_PERIOD_MS = 60_000;
+/** Time limit for writing the queue at exit. */
 const EXIT_MS = 1_000;
 
 export interface StandardError {
-  /** Writes whole lines. Those that cannot be written are dropped and counted. */
+  /** Writes whole lines. Lines that cannot be written are dropped and counted. */
   write(text: string): void;
-  /** Writes a part of a progress bar, which counts as no line when it is dropped. */
+  /** Writes a part of a progress bar, which is not counted when it is dropped. */
   draw(text: string): void;
-  /** Dropped lines of this process. */
+  /** Number of lines that this process dropped. */
   readonly dropped: number;
-  /** Renders the line that tells of dropped lines once writing works again. */
+  /** Renders the line that reports dropped lines once writing works again. */
   describeDropped: (lines: number, reason: string) => string;
 }
 
 export interface StandardOutput {
   write(text: string): void;
-  /** Resolves once everything is written or has failed; a reader may take as long as it likes, as a pager does. */
+  /** Resolves once everything is written or has failed. There is no timeout, since the reader may be a pager. */
   written(): Promise<void>;
   /**
-   * Whether the result is incomplete; standard error says why. Not where the reader went away, as `| head -1` does: it has
-   * what it wanted.
+   * Whether the result is incomplete; standard error says why. False if the reader closed the pipe, as `| head -1` does when it has
+   * read enough.
    */
   hasFailed(): boolean;
 }
@@ -51,21 +52,21 @@ export interface StandardOutput {
 let sharedError: StandardError | undefined;
 let sharedOutput: StandardOutput | undefined;
 
-/** The one of this process. */
+/** Returns the standard error of this process. */
 export function standardError(): StandardError {
   sharedError ??= createStandardError();
   return sharedError;
 }
 
-/** The one of this process. */
+/** Returns the standard output of this process. */
 export function standardOutput(): StandardOutput {
   sharedOutput ??= createStandardOutput();
   return sharedOutput;
 }
 
 /**
- * Closes the descriptors of a terminal that was closed, as the last thing before the process exits. Node.js restores the mode of
- * each terminal at exit, and aborts (exit code 134) where it fails for another reason than a closed descriptor.
+ * Closes the descriptors of a terminal that no longer exists, just before the process exits. Node.js restores the mode of each
+ * terminal at exit, and aborts (exit code 134) if that fails for any reason but a closed descriptor.
  */
 export function closeLostTerminalsAtExit(): void {
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
@@ -79,7 +80,7 @@ function createStandardError(): StandardError {
   let reported = 0;
   let reason = '';
   const writer = createWriter(process.stderr, 2, {
-    mostQueuedBytes: MAX_QUEUED_BYTES,
+    maxQueuedBytes: MAX_QUEUED_BYTES,
     onDropped(error, isCounted) {
       reason = error.message;
       if (isCounted) dropped++;
@@ -106,65 +107,65 @@ function createStandardError(): StandardError {
 }
 
 function createStandardOutput(): StandardOutput {
-  let isOver = false;
+  let isClosed = false;
   let hasFailed = false;
   const writer = createWriter(process.stdout, 1, {
-    mostQueuedBytes: Number.POSITIVE_INFINITY,
+    maxQueuedBytes: Number.POSITIVE_INFINITY,
     onDropped(error) {
-      if (isOver) return;
-      isOver = true;
+      if (isClosed) return;
+      isClosed = true;
       if (isReaderGone(error)) return;
       hasFailed = true;
       standardError().write(
-        `error: Could not write the result to standard output: ${error.message}. Make room or redirect it, and call the command ` +
-          'again. What it stores in the database is stored all the same.\n',
+        `error: Could not write the result to standard output: ${error.message}. Free disk space or redirect the output, ` +
+          'then run the command again. Its changes to the database are not affected.\n',
       );
     },
   });
   process.on('exit', () => writer.flush(0));
   return {
     write(text) {
-      if (!isOver) writer.write(text, true);
+      if (!isClosed) writer.write(text, true);
     },
     async written() {
-      while (writer.isQueued() && !isOver) await sleep(RETRY_MS);
+      while (writer.isQueued() && !isClosed) await sleep(RETRY_MS);
     },
     hasFailed: () => hasFailed,
   };
 }
 
-/** EIO from a device is a terminal that was closed; from a file it is a broken disk. */
+/** EIO from a device means a closed terminal; from a file it means a broken disk. */
 function isReaderGone({ code }: NodeJS.ErrnoException): boolean {
   if (code === 'EPIPE' || code === 'ECONNRESET') return true;
   return code === 'EIO' && fstatSync(1).isCharacterDevice();
 }
 
 interface WriterOptions {
-  mostQueuedBytes: number;
-  /** Told once for each write that is lost, also for one that was queued. */
+  maxQueuedBytes: number;
+  /** Called once for each lost write, including queued ones. */
   onDropped(error: NodeJS.ErrnoException, isCounted: boolean): void;
 }
 
-/** Writes to a descriptor in order; no method throws or waits for longer than it says. */
-function createWriter(stream: Stream, fd: number, { mostQueuedBytes, onDropped }: WriterOptions) {
+/** Writes to a descriptor in order. No method throws, or waits longer than documented. */
+function createWriter(stream: Stream, fd: number, { maxQueuedBytes, onDropped }: WriterOptions) {
   const queue: { bytes: Buffer; isCounted: boolean }[] = [];
-  const mayWait = createPatience();
+  const mayWait = createWaitBudget();
   let queuedBytes = 0;
   let timer: NodeJS.Timeout | undefined;
-  /** The last write was cut short: the rest, or a line break, comes first. */
-  let isTorn = false;
-  // For what Node.js itself and libraries write to the stream.
+  /** The last write was incomplete: the rest, or a line break, must come next. */
+  let isPartial = false;
+  // Ignores errors of writes by Node.js and libraries to the stream.
   stream.on('error', () => {});
 
-  /** Writes what the descriptor takes and gives the rest. Throws any error but that the descriptor is full. */
-  const writeNow = (bytes: Buffer, mayWaitNow: () => boolean): Buffer => {
+  /** Writes what the descriptor accepts and returns the rest. Throws every error except a full descriptor. */
+  const writeNow = (bytes: Buffer, canWait: () => boolean): Buffer => {
     let rest = bytes;
     while (rest.length > 0) {
       const count = tryWrite(fd, rest);
       if (count > 0) {
         rest = rest.subarray(count);
-        isTorn = rest.length > 0;
-      } else if (!mayWaitNow()) break;
+        isPartial = rest.length > 0;
+      } else if (!canWait()) break;
     }
     return rest;
   };
@@ -199,8 +200,8 @@ function createWriter(stream: Stream, fd: number, { mostQueuedBytes, onDropped }
     write(text: string, isCounted: boolean): boolean {
       try {
         const isBehind = queue.length > 0;
-        const bytes = Buffer.from(isTorn && !isBehind ? `\n${text}` : text);
-        if (isBehind && queuedBytes + bytes.length > mostQueuedBytes) throw new Error(TOO_SLOW);
+        const bytes = Buffer.from(isPartial && !isBehind ? `\n${text}` : text);
+        if (isBehind && queuedBytes + bytes.length > maxQueuedBytes) throw new Error(TOO_SLOW);
         if (!isBehind) keepNonBlocking(stream);
         const rest = isBehind ? bytes : writeNow(bytes, mayWait);
         if (rest.length > 0) enqueue(rest, isCounted);
@@ -210,15 +211,15 @@ function createWriter(stream: Stream, fd: number, { mostQueuedBytes, onDropped }
         return false;
       }
     },
-    /** Writes what is queued, as far as the reader takes it within `mostMs`. */
-    flush(mostMs: number): void {
-      const deadline = performance.now() + mostMs;
+    /** Writes the queue, as far as the reader accepts it within `maxMs`. */
+    flush(maxMs: number): void {
+      const deadline = performance.now() + maxMs;
       for (drain(); queue.length > 0 && performance.now() < deadline; drain()) pause(RETRY_MS);
     },
   };
 }
 
-/** How many bytes were written; 0 where the descriptor is full. */
+/** Returns the number of bytes written; 0 if the descriptor is full. */
 function tryWrite(fd: number, bytes: Buffer): number {
   try {
     return writeSync(fd, bytes);
@@ -237,15 +238,15 @@ function keepNonBlocking(stream: Stream): void {
   stream._handle?.setBlocking?.(false);
 }
 
-/** Waits a moment; false once too much of the present period went by in waiting. */
-function createPatience(): () => boolean {
+/** Returns a function that waits briefly, or returns false once the budget of the current period is used up. */
+function createWaitBudget(): () => boolean {
   let periodEndsAt = 0;
   let leftMs = 0;
   return () => {
     const now = performance.now();
     if (now >= periodEndsAt) {
-      periodEndsAt = now + PATIENCE_PERIOD_MS;
-      leftMs = PATIENCE_MS;
+      periodEndsAt = now + WAIT_PERIOD_MS;
+      leftMs = WAIT_BUDGET_MS;
     }
     if (leftMs <= 0) return false;
     pause(1);

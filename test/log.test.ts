@@ -33,7 +33,7 @@ describe('a log line', () => {
     expect(fields().map(({ msg }) => msg)).toEqual(['loud']);
   });
 
-  test('for people has no pid and no JSON, and colours only where wanted', () => {
+  test('for a terminal has no pid and no JSON, and colours only if enabled', () => {
     const { log, lines } = record({ pretty: true, colours: false });
     log.warn({ pages: 3n }, 'run done');
     expect(lines).toEqual([
@@ -44,7 +44,7 @@ describe('a log line', () => {
     expect(coloured.lines[0]).toContain('\u001b[33m');
   });
 
-  test('holds a bigint as text, wherever it stands', () => {
+  test('contains a bigint as text, at any depth', () => {
     const { log, fields } = record();
     log.info({ ticks: 17_600_000_000_000_000_001n, range: { from: [2n ** 64n] } });
     expect(fields()).toMatchObject([
@@ -54,7 +54,7 @@ describe('a log line', () => {
     expect(fields()[1]).toMatchObject({ msg: 'of a child' });
   });
 
-  test('survives fields that hold themselves, nest without end or are bytes', () => {
+  test('accepts fields that are circular, deeply nested or bytes', () => {
     const { log, fields } = record();
     const circle: Record<string, unknown> = { bytes: Buffer.from('tell-no-one'), at: new Date(0) };
     circle.self = circle;
@@ -83,7 +83,7 @@ describe('an error in the log', () => {
     });
   });
 
-  test('that is its own cause ends', () => {
+  test('that is its own cause is printed once', () => {
     const { log, fields } = record();
     const error = new Error('round');
     error.cause = error;
@@ -102,7 +102,7 @@ describe('an error in the log', () => {
     expect(lines.slice(0, 4).join()).not.toContain('tell-no-one');
   });
 
-  test('is printed for people with its stack', () => {
+  test('is printed with its stack for a terminal', () => {
     const { log, lines } = record({ pretty: true, colours: false });
     log.error({ err: new Error('page failed') }, 'failed');
     expect(lines[0]).toMatch(/ERROR: failed/);
@@ -135,7 +135,7 @@ describe('a field with the name of a secret', () => {
     },
   );
 
-  test.each(names)('is redacted in what a child logger carries: %s', (name) => {
+  test.each(names)('is redacted in the bindings of a child logger: %s', (name) => {
     const { log, lines } = record();
     log.child({ [name]: 'hidden', a: { [name]: 'hidden', b: { [name]: 'hidden' } } }).info('x');
     expect(lines[0]).not.toContain('hidden');
@@ -184,13 +184,13 @@ describe('a known secret', () => {
     }
   });
 
-  test('is redacted for people too', () => {
+  test('is redacted for a terminal too', () => {
     const { log, lines } = record({ secrets: [secret], pretty: true, colours: false });
     log.info({ value: secret }, `with ${secret}`);
     expect(lines[0]).toMatch(/INFO: with \[redacted\] \{"value":"\[redacted\]"\}/);
   });
 
-  test('leaves the line JSON with its level and time, even when it is a number or a word of the log', () => {
+  test('leaves the line valid JSON with its level and time, even if it is a number or a word of the log', () => {
     const years = Array.from({ length: 100 }, (_, i) => String(2000 + i));
     const { log, fields } = record({ secrets: ['info', '12345', ...years] });
     log.info({ n: 1123456, info: 1 }, 'info');
@@ -198,11 +198,11 @@ describe('a known secret', () => {
     expect(fields()[0]!.time).toMatch(/^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
   });
 
-  test('that begins with another is redacted whole', () => {
+  test('that starts with another is redacted completely', () => {
     expect(createRedactor(['pass-word', 'pass-word-long'])('<pass-word-long>')).toBe('<[redacted]>');
   });
 
-  test('learned later is redacted from then on', () => {
+  test('added later is redacted from then on', () => {
     const redactor = createRedactor();
     const { log, fields } = record({ redactor });
     redactor.add('a-new-token');
@@ -210,19 +210,19 @@ describe('a known secret', () => {
     expect(fields()).toMatchObject([{ msg: 'got [redacted]' }]);
   });
 
-  test('learned later is redacted until as many newer ones as are kept have come', () => {
-    const redactor = createRedactor([], { mostPassing: 6 });
+  test('added later is redacted until the limit of newer ones is reached', () => {
+    const redactor = createRedactor([], { maxTemporary: 6 });
     const tokens = Array.from({ length: 7 }, (_, i) => `token-number-${i}`);
     for (const token of tokens) redactor.add(token);
     expect(tokens.map(redactor)).toEqual([tokens[0], ...Array(6).fill('[redacted]')]);
   });
 
-  test('of fewer than four characters does not shred the text', () => {
+  test('of fewer than four characters does not damage the text', () => {
     expect(createRedactor(['', 'a'])('a cat sat')).toBe('a cat sat');
   });
 });
 
-describe('what looks like a secret is redacted unasked', () => {
+describe('text that looks like a secret is redacted', () => {
   test.each([
     ['Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123', 'Authorization: Bearer [redacted]'],
     ['token eyJhbGciOiJSUzI1.eyJzdWIiOiIxMjM0.c2ln-bmF0 end', 'token [redacted] end'],
@@ -236,25 +236,25 @@ describe('what looks like a secret is redacted unasked', () => {
     expect(fields()[0]!.msg).toBe(expected);
   });
 
-  test('and ordinary words stay', () => {
+  test('ordinary words stay', () => {
     const text =
       'Bearer authentication failed: UIPATH_CLIENT_SECRET: expected a secret at https://h:8080/a@b';
     expect(createRedactor()(text)).toBe(text);
   });
 });
 
-test('every line reaches standard error before the next statement, and none standard output', () => {
+test('every line is written to standard error before the next statement, and none to standard output', () => {
   // dist is built by the global set-up.
   const script = `
     import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url))};
     const log = createLog({ level: 'info' });
     for (let n = 0; n < 2_000; n++) log.info({ n }, 'x'.repeat(200));
-    log.fatal('last words');
+    log.fatal('final line');
     process.kill(process.pid, 'SIGKILL');`;
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
     encoding: 'utf8',
   });
   const lines = stderr.trimEnd().split('\n');
   expect([stdout, lines.length]).toEqual(['', 2_001]);
-  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ level: 'fatal', msg: 'last words' });
+  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ level: 'fatal', msg: 'final line' });
 });

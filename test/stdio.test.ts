@@ -1,4 +1,4 @@
-/** Standard error that works again, a terminal that is closed in the middle, and results that cannot be written. */
+/** Standard error that becomes writable again, a terminal that is closed during a run, and results that cannot be written. */
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -78,8 +78,8 @@ function pipeWithoutReader(): number {
   return write;
 }
 
-describe('standard error that works again', () => {
-  /** `start` on a sink: until lines were dropped, then until the line that says so. */
+describe('standard error that becomes writable again', () => {
+  /** Runs `start` on a sink until lines are dropped, then until a line reports them. */
   async function expectNotice(
     sink: ReturnType<typeof openPipe> | ReturnType<typeof openFullDisk>,
     repair: () => () => string,
@@ -104,7 +104,7 @@ describe('standard error that works again', () => {
       await until(() => {
         text += read();
         return /log lines before this one were dropped/.test(text) && text.endsWith('}\n');
-      }, 'the log tells of dropped lines');
+      }, 'the log reports dropped lines');
       const lines = text
         .split('\n')
         .filter((line) => line.startsWith('{'))
@@ -121,7 +121,7 @@ describe('standard error that works again', () => {
     }
   }
 
-  test('a pipe that gets a reader again: one line says how many were dropped', async () => {
+  test('a pipe that gets a reader again: one line reports the number of dropped lines', async () => {
     const sink = openPipe('gone');
     let descriptor: number | undefined;
     await expectNotice(sink, () => {
@@ -147,7 +147,7 @@ describe('standard error that works again', () => {
     },
   );
 
-  test('a reader that comes late gets every line, in order, also the last before the exit', async () => {
+  test('a late reader gets every line in order, including the last before the exit', async () => {
     const script = `
       import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url))};
       const log = createLog({ level: 'info' });
@@ -156,7 +156,7 @@ describe('standard error that works again', () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    // Longer than a write waits for its reader.
+    // Longer than a write waits for a reader.
     await sleep(1_000);
     let text = '';
     for await (const part of child.stderr!.setEncoding('utf8')) text += part;
@@ -177,31 +177,34 @@ function readSome(descriptor: number): string {
   }
 }
 
-describe('a terminal that is closed in the middle', () => {
+describe('a terminal that is closed during a command', () => {
   const cases = [['run'], ['backfill'], ['verify --repair'], ['start']];
 
-  (hasTerminals() ? test.each(cases) : test.skip.each(cases))('ends no work: %s', async (line) => {
-    const args = line.split(' ');
-    if (!(await hasTables())) await runOnto(['migrate'], openSync('/dev/null', 'w'));
-    simulator.set({ latencyMs: 150 });
-    const sink = openTerminal(() => until(() => simulator.counts.list > 1, 'the program reads the list'));
-    const program = sink.launch({
-      args,
-      environment: { ...environment, EXPORT_CONCURRENCY: '1' },
-      directory,
-    });
-    try {
-      if (args[0] === 'start') {
-        await until(async () => (await countStored()) === EVENTS, 'start has stored everything');
-        process.kill(await program.pid(), 'SIGTERM');
+  (hasTerminals() ? test.each(cases) : test.skip.each(cases))(
+    'does not stop the command: %s',
+    async (line) => {
+      const args = line.split(' ');
+      if (!(await hasTables())) await runOnto(['migrate'], openSync('/dev/null', 'w'));
+      simulator.set({ latencyMs: 150 });
+      const sink = openTerminal(() => until(() => simulator.counts.list > 1, 'the program reads the list'));
+      const program = sink.launch({
+        args,
+        environment: { ...environment, EXPORT_CONCURRENCY: '1' },
+        directory,
+      });
+      try {
+        if (args[0] === 'start') {
+          await until(async () => (await countStored()) === EVENTS, 'start has stored everything');
+          process.kill(await program.pid(), 'SIGTERM');
+        }
+        expect((await program.ended).code).toBe(0);
+        expect(await countStored()).toBe(EVENTS);
+      } finally {
+        program.kill();
+        sink.close();
       }
-      expect((await program.ended).code).toBe(0);
-      expect(await countStored()).toBe(EVENTS);
-    } finally {
-      program.kill();
-      sink.close();
-    }
-  });
+    },
+  );
 });
 
 describe('a result that cannot be written', () => {
@@ -216,7 +219,7 @@ describe('a result that cannot be written', () => {
   ];
 
   test.each([...storing, ...reading].map((args) => [args.join(' '), args] as const))(
-    'to a full disk is exit code 1 with a message, and all is stored: %s',
+    'to a full disk is exit code 1 with a message, and all events are stored: %s',
     async (_, args) => {
       if (args[0] !== 'migrate') await runOnto(['migrate'], openSync('/dev/null', 'w'));
       const { code, stderr } = await runOnto(args, openSync('/dev/full', 'w'));
@@ -235,7 +238,7 @@ describe('a result that cannot be written', () => {
     },
   );
 
-  test('leaves the exit code of a command that failed anyway', async () => {
+  test('does not change the exit code of a failed command', async () => {
     const { code } = await runOnto(
       ['status', '--organization', 'nobody', '--json'],
       openSync('/dev/full', 'w'),
@@ -250,7 +253,7 @@ describe('a result that cannot be written', () => {
     await output.written();
     process.exit(output.hasFailed() ? 1 : 0);`;
 
-  test('yet is one that is read late, whole', async () => {
+  test('that is read late is complete', async () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', WRITE_MUCH], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -260,7 +263,7 @@ describe('a result that cannot be written', () => {
     expect(bytes).toBe(1_000_000);
   });
 
-  (canMount() ? test : test.skip)('whole, because the disk fills up within it, is a failure', () => {
+  (canMount() ? test : test.skip)('completely, because the disk fills up, is a failure', () => {
     const sink = openFullDisk();
     sink.makeRoom();
     const descriptor = openSync(join(sink.directory, 'result'), 'w');

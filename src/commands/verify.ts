@@ -7,9 +7,9 @@ import { formatTicks } from '../core/ticks.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
 import {
+  type ExpectedEntry,
   type LedgerReport,
   type LedgerRequest,
-  type NotedEntry,
   verifyLedgers,
 } from '../runs/verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
@@ -32,7 +32,7 @@ import { withLogLevelForTerminal } from './with-log-level.ts';
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;
   offline?: boolean;
-  expect?: NotedEntry;
+  expect?: ExpectedEntry;
 }
 
 const HELP = {
@@ -166,7 +166,7 @@ async function verifyLedgerOf(
       of,
       from,
       to,
-      noted: expect,
+      expected: expect,
       signal,
       onRows: (done, total) => progress.update(done, total),
     });
@@ -219,7 +219,7 @@ function inJson(name: string, value: unknown): unknown {
   return name === 'createdOnTicks' ? formatTicks(value) : value.toString();
 }
 
-function parseNoted(text: string): NotedEntry {
+function parseNoted(text: string): ExpectedEntry {
   // No organization's name holds a slash.
   const match = /^([^/]+)(?:\/(.+))?\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
   if (!match) {

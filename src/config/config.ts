@@ -1,6 +1,12 @@
 import { ExportError } from '../core/errors.ts';
 import { closest } from '../text/suggest.ts';
-import { type Environment, fileWarnings, type GivenTexts, readGiven, warnOfUnknown } from './environment.ts';
+import {
+  type Environment,
+  fileWarnings,
+  type RawValues,
+  readRawValues,
+  warnAboutUnknown,
+} from './environment.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './organizations.ts';
 import { type Findings, problemWith, quote, throwProblems } from './problems.ts';
 import { parseSource, type SourceConfig } from './source.ts';
@@ -16,10 +22,10 @@ import {
 export { type Environment, loadEnvironment } from './environment.ts';
 export type { SourceConfig } from './source.ts';
 
-/** What a command needs: all organizations, or one, as well as the database, or the database alone. */
+/** What a command needs: the database with all organizations, the database with one, or the database alone. */
 export type Needs = 'sources' | 'source' | 'database';
 
-/** For commands that never ask UiPath. No variable of the source was read for it. */
+/** Configuration of commands that send no requests to UiPath. No variable of the source was read. */
 export interface DatabaseConfig {
   database: { kind: 'url'; url: string } | { kind: 'embedded'; directory: string };
   export: {
@@ -35,17 +41,17 @@ export interface DatabaseConfig {
     isSynchronous: boolean;
     stallTimeoutMs: number;
   };
-  /** Port 0 is any free port; `undefined` serves nothing. */
+  /** Port 0 is any free port; `undefined` disables the status server. */
   status: { host: string; port: number } | undefined;
   logLevel: Values['LOG_LEVEL'];
 }
 
-/** For one organization. */
+/** Configuration for one organization. */
 export interface Config extends DatabaseConfig {
   source: SourceConfig;
 }
 
-/** For all of them, or the one that was chosen: one at least, each name once. */
+/** Configuration for all organizations, or for the selected one. Never empty; each name occurs once. */
 export interface SourcesConfig extends DatabaseConfig {
   sources: readonly SourceConfig[];
 }
@@ -57,9 +63,8 @@ interface ConfigFor {
 }
 
 /**
- * The deeply frozen configuration that `env` describes, of all organizations or of the one chosen, and warnings for the log.
- * Reads nothing but `env` and the files that it names. Throws one `configuration` error with every problem; no secret is in
- * it.
+ * Parses `env` into a deeply frozen configuration, for all organizations or the selected one, and warnings for the log. Reads
+ * only `env` and the files it names. Throws one `configuration` error that lists every problem and contains no secret.
  */
 export function parseConfig<N extends Needs>(
   env: Environment,
@@ -67,18 +72,18 @@ export function parseConfig<N extends Needs>(
   { organization }: { organization?: string | undefined } = {},
 ): { config: ConfigFor[N]; warnings: string[] } {
   const findings: Findings = { problems: [], warnings: [...(env[fileWarnings] ?? [])] };
-  warnOfUnknown(env, findings);
+  warnAboutUnknown(env, findings);
   const shared = parseValues(env, sharedNames, findings);
   const sources =
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   throwProblems(findings);
-  const chosen = organization === undefined ? sources : choose(sources, organization);
-  const rest = describeRest(shared.values as Values);
-  const config = { ...describeSources(needs, chosen), ...rest };
+  const selected = organization === undefined ? sources : selectOrganization(sources, organization);
+  const common = describeCommon(shared.values as Values);
+  const config = { ...describeSources(needs, selected), ...common };
   return { config: freezeDeep(config) as ConfigFor[N], warnings: findings.warnings };
 }
 
-/** The literal values that must appear nowhere, each as it stands and as it is meant (URL-decoded). */
+/** Returns the values that must never be shown, as written and URL-decoded. */
 export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): string[] {
   const sources = 'sources' in config ? config.sources : 'source' in config ? [config.source] : [];
   const secrets = sources.map(({ credentials }) =>
@@ -91,16 +96,19 @@ export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): stri
   return [...new Set(secrets)].filter((secret) => secret !== '');
 }
 
-/** Throws `configuration`, with the nearest name, for one that is not among `known`. */
+/** Throws `configuration`, with the nearest known name, if `organization` is not in `known`. */
 export function assertKnown(organization: string, known: readonly string[]): void {
   if (known.includes(organization)) return;
-  const asked = quote(organization);
+  const shown = quote(organization);
   if (known.length === 0)
-    throw new ExportError('configuration', `--organization: ${asked} is not known, nor is any other one.`);
-  const few = known.slice(0, MAX_NAMED).join(', ') + (known.length > MAX_NAMED ? ', …' : '');
+    throw new ExportError(
+      'configuration',
+      `--organization: ${shown} is not known; there are no organizations.`,
+    );
+  const list = known.slice(0, MAX_NAMED).join(', ') + (known.length > MAX_NAMED ? ', …' : '');
   throw new ExportError(
     'configuration',
-    `--organization: ${asked} is not known. Did you mean ${closest(organization, known)}? There ${known.length === 1 ? 'is' : 'are'} ${few}.`,
+    `--organization: ${shown} is not known. Did you mean ${closest(organization, known)}? Known: ${list}.`,
   );
 }
 
@@ -109,26 +117,27 @@ const MAX_NAMED = 20;
 const sharedNames = variableNames.filter((name) => variableOf(name).group !== 'source');
 
 function parseSources(env: Environment, path: string | undefined, findings: Findings): SourceConfig[] {
-  const parsed = readOrganizations(env, path, findings).map(({ env: own, label }) => {
+  const parsed = readOrganizations(env, path, findings).map(({ env: entryEnv, label }) => {
     const ownFindings: Findings = { problems: [], warnings: [] };
-    const { given, values } = parseValues(own, sourceNames, ownFindings);
-    const source = parseSource(given, values, ownFindings);
+    const { raw, values } = parseValues(entryEnv, sourceNames, ownFindings);
+    const source = parseSource(raw, values, ownFindings);
     return { label, source, organization: values.UIPATH_ORGANIZATION, findings: ownFindings };
   });
   mergeFindings(parsed, findings);
   const named = parsed.flatMap(({ organization, label }) => (organization ? [{ organization, label }] : []));
   findings.problems.push(...findDuplicates(named));
-  const asked = parsed.flatMap(({ label, source }) => (source ? [{ ...source, label }] : []));
-  findings.problems.push(...findSameLists(asked));
+  const labelled = parsed.flatMap(({ label, source }) => (source ? [{ ...source, label }] : []));
+  findings.problems.push(...findSameLists(labelled));
   const unused = path === undefined ? '' : (env.UIPATH_ORGANIZATION?.trim() ?? '');
   if (unused !== '' && !named.some(({ organization }) => organization === unused)) {
-    const sentence = `has no effect beside ${ORGANIZATIONS_FILE}, in which ${quote(unused)} is not.`;
-    findings.warnings.push(`UIPATH_ORGANIZATION ${sentence}`);
+    findings.warnings.push(
+      `UIPATH_ORGANIZATION has no effect: ${ORGANIZATIONS_FILE} is set and has no entry for ${quote(unused)}.`,
+    );
   }
   return parsed.flatMap(({ source }) => source ?? []);
 }
 
-function choose(sources: readonly SourceConfig[], organization: string): SourceConfig[] {
+function selectOrganization(sources: readonly SourceConfig[], organization: string): SourceConfig[] {
   const known = sources.map((source) => source.organization);
   if (sources.length > 0) assertKnown(organization, known);
   return sources.filter((source) => source.organization === organization);
@@ -140,7 +149,7 @@ function describeSources(needs: Needs, sources: readonly SourceConfig[]): object
   if (sources.length === 1) return { source: sources[0] };
   throw new ExportError(
     'configuration',
-    `Several organizations are configured: choose one with --organization.`,
+    'Several organizations are configured: select one with --organization.',
   );
 }
 
@@ -148,22 +157,22 @@ function parseValues(
   env: Environment,
   names: readonly VariableName[],
   findings: Findings,
-): { given: GivenTexts; values: Partial<Values> } {
-  const given = readGiven(env, names, findings);
+): { raw: RawValues; values: Partial<Values> } {
+  const raw = readRawValues(env, names, findings);
   const values: Partial<Record<VariableName, unknown>> = {};
   for (const name of names) {
     const { kind, default: fallback } = variableOf(name);
-    const text = given.has(name) ? given.get(name) : fallback;
-    // Not given, or not readable, which is a problem already.
+    const text = raw.has(name) ? raw.get(name) : fallback;
+    // Unset, or unreadable, which is already reported as a problem.
     if (text === undefined || text === null) continue;
     const parsed = kind.schema.safeParse(text);
     if (parsed.success) values[name] = parsed.data;
     else findings.problems.push(problemWith(name, text));
   }
-  return { given, values: values as Partial<Values> };
+  return { raw, values: values as Partial<Values> };
 }
 
-function describeRest(values: Values): DatabaseConfig {
+function describeCommon(values: Values): DatabaseConfig {
   const { DATABASE_URL: url, EXPORT_RECHECK_SCHEDULE: recheckSchedule, STATUS_PORT: port } = values;
   return {
     database:

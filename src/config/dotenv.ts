@@ -1,21 +1,21 @@
-/** Parses a `.env` file with dotenv, and warns where dotenv silently reads another value than the one that is written. */
+/** Parses a `.env` file with dotenv, and warns about each line that dotenv reads differently from what is written. */
 import { parse } from 'dotenv';
 import { knownNames, variableNames, variableOf } from './variables.ts';
 
 export interface ParsedDotenv {
   values: Record<string, string>;
-  /** Each names the line, the variable and the remedy, and never shows a value. */
+  /** Each warning names the line, the variable and the fix, and never shows a value. */
   warnings: string[];
 }
 
 const CUT =
-  'is cut off at a #, which begins a comment outside of quotes. Put the value in quotes, or the comment in a line of its own.';
+  'is cut off at a #, which starts a comment outside quotes. Put the value in quotes, or move the comment to its own line.';
 const MAX_WARNINGS = 20;
 const assignment = /^\s*(?:export\s+)?([\w.-]+)(?:\s*=|:\s)(.*)$/s;
 const secretNames = new Set<string>(variableNames.filter((name) => variableOf(name).secret));
 const QUOTES = '\'"`';
 
-/** `text` is the whole file. Of a name that is set twice the last value counts. */
+/** `text` is the whole file. If a name is set twice, the last value wins. */
 export function parseDotenv(text: string): ParsedDotenv {
   const lines = text.split(/\r\n?|\n/);
   const warnings: string[] = [];
@@ -28,43 +28,43 @@ export function parseDotenv(text: string): ParsedDotenv {
     i++;
     if (name === undefined || rest === undefined) {
       if (!/^\s*(#|$)/.test(line))
-        warnings.push(`line ${number} is no assignment (NAME=value) and has no effect.`);
+        warnings.push(`line ${number} is not an assignment (NAME=value) and has no effect.`);
       continue;
     }
     const shown = showName(name);
     const end = endOfQuoted(lines, i - 1, rest);
     if (end > i) {
       warnings.push(
-        `line ${number}: the value of ${shown} goes on to line ${end}, where its quotation mark is closed. Close it in line ${number}.`,
+        `line ${number}: the value of ${shown} continues to line ${end}, where its quotation mark is closed. Close it in line ${number}.`,
       );
       i = end;
     } else {
-      const warning = compare(rest.trim(), readOwn(parse(line), name), secretNames.has(name));
+      const warning = explainDifference(rest.trim(), readOwn(parse(line), name), secretNames.has(name));
       if (warning !== undefined) warnings.push(`line ${number}: ${shown} ${warning}`);
     }
     const before = seen.get(name);
     if (before !== undefined) {
       warnings.push(
-        `line ${number}: ${shown} is set in line ${before} as well. The last one counts; remove the other.`,
+        `line ${number}: ${shown} is also set in line ${before}. The last one wins; remove the other.`,
       );
     }
     seen.set(name, number);
   }
   const more = warnings.length - MAX_WARNINGS;
   return {
-    // dotenv looks for the begin of a line from each of the blank ones before it: 100,000 of them would take it a minute.
+    // dotenv searches for the start of a line from each blank line before it: 100,000 blank lines would take a minute.
     values: parse(lines.filter((line) => line.trim() !== '').join('\n')),
     warnings: more > 0 ? [...warnings.slice(0, MAX_WARNINGS), `and ${more} more like these.`] : warnings,
   };
 }
 
-/** The name may be that of a member which every object has. */
+/** Ignores inherited members: the name may be one that every object has, such as `constructor`. */
 function readOwn(values: Record<string, string>, name: string): string {
   return Object.hasOwn(values, name) ? values[name]! : '';
 }
 
-/** What dotenv changed of one line; `undefined` where it reads what is written. */
-function compare(written: string, read: string, isSecret: boolean): string | undefined {
+/** Says how the value that dotenv read differs from the written one; `undefined` if they are equal. */
+function explainDifference(written: string, read: string, isSecret: boolean): string | undefined {
   const quote = QUOTES.includes(written[0] ?? ' ') ? written[0]! : '';
   const isQuoted = quote !== '' && written.lastIndexOf(quote) > 0 && !read.startsWith(quote);
   if (isQuoted) {
@@ -75,17 +75,17 @@ function compare(written: string, read: string, isSecret: boolean): string | und
   }
   const cut = written.length > read.length && written.includes('#') ? written[written.indexOf('#') - 1] : '';
   const isCut = cut !== '';
-  // White space in front of it makes a comment, which a secret is unlikely to have.
+  // White space before the # means a comment was intended; a secret is unlikely to have one.
   if (isCut && (isSecret || quote !== '' || cut === undefined || !/\s/.test(cut))) {
     return CUT;
   }
   const last = read.at(-1) ?? '';
   const isUnbalanced = quote !== '' || (last !== '' && isSecret && QUOTES.includes(last));
   if (!isUnbalanced) return undefined;
-  return 'has a quotation mark at one end alone, or text behind the closing one, so the mark is part of the value. Put the whole value in quotes.';
+  return 'has a quotation mark at one end only, or text after the closing one, so the mark is part of the value. Put the whole value in quotes.';
 }
 
-/** The number of the line in which the quoted value that begins in line `from` ends; `from + 1` where it ends there or nowhere. */
+/** The number of the line where the quoted value that starts in line `from` ends; `from + 1` if it ends in that line or never. */
 function endOfQuoted(lines: readonly string[], from: number, rest: string): number {
   const value = rest.trimStart();
   const quote = value[0] ?? ' ';
@@ -97,13 +97,13 @@ function endOfQuoted(lines: readonly string[], from: number, rest: string): numb
   return from + 1;
 }
 
-/** Whether the first mark that is not escaped is followed by nothing but a comment. */
+/** Whether nothing but a comment follows the first unescaped quotation mark. */
 function closes(text: string, quote: string): boolean {
   const at = [...text.matchAll(/\\?['"`]/g)].find(([mark]) => mark === quote)?.index;
   return at !== undefined && /^\s*(#.*)?$/.test(text.slice(at + 1));
 }
 
-/** A name that is not written as one may be a piece of a secret. */
+/** Hides a name that does not look like a variable: it may be part of a secret. */
 function showName(name: string): string {
   return knownNames.includes(name) || /^[A-Z][A-Z_]{1,60}$/.test(name) ? name : 'a variable';
 }

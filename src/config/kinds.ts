@@ -3,19 +3,19 @@ import { validate as isCronExpression } from 'node-cron';
 import { z } from 'zod';
 import { CLASSIC_LOG } from '../core/log-key.ts';
 
-/** How one variable's text becomes a value, and the words that say what text it takes. */
+/** The schema that parses one variable's text, and a description of the text it accepts. */
 export interface Kind<T = unknown> {
   readonly schema: z.ZodType<T, string>;
   /** Completes "expected …". */
   readonly expected: string;
-  /** All there is, where that is few words: the nearest is suggested for a mistyped one. */
+  /** All accepted words, if there are few: an error message suggests the nearest one. */
   readonly choices?: readonly string[];
 }
 
 const languages = 'en ja de es es-mx fr ko pt pt-br ru tr zh-cn zh-tw'.split(' ');
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
-/** A whole number in a closed range; signs, exponents and other radixes are refused. */
+/** A whole number in a closed range. Signs, exponents and other radixes are rejected. */
 export function integer(min: number, max: number): Kind<number> {
   return {
     schema: z
@@ -27,7 +27,7 @@ export function integer(min: number, max: number): Kind<number> {
   };
 }
 
-/** A length of time with its unit, in milliseconds, between two such lengths. */
+/** A duration with its unit, from `min` to `max`, parsed to milliseconds. */
 export function duration(min: ms.StringValue, max: ms.StringValue): Kind<number> {
   return {
     schema: z
@@ -39,12 +39,12 @@ export function duration(min: ms.StringValue, max: ms.StringValue): Kind<number>
   };
 }
 
-/** Text of one line; `shape` narrows it and `expected` says how. */
+/** Text of one line that matches `shape`; `expected` describes it. */
 export function text(expected: string, shape = /^[^\p{Cc}\p{Surrogate}]+$/u): Kind<string> {
   return { schema: z.string().regex(shape), expected };
 }
 
-/** Either the word `off`, which gives `undefined`, or what `kind` takes. */
+/** Accepts `off`, parsed to `undefined`, or what `kind` accepts. */
 export function orOff<T>(kind: Kind<T>): Kind<T | undefined> {
   const off = z.literal('off').transform(() => undefined);
   return { schema: z.union([off, kind.schema]), expected: `${kind.expected}, or off` };
@@ -75,7 +75,7 @@ export const logLevel: Kind<(typeof logLevels)[number]> = {
   choices: logLevels,
 };
 
-/** A name that stands between two slashes of a URL. It is not encoded yet. */
+/** One path segment of a URL, not yet percent-encoded. */
 export const pathSegment = (what: string): Kind<string> => ({
   schema: z
     .string()
@@ -95,7 +95,7 @@ export const timeZone: Kind<string> = {
   expected: 'a time zone of the IANA database, such as UTC or Europe/Berlin',
 };
 
-/** An `http` or `https` address, returned without trailing slashes. */
+/** An `http` or `https` URL, parsed without trailing slashes. */
 export const webAddress: Kind<string> = {
   schema: z.string().refine(isWebAddress).transform(withoutTrailingSlash),
   expected: 'an address such as https://cloud.uipath.com, without user, query or fragment',
@@ -108,14 +108,14 @@ export const postgresUrl: Kind<string> = {
     '(/ as %2F, @ as %40, # as %23, % as %25)',
 };
 
-/** Whether `address` is an absolute http or https address that carries no user, query or fragment. */
+/** Whether `address` is an absolute http or https URL without user, query or fragment. */
 export function isWebAddress(address: string): boolean {
   if (!/^https?:\/\/[^?#]+$/i.test(address) || !URL.canParse(address)) return false;
   const url = new URL(address);
   return url.username === '' && url.password === '';
 }
 
-/** node-cron writes a range out before it looks how far it goes: 0-999999999 would take all memory. No field has three digits. */
+/** Rejects three digits in a row: node-cron expands a range before it checks its bounds, so 0-999999999 would take all memory. */
 function isCron(expression: string): boolean {
   return !/\d{3}/.test(expression) && isCronExpression(expression);
 }
@@ -136,7 +136,7 @@ function isTimeZone(name: string): boolean {
 function isPostgresUrl(address: string): boolean {
   if (!/^postgres(ql)?:\/\//i.test(address) || !URL.canParse(address)) return false;
   const { username, password, pathname, hash } = new URL(address);
-  // A slash or # in the password ends the host early, and what was meant to follow it is left with the @.
+  // An unencoded slash or # in the password ends the host early, which leaves the @ in the path or fragment.
   if (/[@#]/.test(pathname + hash)) return false;
   try {
     for (const part of [username, password, pathname]) decodeURIComponent(part);

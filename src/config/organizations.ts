@@ -1,7 +1,7 @@
 /**
- * One configuration of a source for each organization: of the environment alone, or of each entry of the file that
- * `UIPATH_ORGANIZATIONS_FILE` names over the environment. An entry speaks the language of the environment, so that there is one
- * vocabulary, one parser and one place that documents it.
+ * Builds one environment for each organization: the process environment alone, or each entry of the file that
+ * `UIPATH_ORGANIZATIONS_FILE` names, merged over it. An entry uses the names of the environment variables, so that one parser and
+ * one reference serve both.
  */
 import { closest } from '../text/suggest.ts';
 import { type Environment, reasonOf, showPath } from './environment.ts';
@@ -10,44 +10,44 @@ import { type Findings, quote } from './problems.ts';
 import type { SourceConfig } from './source.ts';
 import { ORGANIZATIONS_FILE, sourceNames, variableOf } from './variables.ts';
 
-/** What one organization's source is read from, and how problems with it are told apart from the others'. */
-interface OrganizationGiven {
+/** The environment of one organization's source, and a label that identifies it in error messages. */
+interface OrganizationInput {
   env: Environment;
-  /** `entry 3 (acme)`; none where the environment alone speaks of one organization. */
+  /** `entry 3 (acme)`; `undefined` without an organizations file. */
   label: string | undefined;
 }
 
-/** What an entry may give: the variables of a source, and the files of the secret ones. */
+/** Names that an entry may set: the variables of a source, and `NAME_FILE` for each secret. */
 const ENTRY_NAMES = sourceNames.flatMap((name) =>
   variableOf(name).secret ? [name, `${name}_FILE`] : [name],
 );
 const MAX_ENTRIES = 1_000;
-/** Of the entries that a problem applies to, and of the problems with entries. A person reads it. */
+/** Limits of one error message: entries named per problem, and problems. */
 const MAX_LABELS = 5;
 const MAX_PROBLEMS = 50;
 
-/** Either kind of credentials replaces the other one; of a secret and its file, each replaces the other. */
+/** Each kind of credentials replaces the other; so do a secret and its file. */
 const CLIENT = withFiles('UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET');
 const TOKEN = withFiles('UIPATH_ACCESS_TOKEN');
-/** They say which organization is asked. */
-const OF_ONE = ['UIPATH_ORGANIZATION', 'UIPATH_PARTITION_GLOBAL_ID'];
+/** Variables that identify one organization. */
+const IDENTITY = ['UIPATH_ORGANIZATION', 'UIPATH_PARTITION_GLOBAL_ID'];
 
-/** One for each organization, in the order of the file. Problems with the file itself are in `findings`, and it has no entry then. */
+/** Returns one input for each organization, in file order. If the file is invalid: none, and the problems are in `findings`. */
 export function readOrganizations(
   env: Environment,
   path: string | undefined,
   findings: Findings,
-): OrganizationGiven[] {
+): OrganizationInput[] {
   if (path === undefined) return [{ env, label: undefined }];
   const problems: string[] = [];
   const entries = readEntries(path, problems);
-  findings.problems.push(...fewOf(problems).map((problem) => `${ORGANIZATIONS_FILE}: ${problem}`));
+  findings.problems.push(...truncated(problems).map((problem) => `${ORGANIZATIONS_FILE}: ${problem}`));
   return entries.flatMap((entry, i) => (entry ? { env: overlay(env, entry), label: labelOf(entry, i) } : []));
 }
 
 /**
- * Tells what was noticed of each organization: once, with the names of all it applies to, since most of it comes from
- * what they share.
+ * Merges the findings of all organizations. A finding that applies to several is listed once, with their labels: most findings
+ * come from variables they share.
  */
 export function mergeFindings(
   found: readonly { label: string | undefined; findings: Findings }[],
@@ -65,11 +65,11 @@ export function mergeFindings(
       const labelled = of.slice(0, MAX_LABELS).join(', ') + more;
       texts.push(isShared || of[0] === undefined ? text : `${ORGANIZATIONS_FILE}, ${labelled}: ${text}`);
     }
-    into[kind].push(...fewOf(texts));
+    into[kind].push(...truncated(texts));
   }
 }
 
-/** Of each organization that is named more than once, also in other letters: its rows would be mixed, or stored twice. */
+/** Finds organizations that are listed more than once, ignoring case: their rows would be mixed or stored twice. */
 export function findDuplicates(
   organizations: readonly { organization: string; label: string | undefined }[],
 ): string[] {
@@ -84,10 +84,10 @@ export function findDuplicates(
       `${ORGANIZATIONS_FILE}: expected each organization once, found ${first.get(key)} and ${label}. Remove one of them.`,
     ];
   });
-  return fewOf(problems);
+  return truncated(problems);
 }
 
-/** Each organization that requests the same list with the same credentials as another one: its events would be stored twice. */
+/** Finds organizations with the same list and the same credentials: the same events would be stored for both. */
 export function findSameLists(
   sources: readonly (Pick<SourceConfig, 'organization' | 'auditUrl' | 'credentials'> & {
     label: string | undefined;
@@ -100,14 +100,14 @@ export function findSameLists(
     const key = JSON.stringify([auditUrl, credentials.kind, client]);
     const other = first.get(key) ?? source;
     first.set(key, other);
-    // One that is named twice is a problem of its own.
+    // `findDuplicates` reports this case.
     if (other.organization.toLowerCase() === organization.toLowerCase()) return [];
     return [
-      `${ORGANIZATIONS_FILE}: expected a list of its own for each organization, found ${quote(auditUrl, 500)} for ` +
-        `${other.label} and ${label}. Put what tells them apart into each entry, such as UIPATH_PARTITION_GLOBAL_ID.`,
+      `${ORGANIZATIONS_FILE}: expected a different audit log for each organization, found ${quote(auditUrl, 500)} for ` +
+        `${other.label} and ${label}. Set what distinguishes them in each entry, such as UIPATH_PARTITION_GLOBAL_ID.`,
     ];
   });
-  return fewOf(problems);
+  return truncated(problems);
 }
 
 function readEntries(path: string, problems: string[]): (Environment | undefined)[] {
@@ -116,7 +116,7 @@ function readEntries(path: string, problems: string[]): (Environment | undefined
   try {
     list = JSON.parse(readTextFile(path));
   } catch (error) {
-    // The message of JSON.parse may quote the file, and with it a secret.
+    // The message of JSON.parse may quote the file and reveal a secret.
     const reason =
       error instanceof SyntaxError
         ? `which is not JSON${placeOf(error)}`
@@ -129,7 +129,7 @@ function readEntries(path: string, problems: string[]): (Environment | undefined
   if (!Array.isArray(list) || list.length === 0 || list.length > MAX_ENTRIES) {
     const found = Array.isArray(list) ? `a list of ${list.length}` : typeOf(list);
     problems.push(
-      `${expected}, found ${found} in ${showPath(path)}. [{"UIPATH_ORGANIZATION": "acme"}] is the least.`,
+      `${expected}, found ${found} in ${showPath(path)}. The minimum is [{"UIPATH_ORGANIZATION": "acme"}].`,
     );
     return [];
   }
@@ -145,7 +145,7 @@ function readEntry(entry: unknown, i: number, problems: string[]): Environment |
   for (const [name, value] of Object.entries(entry as object)) {
     if (!ENTRY_NAMES.includes(name)) problems.push(`entry ${i + 1}: ${explainName(name)}`);
     else if (['string', 'number', 'boolean'].includes(typeof value)) given[name] = String(value);
-    else problems.push(`entry ${i + 1}: ${name}: expected a text, found ${typeOf(value)}.`);
+    else problems.push(`entry ${i + 1}: ${name}: expected a string, found ${typeOf(value)}.`);
   }
   return given;
 }
@@ -154,11 +154,11 @@ function explainName(name: string): string {
   const shown = quote(name);
   const isShared =
     /^(DATABASE|EMBEDDED|EXPORT|STATUS|LOG)_[A-Z_]+$/.test(name) || name === ORGANIZATIONS_FILE;
-  if (isShared) return `${shown} is the same for all organizations. Set it in the environment.`;
-  return `${shown} is not known. The nearest that an entry may have is ${closest(name.toUpperCase(), ENTRY_NAMES)}.`;
+  if (isShared) return `${shown} applies to all organizations. Set it in the environment.`;
+  return `${shown} is not known. The nearest name that an entry may set is ${closest(name.toUpperCase(), ENTRY_NAMES)}.`;
 }
 
-function fewOf(problems: readonly string[]): string[] {
+function truncated(problems: readonly string[]): string[] {
   const more = problems.length - MAX_PROBLEMS;
   return more > 0
     ? [...problems.slice(0, MAX_PROBLEMS), `and ${more} more problems like these.`]
@@ -170,8 +170,8 @@ function overlay(env: Environment, entry: Environment): Environment {
   const replaced = new Set(given.flatMap((name) => withFiles(name.replace(/_FILE$/, ''))));
   if (given.some((name) => TOKEN.includes(name))) for (const name of CLIENT) replaced.add(name);
   if (given.some((name) => CLIENT.includes(name))) for (const name of TOKEN) replaced.add(name);
-  // No entry is about the organization of the environment.
-  for (const name of OF_ONE) replaced.add(name);
+  // The environment's organization never applies to an entry.
+  for (const name of IDENTITY) replaced.add(name);
   const kept = Object.entries(env).filter(([name]) => !replaced.has(name));
   return Object.fromEntries([...kept, ...given.map((name) => [name, entry[name]])]);
 }

@@ -3,16 +3,16 @@ import { createRedactor } from '../text/redaction.ts';
 import { nearest } from '../text/suggest.ts';
 import { type VariableName, variableOf } from './variables.ts';
 
-/** What was noticed while a configuration was read, one text each, never with a secret in it. */
+/** Problems and warnings found in a configuration, one text each, without secrets. */
 export interface Findings {
   readonly problems: string[];
   readonly warnings: string[];
 }
 
 const redact = createRedactor();
-const maxShown = 100;
+const MAX_SHOWN = 100;
 
-/** Names the variable, what was expected, what was found (only that something was, for a secret) and the remedy. */
+/** Describes a wrong value: the variable, what was expected, what was found (hidden for a secret) and the fix. */
 export function problemWith(name: VariableName, found: string, remedy = remedyFor(name)): string {
   const { kind, secret } = variableOf(name);
   const shown = secret ? 'something else (not shown)' : quote(found);
@@ -21,18 +21,18 @@ export function problemWith(name: VariableName, found: string, remedy = remedyFo
   return `${name}: expected ${kind.expected}, found ${shown}. ${suggestion}${remedy}`;
 }
 
-/** `text` in quotes, cut when long, without passwords a URL may hold. */
-export function quote(text: string, mostShown = maxShown): string {
+/** Returns `text` in quotes, truncated, with passwords in URLs redacted. */
+export function quote(text: string, maxLength = MAX_SHOWN): string {
   const shown = redact(text);
-  return JSON.stringify(shown.length > mostShown ? `${shown.slice(0, mostShown)}…` : shown);
+  return JSON.stringify(shown.length > maxLength ? `${shown.slice(0, maxLength)}…` : shown);
 }
 
-/** Throws all problems, and with them the warnings, as one `configuration` error. */
+/** Throws one `configuration` error that lists all problems and warnings, if there is a problem. */
 export function throwProblems({ problems, warnings }: Findings): void {
   if (problems.length === 0) return;
   const heading = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
-  const noticed = warnings.length === 0 ? [] : ['Also noticed:', ...warnings.map(asItem)];
-  const lines = [`The configuration has ${heading}:`, ...problems.map(asItem), ...noticed];
+  const warned = warnings.length === 0 ? [] : ['Warnings:', ...warnings.map(asItem)];
+  const lines = [`The configuration has ${heading}:`, ...problems.map(asItem), ...warned];
   throw new ExportError(
     'configuration',
     [...lines, 'Set variables in the environment or in .env; .env.example explains each.'].join('\n'),
@@ -41,9 +41,9 @@ export function throwProblems({ problems, warnings }: Findings): void {
 
 function remedyFor(name: VariableName): string {
   const variable = variableOf(name);
-  if (variable.default !== undefined) return `Fix it, or leave it out for the default, ${variable.default}.`;
+  if (variable.default !== undefined) return `Correct it, or unset it for the default, ${variable.default}.`;
   if (variable.example !== undefined) return `For example ${name}=${variable.example}`;
-  return `Fix ${name}${variable.secret ? ` or ${name}_FILE` : ''}.`;
+  return `Correct ${name}${variable.secret ? ` or ${name}_FILE` : ''}.`;
 }
 
 function asItem(text: string): string {

@@ -1,43 +1,43 @@
 import type { Credentials } from '../core/credentials.ts';
 import type { LogKey } from '../core/log-key.ts';
-import type { GivenTexts } from './environment.ts';
+import type { RawValues } from './environment.ts';
 import { isWebAddress } from './kinds.ts';
 import { type Findings, problemWith, quote } from './problems.ts';
 import { type Values, type VariableName, variableOf } from './variables.ts';
 
-/** One organization at the source, everything validated, no placeholder left in a URL. */
+/** One organization at the source, validated, with all placeholders in URLs replaced. */
 export interface SourceConfig extends LogKey {
-  /** As given, not percent-encoded: with `log` the key of the rows. */
+  /** As configured, not percent-encoded: with `log` the key of the rows. */
   organization: string;
   /** Without a trailing slash. */
   baseUrl: string;
-  /** The audit log's address, without a query. */
+  /** URL of the audit log, without a query. */
   auditUrl: string;
   credentials: Credentials;
   language: string;
   apiVersion: string | undefined;
-  /** Of one request. */
+  /** Timeout of one request. */
   timeoutMs: number;
   maxResponseBytes: number;
-  /** Tries of one request, the first included. */
+  /** Attempts per request, including the first. */
   retryLimit: number;
   retryMaxDelayMs: number;
 }
 
 const MAX_LISTED = 5;
 
-/** `undefined` when there are problems, all of which are in `findings` then. */
+/** Returns `undefined` and adds to `findings` if there are problems. */
 export function parseSource(
-  given: GivenTexts,
+  raw: RawValues,
   values: Partial<Values>,
   findings: Findings,
 ): SourceConfig | undefined {
-  if (!given.has('UIPATH_ORGANIZATION')) {
+  if (!raw.has('UIPATH_ORGANIZATION')) {
     findings.problems.push(missing('UIPATH_ORGANIZATION', 'Set it, for example UIPATH_ORGANIZATION=acme'));
   }
   const baseUrl = parseBaseUrl(values, findings);
   const auditUrl = parseAuditUrl(baseUrl, values, findings);
-  const credentials = parseCredentials(given, values, baseUrl, findings);
+  const credentials = parseCredentials(raw, values, baseUrl, findings);
   if (findings.problems.length > 0) return undefined;
   const complete = values as Values;
   return {
@@ -62,7 +62,7 @@ function parseBaseUrl(values: Partial<Values>, findings: Findings): string | und
   const ending = `/${encodeURIComponent(organization ?? '')}`;
   if (organization === undefined || !new URL(address).pathname.endsWith(ending)) return address;
   findings.warnings.push(
-    `UIPATH_BASE_URL ends in the organization, which the paths add by themselves; ${quote(ending)} was left out.`,
+    `UIPATH_BASE_URL ends with the organization, which the paths already contain; ${quote(ending)} was removed.`,
   );
   return address.slice(0, -ending.length);
 }
@@ -79,12 +79,12 @@ function parseAuditUrl(
     organization: encoded(values.UIPATH_ORGANIZATION),
     partitionGlobalId: encoded(values.UIPATH_PARTITION_GLOBAL_ID),
   };
-  const path = fillIn(name, template, known, findings);
+  const path = replacePlaceholders(name, template, known, findings);
   if (template.includes('{partitionGlobalId}') && known.partitionGlobalId === undefined) {
     findings.problems.push(
       missing(
         'UIPATH_PARTITION_GLOBAL_ID',
-        'Set it, since UIPATH_AUDIT_PATH contains {partitionGlobalId}, or take that out of the path.',
+        'Set it, since UIPATH_AUDIT_PATH contains {partitionGlobalId}, or remove that from the path.',
       ),
     );
   }
@@ -92,13 +92,13 @@ function parseAuditUrl(
 }
 
 function parseCredentials(
-  given: GivenTexts,
+  raw: RawValues,
   values: Partial<Values>,
   baseUrl: string | undefined,
   findings: Findings,
 ): Credentials | undefined {
-  const client = (['UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET'] as const).filter((name) => given.has(name));
-  const hasToken = given.has('UIPATH_ACCESS_TOKEN');
+  const client = (['UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET'] as const).filter((name) => raw.has(name));
+  const hasToken = raw.has('UIPATH_ACCESS_TOKEN');
   const tokenUrl = client.length === 0 ? undefined : parseTokenUrl(baseUrl, values, findings);
   if (hasToken && client.length > 0) {
     const names = client.join(' and ');
@@ -132,7 +132,7 @@ function parseTokenUrl(
   const template = values[name];
   if (template === undefined) return undefined;
   const known = { base: baseUrl, organization: encoded(values.UIPATH_ORGANIZATION) };
-  const address = fillIn(name, template, known, findings);
+  const address = replacePlaceholders(name, template, known, findings);
   if (address === undefined) return undefined;
   if (!isWebAddress(address)) {
     findings.problems.push(problemWith(name, address));
@@ -142,8 +142,8 @@ function parseTokenUrl(
   return new URL(address).href;
 }
 
-/** Fills the placeholders of `template` with the texts of `known`; `undefined` when one is unknown (a problem) or has no valid value. */
-function fillIn(
+/** Replaces the placeholders of `template` by `known`; `undefined` if one is unknown (a problem) or has no valid value. */
+function replacePlaceholders(
   name: VariableName,
   template: string,
   known: Readonly<Record<string, string | undefined>>,
@@ -154,8 +154,8 @@ function fillIn(
   const unknown = placeholders.filter((placeholder) => !allowed.includes(placeholder));
   if (unknown.length > 0) {
     findings.problems.push(
-      `${name}: expected no placeholder but ${allowed.join(' and ')}, found ${listFew(unknown)}. ` +
-        'Write what it stands for in its place.',
+      `${name}: expected no placeholder except ${allowed.join(' and ')}, found ${listFew(unknown)}. ` +
+        'Replace it by its value.',
     );
   }
   if (placeholders.some((placeholder) => known[placeholder.slice(1, -1)] === undefined)) return undefined;
@@ -181,8 +181,8 @@ function checkEncryption(
   const isLoopback = /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
   if (protocol === 'https:' || isLoopback || values.UIPATH_ALLOW_HTTP !== false) return;
   findings.problems.push(
-    `${name}: expected https, found ${quote(address)}. Use https, or set UIPATH_ALLOW_HTTP=true to let the token ` +
-      'travel unencrypted.',
+    `${name}: expected https, found ${quote(address)}. Use https, or set UIPATH_ALLOW_HTTP=true to send the token ` +
+      'unencrypted.',
   );
 }
 

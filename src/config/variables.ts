@@ -18,20 +18,20 @@ import {
 } from './kinds.ts';
 
 interface Variable {
-  /** Variables of the groups `source` and `organizations` are read only by commands that ask UiPath. */
+  /** The groups `source` and `organizations` are read only by commands that send requests to UiPath. */
   readonly group: 'source' | 'organizations' | 'database' | 'export' | 'status' | 'log';
   readonly kind: Kind;
   readonly default?: string;
-  /** Shown in a problem's remedy where there is no default. */
+  /** Shown in the error message of a variable without a default. */
   readonly example?: string;
-  /** Never shown, and also read from the file that `NAME_FILE` names. */
+  /** Never shown. Also read from the file that `NAME_FILE` names. */
   readonly secret?: true;
   readonly description: string;
 }
 
 const source = 'source';
 
-/** Every variable the program knows: the one place that states names, defaults and meaning. */
+/** Every variable of the program, with its default and meaning. */
 export const variables = {
   UIPATH_BASE_URL: {
     group: source,
@@ -45,7 +45,7 @@ export const variables = {
     kind: flag,
     default: 'false',
     description:
-      'Whether plain http is allowed for hosts other than this machine. The token then travels unencrypted.',
+      'Whether plain http is allowed for hosts other than this machine. The token is then sent unencrypted.',
   },
   UIPATH_ORGANIZATION: {
     group: source,
@@ -57,8 +57,7 @@ export const variables = {
     group: source,
     kind: onlyLog,
     default: CLASSIC_LOG,
-    description:
-      'Which audit logs of the organization are exported. This version exports the classic one alone.',
+    description: 'Audit logs to export. This version exports only the classic one.',
   },
   UIPATH_AUDIT_PATH: {
     group: source,
@@ -68,7 +67,7 @@ export const variables = {
     ),
     default: '/{organization}/audit_/api/auditlogs',
     description:
-      'Path of the audit log. {organization} and {partitionGlobalId} are filled in; some installations need ' +
+      'Path of the audit log. {organization} and {partitionGlobalId} are replaced; some installations need ' +
       '/{organization}/audit_/api/auditlogs/{partitionGlobalId} or /audit_/api/auditlogs/{partitionGlobalId}.',
   },
   UIPATH_PARTITION_GLOBAL_ID: {
@@ -93,14 +92,14 @@ export const variables = {
     group: source,
     kind: text('scopes with one space between them', /^[\x21-\x7e]+( [\x21-\x7e]+)*$/),
     default: 'PM.Audit.Read',
-    description: 'Scope of the token. PM.Audit also works.',
+    description: 'Scope of the requested token. PM.Audit works as well.',
   },
   UIPATH_TOKEN_URL: {
     group: source,
-    kind: text('an address, in which {base} and {organization} may stand', /^[^\s\p{Cc}\p{Surrogate}]+$/u),
+    kind: text('a URL, which may contain {base} and {organization}', /^[^\s\p{Cc}\p{Surrogate}]+$/u),
     default: '{base}/{organization}/identity_/connect/token',
     description:
-      'URL of the token endpoint. {base} and {organization} are filled in. Automation Suite: ' +
+      'URL of the token endpoint. {base} and {organization} are replaced. Automation Suite: ' +
       '{base}/identity_/connect/token. Standalone Orchestrator: {base}/identity/connect/token.',
   },
   UIPATH_ACCESS_TOKEN: {
@@ -124,30 +123,31 @@ export const variables = {
   },
   UIPATH_ORGANIZATIONS_FILE: {
     group: 'organizations',
-    // Whatever it is, it is told by who reads the file, and not shown where it may be a secret.
+    // Accepts any text: the reader of the file reports a wrong path, and hides it if it may be a secret.
     kind: text('the path of a file', /./s),
     description:
-      'Several organizations in one worker: path of a JSON list with an object for each, whose entries are named like the ' +
-      'variables here and replace them.',
+      'Path of a JSON list with one object per organization, for several organizations in one worker. Its members ' +
+      'have the names of these variables and override them.',
   },
   HTTP_TIMEOUT: {
     group: source,
     kind: duration('1ms', '24d'),
     default: '30s',
-    description: 'How long one request may take.',
+    description: 'Timeout of one request, until the whole response is read.',
   },
   HTTP_MAX_RESPONSE_MIB: {
     group: source,
     kind: integer(1, 1024),
     default: '64',
     description:
-      'The largest response that is read, after decompression, in MiB. A larger page is requested again with half the rows.',
+      'Largest response that is read, after decompression, in MiB. A larger page is requested again with half the ' +
+      'rows.',
   },
   RETRY_LIMIT: {
     group: source,
     kind: integer(1, 100),
     default: '8',
-    description: 'Attempts per request, the first one included.',
+    description: 'Attempts per request, including the first.',
   },
   RETRY_MAX_DELAY: {
     group: source,
@@ -161,20 +161,20 @@ export const variables = {
     example: 'postgres://user:password@localhost:5432/audit',
     secret: true,
     description:
-      'The PostgreSQL to export into, as postgres://user:password@host:5432/database. Unset: the worker starts ' +
-      'a PostgreSQL of its own.',
+      'The PostgreSQL to export into, as postgres://user:password@host:5432/database. Unset: the worker starts its ' +
+      'own PostgreSQL.',
   },
   EMBEDDED_POSTGRES_DIR: {
     group: 'database',
     kind: text('a directory'),
     default: './data/postgres',
-    description: 'Where that PostgreSQL of its own keeps its data. Not used with DATABASE_URL.',
+    description: "Data directory of the worker's own PostgreSQL. Not used with DATABASE_URL.",
   },
   EXPORT_SCHEDULE: {
     group: 'export',
     kind: cron,
     default: '*/5 * * * *',
-    description: 'When to export, as a cron expression. A sixth field in front counts seconds.',
+    description: 'When to export, as a cron expression. An optional field in front is the seconds.',
   },
   EXPORT_TIMEZONE: {
     group: 'export',
@@ -186,59 +186,60 @@ export const variables = {
     group: 'export',
     kind: integer(1, 10_000),
     default: '1000',
-    description: 'Rows per list request, 1 to 10000.',
+    description: 'Rows per request, 1 to 10000.',
   },
   EXPORT_CONCURRENCY: {
     group: 'export',
     kind: integer(1, 64),
     default: '4',
-    description: 'Requests in flight at once, 1 to 64.',
+    description: 'Most requests in flight at once, 1 to 64.',
   },
   EXPORT_PARALLEL_ORGANIZATIONS: {
     group: 'export',
     kind: integer(1, 64),
     default: '4',
-    description: 'How many of several organizations a process exports at once, 1 to 64.',
+    description: 'Most organizations that one process exports at once, 1 to 64.',
   },
   EXPORT_LOOKBACK: {
     group: 'export',
     kind: duration('0s', '3650d'),
     default: '1h',
-    description: 'How far behind the newest event every run reads again, to find events that came late.',
+    description: 'How far before the newest event each run starts, to find late events.',
   },
   EXPORT_RECHECK_SCHEDULE: {
     group: 'export',
     kind: orOff(cron),
     default: '17 3 * * *',
-    description: 'When to read the wider window of EXPORT_RECHECK_WINDOW again; off: never.',
+    description: 'When to read the window of EXPORT_RECHECK_WINDOW again, as a cron expression; off: never.',
   },
   EXPORT_RECHECK_WINDOW: {
     group: 'export',
     kind: duration('0s', '3650d'),
     default: '48h',
-    description: 'How far that recheck reaches back.',
+    description: 'How far before now a recheck starts.',
   },
   EXPORT_LEASE: {
     group: 'export',
     kind: duration('1s', '1h'),
     default: '60s',
     description:
-      'How long a worker may be silent before its lease on the organization ends, so that another one can go on.',
+      'How long a worker that does not respond keeps its lease on an organization. Another worker can then take ' +
+      'over.',
   },
   EXPORT_SYNCHRONOUS_COMMIT: {
     group: 'export',
     kind: flag,
     default: 'true',
     description:
-      'Whether each page must be on the disk of the database before the next is stored. With false only the end of a ' +
-      'run waits: a crash of the database may take the last pages of a run back, rows and watermark together.',
+      "Whether each commit waits for the database's disk. With false only the last commit of a run waits: a crash " +
+      'of the database may undo the last pages of a run, rows and watermark together.',
   },
   EXPORT_STALL_TIMEOUT: {
     group: 'export',
     kind: duration('1s', '24d'),
     default: '30m',
     description:
-      'How long a run may come no further before it is ended, so that the next one can begin. More than the ' +
+      'A run without progress for this long is stopped, so that the next one can start. Set it longer than the ' +
       'longest retries take.',
   },
   STATUS_HOST: {
@@ -246,19 +247,19 @@ export const variables = {
     kind: text('a host name or address to listen on, such as 127.0.0.1 or 0.0.0.0', /^[\w.:-]+$/),
     default: '127.0.0.1',
     description:
-      'Address on which start serves health, metrics and the status page. 0.0.0.0: every interface.',
+      'Address on which start serves health, metrics and the status page. 0.0.0.0: all interfaces.',
   },
   STATUS_PORT: {
     group: 'status',
     kind: orOff(integer(0, 65_535)),
     default: '8080',
-    description: 'Port of the same. 0: any free port; off: serve nothing.',
+    description: 'Port of that server. 0: any free port; off: no server.',
   },
   LOG_LEVEL: {
     group: 'log',
     kind: logLevel,
     default: 'info',
-    description: 'How much is logged: trace, debug, info, warn, error, fatal or silent.',
+    description: 'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent.',
   },
 } satisfies Record<string, Variable>;
 
@@ -267,24 +268,24 @@ export type VariableName = keyof typeof variables;
 type Entry<N extends VariableName> = (typeof variables)[N];
 type Typed<N extends VariableName> = z.output<Entry<N>['kind']['schema']>;
 
-/** The values of all variables: one without a default may be missing. */
+/** The parsed values. A variable without a default may be `undefined`. */
 export type Values = {
   readonly [N in VariableName]: Entry<N> extends { default: string } ? Typed<N> : Typed<N> | undefined;
 };
 
 export const variableNames = Object.keys(variables) as VariableName[];
 
-/** Those of one organization, which an entry of the file below may give. */
+/** Variables of one organization, which an entry of the organizations file may set. */
 export const sourceNames = variableNames.filter((name) => variables[name].group === 'source');
 
 export const ORGANIZATIONS_FILE: VariableName = 'UIPATH_ORGANIZATIONS_FILE';
 
-/** The variable's row of the table, without its own type. */
+/** The variable's definition, with the general type. */
 export function variableOf(name: VariableName): Variable {
   return variables[name];
 }
 
-/** Every name that is read from the environment, with the `NAME_FILE` of each secret. */
+/** Every name that is read from the environment, including the `NAME_FILE` of each secret. */
 export const knownNames: readonly string[] = variableNames.flatMap((name) =>
   variableOf(name).secret ? [name, `${name}_FILE`] : [name],
 );

@@ -1,4 +1,4 @@
-/** One export: what `start`, `run` and `backfill` have in common. */
+/** Runs one export, for `start`, `run` and `backfill`. */
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
 import { type ChunkProgress, exportEvents } from '../core/export.ts';
@@ -18,26 +18,26 @@ import { withStallTimeout } from './stall-timeout.ts';
 export interface RunRequest extends RunConditions {
   kind: RunKind;
   signal: AbortSignal;
-  /** The half-open range of a backfill, in ticks; none means all. */
+  /** The half-open range of a backfill, in ticks; `undefined` is unbounded. */
   from?: bigint | undefined;
   to?: bigint | undefined;
-  /** A backfill of the same range that did not end is begun anew, not gone on with. */
+  /** Restart an unfinished backfill of the same range instead of resuming it. */
   shouldRestart?: boolean;
-  /** Count first how much a backfill up to `to` has to read, as `ReadOptions` says. */
+  /** First count the rows that a backfill up to `to` has to read; see `ReadOptions`. */
   shouldMeasure?: boolean;
   onChunk?: ((progress: ChunkProgress) => void) | undefined;
 }
 
 interface Start {
   point: StartPoint;
-  /** The run, with the one it goes on with, reads all that the next one would, so that its commits may move the watermark. */
-  reachesOn: boolean;
+  /** The run, with the backfill it resumes, reads everything that the next run would read, so its commits may move the watermark. */
+  extendsWatermark: boolean;
 }
 
-/** Runs once, as `withRun` says. */
+/** Runs one export. Errors as `withRun`. */
 export async function runExport(app: App, request: RunRequest): Promise<RunSummary> {
   const key = app.config.source;
-  // Read before this run has a row of its own.
+  // Read before this run inserts its own row.
   const range = { from: request.from, to: request.to };
   const unfinished =
     request.kind === 'backfill' && !request.shouldRestart
@@ -45,16 +45,18 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
       : undefined;
   const work = async ({ session, log, counters, watchers }: Run) => {
     for (const other of await readLookalikes(app.pool, key.organization)) {
-      log.warn(`${other} is stored as well: the same organization in other letters would be stored twice`);
+      log.warn(
+        `${other} is stored as well. If it is the same organization with other capitals, its events are stored twice`,
+      );
     }
     const start = await planStart(app, session, request, unfinished);
-    // A backfill is found again by its requested range, wherever it began.
+    // A later call finds an unfinished backfill by its requested range, not by its start.
     const described = request.kind === 'backfill' ? range : { from: start.point.frontier, to: undefined };
-    await session.describeRange({ ...described, movesWatermark: start.reachesOn });
+    await session.describeRange({ ...described, movesWatermark: start.extendsWatermark });
     if (unfinished)
-      log.info({ from: formatTicks(start.point.frontier!) }, `going on with backfill ${unfinished.runId}`);
+      log.info({ from: formatTicks(start.point.frontier!) }, `continuing backfill ${unfinished.runId}`);
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-    const exporting = withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
+    const exporting = withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, onProgress) =>
       exportEvents(app.source, session, counters, {
         ...watchers,
         start: start.point,
@@ -64,7 +66,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
         concurrency,
         signal,
         onChunk(progress) {
-          moved();
+          onProgress();
           log.debug(describeChunk(progress), 'page stored');
           request.onChunk?.(progress);
         },
@@ -88,23 +90,24 @@ async function planStart(
   const { known, stored: watermark } = session;
   const next = watermark && nextFrontier(watermark, { now: new Date(), lookbackMs });
   if (request.kind === 'backfill') {
-    const reachesOn = request.from === undefined || (next !== undefined && request.from <= next);
-    if (!unfinished) return { point: { frontier: request.from, known }, reachesOn };
+    const extendsWatermark = request.from === undefined || (next !== undefined && request.from <= next);
+    if (!unfinished) return { point: { frontier: request.from, known }, extendsWatermark };
     const frontier = resumedFrontier(unfinished, { from: request.from, lookbackMs });
     const rowsBeforeResume = await countBetween(app.pool, key, {
       from: frontier,
       to: unfinished.frontier,
     });
-    return { point: { frontier, known, resume: unfinished.resume, rowsBeforeResume }, reachesOn };
+    return { point: { frontier, known, resume: unfinished.resume, rowsBeforeResume }, extendsWatermark };
   }
-  if (!watermark || next === undefined) return { point: { frontier: undefined, known }, reachesOn: true };
+  if (!watermark || next === undefined)
+    return { point: { frontier: undefined, known }, extendsWatermark: true };
   const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
   const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
   const rowsBeforeResume = await countBetween(app.pool, key, { from: frontier, to: undefined });
-  return { point: { frontier, known, resume: watermark.resume, rowsBeforeResume }, reachesOn: true };
+  return { point: { frontier, known, resume: watermark.resume, rowsBeforeResume }, extendsWatermark: true };
 }
 
-/** Why the run was asked to stop, where that was not a signal of the operating system. */
+/** The reason of the abort, if it was not a signal of the operating system. */
 function reasonToStop({ aborted, reason }: AbortSignal): ExportError | undefined {
   return aborted && reason instanceof ExportError ? reason : undefined;
 }

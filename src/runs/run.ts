@@ -1,4 +1,4 @@
-/** One run from lease to history: what exporting and repairing have in common. */
+/** One run, from taking the lease to recording the outcome, for exports and repairs. */
 import type { App } from '../app.ts';
 import { isInterrupted } from '../core/errors.ts';
 import type { ExportOptions } from '../core/export.ts';
@@ -16,29 +16,29 @@ export interface RunSummary {
   counters: RunCounters;
   warnings: string[];
   durationMs: number;
-  /** The newest entry that it appended to the ledger; `null` where nothing was new. */
+  /** The newest entry that the run appended to the ledger; `null` if it appended none. */
   ledger: LedgerHead | null;
 }
 
 export interface Run {
   session: PostgresSession;
   log: Logger;
-  /** To be kept up to date by the work. */
+  /** The work updates them. */
   counters: RunCounters;
-  /** For `exportEvents`: they log, and keep what belongs to the run's row. */
+  /** Callbacks for `exportEvents`: they log, and collect the warnings for the run's row. */
   watchers: {
     [Name in 'onRejected' | 'onWarning']: NonNullable<ExportOptions[Name]>;
   };
 }
 
 export interface RunConditions {
-  /** How the process's earlier runs ended: this one stores it, and adds its own where the database is away at its end. */
+  /** Outcomes of earlier runs of this process. This run stores them, and adds its own if the database is away at its end. */
   unrecordedOutcomes?: UnrecordedOutcome[] | undefined;
   /** Throws `superseded`, as `openSession` does. */
   unlessDoneWithinMs?: number | undefined;
 }
 
-/** What a person can do about it, beside what was found. */
+/** What to do about a warning. */
 const ADVICE: Record<ReadWarning['kind'], string> = {
   gap: ' The span is in audit.gaps.',
   'large-tie-group': '',
@@ -49,8 +49,8 @@ function describeWarning({ kind, message }: ReadWarning): string {
 }
 
 /**
- * Does `work` with the organization's lease and stores how it ended. Throws what ended it, or `locked` when another worker
- * has the organization; what was committed by then stays.
+ * Calls `work` with the lease of the log and stores the outcome. Throws the error of `work`, or `locked` if another worker
+ * holds the lease. Data committed before an error stays.
  */
 export async function withRun(
   app: App,
@@ -79,7 +79,7 @@ export async function withRun(
     await session.finish({ outcome, error, warnings, counters });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
-    // The ledger's newest digest goes where the log goes: out of reach of a user who could rewrite the tables.
+    // Logs the newest digest of the ledger: the log is out of reach of a user who could rewrite the tables.
     const facts = { kind, outcome, ...counters, warnings: warnings.length, durationMs, ledger };
     log.info(error === null ? facts : { ...facts, error }, `${kind} ${outcome}`);
     return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger };
@@ -102,9 +102,9 @@ export async function withRun(
   } catch (error) {
     const outcome = isInterrupted(error) ? 'interrupted' : 'failed';
     const message = app.redactor(error instanceof Error ? error.message : String(error));
-    // The reason is thrown on; that the history could not be written must not hide it.
+    // The original error is rethrown; a failure to record the outcome must not replace it.
     await end(outcome, message).catch((err) => {
-      log.debug({ err }, 'run history not written');
+      log.debug({ err }, 'outcome of the run not recorded');
       unrecordedOutcomes.push({ runId: session.runId, error: message, endedAt: new Date() });
     });
     throw error;

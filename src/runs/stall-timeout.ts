@@ -1,12 +1,12 @@
 import { ExportError } from '../core/errors.ts';
 
 /**
- * Does `work` with a signal that also aborts once `work` has not called `moved` for `stallTimeoutMs`, and throws `stalled`
- * then, even where `work` does not heed the signal.
+ * Calls `work` with a signal that also aborts after `stallTimeoutMs` without a call of `onProgress`. Throws `stalled` then, even if
+ * `work` ignores the signal.
  */
 export async function withStallTimeout<T>(
   { stallTimeoutMs, signal }: { stallTimeoutMs: number; signal: AbortSignal },
-  work: (signal: AbortSignal, moved: () => void) => Promise<T>,
+  work: (signal: AbortSignal, onProgress: () => void) => Promise<T>,
 ): Promise<T> {
   const stall = new AbortController();
   let timer: NodeJS.Timeout | undefined;
@@ -14,10 +14,10 @@ export async function withStallTimeout<T>(
     timer = setTimeout(() => {
       const error = new ExportError(
         'stalled',
-        `The run came no further for ${stallTimeoutMs / 1000} s (EXPORT_STALL_TIMEOUT) and was ended, so that the next one ` +
-          'can begin. What was committed stays.',
+        `The run made no progress for ${stallTimeoutMs / 1000} s (EXPORT_STALL_TIMEOUT) and was stopped, so that the next one ` +
+          'can begin. Committed data stays.',
       );
-      // First, so that what the abort makes `work` throw comes too late.
+      // Before the abort, so that this error wins over the one that `work` throws because of it.
       reject(error);
       stall.abort(error);
     }, stallTimeoutMs);

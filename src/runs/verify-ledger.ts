@@ -1,4 +1,4 @@
-/** Comparing the table with its own ledger: finds what was edited, deleted or inserted by hand. Asks no source. */
+/** Compares the table with its own ledger: finds rows edited, deleted or inserted by hand. Sends no request to the source. */
 import {
   checkChain,
   checkRows,
@@ -14,8 +14,8 @@ import { type LedgerChunk, type LedgerReader, withLedger } from '../postgres/rea
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { MAX_EXAMPLES } from './verify-source.ts';
 
-/** An entry that somebody noted elsewhere: the chain must still hold it. */
-export interface NotedEntry extends LogKey {
+/** An entry of which a copy was kept elsewhere: the ledger must still contain it. */
+export interface ExpectedEntry extends LogKey {
   batch: bigint;
   digest: string;
 }
@@ -25,17 +25,17 @@ export interface LedgerReport extends LogKey {
   rows: number;
   counts: Record<Tampering, number>;
   examples: LedgerFinding[];
-  /** The newest entry: to be noted elsewhere. */
-  head: NotedEntry | null;
+  /** The newest entry, to keep a copy of elsewhere. */
+  head: ExpectedEntry | null;
 }
 
 export interface LedgerRequest {
-  /** Which logs: of one organization, or one log of it. None: all that the database holds. */
+  /** The logs of one organization, or one log of it. `undefined`: all logs in the database. */
   of?: { organization: string; log?: string } | undefined;
-  /** Rows of entries that have nothing in this half-open range are not read. The chain is always walked whole. */
+  /** Only rows of entries that overlap this half-open range are read. The chain is always checked completely. */
   from: bigint | undefined;
   to: bigint | undefined;
-  noted: NotedEntry | undefined;
+  expected: ExpectedEntry | undefined;
   signal: AbortSignal;
   onRows: (done: number, total: number) => void;
 }
@@ -49,20 +49,20 @@ export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise
   });
 }
 
-/** What needs a person: what was repaired since does not. */
+/** Findings that need attention: all but the repaired ones. */
 export function countTamperings({ counts }: LedgerReport): number {
   return counts.edited + counts.deleted + counts.inserted + counts.broken;
 }
 
-async function findLogs(ledger: LedgerReader, { of, noted }: LedgerRequest): Promise<LogKey[]> {
+async function findLogs(ledger: LedgerReader, { of, expected }: LedgerRequest): Promise<LogKey[]> {
   const keys = (await ledger.logs()).filter(
     ({ organization, log }) =>
       of === undefined || (organization === of.organization && (of.log === undefined || log === of.log)),
   );
-  // Also where nothing is left of it.
-  const asked =
+  // The requested log is checked even if nothing is left of it.
+  const requested =
     of && keys.length === 0 ? [{ organization: of.organization, log: of.log ?? CLASSIC_LOG }] : [];
-  for (const { organization, log } of [...asked, ...(noted ? [noted] : [])])
+  for (const { organization, log } of [...requested, ...(expected ? [expected] : [])])
     if (!keys.some((key) => isSameLog(key, { organization, log }))) keys.push({ organization, log });
   return keys;
 }
@@ -74,36 +74,36 @@ async function verifyLedger(
 ): Promise<LedgerReport> {
   const counts = { edited: 0, deleted: 0, inserted: 0, broken: 0, repaired: 0 };
   const report: LedgerReport = { ...key, entries: 0, rows: 0, counts, examples: [], head: null };
-  const noted = request.noted && isSameLog(request.noted, key) ? request.noted : undefined;
+  const expected = request.expected && isSameLog(request.expected, key) ? request.expected : undefined;
   const total = await ledger.countListed(key);
   let last: LedgerEntry | undefined;
-  let wasNotedSeen = noted === undefined;
+  let isExpectedFound = expected === undefined;
   for (;;) {
     throwIfInterrupted(request.signal);
     const chunk = await ledger.readChunk(key, last?.batch ?? 0n, (entry) => isInRange(entry, request));
     if (!chunk) break;
     for (const entry of chunk.entries) {
-      note(report, checkChain(last, entry));
-      if (entry.batch === noted?.batch) {
-        wasNotedSeen = true;
-        if (entry.digest !== noted.digest) note(report, [notTheNoted(entry)]);
+      addFindings(report, checkChain(last, entry));
+      if (entry.batch === expected?.batch) {
+        isExpectedFound = true;
+        if (entry.digest !== expected.digest) addFindings(report, [rewritten(entry)]);
       }
-      if (isInRange(entry, request)) note(report, await judgeEntryRows(ledger, entry, chunk));
+      if (isInRange(entry, request)) addFindings(report, await checkEntryRows(ledger, entry, chunk));
       report.entries += 1;
       report.rows += entry.rowsInserted;
       last = entry;
     }
     request.onRows(report.rows, total);
   }
-  if (!wasNotedSeen) note(report, [endsBefore(noted!, last)]);
+  if (!isExpectedFound) addFindings(report, [truncated(expected!, last)]);
   const strays = await ledger.findStrays(key);
-  note(report, strays.findings);
+  addFindings(report, strays.findings);
   report.counts.inserted += strays.count - strays.findings.length;
   report.head = last ? { ...key, batch: last.batch, digest: last.digest } : null;
   return report;
 }
 
-async function judgeEntryRows(
+async function checkEntryRows(
   ledger: LedgerReader,
   entry: LedgerEntry,
   chunk: LedgerChunk,
@@ -115,7 +115,7 @@ async function judgeEntryRows(
   const deleted = absent.map((eventId): LedgerFinding => {
     const isRepaired = storedLater.has(eventId);
     const reason = isRepaired
-      ? 'had been deleted by hand before a later entry stored it again'
+      ? 'was deleted by hand; a later entry stored it again'
       : `dated between ${entry.fromAt} and ${entry.toAt}`;
     return {
       kind: isRepaired ? 'repaired' : 'deleted',
@@ -130,25 +130,25 @@ async function judgeEntryRows(
 
 function isInRange({ fromAt, toAt }: LedgerEntry, { from, to }: LedgerRequest): boolean {
   if (fromAt === null || toAt === null) return false;
-  // Written in one form, so that the order of the texts is that of the times.
+  // All texts have the same format, so they sort by time.
   return (
     (from === undefined || toAt >= formatMicroseconds(from)) &&
     (to === undefined || fromAt <= formatMicroseconds(to))
   );
 }
 
-function notTheNoted(entry: LedgerEntry): LedgerFinding {
-  const reason = `its digest is ${entry.digest}, not the one that was noted: the chain was rewritten`;
+function rewritten(entry: LedgerEntry): LedgerFinding {
+  const reason = `its digest is ${entry.digest}, not the expected one: the chain was rewritten`;
   return { kind: 'broken', batch: entry.batch, eventId: null, createdOn: null, reason };
 }
 
-function endsBefore({ batch }: NotedEntry, last: LedgerEntry | undefined): LedgerFinding {
+function truncated({ batch }: ExpectedEntry, last: LedgerEntry | undefined): LedgerFinding {
   const end = last ? `the newest entry is ${last.batch}` : 'there is no entry';
-  const reason = `it was noted, and is not there (${end}): the end of the chain was cut off`;
+  const reason = `it is expected and missing (${end}): the end of the chain was cut off`;
   return { kind: 'broken', batch, eventId: null, createdOn: null, reason };
 }
 
-function note(report: LedgerReport, findings: readonly LedgerFinding[]): void {
+function addFindings(report: LedgerReport, findings: readonly LedgerFinding[]): void {
   for (const finding of findings) {
     report.counts[finding.kind] += 1;
     if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);

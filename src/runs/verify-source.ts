@@ -1,4 +1,4 @@
-/** Comparing the table with the source, and repairing it: what `verify` does unless it is told to stay offline. */
+/** Compares the table with the source and repairs it, for `verify` without `--offline`. */
 import type { App } from '../app.ts';
 import { createComparer, type Difference, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
@@ -7,16 +7,16 @@ import { addCommitted, newCounters, type RunCounters } from '../core/store.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { readExportedUntil } from '../postgres/read/start-point.ts';
 import { readStoredEvents } from '../postgres/read/stored-events.ts';
-import { noteProof, type ProvenRange } from '../postgres/write/coverage.ts';
-import { findNotKept } from '../postgres/write/rejected.ts';
+import { type ProvenRange, recordProof } from '../postgres/write/coverage.ts';
+import { findMissingRejected } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
-/** So many of each kind are named; all are counted. */
+/** At most this many findings of each kind are listed; all are counted. */
 export const MAX_EXAMPLES = 10;
 
 export interface VerifyRequest {
-  /** A half-open range in ticks; a bound left out is none. */
+  /** A half-open range in ticks; `undefined` is unbounded. */
   from: bigint | undefined;
   to: bigint | undefined;
   shouldRepair: boolean;
@@ -25,13 +25,13 @@ export interface VerifyRequest {
 }
 
 export interface SourceReport {
-  /** Events that the source showed, rows of it that are none, and stored rows that the events were compared with. */
+  /** Numbers of events at the source, of rows at the source that are not events, and of stored rows compared with them. */
   events: number;
   rejected: number;
   stored: number;
   same: number;
   counts: Record<Difference, number>;
-  /** Of the missing and changed ones, how many `--repair` stored or restored. */
+  /** How many of the missing and changed ones `--repair` stored or restored. */
   repaired: number;
   examples: Omit<SourceFinding, 'expected'>[];
   requests: number;
@@ -40,8 +40,8 @@ export interface SourceReport {
 }
 
 /**
- * Reads the source again by the frontier rule and compares what it shows with the table, up to the watermark: what is
- * newer was not exported yet. Where nothing is wrong, or any more, the range is noted in `audit.coverage`.
+ * Reads the source again by the frontier rule and compares it with the table, up to the watermark: newer events are not
+ * exported yet. If there are no differences, or all are repaired, records the range in `audit.coverage`.
  */
 export async function verifyAgainstSource(app: App, request: VerifyRequest): Promise<SourceReport> {
   if (!request.shouldRepair) return compareWithSource(app, request, undefined);
@@ -53,7 +53,7 @@ export async function verifyAgainstSource(app: App, request: VerifyRequest): Pro
   return report!;
 }
 
-/** Whether anything needs a person: events that are gone at the source do not. */
+/** Counts the differences that need attention: those not repaired. Events that are gone at the source do not count. */
 export function countDifferences({ counts, repaired }: SourceReport): number {
   return counts.missing + counts.changed - repaired;
 }
@@ -71,45 +71,45 @@ async function compareWithSource(
   const report = newReport(repair?.session.runId ?? null);
   const counters = repair?.counters ?? newCounters();
   const isExported = (ticks: bigint) => known === undefined || ticks < known.certain;
-  const proven = await withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, moved) =>
-    readAndCompare(app, { request, until, isExported, report, counters, repair, signal, moved }),
+  const proven = await withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, onProgress) =>
+    readAndCompare(app, { request, until, isExported, report, counters, repair, signal, onProgress }),
   );
   report.requests = counters.requests;
   if (known && proven && countDifferences(report) === 0) {
     const to = proven.to < known.certain ? proven.to : known.certain;
-    await noteProven(app, { ...proven, to, isToEnd: request.to === undefined });
+    await recordProven(app, { ...proven, to, isToEnd: request.to === undefined });
   }
   return report;
 }
 
-/** The result stands also where it cannot be noted: on a standby, or for a user that may only read. */
-async function noteProven(app: App, range: ProvenRange): Promise<void> {
+/** A failure only logs a warning: the result is valid even if it cannot be recorded, on a standby or for a read-only user. */
+async function recordProven(app: App, range: ProvenRange): Promise<void> {
   try {
-    await noteProof(app.pool, app.config.source, range);
+    await recordProof(app.pool, app.config.source, range);
   } catch (error) {
-    app.log.warn(`not noted in audit.coverage: ${error instanceof Error ? error.message : error}`);
+    app.log.warn(`not recorded in audit.coverage: ${error instanceof Error ? error.message : error}`);
   }
 }
 
 interface Comparison {
   request: VerifyRequest;
   until: bigint | undefined;
-  /** Behind an event dated in the future there may be newer ones that no run has requested yet. */
+  /** False for events that no run has requested yet: they may follow an event dated in the future. */
   isExported: (ticks: bigint) => boolean;
   report: SourceReport;
   counters: RunCounters;
-  /** The run that stores what is missing or changed; none where nothing is to be stored. */
+  /** The run that stores missing and changed events; `undefined` without `--repair`. */
   repair: Run | undefined;
   signal: AbortSignal;
-  moved: () => void;
+  onProgress: () => void;
 }
 
-/** Compares each chunk of the source with the rows stored in its span, and gives the range that was read in one piece. */
+/** Compares each chunk of the source with the rows stored in its span. Returns the range that was read without a gap. */
 async function readAndCompare(
   app: App,
   comparison: Comparison,
 ): Promise<(CoveredRange & { readAt: Date }) | undefined> {
-  const { request, until, report, counters, repair, signal, moved } = comparison;
+  const { request, until, report, counters, repair, signal, onProgress } = comparison;
   const { pageSize, concurrency } = app.config.export;
   const shouldMeasure = request.to !== undefined;
   const options = { until, shouldMeasure, pageSize, concurrency, signal, meter: counters };
@@ -121,61 +121,63 @@ async function readAndCompare(
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
     const findings = await compareEvents(app, chunk.events, range, comparison);
-    const notKept = await findNotKept(app.pool, app.config.source, chunk.rejected);
+    const missingRejected = await findMissingRejected(app.pool, app.config.source, chunk.rejected);
     report.events += chunk.events.length;
     report.rejected += chunk.rejected.length;
-    report.counts.missing += notKept.length;
-    if (repair) report.repaired += await repairChunk(repair, chunk, { findings, notKept });
+    report.counts.missing += missingRejected.length;
+    if (repair) report.repaired += await repairChunk(repair, chunk, { findings, missingRejected });
     reached = chunk.frontier;
     if (chunk.covered) proven = { ...chunk.covered, readAt };
-    moved();
+    onProgress();
     request.onProgress(chunk.progress);
   }
-  // What is stored after the last event that the source shows.
+  // Rows stored after the last event of the source.
   if (until === undefined || reached === undefined || reached < until) {
     await compareEvents(app, [], { from: reached, to: until }, comparison);
   }
   return proven;
 }
 
-/** Gives what differs and has a counterpart at the source. */
+/** Returns the differences for which the source has an event. */
 async function compareEvents(
   app: App,
   events: Chunk['events'],
   range: { from: bigint | undefined; to: bigint | undefined },
-  { isExported, report, signal, moved }: Comparison,
+  { isExported, report, signal, onProgress }: Comparison,
 ): Promise<SourceFinding[]> {
   const comparer = createComparer(events, ROW_FORM);
   const findings: SourceFinding[] = [];
   for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
-    // There may be years of rows that the source has deleted between two events that it has.
+    // Between two events of the source there may be years of rows that it has deleted.
     throwIfInterrupted(signal);
-    moved();
+    onProgress();
     const found = comparer.compareStored(rows);
     report.stored += rows.length;
     report.same += rows.length - found.length;
     findings.push(...found.filter(({ expected }) => expected));
-    note(report, found);
+    addFindings(report, found);
   }
   const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
-  note(report, missing);
+  addFindings(report, missing);
   return [...findings, ...missing];
 }
 
-/** Stores what the source has, and gives how many rows that changed. */
+/** Stores the missing and changed events of a chunk. Returns how many rows that changed. */
 async function repairChunk(
   { session, counters, watchers }: Run,
   chunk: Chunk,
-  { findings, notKept }: { findings: readonly SourceFinding[]; notKept: Chunk['rejected'] },
+  { findings, missingRejected }: { findings: readonly SourceFinding[]; missingRejected: Chunk['rejected'] },
 ): Promise<number> {
   const events = findings.flatMap(({ expected }) => expected ?? []);
-  const hasWork = events.length + notKept.length > 0;
-  const stored = hasWork ? await session.restore({ events, rejected: notKept }) : { inserted: 0, updated: 0 };
+  const hasWork = events.length + missingRejected.length > 0;
+  const stored = hasWork
+    ? await session.restore({ events, rejected: missingRejected })
+    : { inserted: 0, updated: 0 };
   const unchanged = chunk.events.length - stored.inserted - stored.updated;
   Object.assign(counters, addCommitted(counters, chunk, { ...stored, unchanged, lateTicks: [] }));
-  for (const rejected of notKept) watchers.onRejected(rejected);
+  for (const rejected of missingRejected) watchers.onRejected(rejected);
   for (const warning of chunk.warnings) watchers.onWarning(warning);
-  return stored.inserted + stored.updated + notKept.length;
+  return stored.inserted + stored.updated + missingRejected.length;
 }
 
 function newReport(runId: string | null): SourceReport {
@@ -192,7 +194,7 @@ function newReport(runId: string | null): SourceReport {
   };
 }
 
-function note(report: SourceReport, findings: readonly SourceFinding[]): void {
+function addFindings(report: SourceReport, findings: readonly SourceFinding[]): void {
   for (const { expected: _expected, ...finding } of findings) {
     report.counts[finding.kind] += 1;
     if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);

@@ -1,10 +1,11 @@
-/** Times and numbers as a person says them; the status page and the commands share them. */
+/** Formats times and numbers for people. Used by the status page and the commands. */
+
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** A length of time in its largest fitting unit: `12 ms`, `4.0 s`, `40 s`, `3 minutes`, `5 hours`, `12 days`. */
+/** Formats a duration in its largest suitable unit: `12 ms`, `4.0 s`, `40 s`, `3 minutes`, `5 hours`, `12 days`. */
 export function describeDuration(milliseconds: number): string {
   const ms = Math.max(0, milliseconds);
   if (ms < 950) return `${Math.round(ms)} ms`;
@@ -32,12 +33,12 @@ export function formatNumber(number: number): string {
   return number.toLocaleString('en');
 }
 
-/** `1.5K`, `20M`: where there is no room for more. */
+/** `1.5K`, `20M`, for narrow places. */
 export function formatCompact(number: number): string {
   return number.toLocaleString('en', { notation: 'compact' });
 }
 
-/** `31 Jan 2026`, of `2026-01-31`; without the year where that is clear. */
+/** Formats `2026-01-31` as `31 Jan 2026`, or without the year as `31 Jan`. */
 export function describeDay(day: string, hasYear = true): string {
   return new Date(day).toLocaleDateString('en-GB', {
     timeZone: 'UTC',

@@ -1,7 +1,7 @@
 /**
- * Undoes the encodings in which a server may quote a request: escapes that stand inside text (percent-encoding, JSON and
- * other backslash escapes, HTML entities, quoted-printable) and encodings of the whole (base64, hexadecimal, decimal bytes).
- * Decoding is lenient: what is no escape stays as it is, and garbage is harmless, since the result is only searched.
+ * Decodes the encodings in which a server may quote a request: escapes inside text (percent-encoding, JSON and other backslash
+ * escapes, HTML entities, quoted-printable) and encodings of a whole text (base64, hexadecimal, decimal bytes). Decoding is
+ * lenient: text that is not an escape stays unchanged, and garbage is harmless, since the result is only searched.
  */
 import { isAscii, isUtf8 } from 'node:buffer';
 import { decodeHTMLStrict } from 'entities';
@@ -26,30 +26,30 @@ const ESCAPES = [
 ];
 const CONTROLS: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
 const escapes = new RegExp(ESCAPES.join('|'), 'g');
-/** Decoded apart from the others: it would damage what follows the equals sign in `name=value`. */
+/** Decoded separately: it would damage the text after the equals sign in `name=value`. */
 const equalsBytes = new RegExp(`(?:=${HEX}{2})+`, 'g');
-/** What is left of a soft line break without its line break. */
+/** The rest of a soft line break after its line break was removed. */
 const looseEquals = new RegExp(`=(?!${HEX}{2})`, 'g');
 const softBreaks = /=[ \t\0]*\r?\0?\n/g;
 
-/** In a page they may divide what is one text. */
+/** HTML tags, which may split one text. */
 const tags = /<[^<>]*>/g;
 
-/** Deeper nesting than anything but an attack has. */
+/** Only an attack nests escapes deeper. */
 const MAX_ROUNDS = 6;
-/** Bytes that a piece of a secret takes at least. */
-const SHORTEST_BINARY = 4;
+/** Bytes of the shortest piece of a secret. */
+const MIN_BINARY_BYTES = 4;
 const MAX_LAYERS = 3;
-/** What may hide another layer: a run of text, shorter than which no piece of a secret is encoded. */
+/** Runs of text that may contain another layer. An encoded piece of a secret has at least eight characters. */
 const textRuns = /[\t\n\r\x20-\x7e\u00a0-\ufffc]{8,}/g;
 
 /**
- * Yields `text` and each text that it may stand for. Nested encodings are undone in any order, six escapes and three layers of
- * base64 or hexadecimal deep. The texts together are about 30 to 100 times as long as `text`.
+ * Yields `text` and each text that it may encode. Nested encodings are decoded in any order, up to six levels of escapes and three
+ * layers of base64 or hexadecimal. All texts together are about 30 to 100 times as long as `text`.
  */
 export function* decodings(text: string, seen = new Set<string>(), layer = 0): Generator<string> {
   for (const prepare of PREPARATIONS) {
-    for (const view of rounds(text, (found) => undoEscapes(prepare(found)))) {
+    for (const view of rounds(text, (found) => decodeEscapes(prepare(found)))) {
       const key = `${layer}${view}`;
       if (seen.has(key)) continue;
       seen.add(key);
@@ -64,23 +64,23 @@ export function* decodings(text: string, seen = new Set<string>(), layer = 0): G
   }
 }
 
-/** What may stand between or in front of escapes, and must be undone before them in each round. */
+/** Steps that remove text between or before escapes; each must precede the decoding of escapes in each round. */
 const PREPARATIONS: readonly ((view: string) => string)[] = [
   (view) => view,
   decodeQuotedPrintable,
-  // A form writes a space as a plus sign.
+  // Form encoding writes a space as a plus sign.
   (view) => view.replaceAll('+', ' '),
-  squeeze,
-  (view) => decodeQuotedPrintable(squeeze(view).replace(looseEquals, '')),
-  (view) => squeeze(view).replace(tags, ''),
+  removeInvisible,
+  (view) => decodeQuotedPrintable(removeInvisible(view).replace(looseEquals, '')),
+  (view) => removeInvisible(view).replace(tags, ''),
 ];
 
 function decodeQuotedPrintable(view: string): string {
   return view.replace(softBreaks, '').replace(equalsBytes, decodeBytes);
 }
 
-/** Without white space and what nobody sees, which may divide an escape. */
-function squeeze(view: string): string {
+/** Removes white space and invisible characters, which may split an escape. */
+function removeInvisible(view: string): string {
   return view
     .replace(softBreaks, '')
     .normalize('NFKC')
@@ -97,8 +97,8 @@ function* rounds(text: string, decode: (view: string) => string): Generator<stri
   }
 }
 
-/** Undoes one level of escapes of every kind. */
-export function undoEscapes(text: string): string {
+/** Decodes one level of escapes of every kind. */
+export function decodeEscapes(text: string): string {
   return text.replace(escapes, (...args: unknown[]) => {
     const [whole, ...captured] = args as string[];
     const groups = args.at(-1) as Record<string, string | undefined>;
@@ -116,7 +116,7 @@ function codePoint(code: number): string {
   return code <= 0x10ffff ? String.fromCodePoint(code) : '';
 }
 
-/** Browsers read only the old entities without a semicolon; here the longest name that the text begins with counts. */
+/** Decodes the longest entity name that `name` starts with. A browser would require a semicolon for all but the old names. */
 function decodeEntity(whole: string, name: string): string {
   for (let length = name.length; length > 1; length--) {
     const entity = `&${name.slice(0, length)};`;
@@ -134,14 +134,14 @@ function decodeOctal(escaped: string): string {
   return textOf(Buffer.from(escaped.match(/\d+/g)!.map((digits) => Number.parseInt(digits, 8))));
 }
 
-/** UTF-8 as a rule; what is no UTF-8 is taken for ISO-8859-1. */
+/** Decodes UTF-8, or ISO-8859-1 if the bytes are not UTF-8. */
 function textOf(bytes: Buffer): string {
   return isUtf8(bytes) ? bytes.toString('utf8') : bytes.toString('latin1');
 }
 
 /**
- * Takes all of `text` for one run of each encoding, at each alignment. Whatever stands between two pieces only shifts the
- * alignment, so a piece is decoded wherever it begins and by whatever it is divided.
+ * Decodes all of `text` as one run of each encoding, at each alignment. Text between two pieces only shifts the alignment, so a
+ * piece is decoded at any position and with any separator.
  */
 function binaryDecodings(text: string): Buffer[] {
   const base64 = text.replace(/[^A-Za-z0-9+/_-]+/g, '');
@@ -151,10 +151,10 @@ function binaryDecodings(text: string): Buffer[] {
     ...[0, 1, 2, 3].map((from) => Buffer.from(base64.slice(from), 'base64')),
     ...[0, 1].map((from) => Buffer.from(hex.slice(from), 'hex')),
     Buffer.from(numbers.map(Number).filter((number) => number < 256)),
-  ].filter((bytes) => bytes.length >= SHORTEST_BINARY);
+  ].filter((bytes) => bytes.length >= MIN_BINARY_BYTES);
 }
 
-/** As UTF-8, as ISO-8859-1 where that differs, and as UTF-16 where it may be. */
+/** Decodes as UTF-8, as ISO-8859-1 if that differs, and as UTF-16 if there are NUL bytes. */
 function textsOfBytes(bytes: Buffer): string[] {
   const texts = [bytes.toString('utf8')];
   if (!isAscii(bytes)) texts.push(bytes.toString('latin1'));

@@ -1,74 +1,74 @@
 import { createSecretSearch, type SecretSearch } from './redaction-search.ts';
 
-const mark = '[redacted]';
-/** Below this length a value guards nothing, and replacing it would shred every text. */
-const minSecretLength = 4;
-/** A token, the one before, and what a test may add. */
-const fewPassing = 4;
+const MARK = '[redacted]';
+/** A shorter value protects nothing, and replacing it would damage every text. */
+const MIN_SECRET_LENGTH = 4;
+/** The current token, the previous one, and those that a test adds. */
+const MAX_TEMPORARY = 4;
 
-/** What looks like a secret wherever it comes from; the token of a client is not known in advance. */
-const suspects: readonly [RegExp, string][] = [
-  [/\b(Bearer|Basic)\s+[\w.~+/=-]{16,}/gi, `$1 ${mark}`],
-  // Not from within a run of its own letters, of which a long one would be searched as often as it has such places.
-  [/(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?/g, mark],
-  // All but the word that stands for the password in advice.
-  [/(\/\/[^\s/:@]*:)(?!password@)[^\s/@]+@/g, `$1${mark}@`],
-  // A backslash is part of the value where it begins an escape such as \u002B.
-  [/((?:client_secret|access_token|refresh_token|password)=)(?:[^&\s"'\\]|\\+[^\s"'\\])+/gi, `$1${mark}`],
+/** Text that looks like a secret. The token of a client is not known in advance. */
+const SECRET_PATTERNS: readonly [RegExp, string][] = [
+  [/\b(Bearer|Basic)\s+[\w.~+/=-]{16,}/gi, `$1 ${MARK}`],
+  // The lookbehind keeps the search linear: a long run of these letters would otherwise be searched from each `eyJ`.
+  [/(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?/g, MARK],
+  // Except the word `password`, the placeholder in our own messages.
+  [/(\/\/[^\s/:@]*:)(?!password@)[^\s/@]+@/g, `$1${MARK}@`],
+  // A backslash is part of the value if it starts an escape such as \u002B.
+  [/((?:client_secret|access_token|refresh_token|password)=)(?:[^&\s"'\\]|\\+[^\s"'\\])+/gi, `$1${MARK}`],
   [
     /((?:client_secret|access_token|refresh_token|password)\\*"\s*:\s*\\*")(?:[^"\\]|\\+[^"\\])+/gi,
-    `$1${mark}`,
+    `$1${MARK}`,
   ],
 ];
 
-/** Takes secrets out of text. Meant for everything that leaves the process: log lines, stored errors, responses. */
+/** Replaces secrets in text. For everything that leaves the process: log lines, stored errors, responses. */
 export interface Redactor {
   (text: string): string;
   /**
-   * From here on this value is taken out too, for example a token just received. Only the newest few such values, `mostPassing`,
-   * are kept: a token is renewed for as long as the program runs.
+   * Adds a secret, for example a token that was just received. Only the newest `maxTemporary` of these are kept, since a token is
+   * renewed again and again.
    */
   add(secret: string): void;
   /**
-   * Whether one of `texts` holds a secret, or a piece of one that is worth something, in whatever encoding. For what came from
-   * outside, such as the body of an error; too slow for every line of a log.
+   * Whether one of `texts` contains a secret or a useful piece of one, in any encoding. For external text, such as the body of an
+   * error; too slow for every log line.
    */
   holdsSecret: SecretSearch;
 }
 
-/** In place of a text that holds a secret: what is left of it could still tell something. */
+/** Replaces a whole text that contains a secret, since the rest of it could still reveal something. */
 export const WITHHELD = '[response text withheld: it contains a credential]';
 
 /**
- * Replaces each of `secrets` of at least four characters, also where it stands JSON-escaped, URL-encoded or inside
- * base64, and whatever looks like a bearer token or a password in a URL. `identifiers` are no secrets, but a text from outside
- * that quotes one of them quotes a request.
+ * Creates a redactor for each of `secrets` with at least four characters, plain, JSON-escaped, URL-encoded or inside base64, and
+ * for text that looks like a bearer token or a password in a URL. `identifiers` are not secret, but `holdsSecret` finds them: an
+ * external text that contains one quotes a request.
  */
 export function createRedactor(
   secrets: Iterable<string> = [],
   {
-    mostPassing = fewPassing,
+    maxTemporary = MAX_TEMPORARY,
     identifiers = [],
-  }: { mostPassing?: number; identifiers?: readonly string[] } = {},
+  }: { maxTemporary?: number; identifiers?: readonly string[] } = {},
 ): Redactor {
-  const lasting = [...secrets];
-  const pattern = compile(lasting.flatMap(formsOf));
-  // Looked for one by one: a pattern of the tokens of many organizations takes seconds to make, at each new token.
-  let passing: { secret: string; forms: string[] }[] = [];
-  /** Made when it is first needed, which is rarely. */
+  const permanent = [...secrets];
+  const pattern = compile(permanent.flatMap(formsOf));
+  // Searched one by one: compiling a pattern of the tokens of many organizations takes seconds, for each new token.
+  let temporary: { secret: string; forms: string[] }[] = [];
+  /** Created on first use, which is rare. */
   let search: SecretSearch | undefined;
   const redact = (text: string) => {
-    let redacted = pattern === undefined ? text : text.replace(pattern, mark);
-    for (const { forms } of passing) for (const form of forms) redacted = redacted.replaceAll(form, mark);
-    for (const [suspect, replacement] of suspects) redacted = redacted.replace(suspect, replacement);
+    let redacted = pattern === undefined ? text : text.replace(pattern, MARK);
+    for (const { forms } of temporary) for (const form of forms) redacted = redacted.replaceAll(form, MARK);
+    for (const [pattern, replacement] of SECRET_PATTERNS) redacted = redacted.replace(pattern, replacement);
     return redacted;
   };
   const add = (secret: string) => {
-    passing = [...passing, { secret, forms: longestFirst(formsOf(secret)) }].slice(-mostPassing);
+    temporary = [...temporary, { secret, forms: longestFirst(formsOf(secret)) }].slice(-maxTemporary);
     search = undefined;
   };
   const holdsSecret: SecretSearch = (texts) => {
-    search ??= createSecretSearch([...lasting, ...passing.map(({ secret }) => secret)], identifiers);
+    search ??= createSecretSearch([...permanent, ...temporary.map(({ secret }) => secret)], identifiers);
     return search(texts);
   };
   return Object.assign(redact, { add, holdsSecret });
@@ -79,14 +79,14 @@ function compile(forms: readonly string[]): RegExp | undefined {
   return new RegExp(longestFirst(forms).map(escapePattern).join('|'), 'g');
 }
 
-/** Or a short form would leave the rest of a longer one standing. */
+/** Sorts longer forms first: a short one would leave the rest of a longer one in the text. */
 function longestFirst(forms: readonly string[]): string[] {
   return [...new Set(forms)].sort((a, b) => b.length - a.length);
 }
 
-/** Redacts the names and values of a line of JSON so that it stays JSON, and other text as it is. */
+/** Redacts the names and values of a line of JSON so that it stays valid JSON. Redacts other text as text. */
 export function redactJsonLine(line: string, redact: Redactor, keep: readonly string[] = []): string {
-  // With a backslash in it, a secret may stand in the line in a form that only parsing undoes.
+  // A line with a backslash may contain a secret in a form that only parsing decodes.
   if (!line.includes('\\') && redact(line) === line) return line;
   try {
     const entries = Object.entries(JSON.parse(line) as Record<string, unknown>);
@@ -101,7 +101,7 @@ export function redactJsonLine(line: string, redact: Redactor, keep: readonly st
 
 function redactValue(value: unknown, redact: Redactor): unknown {
   if (typeof value === 'string') return redact(value);
-  if (typeof value === 'number') return redact(String(value)) === String(value) ? value : mark;
+  if (typeof value === 'number') return redact(String(value)) === String(value) ? value : MARK;
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => redactValue(item, redact));
   return Object.fromEntries(
@@ -110,10 +110,10 @@ function redactValue(value: unknown, redact: Redactor): unknown {
 }
 
 function formsOf(secret: string): string[] {
-  if (secret.length < minSecretLength) return [];
+  if (secret.length < MIN_SECRET_LENGTH) return [];
   const escaped = JSON.stringify(secret).slice(1, -1);
   const escapedTwice = JSON.stringify(escaped).slice(1, -1);
-  // encodeURIComponent throws on half a surrogate pair; Buffer and URLSearchParams write the same stand-in.
+  // encodeURIComponent throws on a lone surrogate; Buffer and URLSearchParams write U+FFFD, too.
   const wellFormed = secret.replace(/\p{Surrogate}/gu, '\uFFFD');
   const encoded = encodeURIComponent(wellFormed);
   const asForm = new URLSearchParams([['', secret]]).toString().slice(1);
@@ -122,7 +122,7 @@ function formsOf(secret: string): string[] {
   return [secret, escaped, escapedTwice, ...inUrl, ...lowered, ...base64Of(secret)];
 }
 
-/** The part of each base64 text that `secret` alone decides, at each of the three ways it can be aligned. */
+/** The part of the base64 text that depends on `secret` only, at each of the three alignments. */
 function base64Of(secret: string): string[] {
   const bytes = Buffer.from(secret);
   return [0, 1, 2].flatMap((before) => {

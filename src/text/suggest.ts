@@ -2,10 +2,10 @@ import { closest, distance } from 'fastest-levenshtein';
 
 export { closest };
 
-/** At most this part of the letters may be mistyped: beyond it a suggestion only confuses. */
+/** Largest share of mistyped letters: beyond it a suggestion only confuses. */
 const MAX_WRONG = 0.5;
 
-/** The one of `names` that was probably meant by `text`; `undefined` where none is near. */
+/** Returns the name that `text` probably means; `undefined` if none is near. */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const lower = text.toLowerCase();
   const name = closest(lower, names);

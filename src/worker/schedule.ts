@@ -2,7 +2,7 @@ import cron from 'node-cron';
 import type { Logger } from '../log.ts';
 
 export interface Schedule {
-  /** The earliest of the next runs. */
+  /** The earliest next tick of all entries. */
   nextRunAt(): Date | undefined;
   stop(): Promise<void>;
 }
@@ -14,12 +14,12 @@ export interface ScheduleEntry {
 }
 
 const CLOCK_CHECK_MS = 5_000;
-/** Less than that is the rounding of two clocks. */
+/** Smaller differences are rounding between the two clocks. */
 const SET_BACK_MS = 1_000;
 
 /**
- * Calls each entry's `run` by its cron expression in `timezone`. Ticks that could not be kept, because the process or the
- * machine slept, are made up for by one call. A clock that is set back does not hold it up.
+ * Calls each entry's `run` by its cron expression in `timezone`. Ticks that were missed, because the process or the machine was
+ * suspended, cause one call. Setting the clock back does not delay the next call.
  */
 export function createSchedule(
   entries: ScheduleEntry[],
@@ -28,13 +28,13 @@ export function createSchedule(
   const { timezone, log } = options;
   const tasks = entries.map(({ expression, run }) => {
     const runOnce = once(run);
-    const task = cron.schedule(expression, runOnce, { timezone, noOverlap: true, logger: silentOr(log) });
+    const task = cron.schedule(expression, runOnce, { timezone, noOverlap: true, logger: cronLogger(log) });
     task.on('execution:missed', runOnce);
     return task;
   });
   const watch = watchClock((setBackMs) => {
-    log.warn({ setBackMs }, 'the clock was set back; the schedule goes on by its new time');
-    // node-cron waits for the instant it has reckoned before, which now lies as much further away.
+    log.warn({ setBackMs }, 'the clock was set back; the schedule continues by the new time');
+    // node-cron waits for an instant that it computed before, which is now later by `setBackMs`.
     for (const task of tasks) void Promise.resolve(task.stop()).then(() => task.start());
   });
   return {
@@ -49,7 +49,7 @@ export function createSchedule(
   };
 }
 
-/** node-cron tells of every missed tick, and of the one that is due now, in one go: of these calls only one gets through. */
+/** Combines several calls of one event loop turn: node-cron reports every missed tick and the current one together. */
 function once(run: () => void): () => void {
   let isCalled = false;
   return () => {
@@ -73,8 +73,8 @@ function watchClock(onSetBack: (setBackMs: number) => void): NodeJS.Timeout {
   return timer.unref();
 }
 
-/** node-cron's own words go to the log, and not to standard output. */
-function silentOr(log: Logger) {
+/** Sends node-cron's messages to the log instead of standard output. */
+function cronLogger(log: Logger) {
   return {
     info: (message: string) => log.debug(message),
     warn: (message: string) => log.debug(message),

@@ -1,102 +1,111 @@
 /**
- * Which of several organizations a process exports at once.
+ * Decides which of several organizations a process exports at once.
  *
- * - So many runs at a time, in the order in which they ask. Each costs memory for its pages, and a connection.
- * - A run that has come no further for some seconds waits for its source: it takes no slot until it goes on. So one that is
- *   slow, or away, delays no other.
- * - A run that has stored new events for the length of a turn makes room when another organization waits: it is ended, and goes
- *   on from its watermark when it is its turn again, here or in another process. So a long first load delays no other for more
- *   than a turn. Only time since its first new event counts, or a run that reads a long lookback again might never come further.
- * - Rechecks go on to their end, since they have no place to go on from; one slot is kept free of them.
+ * - At most `slots` runs are active, in the order of their requests. Each needs memory for its pages, and a connection.
+ * - A run without progress for `idleMs` is waiting for its source and does not count, so that a slow or unavailable source does
+ *   not delay the others. It counts again at its next chunk, so more than `slots` runs can be active for a time.
+ * - A run is preempted after it has stored new events for `sliceMs` while another organization waits. It is interrupted and
+ *   continues from its watermark in its next slot, here or in another process, so that a long first load delays the others by
+ *   at most one slice. The slice starts at the first new event; otherwise a run with a long lookback might never reach one.
+ * - Rechecks are not preempted, since they cannot be resumed. They leave one slot free for other runs.
  */
 import { ExportError } from '../core/errors.ts';
 import type { ChunkProgress } from '../core/export.ts';
 import type { RunKind } from '../postgres/write/session.ts';
 
 export interface Slots {
-  /** Does `work` when there is room and nothing else goes on for the organization. */
-  use(claim: Claim, work: (turn: Turn) => Promise<void>): Promise<void>;
+  /** Calls `work` once a slot is free and no other run of the organization is active. */
+  use(request: SlotRequest, work: (slot: Slot) => Promise<void>): Promise<void>;
 }
 
-export interface Claim {
+export interface SlotRequest {
   organization: string;
   kind: RunKind;
 }
 
-/** What a run tells of itself, and is told, while it has a slot. */
-export interface Turn {
-  /** Aborted, with an `ExportError` as its reason, when the run is to make room. */
+/** Connects a run to its slot. */
+export interface Slot {
+  /** Aborted, with an `ExportError` as its reason, when the run is preempted. */
   signal: AbortSignal;
+  /** Must be called for each committed chunk. */
   onChunk(progress: ChunkProgress): void;
 }
 
 export interface SlotOptions {
   slots: number;
-  /** How long a run may store new events while others wait. */
-  turnMs?: number;
-  /** A run that has come no further for so long takes no slot. */
+  /** How long a run may store new events while another organization waits. */
+  sliceMs?: number;
+  /** A run without progress for this long does not occupy its slot. */
   idleMs?: number;
 }
 
 interface Running {
-  claim: Claim;
-  movedAt: number;
-  /** Since it stored the first new event. */
-  storesSince: number | undefined;
-  room: AbortController;
+  request: SlotRequest;
+  lastProgressAt: number;
+  /** When the run stored its first new event. */
+  storingSince: number | undefined;
+  preemption: AbortController;
 }
 
 interface Waiting {
-  claim: Claim;
-  start: (turn: Running) => void;
+  request: SlotRequest;
+  start: (run: Running) => void;
 }
 
-const TURN_MS = 60_000;
+const SLICE_MS = 60_000;
 const IDLE_MS = 10_000;
-const LOOKS_PER_IDLE = 10;
+const CHECKS_PER_IDLE = 10;
 
-export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotOptions): Slots {
+export function createSlots({ slots, sliceMs = SLICE_MS, idleMs = IDLE_MS }: SlotOptions): Slots {
   const running = new Set<Running>();
   const waiting = new Set<Waiting>();
-  let look: NodeJS.Timeout | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
-  /** Counted at once, so that the next request finds one slot less. */
-  const begin = ({ claim, start }: Waiting) => {
-    const turn = { claim, movedAt: performance.now(), storesSince: undefined, room: new AbortController() };
-    running.add(turn);
-    start(turn);
+  /** Adds the run synchronously, so that the next check sees one free slot less. */
+  const begin = ({ request, start }: Waiting) => {
+    const run = {
+      request,
+      lastProgressAt: performance.now(),
+      storingSince: undefined,
+      preemption: new AbortController(),
+    };
+    running.add(run);
+    start(run);
   };
   const fill = () => {
     for (const next of waiting) {
-      if (!hasFreeSlot([...running], next.claim, { slots, idleMs })) continue;
+      if (!hasFreeSlot([...running], next.request, { slots, idleMs })) continue;
       waiting.delete(next);
       begin(next);
     }
-    // Nobody waits as a rule, and then there is nothing to look for.
-    if (waiting.size > 0) look ??= setInterval(checkWaiting, idleMs / LOOKS_PER_IDLE).unref();
+    // The timer runs only while a request waits.
+    if (waiting.size > 0) timer ??= setInterval(checkWaiting, idleMs / CHECKS_PER_IDLE).unref();
     else {
-      clearInterval(look);
-      look = undefined;
+      clearInterval(timer);
+      timer = undefined;
     }
   };
   const checkWaiting = () => {
-    const wanted = [...waiting].filter(({ claim }) => !isRunning([...running], claim));
-    preemptOldest(running, wanted.length, turnMs);
+    const startable = [...waiting].filter(({ request }) => !isRunning([...running], request));
+    preempt(running, startable.length, sliceMs);
     fill();
   };
-  const turnFor = (claim: Claim) =>
+  const waitForSlot = (request: SlotRequest) =>
     new Promise<Running>((start) => {
-      waiting.add({ claim, start });
+      waiting.add({ request, start });
       fill();
     });
 
   return {
-    async use(claim, work) {
-      const turn = await turnFor(claim);
+    async use(request, work) {
+      const run = await waitForSlot(request);
       try {
-        await work({ signal: turn.room.signal, onChunk: (progress) => noteChunk(turn, progress) });
+        await work({
+          signal: run.preemption.signal,
+          onChunk: (progress) => recordProgress(run, progress),
+        });
       } finally {
-        running.delete(turn);
+        running.delete(run);
         fill();
       }
     },
@@ -105,40 +114,40 @@ export function createSlots({ slots, turnMs = TURN_MS, idleMs = IDLE_MS }: SlotO
 
 function hasFreeSlot(
   running: readonly Running[],
-  claim: Claim,
+  request: SlotRequest,
   { slots, idleMs }: { slots: number; idleMs: number },
 ): boolean {
-  if (isRunning(running, claim)) return false;
-  const moving = running.filter(({ movedAt }) => performance.now() - movedAt < idleMs);
-  if (moving.length >= slots) return false;
-  if (claim.kind !== 'recheck' || slots === 1) return true;
-  return moving.filter((each) => each.claim.kind === 'recheck').length < slots - 1;
+  if (isRunning(running, request)) return false;
+  const active = running.filter(({ lastProgressAt }) => performance.now() - lastProgressAt < idleMs);
+  if (active.length >= slots) return false;
+  if (request.kind !== 'recheck' || slots === 1) return true;
+  return active.filter((each) => each.request.kind === 'recheck').length < slots - 1;
 }
 
-function isRunning(running: readonly Running[], { organization }: Claim): boolean {
-  return running.some(({ claim }) => claim.organization === organization);
+function isRunning(running: readonly Running[], { organization }: SlotRequest): boolean {
+  return running.some(({ request }) => request.organization === organization);
 }
 
-function noteChunk(turn: Running, { counters }: ChunkProgress): void {
-  turn.movedAt = performance.now();
-  if (turn.claim.kind === 'run' && counters.inserted > 0) turn.storesSince ??= turn.movedAt;
+function recordProgress(run: Running, { counters }: ChunkProgress): void {
+  run.lastProgressAt = performance.now();
+  if (run.request.kind === 'run' && counters.inserted > 0) run.storingSince ??= run.lastProgressAt;
 }
 
-/** Of those that have stored for the longest, as many as there are who wait. */
-function preemptOldest(running: ReadonlySet<Running>, wanted: number, turnMs: number): void {
+/** Preempts at most `count` runs that have used up their slice, those that have stored for the longest first. */
+function preempt(running: ReadonlySet<Running>, count: number, sliceMs: number): void {
   const now = performance.now();
   const storing = [...running].filter(
-    ({ storesSince }) => storesSince !== undefined && now - storesSince >= turnMs,
+    ({ storingSince }) => storingSince !== undefined && now - storingSince >= sliceMs,
   );
-  storing.sort((a, b) => a.storesSince! - b.storesSince!);
-  for (const { room } of storing.slice(0, wanted)) {
-    if (!room.signal.aborted) room.abort(preempted());
+  storing.sort((a, b) => a.storingSince! - b.storingSince!);
+  for (const { preemption } of storing.slice(0, count)) {
+    if (!preemption.signal.aborted) preemption.abort(preempted());
   }
 }
 
 function preempted(): ExportError {
   return new ExportError(
     'interrupted',
-    'Made room for another organization. What was committed stays; a run that follows goes on there.',
+    'Preempted: another organization was waiting for the slot. Committed events stay; the next run continues from there.',
   );
 }

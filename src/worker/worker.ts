@@ -1,13 +1,13 @@
 /**
- * The runs of one organization in `start`, one after another: a tick of the schedule during a run of that kind is
- * remembered once, not many times.
+ * Runs the exports of one organization in `start`, one after another. Ticks of one kind during a run of that kind cause one more
+ * run, not one each.
  *
- * A run that failed is tried again before its next tick, after waits that grow. The schedule itself is never
- * held back: with the usual five minutes that is one try in five minutes while an outage lasts, and the clock tells
- * when everything will have caught up. A schedule of seconds is as eager during an outage as it is otherwise.
+ * A failed run is retried with growing backoff. The backoff never delays the schedule: with the default of five minutes, an
+ * outage causes at least one attempt every five minutes, so the time of the next attempt is known. A schedule of seconds
+ * keeps its rate during an outage.
  *
- * A worker that is one of several shares their slots, and its organization with other processes: whichever has the lock
- * runs, and what one of them has done since the tick, the others leave out.
+ * Several workers of a process share its slots. Several processes share each organization: the one that has the lease exports
+ * it, and the others skip what it has exported since the tick.
  */
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
@@ -17,9 +17,9 @@ import { runExport } from '../runs/export.ts';
 import type { Health } from '../status/health.ts';
 import type { Metrics } from '../status/metrics.ts';
 import type { RunMetrics } from '../status/run-metrics.ts';
-import { createSlots, type Slots, type Turn } from './slots.ts';
+import { createSlots, type Slot, type Slots } from './slots.ts';
 
-/** The wait after the first failure, doubled after each that follows, up to the longest. */
+/** The wait after the first failure. It doubles with each further failure, up to `longestMs`. */
 interface RetryWaits {
   firstMs: number;
   longestMs: number;
@@ -27,26 +27,26 @@ interface RetryWaits {
 
 const RETRY_WAITS: RetryWaits = { firstMs: 30_000, longestMs: 15 * 60_000 };
 
-/** Of a fault of the program. */
-const UNFORESEEN = { isRetryable: true, logLevel: 'error' } as const;
+/** Treatment of an unexpected error. */
+const UNEXPECTED = { isRetryable: true, logLevel: 'error' } as const;
 
-/** The schedule strikes at other moments in other processes. A run so shortly before counts, too. */
-const CLOCKS_APART_MS = 1_000;
+/** Processes see a tick at slightly different times. A run that ended this shortly before the tick counts, too. */
+const CLOCK_SKEW_MS = 1_000;
 
 export interface Worker {
-  /** Runs `kind` as soon as there is room for it. */
+  /** Requests a run of `kind`, which starts once a slot is free. */
   trigger(kind: RunKind): void;
-  /** Resolves once no run is under way; call it after the signal was aborted. */
+  /** Resolves once no run is active. Call it after the signal was aborted. */
   settled(): Promise<void>;
 }
 
 export interface WorkerOptions {
   retryWaits?: RetryWaits;
-  /** Given to each of several. */
+  /** Shared by the workers of several organizations. */
   slots?: Slots | undefined;
 }
 
-/** One for each organization; they differ in their order from process to process, so that processes share them out. */
+/** Creates a worker for each organization, in random order, so that several processes start with different ones. */
 export function createWorkers(
   apps: readonly App[],
   watchers: { health: Health; metrics: Metrics },
@@ -79,77 +79,77 @@ export function createWorker(
   const { metrics } = watchers;
   const health = watchers.health.of(organization);
   const slots = shared ?? createSlots({ slots: 1 });
-  /** When each wanted kind was requested last. */
-  const wanted = new Map<RunKind, number>();
+  /** The time of the last request for each kind of run. */
+  const requested = new Map<RunKind, number>();
   const serving = new Map<RunKind, Promise<void>>();
   const retries = createRetries(retryWaits);
   const unrecordedOutcomes: UnrecordedOutcome[] = [];
 
-  const want = (kind: RunKind, askedAt: number) => {
+  const request = (kind: RunKind, requestedAt: number) => {
     if (signal.aborted) return;
-    wanted.set(kind, Math.max(askedAt, wanted.get(kind) ?? 0));
+    requested.set(kind, Math.max(requestedAt, requested.get(kind) ?? 0));
     if (!serving.has(kind)) serving.set(kind, serve(kind));
   };
 
   const serve = async (kind: RunKind) => {
-    while (wanted.has(kind) && !signal.aborted) {
-      await slots.use({ organization, kind }, async (turn) => {
-        const askedAt = wanted.get(kind)!;
-        wanted.delete(kind);
+    while (requested.has(kind) && !signal.aborted) {
+      await slots.use({ organization, kind }, async (slot) => {
+        const requestedAt = requested.get(kind)!;
+        requested.delete(kind);
         retries.cancel(kind);
-        if (!signal.aborted) await runOnce(kind, askedAt, turn);
+        if (!signal.aborted) await runOnce(kind, requestedAt, slot);
       });
     }
     serving.delete(kind);
   };
 
-  const runOnce = async (kind: RunKind, askedAt: number, turn: Turn) => {
+  const runOnce = async (kind: RunKind, requestedAt: number, slot: Slot) => {
     try {
       health.runStarted(kind);
-      const onChunk: Turn['onChunk'] = (progress) => {
+      const onChunk: Slot['onChunk'] = (progress) => {
         metrics.observeChunk(kind, progress);
-        turn.onChunk(progress);
+        slot.onChunk(progress);
       };
-      const either = AbortSignal.any([signal, turn.signal]);
-      const unlessDoneWithinMs = shared && performance.now() - askedAt + CLOCKS_APART_MS;
-      const request = { kind, signal: either, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
-      const summary = await runExport(app, request);
+      const anySignal = AbortSignal.any([signal, slot.signal]);
+      const unlessDoneWithinMs = shared && performance.now() - requestedAt + CLOCK_SKEW_MS;
+      const options = { kind, signal: anySignal, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
+      const summary = await runExport(app, options);
       retries.forget(kind);
       health.runEnded(summary);
       metrics.observeRun(summary);
     } catch (error) {
-      if (isInterrupted(error)) goOnLater(kind, askedAt, error);
-      else noteFailure(kind, askedAt, error);
+      if (isInterrupted(error)) requeue(kind, requestedAt, error);
+      else recordFailure(kind, requestedAt, error);
     }
   };
 
-  const goOnLater = (kind: RunKind, askedAt: number, error: unknown) => {
+  const requeue = (kind: RunKind, requestedAt: number, error: unknown) => {
     if (signal.aborted) return;
     health.runFailed(kind, error);
     metrics.observeFailure(kind, error);
-    want(kind, askedAt);
+    request(kind, requestedAt);
   };
 
-  const noteFailure = (kind: RunKind, askedAt: number, error: unknown) => {
+  const recordFailure = (kind: RunKind, requestedAt: number, error: unknown) => {
     health.runFailed(kind, error);
     const code = error instanceof ExportError ? error.code : undefined;
     const message = error instanceof Error ? error.message : String(error);
-    const { isRetryable, logLevel } = code ? treatmentOf(code) : UNFORESEEN;
+    const { isRetryable, logLevel } = code ? treatmentOf(code) : UNEXPECTED;
     if (!isRetryable) {
       retries.forget(kind);
       app.log[logLevel]({ kind }, message);
       return;
     }
     metrics.observeFailure(kind, error);
-    const retryInSeconds = retries.plan(kind, () => want(kind, askedAt)) / 1000;
-    // Among several, somebody else has one of them all the time.
+    const retryInSeconds = retries.plan(kind, () => request(kind, requestedAt)) / 1000;
+    // With several organizations, another process usually holds the lease of one of them.
     if (code === 'locked')
       app.log[shared ? 'debug' : logLevel]({ kind, retryInSeconds }, `standing by: ${message}`);
     else app.log[logLevel]({ ...describe(error), kind, code, retryInSeconds }, `${kind} failed: ${message}`);
   };
 
   return {
-    trigger: (kind) => want(kind, performance.now()),
+    trigger: (kind) => request(kind, performance.now()),
     async settled() {
       retries.stop();
       await Promise.all(serving.values());
@@ -157,21 +157,21 @@ export function createWorker(
   };
 }
 
-/** The timers of runs that are to be tried again, one of each kind. */
+/** The timers of retries, one for each kind of run. */
 function createRetries({ firstMs, longestMs }: RetryWaits) {
   const failures = new Map<RunKind, number>();
   const timers = new Map<RunKind, NodeJS.Timeout>();
   return {
-    /** After a wait that doubles from failure to failure; says how long it is. */
-    plan(kind: RunKind, tryAgain: () => void): number {
+    /** Calls `retry` after the backoff and returns the wait in milliseconds. */
+    plan(kind: RunKind, retry: () => void): number {
       const failed = failures.get(kind) ?? 0;
       failures.set(kind, failed + 1);
       const delayMs = Math.min(longestMs, firstMs * 2 ** failed);
-      timers.set(kind, setTimeout(tryAgain, delayMs).unref());
+      timers.set(kind, setTimeout(retry, delayMs).unref());
       return delayMs;
     },
     cancel: (kind: RunKind) => clearTimeout(timers.get(kind)),
-    /** The next failure is a first one. */
+    /** Resets the backoff. */
     forget: (kind: RunKind) => failures.delete(kind),
     stop() {
       for (const timer of timers.values()) clearTimeout(timer);
@@ -186,7 +186,7 @@ function shuffle<T>(items: readonly T[]): T[] {
     .map(({ item }) => item);
 }
 
-/** A stack helps only where nobody foresaw the error. */
+/** Adds the stack of an unexpected error only. */
 function describe(error: unknown): object {
   return error instanceof ExportError ? {} : { err: error };
 }

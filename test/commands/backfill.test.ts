@@ -68,7 +68,7 @@ describe('backfill, as a process', () => {
     simulator.set({ latencyMs: 0 });
     simulator.clearRequests();
     const { code, stdout, stderr } = await runProgram(['backfill', '--json'], environment);
-    expect([code, stderr]).toEqual([0, expect.stringContaining('going on with backfill')]);
+    expect([code, stderr]).toEqual([0, expect.stringContaining('continuing backfill')]);
     // One hour of lookback is 120 events of the simulator.
     expect(JSON.parse(stdout).counters.unchanged).toBeLessThanOrEqual(122);
     expect(

@@ -62,7 +62,7 @@ describe('the source is away for some ticks', () => {
       const impatient = { EXPORT_STALL_TIMEOUT: '3s', HTTP_TIMEOUT: '60s' };
       await scene.start({ ...EVERY_SECOND, ...SLOWLY, ...impatient });
       await scene.untilFailed(1);
-      const sentence = /The run came no further for 3 s \(EXPORT_STALL_TIMEOUT\) and was ended/;
+      const sentence = /The run made no progress for 3 s \(EXPORT_STALL_TIMEOUT\) and was stopped/;
       await scene.expectAway([sentence]);
       expect((await scene.failedRuns())[0]!.error).toMatch(sentence);
       expect(await scene.countStored()).toBeGreaterThan(0);

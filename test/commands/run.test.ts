@@ -174,7 +174,7 @@ describe('run, as a process', () => {
     expect([code, stderr]).toEqual([75, expect.stringContaining('EXPORT_STALL_TIMEOUT')]);
     expect(await lastRun()).toMatchObject({
       outcome: 'failed',
-      error: expect.stringContaining('came no further'),
+      error: expect.stringContaining('made no progress'),
     });
     expect(await countStored()).toBe(99);
   });

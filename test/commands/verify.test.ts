@@ -104,7 +104,7 @@ describe('verify, as a process', () => {
     expect((await verify('--offline', '--expect', entry)).code).toBe(0);
     const other = entry.replace(/.$/, (last) => (last === '0' ? '1' : '0'));
     const { code, stdout } = await verify('--offline', '--expect', other);
-    expect([code, stdout]).toEqual([3, expect.stringContaining('not the one that was noted')]);
+    expect([code, stdout]).toEqual([3, expect.stringContaining('not the expected one')]);
   });
 
   test('--expect takes an entry with the name of its log, too', async () => {

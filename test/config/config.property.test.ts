@@ -1,4 +1,4 @@
-/** No configuration crashes the program, hangs it or makes it show a secret: variables, secret files and .env of any content. */
+/** No variable, secret file or .env crashes the program, hangs it or makes it show a secret. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,9 +10,9 @@ import { ExportError } from '../../src/core/errors.ts';
 import { processorMsOf } from '../support/processor.ts';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 300);
-/** Some milliseconds as a rule; backtracking over the longest texts below takes many seconds. */
+/** Parsing usually takes milliseconds; backtracking over the longest texts below would take many seconds. */
 const LONGEST_MS = 1_000;
-/** Stands in every secret, and nowhere else. */
+/** Part of every secret, and of nothing else. */
 const MARK = 'Tr0ub4dor';
 
 let directory: string;
@@ -23,7 +23,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const listed = (text: string) => text.split('|');
 
-/** What each pattern and parser of the configuration has to look at again and again, were it written without care. */
+/** Texts that make a careless pattern or parser of the configuration backtrack. */
 const units = [
   ...listed(' |/|\n|\r\n|"|\'|{|{a}|{organization}|1|1,|1-|*/|* |9|.|-|%|%2|a.|a:|@|//|//a:|http://|Bearer '),
   ...listed(
@@ -63,12 +63,12 @@ const name = fc.oneof(
 const isSecret = (name: string) =>
   knownNames.includes(name) && (name.endsWith('_FILE') || variableOf(name as never).secret);
 
-/** A secret variable's value holds the mark, now within what may be anything and now as a password in its place. */
+/** The value of a secret variable contains the mark, in arbitrary text or as the password of a URL. */
 const entry = fc.tuple(name, value, fc.nat({ max: 3 })).map(([name, text, form]): [string, string] => {
   if (!isSecret(name)) return [name, text];
   const forms = [`${MARK}${text}`, `postgres://u:${MARK}@h/d${text}`, `${text}${MARK}`, MARK];
   if (!name.endsWith('_FILE') || form < 2) return [name, forms[form]!];
-  // A path is shown; what does not look like one may be the secret itself.
+  // A path is shown; text that does not look like one may be a secret.
   return [name, text];
 });
 const complete = {
@@ -80,7 +80,7 @@ const environment = fc
   .tuple(fc.boolean(), fc.array(entry, { maxLength: 6 }))
   .map(([isComplete, entries]) => ({ ...(isComplete ? complete : {}), ...Object.fromEntries(entries) }));
 
-test('any variables give a frozen configuration or one error without a secret, at once', () => {
+test('any variables give a frozen configuration or one error without a secret, quickly', () => {
   fc.assert(
     fc.property(environment, fc.constantFrom<Needs>('source', 'database'), (env, needs) => {
       within(LONGEST_MS, () => expectOrderly(env, needs));
@@ -89,7 +89,7 @@ test('any variables give a frozen configuration or one error without a secret, a
   );
 }, 600_000);
 
-test('each variable takes each long text, at once', () => {
+test('each variable parses each long text quickly', () => {
   const texts = units.flatMap((unit) =>
     ['', 'https://h/'].map((begin) => `${begin}${unit.repeat(60_000 / unit.length)}!`),
   );
@@ -99,7 +99,7 @@ test('each variable takes each long text, at once', () => {
   }
 }, 120_000);
 
-test('a secret file of any content gives the secret or one error without it, at once', () => {
+test('a secret file with any content gives the secret or one error without it, quickly', () => {
   const path = join(directory, 'secret');
   const content = fc.oneof(
     fc.uint8Array(),
@@ -115,7 +115,7 @@ test('a secret file of any content gives the secret or one error without it, at 
   );
 }, 600_000);
 
-test('a .env of any bytes gives variables that the process environment wins over, or one error, at once', () => {
+test('a .env of any bytes gives variables that the process environment overrides, or one error, quickly', () => {
   const path = join(directory, '.env');
   const line = fc
     .tuple(name, fc.constantFrom('=', ': ', ' = ', ''), value, fc.constantFrom('\n', '\r\n', '\r', ''))
@@ -139,12 +139,12 @@ test('a .env of any bytes gives variables that the process environment wins over
   );
 }, 600_000);
 
-/** `undefined` for a file in another encoding than UTF-8. */
+/** `undefined` if the file is not UTF-8. */
 function loadOrRefuse(given: Environment): Environment | undefined {
   try {
     return loadEnvironment({ directory }, given);
   } catch (error) {
-    if (error instanceof ExportError && /it is encoded in /.test(error.message)) return undefined;
+    if (error instanceof ExportError && /its encoding is /.test(error.message)) return undefined;
     throw error;
   }
 }
@@ -157,7 +157,7 @@ function expectOrderly(env: Environment, needs: Needs, { isMarked = true } = {})
   } catch (error) {
     if (!(error instanceof ExportError) || error.code !== 'configuration') throw error;
     if (isMarked) expect(error.message).not.toContain(MARK);
-    // A person reads it.
+    // The message must stay readable.
     expect(error.message.length).toBeLessThan(20_000);
   }
 }

@@ -36,7 +36,7 @@ function configOf(env: Environment) {
   return parseConfig({ ...required, ...env }, 'source').config;
 }
 
-/** The lines of the error's message, or none when the configuration is accepted. */
+/** The lines of the error message; none if the configuration is accepted. */
 function problemsOf(env: Environment, needs: Needs = 'source'): string[] {
   try {
     parseConfig(env, needs);
@@ -120,13 +120,13 @@ describe('a configuration', () => {
     expect(problemsOf({ DATABASE_URL: 'mysql://db/audit' }, 'database')).toHaveLength(1);
   });
 
-  test('takes an empty variable for one that is not set', () => {
+  test('treats an empty variable as unset', () => {
     expect(parseConfig({ ...required, EXPORT_PAGE_SIZE: '', UIPATH_ACCESS_TOKEN: ' ' }, 'source')).toEqual(
       parseConfig(required, 'source'),
     );
   });
 
-  test('does without the quotes and spaces around a value, and says so of a secret', () => {
+  test('removes quotes and spaces around a value, with a warning for a secret', () => {
     const { config, warnings } = parseConfig(
       { ...required, EXPORT_PAGE_SIZE: ' "50" ', UIPATH_CLIENT_SECRET: "'hush-hush'" },
       'source',
@@ -146,18 +146,18 @@ describe('a configuration', () => {
     expect(configOf({ EXPORT_LOOKBACK: text }).export.lookbackMs).toBe(expected);
   });
 
-  test('can switch off the recheck and the status server, and take any free port', () => {
+  test('can disable the recheck and the status server, and use any free port', () => {
     const config = configOf({ EXPORT_RECHECK_SCHEDULE: 'off', STATUS_PORT: 'off' });
     expect([config.export.recheck, config.status]).toEqual([undefined, undefined]);
     expect(configOf({ STATUS_PORT: '0', STATUS_HOST: '::' }).status).toEqual({ host: '::', port: 0 });
   });
 
-  test('takes a schedule with seconds', () => {
+  test('accepts a schedule with seconds', () => {
     expect(configOf({ EXPORT_SCHEDULE: '*/30 * * * * *' }).export.schedule).toBe('*/30 * * * * *');
   });
 });
 
-describe('a value of the wrong shape', () => {
+describe('an invalid value', () => {
   const wrong: [VariableName, string][] = [
     ['UIPATH_BASE_URL', 'cloud.uipath.com'],
     ['UIPATH_BASE_URL', 'ftp://cloud.uipath.com'],
@@ -194,13 +194,13 @@ describe('a value of the wrong shape', () => {
     ['LOG_LEVEL', 'loud'],
   ];
 
-  test.each(wrong)('is named with what was expected and found: %s=%s', (name, value) => {
+  test.each(wrong)('is reported with what was expected and found: %s=%s', (name, value) => {
     const problem = problemOf({ [name]: value });
     expect(problem).toMatch(new RegExp(`^  - ${name}: expected .+, found .+\\. .+$`));
     expect(problem).toContain(JSON.stringify(value));
   });
 
-  test('is reported together with all others, and with the warnings', () => {
+  test('is reported together with all other problems and warnings', () => {
     const problems = problemsOf({ EXPORT_PAGE_SIZE: 'ten', LOG_LEVEL: 'loud', EXPORT_PAGESIZE: '10' });
     expect(problems.map((line) => /^ {2}- (\w+)/.exec(line)![1])).toEqual([
       'EXPORT_PAGE_SIZE',
@@ -211,7 +211,7 @@ describe('a value of the wrong shape', () => {
     ]);
   });
 
-  test('never brings down the program otherwise than as a configuration error', () => {
+  test('never throws anything but a configuration error', () => {
     const name = fc.constantFrom(
       ...knownNames.filter((known) => !known.endsWith('_FILE')),
       'HTTP_PROXY',
@@ -236,7 +236,7 @@ describe('a value of the wrong shape', () => {
     ['UIPATH_ALLOW_HTTP', 'ture', 'Did you mean true? '],
     ['UIPATH_LOGS', 'clasic', 'Did you mean classic? '],
     ['LOG_LEVEL', 'everything', undefined],
-  ])('%s=%s, one of few words, has the nearest suggested where one is near', (name, value, suggestion) => {
+  ])('%s=%s gets the nearest accepted word suggested, if one is near', (name, value, suggestion) => {
     const problem = problemOf({ [name]: value });
     if (suggestion === undefined) expect(problem).not.toContain('Did you mean');
     else expect(problem).toContain(`found "${value}". ${suggestion}`);
@@ -244,7 +244,7 @@ describe('a value of the wrong shape', () => {
 });
 
 describe('the addresses of the source', () => {
-  test('hold the organization percent-encoded, while its rows keep the name', () => {
+  test('contain the organization percent-encoded; the key of the rows is not encoded', () => {
     const { source } = configOf({ UIPATH_ORGANIZATION: 'Ä & B' });
     expect(source.organization).toBe('Ä & B');
     expect(source.auditUrl).toBe('https://cloud.uipath.com/%C3%84%20%26%20B/audit_/api/auditlogs');
@@ -261,14 +261,14 @@ describe('the addresses of the source', () => {
     expect(configOf({ UIPATH_BASE_URL: base }).source.auditUrl).toBe(expected);
   });
 
-  test('name the organization once when the base URL names it too, with a warning', () => {
+  test('contain the organization once if the base URL has it too, with a warning', () => {
     const env = { ...required, UIPATH_BASE_URL: 'https://cloud.uipath.com/acme/' };
     const { config, warnings } = parseConfig(env, 'source');
     expect(config.source.auditUrl).toBe('https://cloud.uipath.com/acme/audit_/api/auditlogs');
     expect(warnings).toEqual([expect.stringContaining('UIPATH_BASE_URL')]);
   });
 
-  test('fill in the partition where the path asks for it', () => {
+  test('contain the partition if the path has its placeholder', () => {
     const path = '/{organization}/audit_/api/auditlogs/{partitionGlobalId}';
     const { source } = configOf({ UIPATH_AUDIT_PATH: path, UIPATH_PARTITION_GLOBAL_ID: '0f-1' });
     expect(source.auditUrl).toBe('https://cloud.uipath.com/acme/audit_/api/auditlogs/0f-1');
@@ -280,11 +280,11 @@ describe('the addresses of the source', () => {
     ['UIPATH_AUDIT_PATH', '/{organization/audit_', '{'],
     ['UIPATH_AUDIT_PATH', '/{constructor}/audit_', '{constructor}'],
     ['UIPATH_TOKEN_URL', '{base}/{partitionGlobalId}/token', '{partitionGlobalId}'],
-  ])('refuse an unknown placeholder: %s=%s', (name, value, placeholder) => {
+  ])('reject an unknown placeholder: %s=%s', (name, value, placeholder) => {
     expect(problemOf({ [name]: value })).toContain(`found "${placeholder}"`);
   });
 
-  test('must be https, but for this machine or by permission', () => {
+  test('must be https, except for this machine or if http is allowed', () => {
     const http = 'http://orchestrator.example';
     expect(
       problemOf({ UIPATH_BASE_URL: 'http://127.0.0.1.example', UIPATH_TOKEN_URL: 'https://a.example/t' }),
@@ -303,12 +303,12 @@ describe('credentials', () => {
     expect(config.source.credentials).toEqual({ kind: 'token', accessToken: 'rt_1' });
   });
 
-  test('are missed with both ways to give them', () => {
+  test('that are missing are an error that names both ways to set them', () => {
     const [problem] = problemsOf({ UIPATH_ORGANIZATION: 'acme' });
     expect(problem).toMatch(/UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET .*UIPATH_ACCESS_TOKEN/);
   });
 
-  test('of both kinds are refused, with what to remove', () => {
+  test('of both kinds are an error that says what to remove', () => {
     expect(problemOf({ UIPATH_ACCESS_TOKEN: 'rt_1' })).toMatch(
       /Remove UIPATH_ACCESS_TOKEN .* or UIPATH_CLIENT_ID/,
     );
@@ -317,13 +317,13 @@ describe('credentials', () => {
   test.each([
     ['UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET'],
     ['UIPATH_CLIENT_SECRET', 'UIPATH_CLIENT_ID'],
-  ])('of a client without its %s lack that', (lacks, has) => {
+  ])('of a client without its %s are an error that names it', (lacks, has) => {
     expect(problemOf({ [lacks]: undefined })).toMatch(new RegExp(`^  - ${lacks}: .*since ${has} is set`));
   });
 });
 
 describe('a secret', () => {
-  test.each(['UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET'] as const)('%s can come from a file', (name) => {
+  test.each(['UIPATH_CLIENT_ID', 'UIPATH_CLIENT_SECRET'] as const)('%s can be read from a file', (name) => {
     const path = file('secret', ' from a file \r\n');
     const { credentials } = configOf({ [name]: '', [`${name}_FILE`]: path }).source;
     expect(Object.values(credentials)).toContain(' from a file ');
@@ -332,7 +332,7 @@ describe('a secret', () => {
   test.each([
     ['UIPATH_CLIENT_SECRET_FILE', 'Tr0ub4dor+4/3=='],
     ['DATABASE_URL_FILE', 'postgres://u:Tr0ub4dor@h/d'],
-  ])('put into %s by mistake is not shown', (name, value) => {
+  ])('set in %s by mistake is not shown', (name, value) => {
     const problem = problemOf({
       UIPATH_CLIENT_SECRET: undefined,
       UIPATH_CLIENT_SECRET_FILE: file('s', 'x'),
@@ -342,7 +342,7 @@ describe('a secret', () => {
     expect(problem).not.toContain('Tr0ub4dor');
   });
 
-  test('of the database or a token can come from a file', () => {
+  test('of the database or a token can be read from a file', () => {
     const env = {
       UIPATH_ORGANIZATION: 'acme',
       UIPATH_ACCESS_TOKEN_FILE: file('token', 'rt_2\n'),
@@ -363,7 +363,7 @@ describe('a secret', () => {
     expect(problem).toContain(path());
   });
 
-  test('given twice is refused', () => {
+  test('set twice is an error', () => {
     expect(problemOf({ UIPATH_CLIENT_SECRET_FILE: '/run/secrets/x' })).toMatch(
       /UIPATH_CLIENT_SECRET_FILE, found both/,
     );
@@ -383,12 +383,12 @@ describe('a secret', () => {
     expect(problem).not.toContain('Tr0ub4dor');
   });
 
-  test('that is a token with the word Bearer is refused', () => {
+  test('that is a token with the word Bearer is rejected', () => {
     const [problem] = problemsOf({ UIPATH_ORGANIZATION: 'acme', UIPATH_ACCESS_TOKEN: 'Bearer rt_1' });
     expect(problem).toMatch(/without the word Bearer.*not shown/);
   });
 
-  test('can be listed from the configuration, as written and as meant', () => {
+  test('is listed from the configuration, as written and URL-decoded', () => {
     const url = 'postgres://u:p%40ss@h/d?password=other';
     expect(secretsOf(configOf({ DATABASE_URL: url }))).toEqual(['hush-hush', 'p%40ss', 'p@ss', 'other']);
     expect(secretsOf(parseConfig({ DATABASE_URL: 'postgres://h/d' }, 'database').config)).toEqual([]);
@@ -404,13 +404,13 @@ describe('an unknown variable', () => {
     ['EXPORT_PAGESIZE', 'EXPORT_PAGE_SIZE'],
     ['DATABASE_URL_FIEL', 'DATABASE_URL_FILE'],
     ['log_level', 'LOG_LEVEL'],
-  ])('%s is a warning that names %s, not its value', (name, nearest) => {
+  ])('%s gives a warning that names %s, not its value', (name, nearest) => {
     const { warnings } = parseConfig({ ...required, [name]: 'private' }, 'source');
     expect(warnings).toEqual([expect.stringMatching(new RegExp(`^${name} .*${nearest}\\.$`))]);
     expect(warnings[0]).not.toContain('private');
   });
 
-  test('that is well known elsewhere is none', () => {
+  test('that another program uses gives no warning', () => {
     const env = {
       HTTP_PROXY: 'p',
       HTTPS_PROXY: 'p',
@@ -423,7 +423,7 @@ describe('an unknown variable', () => {
 });
 
 describe('the environment', () => {
-  test('wins over the file, and neither is changed', () => {
+  test('overrides the file, and neither is changed', () => {
     const envFile = file('given.env', 'LOG_LEVEL=debug\nSTATUS_PORT="off" # comment\n');
     const processEnv = { LOG_LEVEL: 'warn' };
     const before = { ...process.env };
@@ -432,14 +432,14 @@ describe('the environment', () => {
     expect({ ...process.env }).toEqual(before);
   });
 
-  test('is enough without a .env, which is read where it exists', () => {
+  test('needs no .env, which is read if it exists', () => {
     const empty = mkdtempSync(join(directory, 'cwd-'));
     expect(loadEnvironment({ directory: empty }, { A: '1' })).toEqual({ A: '1' });
     writeFileSync(join(empty, '.env'), 'B=2');
     expect(loadEnvironment({ directory: empty }, { A: '1' })).toEqual({ A: '1', B: '2' });
   });
 
-  test('lacks a file that was asked for: the error names it', () => {
+  test('is an error that names the file if --env-file is missing', () => {
     const envFile = join(directory, 'absent.env');
     const load = () => loadEnvironment({ envFile }, {});
     expect(load).toThrow(ExportError);
@@ -452,11 +452,11 @@ describe('.env.example', () => {
   const entries = [...example.matchAll(/((?:^# .*\n)*)(?:^#?\w+=.*\n)*?^#?(\w+)=(.*)$/gm)];
   const lines = [...example.matchAll(/^(#?)(\w+)=(.*)$/gm)];
 
-  test('holds every known variable once and nothing else', () => {
+  test('contains every known variable once and nothing else', () => {
     expect(lines.map(([, , name]) => name).sort()).toEqual([...knownNames].sort());
   });
 
-  test('states the defaults and the meanings that the code has', () => {
+  test('has the defaults and descriptions of the code', () => {
     for (const name of variableNames) {
       const entry = entries.find(([, , found]) => found === name)!;
       const comment = entry[1]!.replace(/\n?^# /gm, ' ').trim();
@@ -468,11 +468,11 @@ describe('.env.example', () => {
     }
   });
 
-  test('sets only what has no default', () => {
+  test('sets only variables without a default', () => {
     expect(Object.keys(parse(example))).toEqual(Object.keys(required));
   });
 
-  test('is accepted once the required variables are filled in, with its defaults in effect or not', () => {
+  test('is accepted once the required variables are set, with its defaults commented out or not', () => {
     const filledIn = Object.entries(required).reduce(
       (content, [name, value]) => content.replace(`\n${name}=\n`, `\n${name}=${value}\n`),
       example,

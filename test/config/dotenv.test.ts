@@ -1,4 +1,4 @@
-/** What dotenv reads otherwise than it is written is told with line and name, and files in other encodings are named. */
+/** Lines that dotenv reads differently from what is written are warnings with line and name; other encodings are errors. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ function write(name: string, content: string | Buffer): string {
   return path;
 }
 
-describe('a line that dotenv reads as it is written gives no warning', () => {
+describe('a line that dotenv reads as written gives no warning', () => {
   test.each([
     [`${SECRET}=abcd`, 'abcd'],
     [`export ${SECRET} = abcd  `, 'abcd'],
@@ -37,7 +37,7 @@ describe('a line that dotenv reads as it is written gives no warning', () => {
     expect(parseDotenv(text)).toMatchObject({ values: { [SECRET]: value }, warnings: [] });
   });
 
-  test('as a comment behind the value of what is no secret', () => {
+  test('nor does a comment after a value that is not a secret', () => {
     expect(parseDotenv('LOG_LEVEL=info # quiet\nSTATUS_PORT="off" # none')).toEqual({
       values: { LOG_LEVEL: 'info', STATUS_PORT: 'off' },
       warnings: [],
@@ -45,7 +45,7 @@ describe('a line that dotenv reads as it is written gives no warning', () => {
   });
 });
 
-describe('a line that dotenv reads otherwise is told without its value', () => {
+describe('a line that dotenv reads differently gives a warning without its value', () => {
   test.each([
     [`${SECRET}=hush#hush`, 'cut off at a #'],
     [`${SECRET}=#hushhush`, 'cut off at a #'],
@@ -59,8 +59,8 @@ describe('a line that dotenv reads otherwise is told without its value', () => {
     [`${SECRET}=hushhush'`, 'quotation mark'],
     [`${SECRET}="hush"hush`, 'quotation mark'],
     [`${SECRET}="hush\\nhush"`, 'becomes a line break'],
-    [`${SECRET}="hush\nX=hush"`, 'goes on to line 4'],
-    [`${SECRET}=x\n${SECRET}=hush`, 'set in line 3 as well'],
+    [`${SECRET}="hush\nX=hush"`, 'continues to line 4'],
+    [`${SECRET}=x\n${SECRET}=hush`, 'also set in line 3'],
   ])('%j: %s', (text, what) => {
     const { warnings } = parseDotenv(`# first\n\n${text}`);
     expect(warnings).toEqual([expect.stringContaining(what)]);
@@ -68,20 +68,20 @@ describe('a line that dotenv reads otherwise is told without its value', () => {
     expect(warnings[0]).not.toContain('hush');
   });
 
-  test('and so is one that is no assignment', () => {
+  test('a line that is not an assignment gives a warning', () => {
     const { warnings } = parseDotenv('hush hush\nLOG_LEVEL info\n');
     expect(warnings).toEqual([
-      'line 1 is no assignment (NAME=value) and has no effect.',
-      'line 2 is no assignment (NAME=value) and has no effect.',
+      'line 1 is not an assignment (NAME=value) and has no effect.',
+      'line 2 is not an assignment (NAME=value) and has no effect.',
     ]);
   });
 
-  test('and not more than a person reads', () => {
+  test('the number of warnings is limited', () => {
     expect(parseDotenv('A B\n'.repeat(10_000)).warnings).toHaveLength(21);
   });
 });
 
-test('a warning comes through to whoever parses a copy of the environment', () => {
+test('a copy of the environment keeps the warnings', () => {
   const envFile = write('warned.env', `${SECRET}=ab#cd\nDATABASE_URL=postgres://h/d\n`);
   const { warnings } = parseConfig({ ...loadEnvironment({ envFile }, {}) }, 'database');
   expect(warnings).toEqual([expect.stringMatching(/warned\.env, line 1: UIPATH_CLIENT_SECRET is cut off/)]);
@@ -103,11 +103,11 @@ const ENCODINGS: [string, (text: string) => Buffer][] = [
   ['UTF-16 BE', (text) => Buffer.concat([Buffer.from('feff', 'hex'), wide(text, 2, true)])],
   ['UTF-32 LE', (text) => Buffer.concat([Buffer.from('fffe0000', 'hex'), wide(text, 4, false)])],
   ['UTF-32 BE', (text) => Buffer.concat([Buffer.from('0000feff', 'hex'), wide(text, 4, true)])],
-  ['no UTF-8', (text) => Buffer.from(text.replace('hush', 'h\u00fcsh'), 'latin1')],
+  ['not UTF-8', (text) => Buffer.from(text.replace('hush', 'h\u00fcsh'), 'latin1')],
 ];
 
-describe.each(ENCODINGS)('a file in %s is an error that says so', (encoding, convert) => {
-  const explained = new RegExp(`encoded in ${encoding}.*UTF-8 is expected.*Set-Content -Encoding utf8`);
+describe.each(ENCODINGS)('a file whose encoding is %s is an error that names it', (encoding, convert) => {
+  const explained = new RegExp(`its encoding is ${encoding}.*UTF-8 is expected.*Set-Content -Encoding utf8`);
 
   test('as .env', () => {
     const envFile = write('wide.env', convert(`${SECRET}=hush\r\n`));
@@ -115,7 +115,7 @@ describe.each(ENCODINGS)('a file in %s is an error that says so', (encoding, con
     expect(() => loadEnvironment({ envFile }, {})).toThrow('Cannot read ');
   });
 
-  test('as the file of a secret, and as that of the organizations', () => {
+  test('as a secret file, and as the organizations file', () => {
     const secret = { UIPATH_CLIENT_SECRET_FILE: write('secret', convert('hush-hush-hush')) };
     const given = { UIPATH_ORGANIZATION: 'acme', UIPATH_CLIENT_ID: 'client' };
     expect(() => parseConfig({ ...given, ...secret }, 'source')).toThrow(explained);
@@ -124,18 +124,18 @@ describe.each(ENCODINGS)('a file in %s is an error that says so', (encoding, con
   });
 });
 
-test('UTF-8 with a byte order mark is read, and a comment in another encoding does no harm', () => {
+test('UTF-8 with a byte order mark is read, and a comment in another encoding is ignored', () => {
   const marked = write('marked.env', `\uFEFF${SECRET}=s\u00fc\u00df\r\n`);
   expect(loadEnvironment({ envFile: marked }, {})).toEqual({ [SECRET]: 's\u00fc\u00df' });
   const commented = write('commented.env', Buffer.from(`# Schl\u00fcssel\n${SECRET}=abc\n`, 'latin1'));
   expect(loadEnvironment({ envFile: commented }, {})).toEqual({ [SECRET]: 'abc' });
 });
 
-test('the program ends with 2 and names the encoding, and warns of a # without the value', async () => {
+test('the program exits with 2 and names the encoding, and warns about a # without showing the value', async () => {
   const utf16 = write('powershell.env', Buffer.from(`\uFEFF${SECRET}=hush\r\n`, 'utf16le'));
   const refused = await runProgram(['check', '--env-file', utf16], {});
   expect(refused.code).toBe(2);
-  expect(refused.stdout + refused.stderr).toMatch(/powershell\.env: it is encoded in UTF-16 LE/);
+  expect(refused.stdout + refused.stderr).toMatch(/powershell\.env: its encoding is UTF-16 LE/);
   const cut = write(
     'cut.env',
     `UIPATH_ORGANIZATION=acme\nUIPATH_CLIENT_ID=c\n${SECRET}=hush#hush\nDATABASE_URL=x\n`,

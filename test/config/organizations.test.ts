@@ -25,7 +25,7 @@ function parse(entries: unknown, env: Environment = shared, organization?: strin
   return parseConfig({ UIPATH_ORGANIZATIONS_FILE: file(entries), ...env }, 'sources', { organization });
 }
 
-/** The lines of the error's message, or none when the configuration is accepted. */
+/** The lines of the error message; none if the configuration is accepted. */
 function problemsOf(entries: unknown, env: Environment = shared, organization?: string): string[] {
   try {
     parse(entries, env, organization);
@@ -39,7 +39,7 @@ function problemsOf(entries: unknown, env: Environment = shared, organization?: 
 }
 
 describe('a file of organizations', () => {
-  test('gives each organization a list of its own', () => {
+  test('requires a different audit log for each organization', () => {
     const env = {
       ...shared,
       UIPATH_AUDIT_PATH: '/audit_/api/auditlogs/{partitionGlobalId}',
@@ -60,12 +60,12 @@ describe('a file of organizations', () => {
     ).toEqual([]);
   });
 
-  test('leaves the environment in place of what an entry leaves blank', () => {
+  test('uses the environment for a blank member of an entry', () => {
     const { config } = parse([{ UIPATH_ORGANIZATION: 'acme', UIPATH_CLIENT_SECRET: ' ' }]);
     expect(config.sources[0]!.credentials).toMatchObject({ clientSecret: 'shared-secret' });
   });
 
-  test('gives a source for each entry: what it does not name comes from the environment', () => {
+  test('gives one source per entry: unset members come from the environment', () => {
     const secret = file('from a file\n');
     const { config, warnings } = parse([
       { UIPATH_ORGANIZATION: 'acme' },
@@ -105,7 +105,7 @@ describe('a file of organizations', () => {
     expect(secretsOf(config)).toEqual(['shared-secret', 'from a file']);
   });
 
-  test('may replace the credentials by the other kind, and a secret by its file or the other way round', () => {
+  test('may replace one kind of credentials by the other, and a secret by its file or vice versa', () => {
     const credentials = (entry: object, env: Environment) =>
       parse([{ UIPATH_ORGANIZATION: 'acme', ...entry }], env).config.sources[0]!.credentials;
     expect(credentials({ UIPATH_ACCESS_TOKEN: 'rt_1' }, shared)).toEqual({
@@ -117,7 +117,7 @@ describe('a file of organizations', () => {
     expect(credentials({ UIPATH_CLIENT_SECRET: 'plain' }, inFile)).toMatchObject({ clientSecret: 'plain' });
   });
 
-  test('needs no organization in the environment; one that is not among its own is a warning', () => {
+  test('needs no organization in the environment; one without an entry gives a warning', () => {
     const entries = [{ UIPATH_ORGANIZATION: 'acme' }, { UIPATH_ORGANIZATION: 'beta' }];
     expect(parse(entries, { ...shared, UIPATH_ORGANIZATION: 'beta' }).warnings).toEqual([]);
     const { config, warnings } = parse(entries, { ...shared, UIPATH_ORGANIZATION: 'other' });
@@ -127,7 +127,7 @@ describe('a file of organizations', () => {
     ]);
   });
 
-  test('may be the one that the document shows', () => {
+  test('accepts the example of the documentation', () => {
     const text = readFileSync(new URL('../../docs/organizations.md', import.meta.url), 'utf8');
     const example = /```json\n(.*?)```/s.exec(text)![1]!;
     for (const name of ['acme', 'beta']) writeFileSync(join(directory, name), `secret of ${name}`);
@@ -137,14 +137,14 @@ describe('a file of organizations', () => {
     expect(secretsOf(config)).toEqual(['secret of acme', 'secret of beta']);
   });
 
-  test('is no business of commands that only ask the database', () => {
+  test('is not read by commands that only use the database', () => {
     const { config } = parseConfig({ UIPATH_ORGANIZATIONS_FILE: '/nowhere.json' }, 'database');
     expect(config).not.toHaveProperty('sources');
   });
 });
 
 describe('problems with a file of organizations', () => {
-  test('are reported all at once, each with its entry, and what is shared once', () => {
+  test('are reported together, each with its entry, and shared ones once', () => {
     const entries = [
       { UIPATH_ORGANIZATION: 'acme', UIPATH_BASE_URL: 'ftp://x' },
       { UIPATH_CLIENT_SECRET_FILE: '/nowhere' },
@@ -157,7 +157,7 @@ describe('problems with a file of organizations', () => {
       /^ {2}- EXPORT_PAGE_SIZE: expected a whole number/,
       /_FILE: entry 3: "UIPATH_CLIENT_SECERT" is not known\. The nearest .* UIPATH_CLIENT_SECRET\.$/,
       /_FILE: entry 3: "EXPORT_PAGE_SIZE" is the same for all organizations/,
-      /_FILE: entry 4: UIPATH_SCOPE: expected a text, found a list\.$/,
+      /_FILE: entry 4: UIPATH_SCOPE: expected a string, found a list\.$/,
       /_FILE: entry 5: expected an object of variables, found a number\.$/,
       /_FILE, entry 1 \(acme\): UIPATH_BASE_URL: expected an address/,
       /^ {2}- HTTP_TIMEOUT: expected a duration/,
@@ -190,7 +190,7 @@ describe('problems with a file of organizations', () => {
     expect(others).toEqual([]);
   });
 
-  test('with a thousand entries fill no book', () => {
+  test('are truncated for a thousand entries', () => {
     const entries = Array.from({ length: 1000 }, (_, i) => ({
       UIPATH_ORGANIZATION: `a/${i}`,
       [`X${i}`]: 'x',
@@ -198,7 +198,7 @@ describe('problems with a file of organizations', () => {
     expect(problemsOf(entries).join('\n').length).toBeLessThan(20_000);
   });
 
-  test('are never anything else than a configuration error', () => {
+  test('are always a configuration error', () => {
     const name = fc.constantFrom(
       'UIPATH_ORGANIZATION',
       'UIPATH_BASE_URL',
@@ -217,27 +217,27 @@ describe('problems with a file of organizations', () => {
 describe('--organization', () => {
   const entries = [{ UIPATH_ORGANIZATION: 'acme' }, { UIPATH_ORGANIZATION: 'beta' }];
 
-  test('chooses one', () => {
+  test('selects one', () => {
     const { config } = parse(entries, shared, 'beta');
     expect(config.sources.map(({ organization }) => organization)).toEqual(['beta']);
   });
 
-  test('that is unknown is refused with the nearest and all there are', () => {
+  test('that is unknown is an error with the nearest name and the known names', () => {
     const [problem] = problemsOf(entries, shared, 'bet');
-    expect(problem).toBe('--organization: "bet" is not known. Did you mean beta? There are acme, beta.');
+    expect(problem).toBe('--organization: "bet" is not known. Did you mean beta? Known: acme, beta.');
   });
 
-  test('must agree with the environment where that names the only one', () => {
+  test('must match the only organization of the environment', () => {
     const env = { ...shared, UIPATH_ORGANIZATION: 'acme' };
     expect(parseConfig(env, 'sources', { organization: 'acme' }).config.sources).toHaveLength(1);
     expect(() => parseConfig(env, 'sources', { organization: 'beta' })).toThrow(
-      'Did you mean acme? There is acme.',
+      'Did you mean acme? Known: acme.',
     );
   });
 
-  test('is asked for where only one will do', () => {
+  test('is required by a command that needs one organization', () => {
     const env = { UIPATH_ORGANIZATIONS_FILE: file(entries), ...shared };
-    expect(() => parseConfig(env, 'source')).toThrow('choose one with --organization');
+    expect(() => parseConfig(env, 'source')).toThrow('select one with --organization');
     expect(parseConfig(env, 'source', { organization: 'acme' }).config.source.organization).toBe('acme');
   });
 });

@@ -15,7 +15,7 @@ function identified(fields: Partial<AuditEvent> = {}): IdentifiedEvent {
   return identifyGroup([eventAt(AT, fields)])[0]!;
 }
 
-/** As the worker stores it, but for what `edit` says. */
+/** The row as the worker stores it, changed by `edit`. */
 function stored(
   source: IdentifiedEvent,
   edit: Partial<AuditEvent> = {},
@@ -80,7 +80,7 @@ describe('stored rows', () => {
     expect(compare([source], [row])).toEqual([['changed', ['ordinal', 'details']]]);
   });
 
-  test('have the source event with a difference, for its repair', () => {
+  test('have the source event in each difference, for the repair', () => {
     const [one, other] = [identified({ action: 'One' }), identified({ action: 'Other' })];
     const comparer = createComparer([one, other], ROW_FORM);
     expect(comparer.compareStored([stored(one, { message: 'forged' })])).toMatchObject([
@@ -89,7 +89,7 @@ describe('stored rows', () => {
     expect(comparer.missing()).toMatchObject([{ eventId: other.eventId, expected: other }]);
   });
 
-  test('under another created_on, or there twice, are no rows of the source', () => {
+  test('with another created_on, or present twice, are not rows of the source', () => {
     const source = identified();
     const moved = stored(source, {}, { createdOn: '2020-01-01 00:00:00.000000' });
     expect(compare([source], [moved])).toEqual([
@@ -99,7 +99,7 @@ describe('stored rows', () => {
     expect(compare([source], [stored(source), stored(source)])).toEqual([['gone', []]]);
   });
 
-  test('the source does not show are gone only while their id is that of their columns', () => {
+  test('that the source does not show are gone only if their id matches their columns', () => {
     const source = identified();
     expect(compare([], [stored(source)])).toEqual([['gone', []]]);
     expect(compare([], [stored(source, { action: 'Forged' })])).toEqual([['changed', ['event_id']]]);
@@ -107,7 +107,7 @@ describe('stored rows', () => {
     expect(compare([], [misfit])).toEqual([['changed', ['event_id', 'details']]]);
   });
 
-  test('are compared with the form that an event has in the table', () => {
+  test('are compared with the event as the table stores it', () => {
     const source = identified({ message: 'a\u0000b' });
     const as = (event: AuditEvent) => ({ ...event, message: event.message!.replace('\u0000', '\ufffd') });
     expect(compare([source], [stored(source, { message: 'a\ufffdb' })], as)).toEqual([]);
@@ -137,14 +137,14 @@ describe('unknown fields', () => {
     }
   });
 
-  test('are not compared where the exact text of the row is', () => {
+  test('are not compared if the exact text of the row is stored', () => {
     const source = identified({ extra: '{"a":"\\ud800"}', raw: '{"a":"\\ud800"}' });
     expect(compare([source], [stored(source, { extra: '{"a":"?"}' })])).toEqual([]);
     expect(compare([source], [stored(source, { extra: null, raw: null })])).toEqual([['changed', ['raw']]]);
   });
 });
 
-test('an id is a row’s own for its ordinal alone', () => {
+test('an id matches only its own ordinal', () => {
   const event = eventAt(AT);
   fc.assert(
     fc.property(fc.nat(5), fc.nat(5), (given, ordinal) => {

@@ -15,7 +15,7 @@ const STEADY: ModelOptions = {
   history: [],
   isShuffling: false,
   cap: 1000,
-  mostTies: 1_000_000,
+  maxTies: 1_000_000,
   seed: 1,
 };
 
@@ -90,7 +90,7 @@ describe('the retention guard', () => {
     expect(store.gaps).toEqual([]);
   });
 
-  test('begins where the run had read to, not at the watermark it began with', async () => {
+  test('starts where the run had read to, not at its initial watermark', async () => {
     const store = new ModelStore();
     store.known = 1005n;
     const history = after(3, { kind: 'deleteHead', count: 80 });
@@ -122,7 +122,7 @@ describe('a run', () => {
     expect(commits.reduce((sum, { events }) => sum + events.length, 0)).toBe(150_002);
   });
 
-  test('is not deceived by rows that are all alike when the list moves under a large tie group', async () => {
+  test('stores equal rows correctly when the list moves under a large tie group', async () => {
     for (const change of [
       { kind: 'deleteHead', count: 1 },
       { kind: 'late', at: 0, content: 5 },
@@ -139,7 +139,7 @@ describe('a run', () => {
 });
 
 describe('a commit', () => {
-  test('is made beside the fetching of the next page, and after the one before', async () => {
+  test('runs while the next page is fetched, and after the previous commit', async () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     const store = new ModelStore();
     const commitNow = store.commit.bind(store);
@@ -161,7 +161,7 @@ describe('a commit', () => {
     expect(commits).toEqual(commits.map((_, i) => (i % 2 ? 'done' : 'begun')));
   });
 
-  describe('of what was read while the one before was made', () => {
+  describe('of pages read during the previous commit', () => {
     /** Each commit takes longer than all responses of the source. */
     function slowStore(): ModelStore {
       const store = new ModelStore();
@@ -173,7 +173,7 @@ describe('a commit', () => {
       return store;
     }
 
-    test('holds the rows of up to four pages, and is as far as the last of them', async () => {
+    test('contains the rows of up to four pages, and the frontier of the last one', async () => {
       const store = slowStore();
       const { commits } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), store);
       expect(store.events.size).toBe(100);
@@ -183,7 +183,7 @@ describe('a commit', () => {
       expect(commits.map(({ isEnd }) => isEnd)).toEqual([false, false, false, true]);
     });
 
-    test('holds less where its events are large', async () => {
+    test('contains fewer pages if events are large', async () => {
       const model = new ModelSource({ ...STEADY, gaps: rows(40) });
       const large = sourceOf(async (request) => {
         const page = await model.fetchPage(request);

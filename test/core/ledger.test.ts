@@ -231,7 +231,7 @@ describe('the rows of an entry', () => {
     );
   });
 
-  test('are edited exactly when a column that may change is not as it was last written', () => {
+  test('are edited exactly if a changeable column differs from what was last written', () => {
     fc.assert(
       fc.property(content, content, (committed, found) => {
         const [listed, row] = [rowOf(committed), rowOf(found)];
@@ -261,7 +261,7 @@ describe('the rows of an entry', () => {
     ]);
   });
 
-  test('of before the ledger have a run and times of their own', () => {
+  test('from before the ledger may have any run and times', () => {
     const row = rowOf({}, { runId: '1', firstSeenAt: CHANGED_AT, updatedAt: CHANGED_AT });
     expect(check(rowOf(), row, [], { runId: null })).toEqual([]);
   });
@@ -281,14 +281,14 @@ describe('the rows of an entry', () => {
     expect(check(committed, back, [changeOf(committed, committed, 5n)])).toEqual([repaired]);
   });
 
-  test('are inserted where the entry they name does not list them, and absent where only it knows them', () => {
+  test('are inserted if their entry does not list them, and absent if only the entry lists them', () => {
     const rows = ['a', 'b', 'c', 'd'].map((action) => rowOf({ action }));
     const { findings, absent } = checkRows(entryOf(rows.slice(0, 3)), rows.slice(1), NO_CHANGES, ROW_FORM);
     expect(findings.map(({ kind, eventId }) => [kind, eventId])).toEqual([['inserted', rows[3]!.eventId]]);
     expect(absent).toEqual([rows[0]!.eventId]);
   });
 
-  test('that are there twice under one id are inserted the second time', () => {
+  test('with the same id twice are inserted the second time', () => {
     const row = rowOf();
     const { findings, absent } = checkRows(entryOf([row]), [row, row], NO_CHANGES, ROW_FORM);
     expect([findings.map(({ kind }) => kind), absent]).toEqual([['inserted'], []]);

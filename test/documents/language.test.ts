@@ -7,7 +7,7 @@ import { ROOT } from '../support/root.ts';
 /** Each phrase with what to write instead. */
 const BANNED: readonly [RegExp, string][] = [
   [/\bin vain\b/i, 'no response after N attempts: reason'],
-  [/\bwithout a record\b/i, 'without recording an outcome, without a message'],
+  [/\bwithout a word\b/i, 'without recording an outcome, without a message'],
   [/\b(un)?mend(s|ed|ing)?\b/i, 'repair, fix'],
   [/\bjust so\b/i, 'unchanged, identical'],
   [/\banswer(s|ed|ing)?\b/i, 'response, respond; result of a query'],

@@ -10,8 +10,8 @@ import {
 } from '../../src/postgres/read/start-point.ts';
 import { readStatus } from '../../src/postgres/read/status.ts';
 import { readStoredEvents } from '../../src/postgres/read/stored-events.ts';
-import { noteProof } from '../../src/postgres/write/coverage.ts';
-import { findNotKept } from '../../src/postgres/write/rejected.ts';
+import { recordProof } from '../../src/postgres/write/coverage.ts';
+import { findMissingRejected } from '../../src/postgres/write/rejected.ts';
 import type { RunKind } from '../../src/postgres/write/session.ts';
 import { openSession } from '../../src/postgres/write/store.ts';
 import { verifyLedgers } from '../../src/runs/verify-ledger.ts';
@@ -82,7 +82,7 @@ async function rowsOf(log: string): Promise<Record<string, Row[]>> {
 
 const verify = (of: { organization: string; log?: string }) =>
   verifyLedgers(bench.pool, {
-    ...{ of, from: undefined, to: undefined, noted: undefined, onRows: () => {} },
+    ...{ of, from: undefined, to: undefined, expected: undefined, onRows: () => {} },
     signal: new AbortController().signal,
   });
 
@@ -193,10 +193,10 @@ test('what a run is planned from, and what verify compares with, is of its own l
     organization,
     OTHER,
   ]);
-  expect(await findNotKept(pool, keyOf(CLASSIC_LOG), [REJECTED])).toEqual([]);
-  expect(await findNotKept(pool, keyOf(OTHER), [REJECTED])).toEqual([REJECTED]);
+  expect(await findMissingRejected(pool, keyOf(CLASSIC_LOG), [REJECTED])).toEqual([]);
+  expect(await findMissingRejected(pool, keyOf(OTHER), [REJECTED])).toEqual([REJECTED]);
   const proof = { from: 0n, to: 1n, isFromHead: true, isToEnd: true, readAt: new Date('2026-02-01') };
-  await noteProof(pool, keyOf(OTHER), proof);
+  await recordProof(pool, keyOf(OTHER), proof);
   const { organizations } = await readStatus(pool, [organization]);
   expect(organizations.map(({ log, coverage, gapCount }) => [log, coverage.length, gapCount])).toEqual([
     [CLASSIC_LOG, 1, 0],

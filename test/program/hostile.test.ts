@@ -82,7 +82,7 @@ describe('a list full of hostile rows', () => {
   test('says of each row that was kept aside why, in the table and in the log', async () => {
     const reasons = await scene.query('select reason from audit.rejected_events where organization = $1');
     expect(reasons.filter(({ reason }) => (reason as string).length < 10)).toEqual([]);
-    const warned = scene.lines.filter(({ msg }) => msg === 'row kept aside in audit.rejected_events');
+    const warned = scene.lines.filter(({ msg }) => msg === 'row kept in audit.rejected_events');
     expect(warned.length).toBe(reasons.length);
   });
 

@@ -322,8 +322,8 @@ describe('repairing', () => {
 
 describe('the ledger', () => {
   const head = async (scene: Scene) => (await scene.verifyLedger()).head!;
-  const kinds = async (scene: Scene, noted?: Awaited<ReturnType<typeof head>>) => {
-    const { counts } = await scene.verifyLedger(noted ? { noted } : {});
+  const kinds = async (scene: Scene, expected?: Awaited<ReturnType<typeof head>>) => {
+    const { counts } = await scene.verifyLedger(expected ? { expected } : {});
     return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
   };
 
@@ -364,27 +364,27 @@ describe('the ledger', () => {
 
   test('that was cut off at its end, rows and all, is found by an entry noted elsewhere', async () => {
     const { scene } = await openExported();
-    const noted = await head(scene);
-    expect(await kinds(scene, noted)).toEqual({});
+    const expected = await head(scene);
+    expect(await kinds(scene, expected)).toEqual({});
     for (const table of ['events', 'ledger']) {
       await scene.query(
         `delete from audit.${table} where organization = $1 and batch = $2`,
-        noted.batch.toString(),
+        expected.batch.toString(),
       );
     }
     expect(await kinds(scene)).toEqual({});
-    expect(await kinds(scene, noted)).toEqual({ broken: 1 });
+    expect(await kinds(scene, expected)).toEqual({ broken: 1 });
   });
 
   test('that was rewritten from the start is found by an entry noted elsewhere', async () => {
     const { scene } = await openExported();
-    const noted = await head(scene);
+    const expected = await head(scene);
     const tables = ['events', 'ledger', 'ledger_changes', 'watermarks', 'coverage'];
     for (const table of tables) await scene.query(`delete from audit.${table} where organization = $1`);
     scene.simulator.deleteAt(50, 1);
     await scene.run();
     expect(await kinds(scene)).toEqual({});
-    expect(await kinds(scene, noted)).toEqual({ broken: 1 });
+    expect(await kinds(scene, expected)).toEqual({ broken: 1 });
   });
 });
 
@@ -448,7 +448,7 @@ describe('a clean result', () => {
       });
       expect(report.same).toBe(EVENTS);
       expect(again.lines.map(({ msg }) => msg)).toContainEqual(
-        expect.stringContaining('not noted in audit.coverage'),
+        expect.stringContaining('not recorded in audit.coverage'),
       );
     } finally {
       await readOnly.end();

@@ -131,7 +131,7 @@ function createScene(
       }),
     async verifyLedger(request) {
       const reports = await verifyLedgers(app.pool, {
-        ...{ of: { organization }, from: undefined, to: undefined, noted: undefined, onRows: () => {} },
+        ...{ of: { organization }, from: undefined, to: undefined, expected: undefined, onRows: () => {} },
         signal: new AbortController().signal,
         ...request,
       });

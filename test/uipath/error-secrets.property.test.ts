@@ -1,4 +1,4 @@
-/** No body of an error brings a secret into a message, however it is encoded or divided. */
+/** No error body brings a secret into a message, in any encoding and split over any fields. */
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createRedactor, WITHHELD } from '../../src/text/redaction.ts';
@@ -91,7 +91,7 @@ test('texts without a secret are quoted', () => {
   }
 });
 
-test('a token endpoint is quoted by the standard fields alone', () => {
+test('only the standard fields of a token response are quoted', () => {
   expect(describeText('{"error":"invalid_client","error_description":"No"}', FIXED, 400, true)).toBe(
     'HTTP 400 "No"',
   );
@@ -100,12 +100,12 @@ test('a token endpoint is quoted by the standard fields alone', () => {
   }
 });
 
-test('what no known encoding explains is cut out where it is longer than a word', () => {
+test('a long word in an unknown encoding is cut out', () => {
   const unknown = 'MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43UOV3HO6DZ';
   expect(describeBody({ message: `Bad ${unknown}.`, traceId: unknown }, FIXED)).toBe('HTTP 400 "Bad […]"');
 });
 
-test('of a secret that the end of what is read divides nothing is quoted', () => {
+test('nothing of a secret that is truncated at the read limit is quoted', () => {
   for (const before of [8_180, 8_190, 16_370]) {
     expect(describeText(`${' '.repeat(before)}${FIXED}`, FIXED)).not.toContain('aB3');
   }

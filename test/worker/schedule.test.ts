@@ -20,7 +20,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-test('start goes on by its schedule when the clock is set back an hour', async () => {
+test('start keeps its schedule when the clock is set back an hour', async () => {
   const simulator = await createSimulator({ events: 20 });
   const program = startProgram(['start'], {
     ...environmentFor(simulator, database.url),

@@ -2,9 +2,9 @@ import { afterEach, expect, test } from '@jest/globals';
 import type { ChunkProgress } from '../../src/core/export.ts';
 import { newCounters } from '../../src/core/store.ts';
 import type { RunKind } from '../../src/postgres/write/session.ts';
-import { createSlots, type SlotOptions, type Turn } from '../../src/worker/slots.ts';
+import { createSlots, type Slot, type SlotOptions } from '../../src/worker/slots.ts';
 
-/** So short that waiting for them costs nothing, and so far apart that no busy machine takes one for the other. */
+/** Short enough to wait for, and far enough apart to be told apart on a busy machine. */
 const SHORT_MS = 20;
 const NEVER_MS = 1_000_000;
 
@@ -17,38 +17,38 @@ function page(inserted: number): ChunkProgress {
   return { counters: { ...newCounters(), inserted } } as ChunkProgress;
 }
 
-/** Slots, and what became of each claim on them. */
+/** Slots, and the state of each request. */
 function open(options: Partial<SlotOptions>) {
-  const slots = createSlots({ slots: 2, turnMs: NEVER_MS, idleMs: NEVER_MS, ...options });
+  const slots = createSlots({ slots: 2, sliceMs: NEVER_MS, idleMs: NEVER_MS, ...options });
   const stop = new AbortController();
   stopping.push(stop);
-  const turns = new Map<string, { turn: Turn; end: () => void }>();
+  const granted = new Map<string, { slot: Slot; end: () => void }>();
   const order: string[] = [];
   return {
     order,
-    turn: (organization: string) => turns.get(organization)!.turn,
-    running: () => [...turns.keys()],
-    /** Resolves when its work has ended. */
-    claim(organization: string, kind: RunKind = 'run'): Promise<void> {
-      return slots.use({ organization, kind }, async (turn) => {
-        const key = turns.has(organization) ? `${organization} twice` : organization;
+    slot: (organization: string) => granted.get(organization)!.slot,
+    running: () => [...granted.keys()],
+    /** Resolves when the work has ended. */
+    request(organization: string, kind: RunKind = 'run'): Promise<void> {
+      return slots.use({ organization, kind }, async (slot) => {
+        const key = granted.has(organization) ? `${organization} twice` : organization;
         order.push(organization);
         await new Promise<void>((resolve) => {
-          turns.set(key, { turn, end: resolve });
+          granted.set(key, { slot, end: resolve });
           if (stop.signal.aborted) resolve();
           stop.signal.addEventListener('abort', () => resolve());
         });
-        turns.delete(key);
+        granted.delete(key);
       });
     },
     async end(organization: string): Promise<void> {
-      turns.get(organization)!.end();
+      granted.get(organization)!.end();
       await settle();
     },
   };
 }
 
-/** Lets everything happen that waits for no time to pass. */
+/** Waits for everything that needs no timer. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -61,9 +61,9 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-test('so many run at once, and the others follow in the order in which they asked', async () => {
-  const { claim, running, end, order } = open({});
-  for (const organization of ['a', 'b', 'c', 'd']) void claim(organization);
+test('as many run at once as there are slots, and the others follow in the order of their requests', async () => {
+  const { request, running, end, order } = open({});
+  for (const organization of ['a', 'b', 'c', 'd']) void request(organization);
   await settle();
   expect(running()).toEqual(['a', 'b']);
   await end('b');
@@ -74,11 +74,11 @@ test('so many run at once, and the others follow in the order in which they aske
   expect(order).toEqual(['a', 'b', 'c', 'd']);
 });
 
-test('two kinds of one organization follow each other, and hold nobody up', async () => {
-  const { claim, running, end } = open({});
-  void claim('a');
-  void claim('a', 'recheck');
-  void claim('b');
+test('two kinds of run of one organization run one after the other and delay no other organization', async () => {
+  const { request, running, end } = open({});
+  void request('a');
+  void request('a', 'recheck');
+  void request('b');
   await settle();
   expect(running()).toEqual(['a', 'b']);
   await end('b');
@@ -88,51 +88,51 @@ test('two kinds of one organization follow each other, and hold nobody up', asyn
 });
 
 test('rechecks leave one slot to runs, unless there is only one', async () => {
-  const { claim, running } = open({ slots: 2 });
-  void claim('a', 'recheck');
-  void claim('b', 'recheck');
-  void claim('c', 'run');
+  const { request, running } = open({ slots: 2 });
+  void request('a', 'recheck');
+  void request('b', 'recheck');
+  void request('c', 'run');
   await settle();
   expect(running()).toEqual(['a', 'c']);
   const alone = open({ slots: 1 });
-  void alone.claim('a', 'recheck');
+  void alone.request('a', 'recheck');
   await settle();
   expect(alone.running()).toEqual(['a']);
 });
 
-test('a run that comes no further takes no slot', async () => {
-  const { claim, running } = open({ slots: 1, idleMs: SHORT_MS });
-  void claim('away');
-  void claim('b');
+test('a run without progress does not occupy a slot', async () => {
+  const { request, running } = open({ slots: 1, idleMs: SHORT_MS });
+  void request('away');
+  void request('b');
   await until(() => running().includes('b'));
   expect(running()).toEqual(['away', 'b']);
 });
 
-test('a run that comes further keeps its slot', async () => {
-  const { claim, running, turn } = open({ slots: 1, idleMs: 10_000 });
-  void claim('a');
-  void claim('b');
+test('a run with progress keeps its slot', async () => {
+  const { request, running, slot } = open({ slots: 1, idleMs: 10_000 });
+  void request('a');
+  void request('b');
   await settle();
-  turn('a').onChunk(page(0));
+  slot('a').onChunk(page(0));
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(running()).toEqual(['a']);
 });
 
-test('a run that has stored new events for a turn makes room when another organization waits', async () => {
-  const { claim, turn, running, end } = open({ slots: 1, turnMs: SHORT_MS, idleMs: 500 });
-  void claim('a');
+test('a run that has stored new events for a slice is preempted when another organization waits', async () => {
+  const { request, slot, running, end } = open({ slots: 1, sliceMs: SHORT_MS, idleMs: 500 });
+  void request('a');
   await settle();
-  const pages = setInterval(() => running().includes('a') && turn('a').onChunk(page(1)), 10);
+  const pages = setInterval(() => running().includes('a') && slot('a').onChunk(page(1)), 10);
   try {
     await new Promise((resolve) => setTimeout(resolve, 10 * SHORT_MS));
-    // Alone, it goes on as long as it likes.
-    expect(turn('a').signal.aborted).toBe(false);
-    void claim('a', 'recheck');
+    // Without a waiting organization it is not preempted.
+    expect(slot('a').signal.aborted).toBe(false);
+    void request('a', 'recheck');
     await new Promise((resolve) => setTimeout(resolve, 10 * SHORT_MS));
-    expect(turn('a').signal.aborted).toBe(false);
-    void claim('b');
-    await until(() => turn('a').signal.aborted);
-    expect(turn('a').signal.reason).toMatchObject({ code: 'interrupted' });
+    expect(slot('a').signal.aborted).toBe(false);
+    void request('b');
+    await until(() => slot('a').signal.aborted);
+    expect(slot('a').signal.reason).toMatchObject({ code: 'interrupted' });
     await end('a');
     expect(running()[0]).toBe('a');
   } finally {
@@ -140,35 +140,35 @@ test('a run that has stored new events for a turn makes room when another organi
   }
 });
 
-test('a run that has stored nothing new, and a recheck, go on to their end', async () => {
-  const { claim, turn } = open({ slots: 2, turnMs: 0, idleMs: 100 });
-  void claim('a');
-  void claim('b', 'recheck');
-  void claim('c');
+test('a run without new events and a recheck are not preempted', async () => {
+  const { request, slot } = open({ slots: 2, sliceMs: 0, idleMs: 100 });
+  void request('a');
+  void request('b', 'recheck');
+  void request('c');
   await settle();
   const pages = setInterval(() => {
-    turn('a').onChunk(page(0));
-    turn('b').onChunk(page(5));
+    slot('a').onChunk(page(0));
+    slot('b').onChunk(page(5));
   }, 10);
   await new Promise((resolve) => setTimeout(resolve, 300));
   clearInterval(pages);
-  expect([turn('a').signal.aborted, turn('b').signal.aborted]).toEqual([false, false]);
+  expect([slot('a').signal.aborted, slot('b').signal.aborted]).toEqual([false, false]);
 });
 
-test('as many make room as wait, those first that have stored for the longest', async () => {
-  const { claim, turn } = open({ slots: 2, turnMs: SHORT_MS, idleMs: 200 });
-  void claim('young');
-  void claim('old');
+test('as many runs are preempted as organizations wait, those that have stored for the longest first', async () => {
+  const { request, slot } = open({ slots: 2, sliceMs: SHORT_MS, idleMs: 200 });
+  void request('young');
+  void request('old');
   await settle();
-  turn('old').onChunk(page(1));
+  slot('old').onChunk(page(1));
   await new Promise((resolve) => setTimeout(resolve, 5));
   const pages = setInterval(() => {
-    turn('young').onChunk(page(1));
-    turn('old').onChunk(page(1));
+    slot('young').onChunk(page(1));
+    slot('old').onChunk(page(1));
   }, 10);
-  void claim('c');
-  await until(() => turn('old').signal.aborted);
+  void request('c');
+  await until(() => slot('old').signal.aborted);
   await new Promise((resolve) => setTimeout(resolve, 100));
   clearInterval(pages);
-  expect(turn('young').signal.aborted).toBe(false);
+  expect(slot('young').signal.aborted).toBe(false);
 });

@@ -8,7 +8,7 @@ import { type Bench, createApp, createBench, type Scene } from '../support/bench
 import { withParameter } from '../support/database.ts';
 import { createDatabaseProxy } from '../support/proxy.ts';
 
-/** A run of seconds, so that what befalls it in its middle does so on a busy machine, too. */
+/** A run of several seconds, so that a test can act in its middle even on a busy machine. */
 const LONG = { events: 1000, latencyMs: 200 };
 
 let bench: Bench;
@@ -43,7 +43,7 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
   }
 }
 
-/** The runs, oldest first, once there are so many that ended. */
+/** Waits until `count` runs have ended and returns the runs, oldest first. */
 async function endedRuns(scene: Scene, count: number) {
   await until(async () => (await scene.runs()).filter(({ outcome }) => outcome !== null).length >= count);
   return (await scene.runs()).reverse();
@@ -54,7 +54,7 @@ function someStored(scene: Scene): Promise<void> {
   return until(async () => (await scene.query(look)).length > 0);
 }
 
-test('what is asked for many times while a run goes on runs once afterwards', async () => {
+test('many requests during a run cause one more run', async () => {
   const scene = await bench.open({ events: 50, latencyMs: 300 });
   const { worker } = employ(scene);
   for (let i = 0; i < 5; i++) worker.trigger('run');
@@ -65,13 +65,13 @@ test('what is asked for many times while a run goes on runs once afterwards', as
   expect(await scene.runs()).toHaveLength(2);
 });
 
-test('a run that failed is tried again after waits that double up to the longest, and begin anew after a success', async () => {
+test('a failed run is retried with a backoff that doubles up to the longest wait and is reset by a success', async () => {
   const scene = await bench.open({ events: 50, faults: [{ fault: 503 }] }, { RETRY_LIMIT: '1' });
   const { worker, health } = employ(scene, { firstMs: 100, longestMs: 400 });
   const waits = () =>
     scene.lines.flatMap(({ retryInSeconds: wait }) => (wait === undefined ? [] : [wait as number]));
   worker.trigger('run');
-  // The wait is logged a moment after the run's end is stored.
+  // The wait is logged shortly after the outcome of the run is stored.
   await until(() => waits().length >= 5);
   const runs = await endedRuns(scene, 5);
   expect(waits().slice(0, 5)).toEqual([0.1, 0.2, 0.4, 0.4, 0.4]);
@@ -95,7 +95,7 @@ test('a run that failed is tried again after waits that double up to the longest
   expect(waits()[waited]).toBe(0.1);
 });
 
-test('how a run ended that lost its database is stored by the next one', async () => {
+test('the outcome of a run that lost its database is recorded by the next run', async () => {
   const scene = await bench.open(LONG);
   const { worker } = employ(scene, { firstMs: 50, longestMs: 50 });
   worker.trigger('run');
@@ -110,7 +110,7 @@ test('how a run ended that lost its database is stored by the next one', async (
   expect(Date.parse(runs[0]!.ended_at as string)).toBeLessThan(Date.parse(runs[1]!.started_at as string));
 });
 
-test('the lease of a run whose connection was lost does not stand in the way of the next run of the same worker', async () => {
+test('the lease of a run that lost its connection does not block the next run of the same worker', async () => {
   const scene = await bench.open(LONG);
   const proxy = await createDatabaseProxy(bench.database.url);
   const url = withParameter(proxy.url, 'query_timeout', '1500');

@@ -1,4 +1,4 @@
-/** Several organizations in one process: whose turn it is, and that no one delays the others. */
+/** Several organizations in one process: the order of their runs, and that none delays the others. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { createHealth } from '../../src/status/health.ts';
@@ -51,11 +51,11 @@ async function countStored(scene: Scene): Promise<number> {
   return rows[0]!.count as number;
 }
 
-test('one whose source is silent, and one whose credentials are refused, delay no other', async () => {
+test('an organization whose source does not respond or rejects its credentials delays no other', async () => {
   const silent = await bench.open({ events: 50, faults: [{ fault: 'silence' }] }, { HTTP_TIMEOUT: '10m' });
   const refused = await bench.open({ events: 50 }, { UIPATH_CLIENT_SECRET: 'wrong' });
   const well = [await bench.open({ events: 50 }), await bench.open({ events: 50 })];
-  const slots = createSlots({ slots: 1, turnMs: NEVER_MS, idleMs: 200 });
+  const slots = createSlots({ slots: 1, sliceMs: NEVER_MS, idleMs: 200 });
   const { worker, lastOutcome } = employ([silent, refused, ...well], { slots });
   worker.trigger('run');
   await until(() => well.every((scene) => lastOutcome(scene) === 'succeeded'));
@@ -64,11 +64,11 @@ test('one whose source is silent, and one whose credentials are refused, delay n
   expect(await Promise.all(well.map(countStored))).toEqual([50, 50]);
 });
 
-test('a long first load makes room for others, and goes on where it was', async () => {
+test('a long first load is preempted for another organization and continues from its watermark', async () => {
   const long = await bench.open({ events: 3_000, latencyMs: 60 });
   const short = await bench.open({ events: 50 });
-  // A turn that is over with the first page that stored something new.
-  const slots = createSlots({ slots: 1, turnMs: 0, idleMs: 1_000 });
+  // The slice ends with the first page that stores a new event.
+  const slots = createSlots({ slots: 1, sliceMs: 0, idleMs: 1_000 });
   const [ofLong, ofShort] = [employ([long], { slots }), employ([short], { slots })];
   ofLong.worker.trigger('run');
   await until(async () => (await countStored(long)) > 0);
@@ -78,7 +78,7 @@ test('a long first load makes room for others, and goes on where it was', async 
   const [interrupted] = (await long.runs()).reverse();
   expect(interrupted).toMatchObject({
     outcome: 'interrupted',
-    error: expect.stringContaining('Made room for another organization'),
+    error: expect.stringContaining('Preempted: another organization was waiting'),
   });
   await until(async () => (await outcomesOf(long)).at(-1) === 'succeeded');
   expect(await countStored(long)).toBe(3_000);
@@ -86,29 +86,29 @@ test('a long first load makes room for others, and goes on where it was', async 
   expect(counts).toEqual({ missing: 0, changed: 0, gone: 0 });
 });
 
-test('what one process has exported since it was asked for, another one leaves out', async () => {
+test('a process skips what another process has exported since the request', async () => {
   const scenes = [await bench.open({ events: 20 }), await bench.open({ events: 20 })];
   const slots = createSlots({ slots: 1 });
-  let giveWay = () => {};
+  let release = () => {};
   const busy = slots.use(
     { organization: 'some other', kind: 'run' },
-    () => new Promise((end) => (giveWay = end)),
+    () => new Promise((end) => (release = end)),
   );
   const [one, other] = [employ(scenes), employ(scenes, { slots })];
   other.worker.trigger('run');
   one.worker.trigger('run');
   await until(() => scenes.every((scene) => one.lastOutcome(scene) === 'succeeded'));
-  giveWay();
+  release();
   await busy;
   await until(() => scenes.every((scene) => other.lastOutcome(scene) === 'locked'));
   for (const scene of scenes) expect(await outcomesOf(scene)).toEqual(['succeeded']);
-  // Asked again, and not at the same moment, it is wanted again.
+  // A later request causes another run.
   await sleep(1_100);
   one.worker.trigger('run');
   await until(async () => (await outcomesOf(scenes[0]!)).length === 2);
 });
 
-test('what another process could not export, this one tries', async () => {
+test('a run that failed in one process is attempted by another', async () => {
   const scenes = [await bench.open({ events: 20 }), await bench.open({ events: 20 })];
   const [scene] = scenes;
   scene!.simulator.set({ faults: [{ fault: 503, next: 4 }] });
@@ -120,7 +120,7 @@ test('what another process could not export, this one tries', async () => {
   expect(await countStored(scene!)).toBe(20);
 });
 
-test('one that another process has is left to it without a record, and taken over when that one is gone', async () => {
+test('an organization that another process exports is skipped at debug level and taken over when that process is gone', async () => {
   const taken = await bench.open({ events: 1_000, latencyMs: 200 });
   const free = await bench.open({ events: 20 });
   const gone = new AbortController();
@@ -135,12 +135,12 @@ test('one that another process has is left to it without a record, and taken ove
   taken.simulator.set({ latencyMs: 0 });
   await until(() => lastOutcome(taken) === 'succeeded');
   expect(await countStored(taken)).toBe(1_000);
-  const told = taken.lines.filter(({ msg }) => String(msg).startsWith('standing by'));
-  expect(told.length).toBeGreaterThan(0);
-  expect(new Set(told.map(({ level }) => level))).toEqual(new Set(['debug']));
+  const logged = taken.lines.filter(({ msg }) => String(msg).startsWith('standing by'));
+  expect(logged.length).toBeGreaterThan(0);
+  expect(new Set(logged.map(({ level }) => level))).toEqual(new Set(['debug']));
 });
 
-test('stopping ends the runs of all organizations, those that wait included', async () => {
+test('stopping ends all runs, including those that wait for a slot', async () => {
   const scenes = await Promise.all([1, 2, 3, 4].map(() => bench.open({ events: 1_000, latencyMs: 200 })));
   const { worker } = employ(scenes, { slots: createSlots({ slots: 2 }) });
   worker.trigger('run');

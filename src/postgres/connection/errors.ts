@@ -3,13 +3,13 @@ import { ExportError } from '../../core/errors.ts';
 
 /** SQLSTATE classes and codes, see "PostgreSQL Error Codes" in its manual. */
 const READ_ONLY = '25006';
-const AWAY = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
+const UNAVAILABLE = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
 const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
 const NETWORK =
   /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ENOENT)/;
 const CERTIFICATE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS)/;
 
-/** The error a database call failed with, as the program's own. `doing` completes "PostgreSQL failed while …". */
+/** Converts the error of a database call to an `ExportError`. `doing` completes "PostgreSQL failed while …". */
 export function translateDatabaseError(error: unknown, doing: string): ExportError {
   if (error instanceof ExportError) return error;
   const cause = isError(error) ? error : new Error(String(error));
@@ -18,29 +18,29 @@ export function translateDatabaseError(error: unknown, doing: string): ExportErr
   const remedy = remedyOf(code, cause);
   if (remedy) return new ExportError('configuration', `${found} ${remedy}`, { cause });
   // Every write is one transaction.
-  const state = doing.startsWith('storing') ? ' Nothing was half stored.' : '';
-  if (AWAY.test(code) || NETWORK.test(code) || isConnectionLoss(cause)) {
+  const state = doing.startsWith('storing') ? ' Nothing was stored partially.' : '';
+  if (UNAVAILABLE.test(code) || NETWORK.test(code) || isConnectionLoss(cause)) {
     const advice =
       code === READ_ONLY
         ? 'It is a standby, or default_transaction_read_only is on.'
         : 'Check that the database is up, reachable and has space.';
     return new ExportError(
       'database-away',
-      `${found}${state} ${advice} The next run goes on where this one stopped.`,
+      `${found}${state} ${advice} The next run continues where this one stopped.`,
       { cause },
     );
   }
   return new ExportError('database', `${found}${state}`, { cause });
 }
 
-/** What a person has to fix; `undefined` if waiting may help. */
+/** What the operator has to fix; `undefined` where a later attempt may succeed. */
 function remedyOf(code: string, cause: Error): string | undefined {
   if (CERTIFICATE.test(code)) {
-    return 'Its certificate is not trusted: name its authority in NODE_EXTRA_CA_CERTS, or set sslmode in DATABASE_URL.';
+    return 'Its certificate is not trusted: set NODE_EXTRA_CA_CERTS to the file of its authority, or set sslmode in DATABASE_URL.';
   }
-  // pg gives these two no code.
+  // pg sets no code on these two.
   if (/does not support SSL/.test(cause.message))
-    return 'Set sslmode=disable in DATABASE_URL, or TLS up at the server.';
+    return 'Set sslmode=disable in DATABASE_URL, or enable TLS on the server.';
   if (/^SASL/.test(cause.message)) return 'Check user and password in DATABASE_URL.';
   if (!CONFIGURATION.test(code)) return undefined;
   if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';
@@ -57,12 +57,12 @@ function describe(error: Error): string {
   return error.message;
 }
 
-/** Also true of an error that another realm made, as Node's own are inside jest. */
+/** Also true for an error of another realm, such as Node's own errors inside jest. */
 function isError(value: unknown): value is Error {
   return value instanceof Error || types.isNativeError(value);
 }
 
-/** pg reports a connection that ends under a query, or does not come up in time, without a code. */
+/** pg sets no code where a connection ends during a query or is not established in time. */
 function isConnectionLoss(error: Error): boolean {
   return (
     !('code' in error && error.code) &&

@@ -1,9 +1,9 @@
 /**
- * Statements that are sent to the server together and processed in order, so that a commit waits twice for the
- * database and not ten times, each time until the program has done with the page that it is parsing.
+ * Sends several statements without waiting for each result, so that a commit takes two round trips instead of ten. Each
+ * round trip also waits for the event loop, which may be parsing a page.
  *
- * pg's own pipelining refuses COPY, and goes on behind a statement that failed. Here one Sync follows them all, so that the
- * server carries out nothing behind a statement that fails, not even a commit.
+ * pg's own pipelining rejects COPY, and continues after a statement that failed. Here one Sync follows all statements, so the
+ * server skips every statement after a failed one, including the commit.
  */
 import pg from 'pg';
 import { type Client, closeIfTimedOut } from './pool.ts';
@@ -11,7 +11,7 @@ import { type Client, closeIfTimedOut } from './pool.ts';
 export interface Statement extends pg.QueryConfig {
   /** `array`: each row is an array of its values. */
   rowMode?: 'array';
-  /** For `copy … from stdin`; they must not change until the results are there. */
+  /** The data of `copy … from stdin`. Must not change before the result has arrived. */
   bytes?: Buffer;
 }
 
@@ -19,13 +19,13 @@ export interface Statement extends pg.QueryConfig {
 // biome-ignore lint/suspicious/noExplicitAny: as in pg, the author of the statement knows its rows.
 export type ResultRows = any[];
 
-/** Statements by name, sent in the order they are written down in. `undefined` is left out. */
+/** Statements by name, sent in this order. `undefined` is skipped. */
 export type Plan = Record<string, Statement | undefined>;
 
-/** The rows of each statement of a plan, under its name; none for one that was left out. */
+/** The rows of each statement of a plan, by its name; empty for a skipped one. */
 export type PlanResults<P extends Plan> = { [Name in keyof P]: ResultRows };
 
-/** Sends all statements. Throws the error of the first that failed; none after it was carried out. */
+/** Sends all statements. Throws the error of the first that failed; the server has skipped those after it. */
 export async function pipeline<P extends Plan>(client: Client, plan: P): Promise<PlanResults<P>> {
   const names = Object.keys(plan).filter((name) => plan[name] !== undefined);
   const results = await sendPipelined(
@@ -50,8 +50,8 @@ async function sendPipelined(client: Client, statements: readonly Statement[]): 
 }
 
 /**
- * One transaction in two round trips: `first` after its begin, and the plan that `work` makes of the results before its commit. All
- * of it is stored, or nothing. What `work` throws rolls it back.
+ * Runs one transaction in two round trips: `begin` with `first`, then the plan that `work` returns with `commit`. Stores all of
+ * it or nothing. An error of `work` rolls it back.
  */
 export async function transact<First extends Plan, Last extends Plan, T>(
   client: Client,
@@ -63,14 +63,14 @@ export async function transact<First extends Plan, Last extends Plan, T>(
     const { plan, result } = await work(read);
     return result(await pipeline(client, { ...plan, commit: { text: 'commit' } }));
   } catch (error) {
-    // A broken connection cannot roll back, and need not: the server does.
+    // A broken connection cannot roll back; the server does it.
     await client.query('rollback').catch(() => {});
     throw error;
   }
 }
 
-/** What pg's client calls of the query under way; its types leave it out. */
-interface SubmittedQuery extends pg.Query {
+/** The methods of a query that pg's client calls; its types omit them. */
+interface PgQuery extends pg.Query {
   submit(connection: pg.Connection): Error | null;
   readonly name?: string;
   readonly text: string;
@@ -80,15 +80,15 @@ interface SubmittedQuery extends pg.Query {
   handleReadyForQuery(connection: pg.Connection): void;
 }
 
-/** To pg's client it is one query. Each statement is a query of pg's own, which writes itself and reads its own result. */
+/** One query for pg's client. Each statement is a pg query, which writes its messages and reads its results. */
 class PipelinedQuery implements pg.Submittable {
   private readonly results: ResultRows[] = [];
-  private readonly queries: SubmittedQuery[];
+  private readonly queries: PgQuery[];
   private failure: Error | undefined;
 
   constructor(
     readonly statements: readonly Statement[],
-    /** pg puts another in its place, which clears its query timeout. */
+    /** pg replaces it with a callback that also clears the timer of the query timeout. */
     public callback: (error: Error | null, results: ResultRows[]) => void,
   ) {
     this.queries = statements.map(({ bytes: _bytes, ...statement }) => {
@@ -96,11 +96,11 @@ class PipelinedQuery implements pg.Submittable {
       return new pg.Query(config, (error, result) => {
         this.failure ??= error;
         this.results.push(result?.rows ?? []);
-      }) as SubmittedQuery;
+      }) as PgQuery;
     });
   }
 
-  /** The client notes under its name that a statement was prepared. */
+  /** The client records under this name that a statement was prepared. */
   get name(): string | undefined {
     return this.current?.name;
   }
@@ -113,7 +113,7 @@ class PipelinedQuery implements pg.Submittable {
     const unsynced = withoutSync(connection);
     connection.stream.cork();
     for (const [i, query] of this.queries.entries()) {
-      // What pg cannot write down of a statement it leaves out, and those behind it must not be carried out without it.
+      // pg omits a statement that it cannot serialize. The statements after it must not run without it.
       const error = query.submit(unsynced) ?? this.failure;
       if (error) {
         connection.stream.destroy();
@@ -135,7 +135,7 @@ class PipelinedQuery implements pg.Submittable {
     this.current!.handleDataRow(message);
   }
 
-  /** The bytes are on their way. */
+  /** Nothing to do: the bytes were sent with the statement. */
   handleCopyInResponse(): void {}
 
   handleCommandComplete(message: unknown, connection: pg.Connection): void {
@@ -152,17 +152,17 @@ class PipelinedQuery implements pg.Submittable {
     this.callback(this.failure ?? null, this.results);
   }
 
-  private get current(): SubmittedQuery | undefined {
+  private get current(): PgQuery | undefined {
     return this.queries[this.results.length];
   }
 }
 
-/** The connection, but that a query's Sync is not sent, and what was not prepared because of an error before it is forgotten. */
+/** The connection without the Sync of each query, and without a record of statements that an earlier error kept from being prepared. */
 function withoutSync(connection: pg.Connection): pg.Connection {
   return Object.create(connection, { sync: { value: () => {} }, submittedNamedStatements: { value: {} } });
 }
 
-/** The messages CopyData and CopyDone. A server that has refused the COPY passes over them. */
+/** Sends the messages CopyData and CopyDone. A server that has rejected the COPY ignores them. */
 function sendCopyData({ stream }: pg.Connection, bytes: Buffer): void {
   const head = Buffer.from('d\0\0\0\0', 'latin1');
   head.writeUInt32BE(bytes.length + 4, 1);

@@ -4,22 +4,22 @@ import { applySettings, NO_LIMITS } from './settings.ts';
 /** Shown in pg_stat_activity. */
 export const APPLICATION_NAME = 'uipath-audit-export';
 
-/** Timeout of one query: a server that does not respond for this long counts as down, even if TCP keeps the connection. */
+/** The longest wait for the result of one query. After it the server counts as away, even if the TCP connection is still open. */
 export const QUERY_TIMEOUT_MS = 130_000;
-/** The server's own limit for a statement, which it reports before the query timeout. */
+/** The server's limit for a statement. Shorter, so that the server reports it before the query times out. */
 export const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 export type Pool = pg.Pool;
 export type Client = pg.PoolClient;
-/** A connection, wherever it came from. */
+/** A connection, of the pool or not. */
 export type Queryable = Pick<Client, 'query'>;
 
-/** For whatever asks beside the runs: planning, the status. Each run keeps a connection from its begin to its end. */
+/** Connections for queries outside of sessions: planning and status. Each run uses one connection from its start to its end. */
 const RESERVED_CONNECTIONS = 3;
 
 /**
- * `onIdleError` receives the error of an idle connection that breaks; the pool replaces it. This many `sessions`
- * can be open at once, and never all connections are theirs.
+ * Creates a pool for at most `sessions` sessions at once, with connections in reserve for other queries. `onIdleError` receives
+ * the errors of idle connections; the pool replaces these itself.
  */
 export function createPool(
   url: string,
@@ -38,7 +38,7 @@ export function createPool(
   });
   pool.on('error', onIdleError);
   pool.on('connect', (client) => {
-    // The pool listens only while nobody uses a connection. One that breaks in use fails its query and must not end the process.
+    // The pool listens only on idle connections. One that breaks in use rejects its query and must not end the process.
     client.on('error', () => {});
     closeOnQueryTimeout(client);
   });
@@ -46,37 +46,32 @@ export function createPool(
 }
 
 /**
- * Closes a connection after a query timeout. pg rejects only the query and keeps the connection open; the rollback and the run's
- * final update would then each wait for the same timeout.
+ * Closes the connection after a query timeout. pg rejects only the query and keeps the connection open; the rollback, the run's
+ * final update and the release of the lease would then each wait for the same timeout.
  */
 function closeOnQueryTimeout(client: Client): void {
-  const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown> | undefined;
-  const pass = (...given: unknown[]) => {
-    const result = query(...given);
+  const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown> | undefined;
+  const queryAndClose = (...args: unknown[]) => {
+    const result = query(...args);
     if (result instanceof Promise) result.catch((error: Error) => closeIfTimedOut(client, error));
     return result;
   };
-  client.query = pass as typeof client.query;
+  client.query = queryAndClose as typeof client.query;
 }
 
-/** For the error of a query that returns no promise. */
+/** Closes the connection if `error` is a query timeout. Call it with the error of each query that returns no promise. */
 export function closeIfTimedOut(client: Queryable, error: Error): void {
-  // pg gives it no code.
+  // pg sets no code on it.
   if (error.message === 'Query read timeout') void (client as unknown as pg.Client).end();
 }
 
-/** A connection like the pool's, whose queries may take as long as they need. The caller must `end()` it. */
+/** Opens a connection with the settings of the pool's, but without a timeout for queries or locks. The caller must `end()` it. */
 export async function connectWithoutTimeout(pool: Pool): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: pool.options.connectionString,
     application_name: APPLICATION_NAME,
   });
-  return connectWithSettings(client, pool);
-}
-
-/** Opens the connection, with the settings that results depend on and no limit of time. */
-async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.Client> {
-  // A connection that breaks fails the query under way; without a listener it would end the process as well.
+  // A connection that breaks rejects its query; without a listener it would also end the process.
   client.on('error', () => {});
   await client.connect();
   try {
@@ -88,7 +83,7 @@ async function connectWithSettings(client: pg.Client, pool?: Pool): Promise<pg.C
   return client;
 }
 
-/** Runs `work` in one transaction: all of it is stored, or nothing. */
+/** Runs `work` in one transaction: stores all of it or nothing. */
 export async function withTransaction<T>(client: Queryable, work: () => Promise<T>): Promise<T> {
   await client.query('begin');
   try {
@@ -96,7 +91,7 @@ export async function withTransaction<T>(client: Queryable, work: () => Promise<
     await client.query('commit');
     return result;
   } catch (error) {
-    // A broken connection cannot roll back, and need not: the server does.
+    // A broken connection cannot roll back; the server does it.
     await client.query('rollback').catch(() => {});
     throw error;
   }

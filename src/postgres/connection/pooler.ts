@@ -1,32 +1,33 @@
 /**
- * Whether each of our connections has one of the server to itself. A pooler in transaction mode, such as PgBouncer's, hands
- * them round: then the settings of a run, its timeouts and its name among them, reach the sessions of others.
+ * Detects a pooler in transaction mode, such as PgBouncer. It shares server connections between clients, so the settings of a
+ * run, such as its timeouts and its name, would reach other sessions.
  */
 import pg from 'pg';
 import { ExportError } from '../../core/errors.ts';
 import type { Pool, Queryable } from './pool.ts';
 
-/** Asked once a pool: who stands between does not change. */
-const proven = new WeakSet<Pool>();
+/** Checked once per pool: the pooler does not change. */
+const checkedPools = new WeakSet<Pool>();
 
-/** Throws `configuration` when `client`, idle and of `pool`, shares its connection of the server with others. */
+/** Throws `configuration` if `client`, an idle connection of `pool`, shares its server connection with others. */
 export async function requireOwnConnection(pool: Pool, client: Queryable): Promise<void> {
-  if (proven.has(pool)) return;
-  const mine = await backendOf(client);
-  // Not of the pool, whose connections may all be in use; but with its time-outs.
+  if (checkedPools.has(pool)) return;
+  const backend = await backendOf(client);
+  // Not taken from the pool, whose connections may all be in use; but with its timeouts.
   const other = new pg.Client(pool.options);
-  // A connection that breaks fails the query under way; without a listener it would end the process as well.
+  // A connection that breaks rejects its query; without a listener it would also end the process.
   other.on('error', () => {});
   try {
     await other.connect();
-    // A transaction holds what it was given, be it mine; and if it was another one, I may be given a third next.
+    // The transaction keeps its server connection: `client`'s own, or another one, and then `client` may get a third one next.
     await other.query('begin');
-    if ((await backendOf(other)) === mine || (await backendOf(client)) !== mine) throw shared();
+    if ((await backendOf(other)) === backend || (await backendOf(client)) !== backend)
+      throw sharedConnectionError();
   } finally {
-    // Not waited for: where the server says nothing any more, that would never end.
+    // Not awaited: it would never settle if the server no longer responds.
     void other.end().catch(() => {});
   }
-  proven.add(pool);
+  checkedPools.add(pool);
 }
 
 async function backendOf(client: Queryable): Promise<number> {
@@ -34,10 +35,10 @@ async function backendOf(client: Queryable): Promise<number> {
   return rows[0]!.pid;
 }
 
-function shared(): ExportError {
+function sharedConnectionError(): ExportError {
   return new ExportError(
     'configuration',
     'DATABASE_URL leads through a pooler in transaction mode, where the settings of a run would reach other sessions. ' +
-      'Give the worker a pool of session mode (PgBouncer: pool_mode=session), or connect it to PostgreSQL itself.',
+      'Use session mode for the worker (PgBouncer: pool_mode=session), or connect it to PostgreSQL directly.',
   );
 }

@@ -2,8 +2,8 @@ import { ExportError } from '../../core/errors.ts';
 import { translateDatabaseError } from './errors.ts';
 import type { Client, Pool } from './pool.ts';
 
-/** What the worker does with its tables; it updates some columns only. The role `audit_writer` has just this. */
-const RIGHTS: Record<string, readonly string[]> = {
+/** Privileges of the worker; it updates some columns only. The role `audit_writer` has exactly these. */
+const PRIVILEGES: Record<string, readonly string[]> = {
   'audit.events': ['select', 'insert', 'update'],
   'audit.ledger': ['select', 'insert'],
   'audit.ledger_changes': ['select', 'insert'],
@@ -14,7 +14,7 @@ const RIGHTS: Record<string, readonly string[]> = {
   'audit.rejected_events': ['select', 'insert', 'update'],
 };
 
-/** The server's version, and the database and user of the connection. Throws `database-away`, `database` or `configuration`. */
+/** Reads the server's version, the database and the current user. Throws `database-away`, `database` or `configuration`. */
 export async function readServer(pool: Pool): Promise<{ version: string; database: string; user: string }> {
   try {
     const { rows } = await pool.query<{ version: string; database: string; user: string }>(
@@ -28,47 +28,47 @@ export async function readServer(pool: Pool): Promise<{ version: string; databas
 }
 
 /**
- * Writes and rolls back: a row where the tables exist, else a table. Throws `configuration` where a right is missing or the
- * server is read-only.
+ * Checks write access: writes a row, or creates a table if there are none yet, and rolls back. Throws `configuration` if a
+ * privilege is missing or the server is read-only.
  */
 export async function checkWritable(pool: Pool, { hasTables }: { hasTables: boolean }): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    await refuseReadOnly(client);
-    if (hasTables) await refuseMissingRights(client);
+    await assertNotReadOnly(client);
+    if (hasTables) await assertPrivileges(client);
     await client.query('begin');
     for (const statement of hasTables ? WRITE_A_ROW : CREATE_A_TABLE) await client.query(statement);
   } catch (error) {
-    throw translateDatabaseError(error, 'trying to write');
+    throw translateDatabaseError(error, 'checking write access');
   } finally {
     await client?.query('rollback').catch(() => {});
     client?.release();
   }
 }
 
-/** Whether the user could rewrite and delete what is stored, which no worker needs. The tables must exist. */
+/** Whether the user can delete events or change the ledger, which no worker needs. The tables must exist. */
 export async function canDelete(pool: Pool): Promise<boolean> {
   try {
-    const { rows } = await pool.query<{ may_destroy: boolean }>(
-      `select has_table_privilege('audit.events', 'delete') or has_table_privilege('audit.ledger', 'update') as may_destroy`,
+    const { rows } = await pool.query<{ can_delete: boolean }>(
+      `select has_table_privilege('audit.events', 'delete') or has_table_privilege('audit.ledger', 'update') as can_delete`,
     );
-    return rows[0]!.may_destroy;
+    return rows[0]!.can_delete;
   } catch (error) {
-    throw translateDatabaseError(error, 'reading the rights of the user');
+    throw translateDatabaseError(error, 'reading the privileges of the user');
   }
 }
 
-/** No organization has such a name: it holds a space, which no address does. */
+/** No organization has this name: it contains spaces, which no address does. */
 const WRITE_A_ROW = [
-  `insert into audit.watermarks (organization) values ('a trial of uipath-audit-export check')`,
+  `insert into audit.watermarks (organization) values ('write test of uipath-audit-export check')`,
 ];
 const CREATE_A_TABLE = [
   'create schema if not exists audit',
-  'create table audit.a_trial_of_check (organization text)',
+  'create table audit.write_test_of_check (organization text)',
 ];
 
-async function refuseReadOnly(client: Client): Promise<void> {
+async function assertNotReadOnly(client: Client): Promise<void> {
   const { rows } = await client.query<{ is_read_only: boolean }>(
     `select current_setting('transaction_read_only')::boolean as is_read_only`,
   );
@@ -76,12 +76,12 @@ async function refuseReadOnly(client: Client): Promise<void> {
   throw new ExportError(
     'configuration',
     'The database is read-only: it is a standby, or default_transaction_read_only is on. Point DATABASE_URL at the ' +
-      'server that may be written to.',
+      'primary server.',
   );
 }
 
-async function refuseMissingRights(client: Client): Promise<void> {
-  const wanted = Object.entries(RIGHTS).flatMap(([table, rights]) =>
+async function assertPrivileges(client: Client): Promise<void> {
+  const wanted = Object.entries(PRIVILEGES).flatMap(([table, rights]) =>
     rights.map((right) => ({ table, right })),
   );
   const { rows } = await client.query<{ missing: string }>(

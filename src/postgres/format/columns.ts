@@ -1,15 +1,15 @@
-/** How an event becomes the columns of `audit.events`. */
+/** Converts events to the columns of `audit.events`. */
 import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 
-/** PostgreSQL's JSON parser recurses and fails the whole statement when its stack ends, at some thousand levels. */
-const DEEPEST_JSON = 1000;
-/** Characters. 17 million array elements, as few as 34 million characters, are more than it can take memory for. */
-const LARGEST_JSON = 16 * 1024 * 1024;
+/** PostgreSQL's JSON parser recurses: at some thousand levels its stack limit fails the whole statement. */
+const MAX_JSON_DEPTH = 1000;
+/** In characters. The parser cannot allocate memory for 17 million array elements, which may be only 34 million characters. */
+const MAX_JSON_LENGTH = 16 * 1024 * 1024;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** U+0000 and lone surrogates: what PostgreSQL text cannot hold. */
+/** U+0000 and lone surrogates: PostgreSQL text cannot store them. */
 const UNSTORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g;
 
 /** One array per parameter of the upsert, in its order. */
@@ -32,7 +32,7 @@ export function columnsOf(events: readonly IdentifiedEvent[]): unknown[][] {
       text(event.detailsVersion),
       text(event.auditLogDetails),
       isParsable(event),
-      event.raw !== null && (event.extra?.length ?? 0) > LARGEST_JSON ? null : text(event.extra),
+      event.raw !== null && (event.extra?.length ?? 0) > MAX_JSON_LENGTH ? null : text(event.extra),
       event.extra !== null && isExact,
       event.raw,
       ordinal,
@@ -49,18 +49,18 @@ export function storableText(text: string): string {
   return text.replace(UNSTORABLE, '\uFFFD');
 }
 
-/** Whether PostgreSQL may try to read the details as JSON: it decides itself whether they are, up to a safe depth and length. */
+/** Whether the details are safe for PostgreSQL to parse as JSON, by depth and length. PostgreSQL decides whether they are JSON. */
 export function isParsable({
   auditLogDetails: details,
   raw,
 }: Pick<AuditEvent, 'auditLogDetails' | 'raw'>): boolean {
   if (details === null || (raw !== null && storableText(details) !== details)) return false;
-  if (details.length <= DEEPEST_JSON) return true;
-  return details.length <= LARGEST_JSON && deepestNesting(details) <= DEEPEST_JSON;
+  if (details.length <= MAX_JSON_DEPTH) return true;
+  return details.length <= MAX_JSON_LENGTH && nestingDepth(details) <= MAX_JSON_DEPTH;
 }
 
-/** How far JSON text nests, up to its first mistake at least, where PostgreSQL stops. Brackets within strings do not count. */
-function deepestNesting(text: string): number {
+/** Nesting depth of JSON text, at least up to its first syntax error, where PostgreSQL stops. Ignores brackets in strings. */
+function nestingDepth(text: string): number {
   let depth = 0;
   let deepest = 0;
   let isInString = false;

@@ -1,7 +1,7 @@
 /**
- * Events as rows of PostgreSQL's binary COPY ("COPY", File Formats, Binary Format, in its manual): big-endian numbers, and
- * each value behind its length in bytes, -1 for null. The server parses no text but the JSON, which loads a page in two
- * thirds of the time of the text format.
+ * Encodes events as rows of PostgreSQL's binary COPY ("COPY", File Formats, Binary Format, in its manual): big-endian numbers,
+ * and before each value its length in bytes, -1 for null. The server parses no text but the JSON, so a page loads in two thirds of
+ * the time of the text format.
  */
 import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
@@ -15,7 +15,7 @@ interface RowOrigin extends LogKey {
   batch: string;
 }
 
-/** The columns in the order of `encode`; those left out have their defaults. */
+/** The columns in the order of `encode`; other columns get their defaults. */
 export const COPIED_COLUMNS = [
   'organization',
   'log',
@@ -41,37 +41,37 @@ export const COPIED_COLUMNS = [
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
 /** Flags and the length of a header extension: none. */
 const HEADER = Buffer.concat([SIGNATURE, Buffer.alloc(8)]);
-const SMALLEST_BUFFER = 1024 * 1024;
+const MIN_BUFFER_BYTES = 1024 * 1024;
 const END = -1;
 const NULL = -1;
-/** Characters. */
-const LONGEST_SHORT = 40;
+/** In UTF-16 code units. */
+const MAX_SHORT_LENGTH = 40;
 const JSONB_VERSION = 1;
 /** timestamptz counts microseconds from 2000-01-01. */
 const POSTGRES_EPOCH = 946_684_800n * TICKS_PER_SECOND;
 /** UTF-8 has at most three bytes for each UTF-16 code unit. */
 const BYTES_PER_UNIT = 3;
-/** Of a row, beside its texts: lengths, numbers and the id. */
-const LARGEST_FRAME = 160;
+/** Bytes of a row without its texts: lengths, numbers and the id. */
+const MAX_FRAME_BYTES = 160;
 
-/** Whether the columns alone give the events back, as the source sent them: `raw` is not copied. */
+/** Whether the columns without `raw`, which is not copied, are enough to restore the events as sent. */
 export function areCopyable(events: readonly IdentifiedEvent[]): boolean {
   return events.every(({ event }) => event.raw === null);
 }
 
-/** Writes rows into one buffer, which is used again: what `encode` gives is good until it is called the next time. */
+/** Writes rows into one buffer, which it reuses: the result of `encode` is valid until the next call. */
 export function createCopyEncoder(): {
-  /** For events that `areCopyable`. The server may still refuse details that are JSON, but none that its jsonb can hold. */
+  /** For events that are `areCopyable`. The server may still reject the rows: details can be JSON that jsonb cannot store. */
   encode(events: readonly IdentifiedEvent[], origin: RowOrigin): Buffer;
 } {
-  // Taken when there is something to write: a quiet run has nothing.
+  // Allocated on first use: a run without new events needs none.
   let bytes = Buffer.alloc(0);
   let view = new DataView(new ArrayBuffer(0));
   let at = 0;
 
   const reserve = (length: number) => {
     if (at + length <= bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(SMALLEST_BUFFER, 2 * bytes.length, at + length));
+    const larger = Buffer.allocUnsafeSlow(Math.max(MIN_BUFFER_BYTES, 2 * bytes.length, at + length));
     bytes.copy(larger, 0, 0, at);
     bytes = larger;
     view = new DataView(bytes.buffer);
@@ -91,10 +91,10 @@ export function createCopyEncoder(): {
     putInt32(length);
     at += length;
   };
-  /** Nearly all texts are short ASCII, which is written in half the time by a loop. Gives the length in bytes. */
+  /** Nearly all texts are short ASCII, which a loop writes in half the time. Returns the length in bytes. */
   const putShort = (text: string, from: number): number => {
     const { length } = text;
-    if (length > LONGEST_SHORT) return bytes.write(text, from);
+    if (length > MAX_SHORT_LENGTH) return bytes.write(text, from);
     for (let i = 0; i < length; i++) {
       const code = text.charCodeAt(i);
       if (code > 0x7f) return bytes.write(text, from);
@@ -109,7 +109,7 @@ export function createCopyEncoder(): {
     bytes[at] = JSONB_VERSION;
     at += length + 1;
   };
-  /** The text, and the same as jsonb: its bytes are copied, which takes less than to encode them again. */
+  /** Writes the text, then copies its bytes as jsonb: faster than encoding them twice. */
   const putDetails = (event: AuditEvent) => {
     const from = at + 4;
     putText(event.auditLogDetails);
@@ -128,7 +128,7 @@ export function createCopyEncoder(): {
     }
   };
   const putRow = ({ event, eventId, ordinal }: IdentifiedEvent, prefix: Buffer) => {
-    reserve(prefix.length + LARGEST_FRAME + BYTES_PER_UNIT * lengthOf(event));
+    reserve(prefix.length + MAX_FRAME_BYTES + BYTES_PER_UNIT * lengthOf(event));
     bytes.set(prefix, at);
     at += prefix.length;
     putInt64((floorToMicrosecond(event.createdOnTicks) - POSTGRES_EPOCH) / TICKS_PER_MICROSECOND);
@@ -151,7 +151,7 @@ export function createCopyEncoder(): {
   return {
     encode(events, { organization, log, runId, batch }) {
       at = 0;
-      reserve(LARGEST_FRAME + BYTES_PER_UNIT * (organization.length + log.length));
+      reserve(MAX_FRAME_BYTES + BYTES_PER_UNIT * (organization.length + log.length));
       view.setInt16(0, COPIED_COLUMNS.length);
       at = 2;
       putText(organization);
@@ -189,7 +189,7 @@ function unitsOf(text: string | null): number {
   return text === null ? 0 : text.length;
 }
 
-/** Whether the details are JSON, as PostgreSQL would find: both follow RFC 8259. */
+/** Whether PostgreSQL would accept the details as JSON: both parsers follow RFC 8259. */
 function isJson(event: AuditEvent): boolean {
   if (!isParsable(event)) return false;
   try {

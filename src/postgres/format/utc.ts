@@ -1,2 +1,2 @@
-/** SQL for the text of a time in UTC with six digits, as the canonical text of a ledger entry has it. */
+/** SQL that formats a time in UTC with six decimal places, the format in ledger digests. */
 export const inUtc = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;

@@ -5,28 +5,28 @@ import { ROLL_UP } from './status-sql.ts';
 
 /** How many days the chart of the status page shows, today included. */
 export const ACTIVITY_DAYS = 90;
-/** Lateness is counted over so many of the newest events, so that it costs the same at any size of the table. */
+/** Lateness is computed over this many of the newest events, so the cost does not depend on the size of the table. */
 export const LATENESS_EVENTS = 20_000;
-/** Upper ends of the lateness counts, in seconds; one more count holds what is beyond. */
+/** Upper bounds of the lateness buckets, in seconds; a last bucket has no upper bound. */
 export const LATENESS_BOUNDS_S = [300, 900, 3_600, 21_600, 86_400, 172_800, 604_800] as const;
 
-/** When a log's events happened, and how late they came. Numbers alone, nothing of any event. */
+/** Events by day and their lateness, of one log. Only counts, no content of an event. */
 export interface Activity {
   /** Each of the last 90 days in UTC, oldest first, today last. */
   days: { day: string; events: number }[];
   lateness: Lateness;
 }
 
-/** Of the newest events: how old those were when stored that came after a newer one had been stored by an earlier run. */
+/** Late ones among the newest events, by their age when stored. Late: an earlier run had stored a newer event. */
 export interface Lateness {
-  /** How many of the newest events were looked at. */
+  /** How many of the newest events were examined. */
   events: number;
-  /** One count for each of `LATENESS_BOUNDS_S`, of events up to that age, and one for those beyond. */
+  /** One count for each of `LATENESS_BOUNDS_S`, of events up to that age, and one for older events. */
   counts: number[];
 }
 
 /**
- * Takes milliseconds however many events are stored. `now` decides which day is today; the database's clock, when not given.
+ * Reads the activity in milliseconds, at any size of the table. `now` sets which day is today; default: the database's clock.
  * Throws `database-away` or `database`.
  */
 export async function readActivity(pool: Pool, { organization, log }: LogKey, now?: Date): Promise<Activity> {
@@ -65,8 +65,8 @@ const DAYS = `
   from today cross join generate_series($3::int - 1, 0, -1) as n left join counted on day = today - n
   order by today - n`;
 
-// An event dated in the future would make all that follow look late. What a backfill or a repair stores is not late,
-// it was requested late. The bucket is the number of bounds that the age has reached.
+// Events dated in the future are ignored: they would make all following ones look late. Events that a backfill or a repair stored
+// are not late; they were requested late. The bucket is the number of bounds that the age has reached.
 const LATENESS = `
   with newest as (
     select created_on, first_seen_at, run_id from audit.events

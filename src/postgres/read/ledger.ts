@@ -1,4 +1,4 @@
-/** Reading `audit.ledger` and the rows its entries list. */
+/** Reads `audit.ledger` and the rows that its entries list. */
 import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../../core/ledger.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
@@ -6,22 +6,22 @@ import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } fro
 import { inUtc } from '../format/utc.ts';
 import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
 
-/** Entries are read together up to so many, or so many rows. */
+/** A chunk ends at this many entries or rows. */
 const CHUNK_ENTRIES = 200;
 const CHUNK_ROWS = 2000;
-/** More rows that no entry lists are counted and not named. */
+/** At most this many rows without an entry are named; all are counted. */
 const MAX_STRAYS = 1000;
 
-/** Entries with the rows that came with them, as of one instant. */
+/** Entries with the rows they inserted, from one snapshot. */
 export interface LedgerChunk {
   entries: LedgerEntry[];
   /** Batch → its rows. */
   rows: Map<bigint, LedgeredRow[]>;
-  /** Batch → event → what later entries changed, in order. */
+  /** Batch → event → the changes by later entries, in order. */
   changes: Map<bigint, Map<string, LedgerChange[]>>;
 }
 
-/** Works on the ledger over one connection, without a limit of time for a query. */
+/** Calls `work` with a reader on its own connection, without a query timeout. */
 export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => Promise<T>): Promise<T> {
   let client: Awaited<ReturnType<typeof connectWithoutTimeout>> | undefined;
   try {
@@ -38,7 +38,7 @@ export type LedgerReader = ReturnType<typeof createReader>;
 
 function createReader(client: Queryable) {
   return {
-    /** Logs with anything to verify, by name. */
+    /** Logs with a watermark or a ledger, sorted by name. */
     async logs(): Promise<LogKey[]> {
       const { rows } = await client.query<LogKey>(
         'select organization, log from audit.watermarks union select organization, log from audit.ledger order by 1, 2',
@@ -46,7 +46,7 @@ function createReader(client: Queryable) {
       return rows;
     },
 
-    /** Rows that all entries list, as they say. */
+    /** Sum of `rows_inserted` over all entries. */
     async countListed({ organization, log }: LogKey): Promise<number> {
       const { rows } = await client.query<{ count: string }>(
         'select coalesce(sum(rows_inserted), 0) as count from audit.ledger where organization = $1 and log = $2',
@@ -55,7 +55,7 @@ function createReader(client: Queryable) {
       return Number(rows[0]!.count);
     },
 
-    /** The next entries after `batch`, in order, and the rows of those wanted; `undefined` when there are none. */
+    /** Reads the next entries after `batch`, in order, and the rows of those that `isWanted` selects; `undefined` at the end. */
     async readChunk(
       key: LogKey,
       batch: bigint,
@@ -71,7 +71,7 @@ function createReader(client: Queryable) {
       });
     },
 
-    /** Of these events, those that a later entry than `entry` stored again. */
+    /** Returns which of these events an entry after `entry` stored again. */
     async findStoredLater(entry: LedgerEntry, eventIds: readonly string[]): Promise<Set<string>> {
       const { rows } = await client.query<{ event_id: string }>(
         `select event_id from audit.events e join audit.ledger l using (organization, log, batch)
@@ -82,11 +82,13 @@ function createReader(client: Queryable) {
       return new Set(rows.map(({ event_id: id }) => id));
     },
 
-    /** Rows that name no entry, or one of another time: how many, and the first of them. */
+    /** Finds rows whose batch has no entry, or one of another time range: their number, and the first of them. */
     async findStrays({ organization, log }: LogKey): Promise<{ count: number; findings: LedgerFinding[] }> {
       const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MAX_STRAYS]);
       const findings = rows.map((row): LedgerFinding => {
-        const reason = row.has_entry ? 'the entry it names is of another time' : 'it names no entry';
+        const reason = row.has_entry
+          ? 'its batch is an entry of another time range'
+          : 'its batch has no entry';
         const { event_id: eventId, created_on_raw: createdOn } = row;
         return { kind: 'inserted', batch: BigInt(row.batch), eventId, createdOn, reason };
       });
@@ -193,7 +195,7 @@ async function readRows(
     fromAt === null || toAt === null ? [] : [fromAt, toAt],
   );
   if (times.length === 0) return byBatch;
-  // Written in one form, so that the order of the texts is that of the times.
+  // All texts have the same format, so they sort by time.
   times.sort();
   const { rows } = await client.query<EventRow>(ROWS, [
     organization,

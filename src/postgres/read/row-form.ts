@@ -1,10 +1,10 @@
-/** How `audit.events` keeps an event: the form of its texts, its content digest, and the columns of its parts. */
+/** How `audit.events` stores an event: its texts, its content digest, and its column names. */
 import { createHash } from 'node:crypto';
 import type { RowForm, StoredEvent } from '../../core/compare.ts';
 import { asStored } from './stored-events.ts';
 
 const DIGEST_BYTES = 16;
-/** Of PostgreSQL's types. */
+/** OIDs of PostgreSQL types. */
 const UUID_TYPE = 2950;
 const TEXT_TYPE = 25;
 
@@ -22,8 +22,8 @@ export const ROW_FORM: RowForm = {
 };
 
 /**
- * First 128 bits of SHA-256 over what may change about an event, and its id, as PostgreSQL sends them in binary form: what
- * the function `audit.content_digest` gives.
+ * First 128 bits of SHA-256 over the id and the changeable fields of an event, in PostgreSQL's binary format. Equals the result of
+ * the function `audit.content_digest`.
  */
 function contentDigest({ eventId, event }: StoredEvent): string {
   const { createdOnRaw, userName, email, message, extra, raw } = event;

@@ -1,4 +1,4 @@
-/** What a run is planned from. */
+/** Reads the state from which a run is planned. */
 import type { LogKey } from '../../core/log-key.ts';
 import type { Json } from '../../core/source.ts';
 import { knownUntil } from '../../core/start-point.ts';
@@ -7,18 +7,18 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
 import { toWatermark, type WatermarkRow } from './watermark.ts';
 
-/** Where a backfill that did not end stood. */
+/** The progress of a backfill that did not succeed. */
 export interface UnfinishedBackfill {
   runId: string;
   startedAt: Date;
   frontier: bigint;
-  /** The source's own. */
+  /** Only the source reads it. */
   resume: Json;
 }
 
 /**
- * How far a log is exported. `ticks`: behind the newest stored event or range. `certain`: everything before it was
- * requested; an event dated in the future says nothing about what followed. `undefined` before the first export.
+ * Reads how far a log is exported. `ticks`: the end of the newest stored event or range. `certain`: the end of what runs have
+ * requested; it ignores an event dated in the future, after which newer events may follow. `undefined` before the first export.
  */
 export async function readExportedUntil(
   pool: Pool,
@@ -42,11 +42,11 @@ export async function readExportedUntil(
     const newest = watermark ? watermark.ticks + 1n : certain;
     return { ticks: newest > certain ? newest : certain, certain };
   } catch (error) {
-    throw translateDatabaseError(error, 'reading how far the export has come');
+    throw translateDatabaseError(error, 'reading the end of the exported range');
   }
 }
 
-/** How many stored events lie between: the way back from an offset to an earlier one. `to` left out: to the newest. */
+/** Counts the stored events of a half-open range. Without `to`: up to the newest. */
 export async function countBetween(
   pool: Pool,
   { organization, log }: LogKey,
@@ -64,7 +64,7 @@ export async function countBetween(
   }
 }
 
-/** Organizations whose names differ from this one by case alone. */
+/** Reads organizations whose names differ from this one only by case. */
 export async function readLookalikes(pool: Pool, organization: string): Promise<string[]> {
   try {
     const { rows } = await pool.query<{ organization: string }>(
@@ -73,11 +73,11 @@ export async function readLookalikes(pool: Pool, organization: string): Promise<
     );
     return rows.map((row) => row.organization);
   } catch (error) {
-    throw translateDatabaseError(error, 'looking for organizations of the same name');
+    throw translateDatabaseError(error, 'reading organizations with a similar name');
   }
 }
 
-/** The newest backfill of exactly this range, if it did not succeed but came some way. */
+/** Reads the newest backfill of exactly this range, if it did not succeed and has a frontier. */
 export async function readUnfinishedBackfill(
   pool: Pool,
   { organization, log }: LogKey,
@@ -106,6 +106,6 @@ export async function readUnfinishedBackfill(
       resume: last.resume,
     };
   } catch (error) {
-    throw translateDatabaseError(error, 'looking for an unfinished backfill');
+    throw translateDatabaseError(error, 'reading the last backfill');
   }
 }

@@ -1,13 +1,13 @@
-/** The statement that reads the status of all logs at once. */
+/** The query for the status of all logs. */
 import type { RunRecord } from './status.ts';
 
 const LAST_RUNS = 10;
 const NEWEST_GAPS = 20;
 const NEWEST_RANGES = 20;
-/** Events by day: what is counted here need not be counted by rows. */
+/** Event counts by day: faster than counting rows. */
 export const ROLL_UP = 'audit.daily_totals';
 
-/** What the migrations that a database has make possible. */
+/** What exists in the database, by its applied migrations. */
 export interface SchemaLevel {
   has_tables: boolean;
   has_coverage: boolean;
@@ -49,9 +49,9 @@ type RunJson = {
       : RunRecord[N];
 };
 
-/** For a database at that level. $1 names of organizations; null: all. */
+/** The query for a database at that level. $1 names of organizations; null: all. */
 export function statusQuery(level: SchemaLevel): string {
-  // All rows of before there were logs are of the classic one.
+  // Rows stored before the column `log` existed belong to the classic log.
   const table = (name: string) => (level.has_logs ? name : `(select *, text 'classic' as log from ${name})`);
   const stored = level.has_roll_up
     ? `select coalesce(sum(events), 0) from ${table(ROLL_UP)} a where (a.organization, a.log) = (w.organization, w.log)`
@@ -81,7 +81,7 @@ const NO_RANGES = `(
     where false
   )`;
 
-/** A JSON array of objects, one for each row of the log, in order. */
+/** SQL for a JSON array with one object per row of the log. */
 function listOf(object: string, from: string, order: string): string {
   return `(
       select coalesce(json_agg(${object}), '[]') from (
@@ -90,7 +90,7 @@ function listOf(object: string, from: string, order: string): string {
     )`;
 }
 
-/** As pg makes a Date of a time: cut to the millisecond. */
+/** Milliseconds since 1970, cut like pg does for a Date. */
 const milliseconds = (time: string) => `floor(extract(epoch from ${time}) * 1000)`;
 
 const RANGE = `json_build_object(

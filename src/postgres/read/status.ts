@@ -5,12 +5,12 @@ import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { type MigrationState, readMigrations } from '../schema/migrate.ts';
 import { READ_SCHEMA, type SchemaLevel, type StatusRow, statusQuery } from './status-sql.ts';
 
-/** A status that takes longer is reported as a slow database. */
+/** Short: a status request should report a slow database, not wait for it. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 
-/** What the database says of the export. Holds nothing of any event but times and numbers. */
+/** The state of the export in the database. Of events it contains only times and counts. */
 export interface StatusReport {
-  /** By the database's clock, as are all ages. */
+  /** By the database's clock, like all ages. */
   readAt: Date;
   migrations: MigrationState;
   /** By name and log; empty before the first run, and where the tables do not exist yet. */
@@ -26,13 +26,13 @@ export interface OrganizationStatus extends LogKey {
   lagMs: number | null;
   /** When the last run that succeeded ended. */
   lastSuccessAt: Date | null;
-  /** `totalCount` as the source last gave it. */
+  /** `totalCount` as the source last sent it. */
   sourceTotal: number | null;
-  /** Events stored, also those the source has deleted since. */
+  /** Events stored, including those that the source has deleted since. */
   stored: number;
   /** Rows kept in `audit.rejected_events`. */
   rejected: number;
-  /** When the newest of them was kept. */
+  /** When the newest of them was stored. */
   lastRejectedAt: Date | null;
   gapCount: number;
   /** The newest gaps, at most 20. */
@@ -47,11 +47,11 @@ export interface OrganizationStatus extends LogKey {
 export interface Coverage {
   from: Date;
   to: Date;
-  /** Each part of it that the source still had was read at this time or later. */
+  /** Each part that the source still had was read at this time or later. */
   provenAt: Date;
 }
 
-/** A span between two of those: the source may have deleted its events before they were read, or no run requested them. */
+/** A span between two ranges of coverage: the source may have deleted its events before they were read, or no run requested them. */
 export interface Gap {
   from: Date;
   to: Date;
@@ -64,21 +64,21 @@ export interface RunRecord {
   kind: string;
   startedAt: Date;
   endedAt: Date | null;
-  /** `null` while the run goes on, or if its process exited without recording an outcome and no other run has noticed yet. */
+  /** `null` while the run is in progress, or when its process exited without recording an outcome and no later run has begun. */
   outcome: 'succeeded' | 'failed' | 'interrupted' | 'abandoned' | null;
   error: string | null;
   warnings: string[];
   counters: RunCounters;
-  /** The requested range; `null` where it is open. */
+  /** The requested range; `null` where it is unbounded. */
   from: Date | null;
   to: Date | null;
   worker: string | null;
 }
 
 /**
- * The state of every log in the database, or of those of the organizations named, as of one instant. The number of statements
- * does not depend on how many there are. Works in a database that lacks migrations, and lists them. `now` is the instant that lags
- * are measured to; the database's clock, when not given. Throws `database-away`, `database` or `configuration`.
+ * Reads the state of every log, or of the logs of these organizations, in one snapshot. The number of statements does not depend
+ * on the number of logs. Works in a database with pending migrations, and lists them. Lags are measured to `now`; default: the
+ * database's clock. Throws `database-away`, `database` or `configuration`.
  */
 export async function readStatus(
   pool: Pool,
@@ -97,7 +97,7 @@ export async function readStatus(
   }
 }
 
-/** Of every organization for which a run has begun. */
+/** Reads the names of the organizations for which a run has begun. */
 export async function readOrganizationNames(pool: Pool): Promise<string[]> {
   try {
     const { rows } = await pool.query<{ organization: string }>(
@@ -105,7 +105,7 @@ export async function readOrganizationNames(pool: Pool): Promise<string[]> {
     );
     return rows.map(({ organization }) => organization);
   } catch (error) {
-    throw translateDatabaseError(error, 'reading which organizations there are');
+    throw translateDatabaseError(error, 'reading the organizations');
   }
 }
 
@@ -115,9 +115,9 @@ async function readReport(
   wanted: readonly string[] | undefined,
   now: Date | undefined,
 ): Promise<StatusReport> {
-  // One snapshot, so that the rows, the watermark and the runs belong together.
+  // One snapshot, so that rows, watermark and runs are consistent.
   await client.query('set transaction isolation level repeatable read, read only');
-  // Compiling the query takes longer than running it.
+  // JIT compilation of the query takes longer than the query.
   await client.query(
     `select set_config('statement_timeout', '${STATEMENT_TIMEOUT_MS}', true), set_config('jit', 'off', true)`,
   );

@@ -1,4 +1,4 @@
-/** Reading `audit.events` back, to compare it with the source, the ledger and its own ids. */
+/** Reads `audit.events`, to compare the rows with the source, the ledger and their own ids. */
 import type { AuditEvent } from '../../core/event.ts';
 import type { LedgeredRow } from '../../core/ledger.ts';
 import type { LogKey } from '../../core/log-key.ts';
@@ -8,9 +8,9 @@ import type { Pool, Queryable } from '../connection/pool.ts';
 import { isParsable, storableText } from '../format/columns.ts';
 import { inUtc } from '../format/utc.ts';
 
-/** Rows at a time: a few megabytes of typical events. */
+/** Rows per chunk: a few megabytes of typical events. */
 const CHUNK_ROWS = 2000;
-/** The select list that `toLedgeredRow` reads, of `audit.events e`. */
+/** The select list for `toLedgeredRow`, from `audit.events e`. */
 export const EVENT_COLUMNS = `
     created_on::text as key_time, event_id, ordinal, created_on_ticks, created_on_raw, category, action, source,
     user_name, email, message, details_version, details_raw, extra::text, raw, e.batch, e.run_id,
@@ -27,11 +27,11 @@ export const STORED_EVENTS = `
   select ${EVENT_COLUMNS}
   from audit.events e
   where organization = $1 and log = $2
-    -- created_on decides; ticks only within the microsecond at which the range begins or ends.
+    -- created_on selects; ticks matter only within the first and the last microsecond of the range.
     and ($3::timestamptz is null or (created_on >= $3 and (created_on, created_on_ticks) >= ($3, $4::bigint)))
     and ($5::timestamptz is null or (created_on <= $5 and (created_on, created_on_ticks) < ($5, $6::bigint)))
     and ($7::timestamptz is null or (created_on >= $7 and (created_on, event_id) > ($7, $8::uuid)))
-  -- Of the table: the select list has a text of that name.
+  -- The columns of the table: the select list has a text named created_on.
   order by e.created_on, e.event_id
   limit ${CHUNK_ROWS}`;
 
@@ -60,7 +60,7 @@ export interface EventRow {
   updated_at: string;
 }
 
-/** The stored events of a half-open range in chunks, oldest first. A bound left out is none. */
+/** Reads the stored events of a half-open range in chunks, oldest first. A range without a bound is open on that side. */
 export async function* readStoredEvents(
   pool: Pool,
   { organization, log }: LogKey,
@@ -85,25 +85,25 @@ export async function* readStoredEvents(
   }
 }
 
-/** The form an event has in the table, where U+0000 and lone surrogates cannot stand. */
+/** Converts an event to its form in the table, which cannot store U+0000 and lone surrogates. */
 export function asStored(event: AuditEvent): AuditEvent {
   if (event.raw === null) return event;
   const texts = TEXT_FIELDS.map((name) => [name, textOf(event[name])]);
   return { ...event, ...Object.fromEntries(texts) };
 }
 
-/** The rows with what can be judged of each alone. Throws what pg throws. */
+/** Converts rows, and checks each for columns that contradict each other (`misfits`). Throws the errors of pg. */
 export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[]): Promise<LedgeredRow[]> {
   const read = rows.map(toLedgeredRow);
-  // Details that were stored as no JSON: PostgreSQL says whether they are none, where they are safe for it to read.
-  const doubtful = read.filter(({ identity }, i) => !rows[i]!.has_details && isParsable(identity));
-  if (doubtful.length > 0) {
-    const texts = doubtful.map(({ identity }) => identity.auditLogDetails);
+  // Rows without parsed details, where the text is safe to parse: PostgreSQL checks that the text is not JSON.
+  const unparsed = read.filter(({ identity }, i) => !rows[i]!.has_details && isParsable(identity));
+  if (unparsed.length > 0) {
+    const texts = unparsed.map(({ identity }) => identity.auditLogDetails);
     const { rows: valid } = await client.query<{ place: string }>(
       `select place from unnest($1::text[]) with ordinality as t (details, place) where pg_input_is_valid(details, 'jsonb')`,
       [texts],
     );
-    for (const { place } of valid) doubtful[Number(place) - 1]!.misfits.push('details');
+    for (const { place } of valid) unparsed[Number(place) - 1]!.misfits.push('details');
   }
   return read;
 }
@@ -146,7 +146,7 @@ function textOf(value: string | null): string | null {
   return value === null ? null : storableText(value);
 }
 
-/** `raw` holds the row as sent, so a person who edits it can make it anything. */
+/** Reads the identity fields from `raw`. A manual edit can have made it any text. */
 function identityIn(raw: string): Partial<AuditEvent> {
   try {
     const row = JSON.parse(raw) as Record<string, unknown>;

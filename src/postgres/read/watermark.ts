@@ -1,11 +1,11 @@
-/** The row of `audit.watermarks`, as a run starts from it. */
+/** The watermark of a log, from which a run starts. */
 import type { Json } from '../../core/source.ts';
 
 export interface StoredWatermark {
   ticks: bigint;
   /** When the run began that last read beyond the watermark. */
   readAt: Date;
-  /** Where the source goes on behind the newest committed event: a hint, which is the source's own. */
+  /** Resume value of the source after the newest committed event. A wrong value costs requests, not rows. */
   resume: Json;
 }
 

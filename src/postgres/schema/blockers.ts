@@ -1,7 +1,7 @@
-/** Which sessions a statement waits for. */
+/** Finds the sessions that block a statement. */
 import type { Pool } from '../connection/pool.ts';
 
-/** A login may see more than `pid` and `user` only of its own sessions, unless it has pg_read_all_stats. */
+/** Without pg_read_all_stats, a login sees only `pid` and `user` of sessions that are not its own. */
 interface Blocker {
   what: string;
   user: string | null;
@@ -9,7 +9,7 @@ interface Blocker {
   since: Date | null;
 }
 
-/** A prepared transaction has no process: pg_blocking_pids says 0. $1 process that waits. */
+/** $1 process that waits. A prepared transaction has no process: pg_blocking_pids returns 0 for it. */
 const BLOCKERS = `
   with blocking as materialized (select unnest(pg_blocking_pids($1)) as pid)
   select 'process ' || pid as what, usename as user, state, coalesce(query_start, xact_start) as since
@@ -18,17 +18,17 @@ const BLOCKERS = `
   select 'prepared transaction ' || quote_literal(gid), owner, null, prepared
   from pg_prepared_xacts where database = current_database() and 0 in (select pid from blocking)`;
 
-/** Looks every `intervalMs` whom the process `pid` of the server waits for, until `stop` is called. */
+/** Polls every `intervalMs` which sessions block the server process `pid`, until `stop` is called. */
 export function watchBlockers(pool: Pool, { pid, intervalMs }: { pid: number; intervalMs: number }) {
   let found: readonly Blocker[] = [];
-  const look = async () => {
+  const poll = async () => {
     const { rows } = await pool.query<Blocker>(BLOCKERS, [pid]);
     if (rows.length > 0) found = rows;
   };
-  const timer = setInterval(() => void look().catch(() => {}), intervalMs);
+  const timer = setInterval(() => void poll().catch(() => {}), intervalMs);
   return {
     stop: () => clearInterval(timer),
-    /** The sessions that were found last, in words; none were found when it is empty. */
+    /** Describes the sessions found last; empty if none were found. */
     describe: () => found.map(describeBlocker).join(', '),
   };
 }

@@ -8,7 +8,7 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, connectWithoutTimeout, type Pool, type Queryable } from '../connection/pool.ts';
 import { watchBlockers } from './blockers.ts';
 
-/** pg_input_is_valid, which reads untrusted JSON without failing the statement, came with PostgreSQL 16. */
+/** PostgreSQL 16 added pg_input_is_valid, which checks untrusted JSON without failing the statement. */
 const MIN_SERVER_VERSION = 160_000;
 
 export interface MigrationState {
@@ -16,28 +16,28 @@ export interface MigrationState {
   pending: string[];
 }
 
-/** Which migrations the database has, and which it lacks. Writes nothing. */
+/** Reads which migrations are applied and which are pending. Writes nothing. */
 export async function readMigrations(pool: Pool): Promise<MigrationState> {
   return withClient(pool, 'reading the list of migrations', readState);
 }
 
 /**
- * Applies what is pending, and gives the names of what it applied. Several processes may start at once: each migration is applied
- * by one of them. Needs no right to create anything when nothing is pending; throws `configuration` when something is and it may
- * not, and `database-away` when other sessions hold locks that a migration needs.
+ * Applies the pending migrations and returns the names of those that this process applied. Safe to call from several processes at
+ * once: one of them applies each migration. Without pending migrations it needs no privilege to create anything. Throws
+ * `configuration` if the user may not apply them, and `database-away` if other sessions hold locks that a migration needs.
  */
 export async function migrate(pool: Pool, options: LockOptions = {}): Promise<string[]> {
   const { pending } = await readMigrations(pool);
   if (pending.length === 0) return [];
   await requireMigrator(pool, pending);
-  // Not of the pool: waiting for another process, and a migration, may take longer than a query of a run may.
+  // Not from the pool: a migration, or the wait for another process, may take longer than the query timeout.
   let client: Awaited<ReturnType<typeof connectWithoutTimeout>> | undefined;
   try {
     client = await connectWithoutTimeout(pool);
     await createMigrationsTable(client);
     const applied: string[] = [];
     for (;;) {
-      const name = await applyNextInTime(pool, client, options);
+      const name = await applyNextWithRetries(pool, client, options);
       if (name === undefined) return applied;
       applied.push(name);
     }
@@ -49,12 +49,12 @@ export async function migrate(pool: Pool, options: LockOptions = {}): Promise<st
 }
 
 export interface LockOptions {
-  /** How long a migration waits for a lock. Statements of others queue behind it meanwhile. */
+  /** How long a migration waits for a lock. Statements of other sessions queue behind it meanwhile. */
   lockTimeoutMs?: number;
   attempts?: number;
 }
 
-async function applyNextInTime(
+async function applyNextWithRetries(
   pool: Pool,
   client: Queryable,
   { lockTimeoutMs = 5_000, attempts = 3 }: LockOptions,
@@ -68,7 +68,7 @@ async function applyNextInTime(
         return await applyNext(client, lockTimeoutMs);
       } catch (error) {
         if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
-        if (attempt === attempts) throw blocked(blockers.describe(), error as Error);
+        if (attempt === attempts) throw lockTimeoutError(blockers.describe(), error as Error);
         await sleep(intervalMs);
       }
     }
@@ -78,17 +78,17 @@ async function applyNextInTime(
 }
 
 /**
- * Applies the next migration in one transaction that locks the list of migrations. Any login can take an advisory lock, and keep it;
- * this lock needs the right to write to the list. It is polled, not waited for: node-pg-migrate notes when the
- * transaction began, and sorts by that.
+ * Applies the next migration in one transaction that locks the list of migrations. Any login can take and keep an advisory lock;
+ * this lock needs the privilege to write to the list. The lock is polled, each time in a new transaction: node-pg-migrate records
+ * the start of the transaction and sorts by it.
  */
 async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<string | undefined> {
-  // Loaded only here: it takes longer than all else that a start loads, and is hardly ever needed.
+  // Imported only here: it takes longer to load than all other modules, and is rarely needed.
   const { runner } = await import('node-pg-migrate');
   while (!(await beginWithLock(client))) await sleep(BUSY_POLL_MS);
   try {
     await client.query(`set local lock_timeout = ${Math.ceil(lockTimeoutMs)}`);
-    // Its own `begin` changes nothing in a transaction; its `commit` or `rollback` ends ours.
+    // The runner's `begin` has no effect inside this transaction; its `commit` or `rollback` ends it.
     const applied = await runner({
       dbClient: client as ClientBase,
       dir: findMigrations(),
@@ -102,12 +102,12 @@ async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<stri
     });
     return applied[0]?.name;
   } finally {
-    // Ends the transaction where there was nothing to apply.
+    // Ends the transaction if there was nothing to apply.
     await client.query('rollback').catch(() => {});
   }
 }
 
-/** False where another process applies a migration. */
+/** Begins the transaction. Returns false while another process applies a migration. */
 async function beginWithLock(client: Queryable): Promise<boolean> {
   try {
     await client.query('begin; lock table audit.migrations in share row exclusive mode nowait');
@@ -119,7 +119,7 @@ async function beginWithLock(client: Queryable): Promise<boolean> {
   }
 }
 
-/** As node-pg-migrate creates it, but that several processes may do so at once. */
+/** Creates the table of node-pg-migrate; unlike there, several processes may do so at once. */
 async function createMigrationsTable(client: Queryable): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -127,7 +127,7 @@ async function createMigrationsTable(client: Queryable): Promise<void> {
       if (!rows[0].has_table) await client.query(CREATE_MIGRATIONS_TABLE);
       return;
     } catch (error) {
-      if (attempt === 10 || !CREATED_MEANWHILE.test((error as { code?: string }).code ?? '')) throw error;
+      if (attempt === 10 || !CREATED_CONCURRENTLY.test((error as { code?: string }).code ?? '')) throw error;
     }
   }
 }
@@ -135,24 +135,24 @@ async function createMigrationsTable(client: Queryable): Promise<void> {
 const CREATE_MIGRATIONS_TABLE = `
   create schema if not exists audit;
   create table if not exists audit.migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)`;
-/** SQLSTATE unique_violation, of a catalog, and the three of an object that exists. */
-const CREATED_MEANWHILE = /^(23505|42P06|42P07|42710)$/;
+/** SQLSTATE unique_violation (in a catalog), and the three codes for an object that exists. */
+const CREATED_CONCURRENTLY = /^(23505|42P06|42P07|42710)$/;
 const BUSY_POLL_MS = 100;
 const LOCK_NOT_AVAILABLE = '55P03';
 
-function blocked(by: string, cause: Error): ExportError {
+function lockTimeoutError(blockers: string, cause: Error): ExportError {
   return new ExportError(
     'database-away',
-    `A migration timed out waiting for a lock on a table that another session holds: ${by || 'it ended meanwhile'}. Wait until that ` +
-      'session ends its transaction, or end it (select pg_terminate_backend(PROCESS)), and try again. The migration that ' +
-      'waited changed nothing.',
+    `A migration timed out waiting for a lock on a table that another session holds: ${blockers || 'it ended meanwhile'}. Wait until that ` +
+      'session ends its transaction, or end it (select pg_terminate_backend(PROCESS)), and try again. The ' +
+      'migration was rolled back.',
     { cause },
   );
 }
 
-/** Throws `configuration`, with who may, when the user of `pool` may not apply what is pending. */
+/** Throws `configuration`, with the name of the owner, if the user of `pool` may not apply the pending migrations. */
 export async function requireMigrator(pool: Pool, pending: readonly string[]): Promise<void> {
-  const { rows } = await withClient(pool, 'looking for the owner of the tables', (client) =>
+  const { rows } = await withClient(pool, 'reading the owner of the tables', (client) =>
     client.query<{ user: string; owner: string; may_migrate: boolean }>(MIGRATOR),
   );
   const { user, owner, may_migrate: mayMigrate } = rows[0]!;
@@ -164,7 +164,7 @@ export async function requireMigrator(pool: Pool, pending: readonly string[]): P
   );
 }
 
-/** The owner of schema `audit` may migrate; while there is none, a user who may create it. */
+/** The owner of schema `audit` may migrate; before it exists, each user that may create it. */
 const MIGRATOR = `
   select current_user as user,
     pg_get_userbyid(coalesce(nspowner, datdba)) as owner,
@@ -182,7 +182,7 @@ async function readState(client: Client): Promise<MigrationState> {
   if (version < MIN_SERVER_VERSION) {
     throw new ExportError(
       'configuration',
-      `PostgreSQL 16 or newer is needed; DATABASE_URL leads to ${text}.`,
+      `PostgreSQL 16 or newer is required; the server of DATABASE_URL is ${text}.`,
     );
   }
   const files = (await readdir(findMigrations())).filter((file) => file.endsWith('.sql')).sort();
@@ -212,12 +212,12 @@ async function withClient<T>(pool: Pool, doing: string, work: (client: Client) =
   } catch (error) {
     throw translateDatabaseError(error, doing);
   } finally {
-    // A migration that fails leaves its connection in an aborted transaction, with the lock: it is ended.
+    // After an error the connection may be in an aborted transaction, so it is closed.
     client?.release(hasFailed);
   }
 }
 
-/** The folder `migrations` of the package. How far above this file it is differs between the sources and the bundle. */
+/** Finds the folder `migrations` of the package. Its distance from this file differs between the sources and the bundle. */
 function findMigrations(): string {
   for (let above = '.'; ; above += '/..') {
     const directory = fileURLToPath(new URL(`${above}/migrations`, import.meta.url));

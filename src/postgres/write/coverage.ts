@@ -1,4 +1,4 @@
-/** Ranges of time that are known to be complete. */
+/** Writes `audit.coverage`: ranges of time that are known to be complete. */
 import type { CoveredRange } from '../../core/coverage.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
@@ -6,19 +6,19 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import { type Statement, transact } from '../connection/pipeline.ts';
 import type { Client, Pool } from '../connection/pool.ts';
 
-/** A range that was read, and found or made complete. */
+/** A range that was read completely. */
 export interface ProvenRange extends CoveredRange {
-  /** What is newer was not there yet when it was read, so that it has been read since. */
+  /** The range was read up to the end of the list: later parts of a stored range need no newer proof. */
   isToEnd: boolean;
-  /** When the reading began. */
+  /** When the read began. */
   readAt: Date;
 }
 
 /**
- * Notes a range as complete, and makes it one with those it touches. Nothing is written where that is known already, and was
+ * Stores a range as complete, and merges it with the ranges it touches. Writes nothing if a stored range contains it and was
  * proven less than $10 before. $1 organization, $2 run, $3 and $4 ticks from and to, $5 and $6 the same as times, $7 when it
- * was read, $8 and $9 whether nothing before it can, or after it need, be read again,
- * $11 log.
+ * was read, $8 whether it starts at the head (rows before it cannot be read again), $9 whether it was read to the end (rows
+ * after it need no newer proof), $11 log.
  */
 const EXTEND_COVERAGE = `
   with touched as (
@@ -45,8 +45,8 @@ const EXTEND_COVERAGE = `
   )`;
 
 /**
- * Notes the range. For the one run of the log, or with LOCK_COVERAGE, because ranges that touch become one. No
- * statement for an empty range. What is known already and was proven less than `renewAfterMs` before is left alone.
+ * Builds the statement that stores the range; `undefined` for an empty one. Run it with the lease of the log or with
+ * LOCK_COVERAGE, because it merges ranges. A stored range proven less than `renewAfterMs` before stays unchanged.
  */
 export function extendCoverage(
   { organization, log, runId, renewAfterMs }: LogKey & { runId: string | null; renewAfterMs: number },
@@ -69,11 +69,11 @@ export function extendCoverage(
   return { name: 'extend-coverage', text: EXTEND_COVERAGE, values };
 }
 
-/** Waits until no transaction has written to the table, and lets none write until this one has ended. */
+/** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 
-/** Notes that a range was read again and found complete, beside whatever run is under way. */
-export async function noteProof(
+/** Records that a range was read again and found complete. Safe while a run is in progress. */
+export async function recordProof(
   pool: Pool,
   { organization, log }: LogKey,
   range: ProvenRange,
@@ -86,7 +86,7 @@ export async function noteProof(
       result: () => {},
     }));
   } catch (error) {
-    throw translateDatabaseError(error, 'noting that the range is complete');
+    throw translateDatabaseError(error, 'recording that the range is complete');
   } finally {
     client?.release();
   }

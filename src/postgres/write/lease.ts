@@ -1,17 +1,17 @@
 /**
  * The lease of a log: which run may write, and until when.
  *
- * - It is held in the log's row of `audit.watermarks`, so only a login that may update that row can take it.
+ * - It is stored in the log's row of `audit.watermarks`, so only a login that may update that row can take it.
  * - Every transaction of a run begins with `hold`, which renews the lease and checks it. A heartbeat renews it while the source is
- *   slow. The database's clock decides when it ends.
- * - It is free when no run has it, when it has expired, or when the connection of its run is gone. A run writes through one
- *   connection, which carries the run's number in its application_name: that is visible to every login, and reset when a pooler gives
- *   the connection to somebody else.
- * - `hold` locks the run's own row as well, which must still be open. A run that takes the lease ends that run, and so does an older
- *   version, which knows no lease. This is the fence: a run that lost its lease cannot write, whatever the clock says.
- * - The row of the watermark is locked before the row of the run, by the one who takes the lease and by the one who commits.
- * - The connection does one thing at a time: transactions wait for each other and for a heartbeat, and there is no heartbeat
- *   while one is under way. That one has renewed the lease, and keeps the row locked.
+ *   slow. The database's clock decides when it expires.
+ * - It is free when no run holds it, when it has expired, or when the connection of its run is closed. A run writes through one
+ *   connection, which has the run's number in its application_name: every login can see it, and a pooler resets it when it passes
+ *   the connection to another client.
+ * - `hold` also locks the run's own row, which must still be open. A worker that takes the lease ends that run; so does a worker of
+ *   version 0.1.0, which knows no lease. This is the fence: a run that lost its lease cannot write, at any time of any clock.
+ * - Both the worker that takes the lease and the run that commits lock the row of the watermark before the row of the run.
+ * - Operations on the connection run one at a time: transactions wait for each other and for a heartbeat, and no heartbeat is sent
+ *   during a transaction, which has renewed the lease and keeps the row locked.
  */
 import { ExportError } from '../../core/errors.ts';
 import type { LogKey } from '../../core/log-key.ts';
@@ -21,12 +21,12 @@ import { APPLICATION_NAME, type Client } from '../connection/pool.ts';
 const HEARTBEATS_PER_LEASE = 4;
 const SESSION_NAME = `${APPLICATION_NAME} run `;
 
-/** Looks first: `on conflict` alone waits for a transaction that has updated the row. */
+/** Checks first: `on conflict` alone waits for a transaction that has updated the row. */
 const ADD_WATERMARK = `
   insert into audit.watermarks (organization, log)
   select $1, $2 where not exists (select from audit.watermarks where organization = $1 and log = $2) on conflict do nothing`;
 
-/** A row that is locked belongs to a worker that begins, commits or ends a run. $1 organization, $2 log, $3 runs of our own that ended. */
+/** Skips a locked row: a worker is beginning, committing or ending a run. $1 organization, $2 log, $3 this worker's own runs that ended. */
 const LOCK_FREE_LEASE = `
   select from audit.watermarks w
   where organization = $1 and log = $2 and (
@@ -37,7 +37,7 @@ const LOCK_FREE_LEASE = `
   )
   for update skip locked`;
 
-/** $1 organization, $2 log, $3 run, $4 milliseconds. The name is that of the session, not of the transaction. */
+/** $1 organization, $2 log, $3 run, $4 milliseconds. Sets the name for the session, not for the transaction. */
 const TAKE_LEASE = `
   update audit.watermarks set lease_run_id = $3, lease_until = clock_timestamp() + $4 * interval '1 ms',
     lease_pid = pg_backend_pid(), run_id = coalesce(run_id, $3)
@@ -49,7 +49,7 @@ const RENEW_LEASE = `
   update audit.watermarks set lease_until = clock_timestamp() + $4 * interval '1 ms'
   where organization = $1 and log = $2 and lease_run_id = $3`;
 
-/** Gives the ledger's next batch, or no row where the lease is lost. Takes what RENEW_LEASE takes. */
+/** Returns the ledger's next batch, or no row if the lease is lost. Parameters as RENEW_LEASE. */
 const HOLD_LEASE = `
   with renewed as (${RENEW_LEASE} returning organization, log), fence as (
     select from renewed join audit.runs using (organization, log) where run_id = $3 and outcome is null for update of runs
@@ -72,8 +72,8 @@ interface Holder {
 }
 
 /**
- * Locks the lease of a log until the transaction ends, where it is free; to be followed by `takeLease`. Throws `locked`
- * with who has it, or `database-away` when that is one of `ownRuns`, which ended and whose connection the server still serves.
+ * Locks the lease of a log until the transaction ends, if it is free; call `Lease.take` next. Throws `locked` with the name of the
+ * holder, or `database-away` if that is one of `ownRuns`, which ended, but whose connection the server has not closed yet.
  */
 export async function lockFreeLease(
   client: Client,
@@ -87,7 +87,7 @@ export async function lockFreeLease(
     throw new ExportError(
       'database-away',
       `PostgreSQL has not yet ended a transaction of run ${holder.run_id}, whose connection this worker lost. It does so by ` +
-        `${holder.lease_until?.toISOString()} at the latest. The next run goes on where that one stopped.`,
+        `${holder.lease_until?.toISOString()} at the latest. The next run continues where that one stopped.`,
     );
   }
   throw new ExportError(
@@ -112,7 +112,7 @@ export class Lease {
     private readonly leaseMs: number,
   ) {}
 
-  /** To be called in the transaction of `lockFreeLease`, once the run has its row. */
+  /** Call in the transaction of `lockFreeLease`, after inserting the row of the run. */
   static async take(
     client: Client,
     { organization, log, runId, leaseMs }: LogKey & { runId: string; leaseMs: number },
@@ -122,13 +122,13 @@ export class Lease {
     return lease;
   }
 
-  /** Renews the lease while the source is slow. To be called once the lease is committed. */
+  /** Renews the lease while the source is slow. Call after the lease is committed. */
   startHeartbeat(): void {
     this.timer = setInterval(() => this.beat(), this.leaseMs / HEARTBEATS_PER_LEASE);
     this.timer.unref();
   }
 
-  /** Does `work` with the connection, once earlier work has ended. */
+  /** Calls `work` after all earlier calls have ended: one operation at a time on the connection. */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     this.pending += 1;
     const done = this.last.then(work);
@@ -140,47 +140,47 @@ export class Lease {
     }
   }
 
-  /** The first statement of each transaction: renews the lease. Gives `next_batch`, or no row once the lease is lost. */
+  /** The first statement of each transaction: renews the lease. Returns `next_batch`, or no row if the lease is lost. */
   get hold(): Statement {
     return { name: 'hold-lease', text: HOLD_LEASE, values: this.renewal };
   }
 
-  /** For the transaction that ends the run. */
+  /** Releases the lease in the transaction that ends the run. */
   get end(): Statement {
     return { text: RELEASE_LEASE, values: [this.key.organization, this.key.log, this.runId] };
   }
 
-  /** The error of a transaction whose `hold` found no row. */
-  async lost(): Promise<ExportError> {
+  /** The error of a transaction whose `hold` returned no row. */
+  async lostError(): Promise<ExportError> {
     const holder = await readHolder(this.client, this.key);
     const now = holder?.run_id && holder.run_id !== this.runId ? ` (${describeHolder(holder)})` : '';
     return new ExportError(
       'fenced',
       `Run ${this.runId} may not write to ${this.key.organization} any more: another worker took over${now}, because this one ` +
-        'was silent for longer than EXPORT_LEASE. Nothing was half stored, and the other worker goes on.',
+        'did not renew its lease within EXPORT_LEASE. Nothing was stored partially, and the other worker continues.',
     );
   }
 
-  /** Frees the lease, where the run did not end it, and closes the connection. May be called twice. */
+  /** Releases the lease, unless the run's end did, and closes the connection. May be called twice. */
   async release(): Promise<void> {
     if (this.isReleased) return;
     this.isReleased = true;
     clearInterval(this.timer);
-    // A connection that is broken or busy cannot, and need not: the lease ends with it.
+    // Not possible on a broken or busy connection: the lease then ends with the connection.
     if (this.isHeld && this.pending === 0) await this.client.query(this.end).catch(() => {});
-    // Closed, and not given back with its settings.
+    // Closed, not returned to the pool: its settings have changed.
     this.client.release(true);
   }
 
-  /** The run's end is committed, and the lease with it. */
-  noteEnd(): void {
+  /** Call after the run's end is committed, which released the lease. */
+  markEnded(): void {
     this.isHeld = false;
     clearInterval(this.timer);
   }
 
   private beat(): void {
     if (this.pending > 0) return;
-    // A broken connection shows in the next commit.
+    // The next commit reports a broken connection.
     this.exclusively(() => this.client.query(RENEW_LEASE, this.renewal)).catch(() => {});
   }
 
@@ -195,7 +195,7 @@ async function readHolder(client: Client, { organization, log }: LogKey): Promis
 }
 
 function describeHolder(holder: Holder | undefined): string {
-  if (!holder?.run_id) return 'its run is just beginning or ending';
+  if (!holder?.run_id) return 'its run is beginning or ending';
   const { run_id: runId, worker, started_at: startedAt, lease_until: until } = holder;
   return `${worker ?? 'unknown'}, since ${startedAt?.toISOString()}, run ${runId}, with a lease until ${until?.toISOString()}`;
 }

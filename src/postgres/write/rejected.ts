@@ -1,4 +1,4 @@
-/** Rows that cannot be stored as events, kept verbatim in `audit.rejected_events`. */
+/** Writes rows that are not events to `audit.rejected_events`, verbatim. */
 import { createHash } from 'node:crypto';
 import type { RejectedRow } from '../../core/event.ts';
 import type { LogKey } from '../../core/log-key.ts';
@@ -6,36 +6,36 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import type { Client, Pool } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
 
-/** $1 organization, $2 run, $3 log, then hashes (no two alike), texts, bytes, reasons. Gives the hashes that are new. */
+/** $1 organization, $2 run, $3 log, then distinct hashes, texts, bytes, reasons. Returns the hashes, with whether each is new. */
 const UPSERT_REJECTED = `
-  insert into audit.rejected_events as kept (organization, run_id, log, content_hash, source_text, source_bytes, reason)
+  insert into audit.rejected_events (organization, run_id, log, content_hash, source_text, source_bytes, reason)
   select $1, $2::bigint, $3, content_hash, source_text, source_bytes, reason
   from unnest($4::bytea[], $5::text[], $6::bytea[], $7::text[]) as t (content_hash, source_text, source_bytes, reason)
   on conflict (organization, log, content_hash) do update set last_seen_at = now()
   returning xmax = 0 as is_inserted, content_hash`;
 
-/** Keeps rows, each once; gives those that were not kept before. To be called within a transaction of the run. */
+/** Stores rows, each once; returns those that were not stored before. Call within a transaction of the run. */
 export async function upsertRejected(
   client: Client,
   { organization, log, runId, rejected }: LogKey & { runId: string; rejected: readonly RejectedRow[] },
 ): Promise<RejectedRow[]> {
   if (rejected.length === 0) return [];
   const byHash = new Map(rejected.map((row) => [hashOf(row).toString('hex'), row]));
-  const kept = [...byHash.values()];
+  const distinct = [...byHash.values()];
   const { rows } = await client.query<{ is_inserted: boolean; content_hash: Buffer }>(UPSERT_REJECTED, [
     organization,
     runId,
     log,
-    kept.map(hashOf),
-    kept.map(({ text }) => storableText(text)),
-    kept.map(({ text }) => (storableText(text) === text ? null : Buffer.from(text))),
-    kept.map(({ reason }) => storableText(reason)),
+    distinct.map(hashOf),
+    distinct.map(({ text }) => storableText(text)),
+    distinct.map(({ text }) => (storableText(text) === text ? null : Buffer.from(text))),
+    distinct.map(({ reason }) => storableText(reason)),
   ]);
   return rows.filter((row) => row.is_inserted).map((row) => byHash.get(row.content_hash.toString('hex'))!);
 }
 
-/** Those of the rows that are not kept. */
-export async function findNotKept(
+/** Returns the rows that are not stored. */
+export async function findMissingRejected(
   pool: Pool,
   { organization, log }: LogKey,
   rejected: readonly RejectedRow[],
@@ -47,8 +47,8 @@ export async function findNotKept(
        where organization = $1 and log = $2 and content_hash = any($3::bytea[])`,
       [organization, log, rejected.map(hashOf)],
     );
-    const kept = new Set(rows.map(({ hash }) => hash));
-    return rejected.filter((row) => !kept.has(hashOf(row).toString('hex')));
+    const stored = new Set(rows.map(({ hash }) => hash));
+    return rejected.filter((row) => !stored.has(hashOf(row).toString('hex')));
   } catch (error) {
     throw translateDatabaseError(error, 'reading rejected rows');
   }

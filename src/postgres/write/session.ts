@@ -1,10 +1,9 @@
 /**
- * The store's side of one run: one transaction a commit, each of which begins with holding the organization's lease.
+ * The store's side of one run: one transaction per commit. Each begins with a check of the log's lease.
  */
 import type { ExportError } from '../../core/errors.ts';
 import type { RejectedRow } from '../../core/event.ts';
 import type { LogKey } from '../../core/log-key.ts';
-import type { Json } from '../../core/source.ts';
 import { knownUntil } from '../../core/start-point.ts';
 import {
   addCommitted,
@@ -13,7 +12,6 @@ import {
   type RunCounters,
   type RunSession,
 } from '../../core/store.ts';
-import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Plan, type PlanResults, type Statement, transact } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
@@ -23,13 +21,13 @@ import type { StoredWatermark } from '../read/watermark.ts';
 import { extendCoverage } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { upsertRejected } from './rejected.ts';
-import { DESCRIBE_RANGE, END_RUN, MOVE_WATERMARK, NOTE_SOURCE_TOTAL, UPDATE_RUN } from './statements.ts';
+import { describeRun, endRun, moveWatermark, updateRun, updateSourceTotal } from './run-rows.ts';
 import {
+  canCopy,
   copiedBatch,
   copyEvents,
-  isRefusedCopy,
+  isRejectedCopy,
   type LedgerHead,
-  mayCopy,
   readStored,
   restoreEvents,
   type StoredBatch,
@@ -51,16 +49,16 @@ export interface SessionFacts extends LogKey {
   lease: Lease;
 }
 
-/** What came of a commit, with its entry in the ledger. */
+/** The result of a commit, with its entry in the ledger. */
 type Stored = CommitResult & Pick<StoredBatch, 'entry'>;
 
-/** Makes the plan that ends a transaction, of the ledger's next batch and of what was read with the lease. */
+/** Builds the plan that ends a transaction, from the ledger's next batch and the rows read with the lease. */
 type Work<Read extends Plan, Last extends Plan, T> = (
   nextBatch: string,
   read: PlanResults<Read>,
 ) => Promise<{ plan: Last; result: (results: PlanResults<Last>) => T }>;
 
-/** A run under way. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
+/** A run in progress. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
   readonly runId: string;
   readonly stored: StoredWatermark | undefined;
@@ -85,11 +83,11 @@ export class PostgresSession implements RunSession {
   }
 
   private async store(batch: Commit): Promise<Stored> {
-    if (!mayCopy(batch.events, this.facts.newestStored)) return this.upsert(batch);
+    if (!canCopy(batch.events, this.facts.newestStored)) return this.upsert(batch);
     try {
       return await this.copy(batch);
     } catch (error) {
-      if (!isRefusedCopy((error as ExportError).cause)) throw error;
+      if (!isRejectedCopy((error as ExportError).cause)) throw error;
       return this.upsert(batch);
     }
   }
@@ -129,21 +127,23 @@ export class PostgresSession implements RunSession {
     });
   }
 
-  /** What is stored in one transaction with the rows. */
+  /** The statements that end the transaction of a commit. */
   private closing(batch: Commit, stored: StoredBatch) {
     return {
       coverage: this.extendCoverage(batch),
-      watermark: this.moveWatermark(batch),
-      run: this.updateRun(addCommitted(batch.counters, batch, stored), batch),
+      watermark: this.movesWatermark
+        ? moveWatermark(this.facts, batch)
+        : updateSourceTotal(this.facts, batch.sourceTotal),
+      run: updateRun(this.runId, addCommitted(batch.counters, batch, stored), batch),
     };
   }
 
-  /** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
+  /** For `verify --repair`: restores the stored rows of these events to the source's values. */
   async restore({
     events,
     rejected,
   }: Pick<Commit, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
-    const { entry, ...counts } = await this.write('storing what the source has', {}, async () => {
+    const { entry, ...counts } = await this.write('storing repaired events', {}, async () => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
@@ -154,7 +154,7 @@ export class PostgresSession implements RunSession {
     return counts;
   }
 
-  /** Stores how the run ended, with its last counters. */
+  /** Stores the run's outcome and its final counters, and releases the lease. */
   async finish(end: {
     outcome: Outcome;
     error: string | null;
@@ -162,35 +162,27 @@ export class PostgresSession implements RunSession {
     counters: RunCounters;
   }): Promise<void> {
     const error = end.error === null ? null : storableText(end.error);
-    await this.writePlan('storing how the run ended', {
-      // Takes all commits before it to the disk as well: what a run says it did, it did.
+    await this.writePlan('storing the outcome of the run', {
+      // Flushes all earlier commits to disk as well, so that a recorded outcome is durable.
       toDisk: this.facts.isSynchronous ? undefined : { text: 'set local synchronous_commit = on' },
-      run: this.updateRun(end.counters, undefined),
-      end: { text: END_RUN, values: [this.runId, end.outcome, error, end.warnings] },
+      run: updateRun(this.runId, end.counters, undefined),
+      end: endRun(this.runId, { ...end, error }),
       lease: this.facts.lease.end,
     });
-    this.facts.lease.noteEnd();
+    this.facts.lease.markEnded();
   }
 
   /**
-   * Records the requested range of the run; call it before the first commit. Without `movesWatermark` its rows do not reach on from the
-   * watermark, and its commits leave that where it is.
+   * Stores the requested range of the run. Call before the first commit. If `movesWatermark` is false, the commits leave the
+   * watermark unchanged: the rows do not extend the exported range.
    */
   async describeRange(range: {
     from: bigint | undefined;
     to: bigint | undefined;
     movesWatermark?: boolean;
   }): Promise<void> {
-    const { from, to, movesWatermark = true } = range;
-    this.movesWatermark = movesWatermark;
-    const values = [
-      this.runId,
-      from?.toString(),
-      to?.toString(),
-      from === undefined ? null : formatMicroseconds(from),
-      to === undefined ? null : formatMicroseconds(to),
-    ];
-    await this.writePlan('describing the run', { run: { text: DESCRIBE_RANGE, values } });
+    this.movesWatermark = range.movesWatermark ?? true;
+    await this.writePlan('describing the run', { run: describeRun(this.runId, range) });
   }
 
   release(): Promise<void> {
@@ -201,7 +193,7 @@ export class PostgresSession implements RunSession {
     return this.write(doing, {}, async () => ({ plan, result: () => {} }));
   }
 
-  /** One transaction after another: a run that is ended from outside may still have one under way. */
+  /** Transactions run one at a time: a run that is stopped may still have one in progress. */
   private async write<Read extends Plan, Last extends Plan, T>(
     doing: string,
     reading: Read,
@@ -211,7 +203,7 @@ export class PostgresSession implements RunSession {
     const transaction = () =>
       transact(client, { lease: lease.hold, ...reading }, async (read) => {
         const held = read.lease[0];
-        if (!held) throw await lease.lost();
+        if (!held) throw await lease.lostError();
         return work(held.next_batch, read);
       });
     try {
@@ -230,55 +222,10 @@ export class PostgresSession implements RunSession {
     if (!covered) return undefined;
     const { organization, log, kind, runId } = this.facts;
     const range = { ...covered, isToEnd: false, readAt: beganAt };
-    // A run comes every few minutes, and often finds what the one before had found.
+    // A run starts every few minutes, and often finds the same range as the previous one.
     const renewAfterMs = kind === 'run' ? 3_600_000 : 0;
     return extendCoverage({ organization, log, runId, renewAfterMs }, range);
   }
-
-  private moveWatermark(batch: Commit): Statement {
-    const { organization, log } = this.facts;
-    if (!this.movesWatermark)
-      return { text: NOTE_SOURCE_TOTAL, values: [organization, batch.sourceTotal, log] };
-    const newest = batch.events.at(-1)?.event;
-    const values = [
-      organization,
-      newest?.createdOnTicks.toString() ?? null,
-      newest?.createdOnRaw ?? null,
-      newest ? formatMicroseconds(newest.createdOnTicks) : null,
-      batch.beganAt,
-      jsonOf(batch.resume),
-      batch.sourceTotal,
-      batch.frontier.toString(),
-      batch.isEnd,
-      this.runId,
-      log,
-    ];
-    return { name: 'move-watermark', text: MOVE_WATERMARK, values };
-  }
-
-  private updateRun(counters: RunCounters, reached: Commit | undefined): Statement {
-    const values = [
-      this.runId,
-      counters.pages,
-      counters.requests,
-      counters.retries,
-      counters.rowsRead,
-      counters.inserted,
-      counters.updated,
-      counters.unchanged,
-      counters.rejected,
-      counters.late,
-      reached?.frontier.toString() ?? null,
-      reached ? jsonOf(reached.resume) : null,
-      reached?.sourceTotal ?? null,
-    ];
-    return { name: 'update-run', text: UPDATE_RUN, values };
-  }
-}
-
-/** As a parameter; null is no value. */
-function jsonOf(value: Json): string | null {
-  return value === null ? null : JSON.stringify(value);
 }
 
 function storing(events: readonly unknown[]): string {

@@ -1,9 +1,9 @@
-/** The statements of one run's commits. Those of every page are given a name, so that the server plans them once. */
+/** The SQL of one run's commits. Statements of every page have a name, so that the server prepares them once. */
 import { CLASSIC_LOG } from '../../core/log-key.ts';
 import { COPIED_COLUMNS } from '../format/copy-format.ts';
 import { inUtc } from '../format/utc.ts';
 
-/** Columns that a re-read may find changed: the others are what `event_id` is made of, or follow from it. */
+/** Columns that a re-read may find changed. `event_id` covers the others, or they derive from it. */
 const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
 const FIXED = [
   'created_on_ticks',
@@ -19,7 +19,7 @@ const FIXED = [
 const contentDigestOf = (row: string) =>
   `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
 
-/** The newest entry of the ledger. The lease is held, so nobody else appends. */
+/** The newest entry of the ledger. The run holds the lease, so no other run appends. */
 const HEAD = `
   head as materialized (
     select coalesce(newest.batch, 0) as batch, newest.digest
@@ -28,7 +28,7 @@ const HEAD = `
     ) newest on true
   )`;
 
-/** Appends what `entry` sums up, and gives its sums and the new entry's batch and digest. */
+/** Appends the row of `entry` to the ledger; returns its counts and the new entry's batch and digest. */
 const APPEND_ENTRY = `
   appended as (
     insert into audit.ledger (
@@ -46,9 +46,9 @@ const APPEND_ENTRY = `
   from entry left join appended on true`;
 
 /**
- * Stores events once, and appends to the ledger what that inserted or changed. Rows that are stored already and differ
- * in `comparedColumns` are rewritten; the others are not touched, so that a re-read leaves no dead tuples.
- * $1 organization, $2 log, $3 run, $4 ticks before which a new event came late, then columnsOf().
+ * Upserts events, and appends the inserted and changed ones to the ledger. Updates stored rows that differ in
+ * `comparedColumns`; unchanged rows are not written, so a re-read leaves no dead tuples.
+ * $1 organization, $2 log, $3 run, $4 ticks before which a new event is late, then columnsOf().
  */
 const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
   name,
@@ -79,13 +79,13 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
     where (${comparedColumns.map((column) => `stored.${column}`).join(', ')})
       is distinct from
       (${comparedColumns.map((column) => `excluded.${column}`).join(', ')})
-    -- A row that was stored before keeps its batch. One that somebody inserted by hand may have this batch, but not this time.
+    -- A row stored before keeps its batch. A row inserted by hand may have this batch, but not this first_seen_at.
     returning batch = (select head.batch + 1 from head) and first_seen_at = now() as is_inserted, created_on, created_on_ticks, event_id, batch, ${contentDigestOf('stored')} as digest
   ), changed as (
     insert into audit.ledger_changes (organization, log, row_batch, event_id, batch, old_digest, new_digest)
     select $1, $2, written.batch, written.event_id, head.batch + 1, before.digest, written.digest
     from head, written cross join lateral (
-      -- The statement's snapshot: the row as it was. The limit keeps it a look-up.
+      -- Reads the statement's snapshot: the row before the update. The limit makes the plan an index lookup per row.
       select ${contentDigestOf('e')} as digest from audit.events e
       where e.organization = $1 and e.log = $2 and e.created_on = written.created_on and e.event_id = written.event_id limit 1
     ) before
@@ -105,10 +105,10 @@ const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
 });
 
 export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
-/** The same for `verify --repair`: whatever somebody made of a row, it is again what the source has. */
+/** The same for `verify --repair`: restores every column to the source's value. */
 export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
-/** What can have changed of rows whose columns give it back. $1 organization, $2 log, $3 and $4 times from and to, $5 how many at most. */
+/** Reads the changeable columns of rows without `extra` and `raw`. $1 organization, $2 log, $3 and $4 times from and to, $5 limit. */
 export const READ_CHANGEABLE = {
   name: 'read-changeable',
   text: `
@@ -117,7 +117,7 @@ export const READ_CHANGEABLE = {
   order by created_on limit $5`,
 };
 
-/** The same rows as one digest: most re-reads find nothing changed, and so need none of them. Takes what READ_CHANGEABLE takes. */
+/** One digest of the same rows: most re-reads find it unchanged, and need not read the rows. Parameters as READ_CHANGEABLE. */
 export const DIGEST_CHANGEABLE = {
   name: 'digest-changeable',
   text: `
@@ -133,7 +133,7 @@ export const DIGEST_CHANGEABLE = {
 
 export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
 
-/** Appends to the ledger what was copied. $1 organization, $2 log, $3 run, $4 its batch, $5 and $6 times of its first and last row. */
+/** Appends the copied rows to the ledger. $1 organization, $2 log, $3 run, $4 batch, $5 and $6 times of the first and the last row. */
 export const APPEND_COPIED = {
   name: 'append-copied',
   text: `
@@ -146,13 +146,13 @@ export const APPEND_COPIED = {
   ), ${APPEND_ENTRY}`,
 };
 
-/** The run has read beyond the watermark, which lies at most where the list ended. */
-const REACHES_ON = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1))`;
+/** The run has read beyond the watermark. */
+const EXTENDS_WATERMARK = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1))`;
 
 /**
- * Moves the watermark forward only. `read_at` and `resume` belong to it, so they change only once the run has read
- * beyond it: were they written sooner, an event dated in the future would hide what a cut-short run did not read.
- * Nothing is written where a run found nothing new; `read_at` says more than it did only of a watermark in the future.
+ * Moves the watermark, only forward. `read_at` and `resume` belong to it, so they change only after the run has read
+ * beyond it: otherwise, after an event dated in the future, the next run would skip rows that an interrupted run did not read.
+ * Writes nothing if the run found nothing new; a newer `read_at` matters only for a watermark in the future.
  * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 resume, $7 total, $8 frontier, $9 whether the list ends here,
  * $10 run, $11 log.
  */
@@ -161,16 +161,16 @@ export const MOVE_WATERMARK = `
     created_on_raw = case when created_on_ticks >= $2::bigint then created_on_raw else coalesce($3::text, created_on_raw) end,
     created_on = case when created_on_ticks >= $2::bigint then created_on else coalesce($4::timestamptz, created_on) end,
     created_on_ticks = greatest(created_on_ticks, $2::bigint),
-    read_at = case when ${REACHES_ON} then $5::timestamptz else read_at end,
-    resume = case when ${REACHES_ON} then $6::jsonb else resume end,
+    read_at = case when ${EXTENDS_WATERMARK} then $5::timestamptz else read_at end,
+    resume = case when ${EXTENDS_WATERMARK} then $6::jsonb else resume end,
     source_total = $7::bigint, run_id = $10, updated_at = now()
   where organization = $1 and log = $11 and (
     source_total is distinct from $7 or greatest(created_on_ticks, $2::bigint) is distinct from created_on_ticks
-    or (${REACHES_ON} and (resume is distinct from $6 or created_on is null or created_on >= read_at))
+    or (${EXTENDS_WATERMARK} and (resume is distinct from $6 or created_on is null or created_on >= read_at))
   )`;
 
-/** For a run that does not reach on from the watermark: only what it learnt of the source. */
-export const NOTE_SOURCE_TOTAL = `
+/** For a run that does not extend the watermark: only the source's total. */
+export const UPDATE_SOURCE_TOTAL = `
   update audit.watermarks set source_total = $2, updated_at = now()
   where organization = $1 and log = $3 and source_total is distinct from $2::bigint`;
 

@@ -1,9 +1,9 @@
 /**
- * Storing the events of one commit, and their entry in the ledger, within a transaction that holds the fence.
+ * Stores the events of one commit, and their entry in the ledger, within a transaction that holds the lease.
  *
- * Rows newer than any stored one cannot be stored yet, and go straight into the table by COPY, in half the time that the
- * upsert takes. What COPY refuses fails its whole transaction, and is upserted in another one. Of a re-read, only what is not
- * stored unchanged already is written: an upsert locks each row that it finds, and writes that to the WAL.
+ * Events newer than every stored one are new, so COPY inserts them, in half the time of an upsert. If COPY fails, its whole
+ * transaction fails, and another transaction upserts the events. A re-read upserts only events that may have changed: an upsert
+ * locks each existing row, and each lock is a write.
  */
 import { hash } from 'node:crypto';
 import type { IdentifiedEvent } from '../../core/identity.ts';
@@ -23,13 +23,13 @@ import {
   UPSERT_EVENTS,
 } from './statements.ts';
 
-/** An entry of the ledger and its digest, in hex. A copy kept elsewhere proves later that the ledger contains it. */
+/** The newest entry of the ledger, its digest in hex. A copy kept elsewhere proves later that the ledger contains it. */
 export interface LedgerHead {
   batch: string;
   digest: string;
 }
 
-/** What came of it. `entry` is missing where nothing was inserted or changed. */
+/** The result of a commit. `entry` is undefined if nothing was inserted or changed. */
 export interface StoredBatch extends Omit<CommitResult, 'newlyRejected'> {
   entry: LedgerHead | undefined;
 }
@@ -39,11 +39,11 @@ interface Owner extends LogKey {
 }
 
 interface UpsertOptions extends Owner {
-  /** A new event before this came late. */
+  /** A new event before these ticks is late. */
   known: bigint | undefined;
 }
 
-/** `found` are the rows of `readStored`. */
+/** Upserts events. `found` is the result of `readStored`. */
 export async function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
@@ -55,7 +55,7 @@ export async function upsertEvents(
   return { ...stored, unchanged: stored.unchanged + events.length - changed.length };
 }
 
-/** For `verify --repair`: whatever is stored under the id of an event, it is again what the source has. */
+/** For `verify --repair`: restores the stored rows of these events to the source's values, in every column. */
 export function restoreEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
@@ -78,13 +78,13 @@ async function execute(
   return toStoredBatch(rows[0]!, events.length);
 }
 
-/** Reads a digest of what is stored of the events; no statement for none. */
+/** The statement that reads the digest of the stored rows of these events; `undefined` for no events. */
 export function readStored(key: LogKey, events: readonly IdentifiedEvent[]): Statement | undefined {
   if (events.length === 0) return undefined;
-  return { ...DIGEST_CHANGEABLE, values: placeOf(key, events) };
+  return { ...DIGEST_CHANGEABLE, values: rangeOf(key, events) };
 }
 
-/** Events that differ from what is stored. Events with `extra` or `raw` are always included. */
+/** Events that may need an upsert: new and changed ones, and all with `extra` or `raw`, which are not compared here. */
 async function findChanged(
   client: Client,
   events: readonly IdentifiedEvent[],
@@ -97,12 +97,12 @@ async function findChanged(
   const { rows } = await client.query<ChangeableRow>({
     ...READ_CHANGEABLE,
     rowMode: 'array',
-    values: placeOf(key, events),
+    values: rangeOf(key, events),
   });
-  return eventsNotAmong(rows, events);
+  return eventsToUpsert(rows, events);
 }
 
-/** In the order of the table's key, as DIGEST_CHANGEABLE has it. */
+/** Sorted by the table's key, like DIGEST_CHANGEABLE. */
 function digestOf(events: IdentifiedEvent[]): string {
   const texts = events.sort(compareKeys).map(({ event, eventId }) => {
     return JSON.stringify([eventId, event.createdOnRaw, event.userName, event.email, event.message]);
@@ -116,13 +116,13 @@ function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {
   return a.eventId < b.eventId ? -1 : 1;
 }
 
-/** Organization, log, first and last time, and how many rows at most: there may be years of rows that the source has deleted. */
-function placeOf({ organization, log }: LogKey, events: readonly IdentifiedEvent[]): unknown[] {
+/** Organization, log, first and last time, and a limit: the range may contain years of rows that the source has deleted. */
+function rangeOf({ organization, log }: LogKey, events: readonly IdentifiedEvent[]): unknown[] {
   return [organization, log, ...timesOf(events), 2 * events.length];
 }
 
 /** Events that may need an upsert; may include unchanged ones. */
-function eventsNotAmong(
+function eventsToUpsert(
   rows: readonly ChangeableRow[],
   events: readonly IdentifiedEvent[],
 ): readonly IdentifiedEvent[] {
@@ -140,7 +140,7 @@ function eventsNotAmong(
   });
 }
 
-/** In the order of READ_CHANGEABLE. */
+/** The columns of READ_CHANGEABLE. */
 type ChangeableRow = [
   eventId: string,
   createdOnRaw: string,
@@ -149,19 +149,19 @@ type ChangeableRow = [
   message: string | null,
 ];
 
-/** Of the first and the last. */
+/** Times of the first and the last event. */
 function timesOf(events: readonly IdentifiedEvent[]): [from: string, to: string] {
   const [first, last] = [events[0]!.event, events.at(-1)!.event];
   return [formatMicroseconds(first.createdOnTicks), formatMicroseconds(last.createdOnTicks)];
 }
 
-/** Whether `copyEvents` may be tried: all are newer than the newest one stored, to the microsecond that the table keeps. */
-export function mayCopy(events: readonly IdentifiedEvent[], newestStored: bigint | undefined): boolean {
+/** Whether to attempt COPY: all events are newer than the newest stored one, in microseconds, the resolution of the table. */
+export function canCopy(events: readonly IdentifiedEvent[], newestStored: bigint | undefined): boolean {
   if (events.length === 0 || !areCopyable(events)) return false;
   return newestStored === undefined || isLaterMicrosecond(events[0]!.event.createdOnTicks, newestStored);
 }
 
-/** Copies events that `mayCopy`, and appends them to the ledger; `copiedBatch` reads the rows of `ledger`. */
+/** The statements that copy events and append them to the ledger. Requires `canCopy`; `copiedBatch` reads the result of `ledger`. */
 export function copyEvents(
   events: readonly IdentifiedEvent[],
   options: Owner & { batch: string; encoder: ReturnType<typeof createCopyEncoder> },
@@ -174,20 +174,20 @@ export function copyEvents(
   };
 }
 
-/** What comes of a COPY is known before: it stores every row as a new one, or none. */
+/** The result of a COPY, known in advance: it inserts every row, or none. */
 export function copiedBatch(events: readonly IdentifiedEvent[], appended?: ResultRows): StoredBatch {
   const inserted = String(events.length);
   return toStoredBatch(appended?.[0] ?? { ...NOTHING, inserted }, events.length);
 }
 
-/** Whether the server refused the rows themselves: one is stored already, or its details are more than jsonb holds. */
-export function isRefusedCopy(error: unknown): boolean {
+/** Whether COPY failed because of a row: it is stored already, or jsonb cannot store its details. */
+export function isRejectedCopy(error: unknown): boolean {
   const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' && REFUSED.test(code);
+  return typeof code === 'string' && ROW_REJECTED.test(code);
 }
 
 /** SQLSTATE classes: data exception, unique_violation, program limit exceeded. */
-const REFUSED = /^(22|23505|54)/;
+const ROW_REJECTED = /^(22|23505|54)/;
 
 function isLaterMicrosecond(ticks: bigint, than: bigint): boolean {
   return formatMicroseconds(ticks) > formatMicroseconds(than);

@@ -11,7 +11,7 @@ import { PostgresSession, type RunKind } from './session.ts';
 
 const LEASE_MS = 60_000;
 
-/** How a run failed whose end could not be stored, because the database was away. */
+/** The outcome of a run that could not be stored, because the database was away. */
 export interface UnrecordedOutcome {
   runId: string;
   error: string;
@@ -19,8 +19,8 @@ export interface UnrecordedOutcome {
 }
 
 /**
- * Takes the log's lease and begins a run, and stores how earlier ones ended. Throws `locked` when another worker
- * has it, and `superseded` as asked. The caller must `release()` the session, whatever happens.
+ * Takes the log's lease, begins a run, and stores the unrecorded outcomes of earlier runs. Throws `locked` if another worker
+ * holds the lease, and `superseded` by `unlessDoneWithinMs`. The caller must `release()` the session in every case.
  */
 export async function openSession(
   pool: Pool,
@@ -30,7 +30,7 @@ export async function openSession(
     /** False: commits before the run's end do not wait for the disk. */
     isSynchronous?: boolean;
     unrecordedOutcomes?: readonly UnrecordedOutcome[] | undefined;
-    /** Throws `superseded` where a run of this kind, of whatever worker, has succeeded that began no longer ago. */
+    /** Throws `superseded` if a run of this kind, by any worker, began within this time and succeeded. */
     unlessDoneWithinMs?: number | undefined;
   },
 ): Promise<PostgresSession> {
@@ -39,7 +39,7 @@ export async function openSession(
   try {
     client = await pool.connect();
     await requireOwnConnection(pool, client);
-    // A worker that is stopped in the middle of a transaction keeps its rows locked until the server ends the connection.
+    // A worker that is suspended in a transaction keeps its rows locked until the server closes the connection.
     await client.query(
       `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false)`,
       [String(leaseMs)],
@@ -49,13 +49,13 @@ export async function openSession(
     begun.lease.startHeartbeat();
     return new PostgresSession({ client, organization, log, kind, isSynchronous, ...begun });
   } catch (error) {
-    // Destroyed, not returned: it has changed settings.
+    // Closed, not returned to the pool: its settings have changed.
     client?.release(true);
     throw translateDatabaseError(error, `beginning a run for ${organization}`);
   }
 }
 
-async function assertNotDone(
+async function assertNotSuperseded(
   client: Client,
   { organization, log, kind, withinMs }: LogKey & { kind: RunKind; withinMs: number },
 ): Promise<void> {
@@ -65,7 +65,7 @@ async function assertNotDone(
     [organization, kind, withinMs / 1000, log],
   );
   if (rowCount === 0) return;
-  throw new ExportError('superseded', `Another worker has exported ${organization} meanwhile.`);
+  throw new ExportError('superseded', `Another worker has already exported ${organization}.`);
 }
 
 async function beginRun(
@@ -81,8 +81,8 @@ async function beginRun(
 ) {
   return withTransaction(client, async () => {
     await lockFreeLease(client, { organization, log, ownRuns: unrecordedOutcomes.map(({ runId }) => runId) });
-    // With the lease, so that no other worker is about to succeed.
-    if (withinMs !== undefined) await assertNotDone(client, { organization, log, kind, withinMs });
+    // After locking the lease: no other worker can succeed meanwhile.
+    if (withinMs !== undefined) await assertNotSuperseded(client, { organization, log, kind, withinMs });
     await client.query(
       `update audit.runs r set outcome = 'failed', error = t.error, ended_at = t.ended_at
        from unnest($2::bigint[], $3::text[], $4::timestamptz[]) as t (run_id, error, ended_at)
@@ -96,7 +96,7 @@ async function beginRun(
       ],
     );
     await client.query(
-      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'exited without recording an outcome'
+      `update audit.runs set outcome = 'abandoned', ended_at = now(), error = 'the process exited without recording an outcome'
        where organization = $1 and log = $2 and outcome is null`,
       [organization, log],
     );

@@ -64,7 +64,7 @@ export async function withRetries<T>(
 
 /** The error of a request that was stopped by its signal. */
 export function interrupted(url: string): ExportError {
-  return new ExportError('interrupted', `Stopped while waiting for ${url}.`);
+  return new ExportError('interrupted', `Stopped by a signal while waiting for ${url}.`);
 }
 
 function noUsableResponse(error: RequestFailure, url: string, attempts: number): ExportError {

@@ -39,7 +39,7 @@ const moving = fc.record({
   history: fc.array(change, { maxLength: 60 }),
   isShuffling: fc.boolean(),
   cap: fc.oneof(fc.constant(1000), fc.integer({ min: MAX_TIES * 2 + 3, max: 20 })),
-  mostTies: fc.constant(MAX_TIES),
+  maxTies: fc.constant(MAX_TIES),
   seed: fc.integer(),
 }) satisfies fc.Arbitrary<ModelOptions>;
 
@@ -48,7 +48,7 @@ const reading = fc.record({
   concurrency: fc.integer({ min: 1, max: 5 }),
 });
 
-/** Any offset, right or wrong, or what another kind of source left. */
+/** Any offset, right or wrong, or the resume value of another kind of source. */
 const guess: fc.Arbitrary<Json> = fc.oneof(
   { arbitrary: fc.record({ skip: fc.nat(210) }), weight: 9 },
   fc.constantFrom<Json[]>(null, 7, 'next', [], {}, { skip: '12' }, { skip: -5 }, { skip: 1e300 }),
@@ -182,11 +182,11 @@ describe('the frontier rule, over a source that changes between any two requests
     cap: fc.integer({ min: 2, max: 9 }),
   });
 
-  test('a tie group larger than any page, twins and all, is stored whole when the list stands still', async () => {
+  test('a tie group larger than any page, twins and all, is stored completely if the list does not change', async () => {
     await fc.assert(
       fc.asyncProperty(moving, reading, largeGroup, async (options, how, { ties, cap }) => {
         const gaps = [...options.gaps, 1, ...Array<number>(ties).fill(0), 2];
-        const steady = { cap, mostTies: 1000, isShuffling: false, history: [] };
+        const steady = { cap, maxTies: 1000, isShuffling: false, history: [] };
         const source = new ModelSource({ ...options, gaps, ...steady });
         const store = new ModelStore();
         await read(source, store, how);
@@ -197,7 +197,7 @@ describe('the frontier rule, over a source that changes between any two requests
     );
   });
 
-  test('a tie group larger than any page is stored whole while the list moves, when its rows can be told apart', async () => {
+  test('a tie group larger than any page is stored completely while the list changes, if its rows differ', async () => {
     await fc.assert(
       fc.asyncProperty(moving, reading, largeGroup, async (options, how, { ties, cap }) => {
         const gaps = [...options.gaps, 1, ...Array<number>(ties).fill(0), 2];
@@ -206,7 +206,7 @@ describe('the frontier rule, over a source that changes between any two requests
           .filter(({ kind }) => kind !== 'cap')
           .slice(0, 3)
           .map((change, i) => ({ ...change, content: 1000 + i * 10, ties: 1 }));
-        const steady = { cap, mostTies: 1000, isShuffling: false };
+        const steady = { cap, maxTies: 1000, isShuffling: false };
         const source = new ModelSource({ ...options, gaps, contents, history, ...steady });
         const store = new ModelStore();
         await read(source, store, how);
@@ -222,7 +222,7 @@ describe('the frontier rule, over a source that changes between any two requests
       fc.asyncProperty(moving, reading, fc.integer({ min: 20, max: 90 }), async (options, how, ties) => {
         const gaps = [...options.gaps, ...Array<number>(ties).fill(0), 1, 1];
         const contents = gaps.map((_, i) => i);
-        const shuffled = { cap: 20, mostTies: 1000, isShuffling: true, history: [] };
+        const shuffled = { cap: 20, maxTies: 1000, isShuffling: true, history: [] };
         const source = new ModelSource({ ...options, gaps, contents, ...shuffled });
         const store = new ModelStore();
         await read(source, store, how);
@@ -235,7 +235,7 @@ describe('the frontier rule, over a source that changes between any two requests
   test('a larger top is kept until it advances the frontier', async () => {
     const gaps = [0, 0, 1, ...Array<number>(32).fill(0), 1, 1];
     const contents = gaps.map((_, i) => i);
-    const shuffled = { cap: 20, mostTies: 1000, isShuffling: true, history: [], seed: 0 };
+    const shuffled = { cap: 20, maxTies: 1000, isShuffling: true, history: [], seed: 0 };
     const source = new ModelSource({ gaps, contents, unreadableAfter: [0], ...shuffled });
     await read(source, new ModelStore(), { pageSize: 2, concurrency: 1 });
   });
@@ -251,7 +251,7 @@ describe('the frontier rule, over a source that changes between any two requests
             history: [],
             isShuffling: false,
             cap: 1000,
-            mostTies: 1,
+            maxTies: 1,
             seed: 1,
           });
           const frontier = 1000n + BigInt(Math.floor(n * part));
@@ -275,7 +275,7 @@ describe('the frontier rule, over a source that changes between any two requests
       history: [],
       isShuffling: false,
       cap: 1000,
-      mostTies: 1,
+      maxTies: 1,
       seed: 1,
     };
     const source = new ModelSource({ ...list, gaps: Array<number>(1000).fill(1) });
@@ -292,7 +292,7 @@ describe('the frontier rule, over a source that changes between any two requests
   });
 });
 
-/** Late rows further behind than the lookback are the one thing a later run need not find. */
+/** A later run must find everything except rows that are later than the lookback. */
 function onlyKeepOrder(history: Change[]): Change[] {
   return history.filter(({ kind }) => kind !== 'late');
 }

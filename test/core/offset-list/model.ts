@@ -33,7 +33,7 @@ export interface ModelOptions {
   isShuffling: boolean;
   cap: number;
   /** No tie group grows beyond this. */
-  mostTies: number;
+  maxTies: number;
   seed: number;
 }
 
@@ -45,7 +45,7 @@ export class ModelSource implements Source {
   private blocks: Block[] = [];
   private readonly history: Change[];
   private readonly random: () => number;
-  private readonly mostTies: number;
+  private readonly maxTies: number;
   private readonly isShuffling: boolean;
   private unreadableCount = 0;
   private listed: SourceRow[] | undefined;
@@ -58,7 +58,7 @@ export class ModelSource implements Source {
   constructor(options: ModelOptions) {
     this.history = [...options.history];
     this.cap = options.cap;
-    this.mostTies = options.mostTies;
+    this.maxTies = options.maxTies;
     this.isShuffling = options.isShuffling;
     this.random = mulberry(options.seed);
     let ticks = 1000n;
@@ -116,7 +116,7 @@ export class ModelSource implements Source {
     while (at > 0 && this.blocks[at - 1]!.ticks > ticks) at--;
     let ties = 0;
     while (this.blocks[at - 1 - ties]?.ticks === ticks) ties++;
-    if (ties >= this.mostTies) return;
+    if (ties >= this.maxTies) return;
     const block = { ticks, content: `c${content}` };
     this.blocks.splice(at, 0, { ...block, event: eventOf(block), unreadable: [] });
   }

@@ -99,7 +99,7 @@ async function exportOver(pool: Pool): Promise<unknown> {
     const ledgers = await verifyLedgers(pool, {
       ...everything,
       of: { organization },
-      noted: undefined,
+      expected: undefined,
       onRows: () => {},
     });
     const status = (await readStatus(pool, [organization])).organizations[0]!;

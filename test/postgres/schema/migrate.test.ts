@@ -21,6 +21,7 @@ const ALL = [
   '0008_lease',
   '0009_logs',
   '0010_resume',
+  '0011_comments',
 ];
 /** Those of version 0.1.0. */
 const OLD_COUNT = ALL.indexOf('0007_bi') + 1;

@@ -37,6 +37,7 @@ beforeAll(async () => {
     '0008_lease',
     '0009_logs',
     '0010_resume',
+    '0011_comments',
   ]);
 });
 afterAll(async () => {

@@ -321,7 +321,7 @@ describe('the length of the lease', () => {
       );
       await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'database-away' });
       expect(await bench.query(`select * from audit.coverage where organization = 'half'`)).toEqual([]);
-      const abandoned = { outcome: 'abandoned', error: 'exited without recording an outcome' };
+      const abandoned = { outcome: 'abandoned', error: 'the process exited without recording an outcome' };
       expect(await runs()).toMatchObject([abandoned, { outcome: null, error: null }]);
     },
   );

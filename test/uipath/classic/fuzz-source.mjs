@@ -55,7 +55,7 @@ let bytes = Buffer.alloc(0);
 let isHeld = false;
 const server = createServer((socket) => {
   socket.on('error', () => {});
-  // Each request of the client comes in one piece, and on a connection of its own.
+  // Each request of the client arrives in one piece, on its own connection.
   socket.once('data', () => (isHeld ? socket.write(bytes) : socket.end(bytes)));
 });
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -104,7 +104,7 @@ function describePage({ rows, totalCount }) {
 
 function describeError(error) {
   if (!(error instanceof ExportError) || !CODES.includes(error.code)) throw error;
-  // A terminal shows it: nothing in it may steer one.
+  // A terminal shows the message: it must not contain control characters.
   assert(!/[^\P{Cc}\n]/u.test(error.message), JSON.stringify(error.message));
   assert(!error.message.includes('a-fixed-token'));
   return error.code;

@@ -294,7 +294,7 @@ test(
 );
 
 test(
-  'no damage to a body makes the parser throw anything but a complaint about the source',
+  'for any damaged body the parser throws only errors about the source',
   () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 8 });
     fc.assert(
@@ -310,7 +310,7 @@ test(
 );
 
 test(
-  'no bytes at all make the parser throw anything but a complaint about the source',
+  'for any bytes the parser throws only errors about the source',
   () => {
     const bytes = fc.oneof(
       fc.uint8Array(),

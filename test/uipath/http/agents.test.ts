@@ -21,13 +21,13 @@ test.each([
   expect(findProxy(url, environment)).toBe(expected);
 });
 
-test('a proxy that is no URL is named by its variable and not quoted', () => {
+test('a proxy that is not a URL is named by its variable and not quoted', () => {
   const create = () => createAgents('https://host/', { HTTPS_PROXY: 'http://user:hunter2@:bad:' });
   expect(create).toThrow('HTTPS_PROXY is not a URL');
   expect(create).not.toThrow('hunter2');
 });
 
-test('the password of a proxy is a secret as it is written, as it is meant and as it is sent', () => {
+test('the password of a proxy is a secret as written, decoded and as sent', () => {
   const basic = Buffer.from('user:p@ss+word').toString('base64');
   const expected = ['p%40ss+word', 'p@ss+word', basic];
   expect(proxySecrets({ HTTPS_PROXY: 'http://user:p%40ss+word@proxy:3128' })).toEqual(expected);

@@ -53,7 +53,7 @@ test('https goes through the proxy of HTTPS_PROXY, which sees a tunnel and no to
   });
   const environment = { HTTPS_PROXY: `http://127.0.0.1:${await listen(proxy)}` };
   const { fetchPage } = openBench({ url: 'https://source.example' }, { credentials, environment });
-  // The tunnel stands: what fails is the certificate behind it.
+  // The tunnel works: only the certificate behind it is rejected.
   await expect(fetchPage()).rejects.toThrow(/certificate of source\.example is not trusted/);
   expect(tunnels).toEqual(['source.example:443']);
   expect(passed).not.toContain('a-fixed-token');
