@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { ExportError } from '../core/errors.ts';
 import { hostileRows } from '../simulator/hostile.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
-import { LONGEST_BURST } from '../simulator/stream.ts';
+import { MAX_BURST } from '../simulator/stream.ts';
 import { withHelp } from '../terminal/help.ts';
 import { shellQuote } from '../terminal/next-steps.ts';
 import { aborted } from './signal.ts';
@@ -109,7 +109,7 @@ async function startSimulator(options: SimulateOptions): Promise<Simulator> {
       organization: options.organization,
       seed: options.seed,
       spacingMs,
-      startAt: options.startAt ?? new Date(Date.now() - (events + LONGEST_BURST) * spacingMs),
+      startAt: options.startAt ?? new Date(Date.now() - (events + MAX_BURST) * spacingMs),
       rows: options.hostile ? hostileRows().map((row) => row.text) : [],
       latencyMs: options.latency,
       cap: options.pageCap ?? Number.POSITIVE_INFINITY,

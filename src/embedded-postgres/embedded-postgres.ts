@@ -10,38 +10,37 @@ import { withDirectoryLock } from './lock.ts';
 import { findPostmaster, startServer, stopServer } from './server.ts';
 
 /*
- * One server a directory, shared by any number of processes. Each holds a lease: a session whose application_name
- * begins with LEASE. The process that gives up the last lease stops the server. A process that is killed loses its lease with its
- * socket; the server then stays until the next command has come and gone. Finding, starting, counting and stopping happen
- * under the directory's lock, and a lease is taken before the lock is given back, so no server is stopped under a
- * process that has just found it.
+ * One server per directory, shared by any number of processes. Each process holds a lease: a session whose application_name starts
+ * with LEASE. The process that releases the last lease stops the server. A killed process loses its lease with its socket; the
+ * server then runs until the next command releases its lease. Finding, starting, counting and stopping happen under the
+ * directory's lock, and a lease is acquired before the lock is released, so no server is stopped after a process has found it.
  */
 
 const LEASE = 'uipath-audit-export lease';
 const DATABASE = 'audit';
 const PREFERRED_PORT = 54329;
-/** Crash recovery of a large database takes its time; a server that says nothing for longer is stuck. */
-const ANSWER_MS = 120_000;
+/** Longest time for a server to accept connections. Crash recovery of a large database takes long. */
+const START_TIMEOUT_MS = 120_000;
 const RETRY_MS = 100;
-const REVIVE_MS = 1_000;
+const RESTART_WAIT_MS = 1_000;
 
 export type EmbeddedOptions = {
-  /** Holds the database files, the password and the server's log. Created when missing. */
+  /** Contains the database files, the password and the server's log. Created if missing. */
   directory: string;
   /** Shown after the lease's name in `pg_stat_activity`. */
   applicationName?: string;
-  /** Told in one sentence about a start, a stop and a server that went away. */
+  /** Receives one sentence for each start, stop and loss of the server. */
   log?: (message: string) => void;
-  /** The port to take when it is free; one of the next nine or any free one otherwise. 0 takes any. Default 54329. */
+  /** Preferred port; if it is taken, one of the next nine or any free port. 0: any free port. Default 54329. */
   port?: number;
-  /** More server settings, for a server that this call starts, such as `fsync: 'off'` in tests. */
+  /** More settings of a server that this call starts, such as `fsync: 'off'` in tests. */
   settings?: Record<string, string>;
 };
 
 type EmbeddedPostgres = {
-  /** Superuser of the database `audit` on 127.0.0.1. Holds the password: a secret. */
+  /** Connects as superuser to the database `audit` on 127.0.0.1. Secret: contains the password. */
   connectionString: string;
-  /** Gives the server back, and stops it when no other process holds it. Close pools first. May be called twice. */
+  /** Releases the lease and stops the server if it was the last one. Close pools first. May be called twice. */
   release(): Promise<void>;
 };
 
@@ -56,13 +55,13 @@ type Server = {
 type Lease = { client: pg.Client; port: number };
 
 /**
- * Starts the PostgreSQL in `directory`, or joins the one that another process started there, and creates the cluster and
- * the database `audit` when they are missing. Data is kept between runs, and survives `kill -9` and power cuts. Works as
- * root, too: the server then runs as the user `postgres`, or `nobody` where there is none. Should the server go away while
- * it is held, it is started again on the same port where that is free.
+ * Starts the PostgreSQL in `directory`, or uses the one that another process started there. Creates the cluster and the database
+ * `audit` if they are missing. Data is kept between runs and survives `kill -9` and power cuts. Under root the server runs as the
+ * user `postgres`, or `nobody` if there is none. If the server is lost during the lease, it is restarted, on the same port if that
+ * is free.
  *
- * Throws `ExportError`: `configuration` when it is not installed or cannot run there, with the remedy and the server's
- * last log lines; `database-away` when it does not respond in time.
+ * Throws `ExportError`: `configuration` if it is not installed or cannot run there, with the fix and the server's last log lines;
+ * `database-away` if it does not respond in time.
  */
 export async function acquireEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const layout = layoutOf(resolve(options.directory));
@@ -73,9 +72,9 @@ export async function acquireEmbeddedPostgres(options: EmbeddedOptions): Promise
       const account = await chooseAccount(layout.directory, layout.cluster, binaries.postgres);
       const password = await prepareCluster(layout, binaries, account, options.settings ?? {});
       const server = { layout, binaries, account, password, options };
-      const lease = await takeLease(server, options.port ?? PREFERRED_PORT);
+      const lease = await acquireLease(server, options.port ?? PREFERRED_PORT);
       await createDatabase(lease.client).catch(async (error) => {
-        await giveUpLease(server, lease.client);
+        await releaseLease(server, lease.client);
         throw error;
       });
       return hold(server, lease);
@@ -83,33 +82,33 @@ export async function acquireEmbeddedPostgres(options: EmbeddedOptions): Promise
   });
 }
 
-/** Keeps a lease for as long as the process wants it, taking a new one when the server went away. */
+/** Keeps a lease until it is released, and acquires a new one if the server is lost. */
 function hold(server: Server, first: Lease): EmbeddedPostgres {
   let lease: Lease | undefined;
-  let reviving: Promise<void> | undefined;
+  let restarting: Promise<void> | undefined;
   let released: Promise<void> | undefined;
-  const keep = (taken: Lease) => {
-    lease = taken;
-    taken.client.once('end', () => {
+  const keep = (acquired: Lease) => {
+    lease = acquired;
+    acquired.client.once('end', () => {
       lease = undefined;
-      if (!released) reviving = revive();
+      if (!released) restarting = restart();
     });
   };
-  const revive = async () => {
-    server.options.log?.(`The PostgreSQL in ${server.layout.directory} went away; starting it again.`);
+  const restart = async () => {
+    server.options.log?.(`The PostgreSQL in ${server.layout.directory} is lost; restarting it.`);
     while (!released) {
       try {
-        keep(await withDirectoryLock(server.layout.directory, () => takeLease(server, first.port)));
+        keep(await withDirectoryLock(server.layout.directory, () => acquireLease(server, first.port)));
         return;
       } catch (error) {
-        server.options.log?.(`The PostgreSQL did not start again: ${(error as Error).message}`);
-        await sleep(REVIVE_MS);
+        server.options.log?.(`The PostgreSQL could not be restarted: ${(error as Error).message}`);
+        await sleep(RESTART_WAIT_MS);
       }
     }
   };
   const release = async () => {
-    await reviving;
-    await withDirectoryLock(server.layout.directory, () => giveUpLease(server, lease?.client));
+    await restarting;
+    await withDirectoryLock(server.layout.directory, () => releaseLease(server, lease?.client));
   };
   keep(first);
   return {
@@ -121,10 +120,10 @@ function hold(server: Server, first: Lease): EmbeddedPostgres {
   };
 }
 
-/** Finds or starts the server and opens the session that holds it. The caller holds the directory's lock. */
-async function takeLease(server: Server, preferredPort: number): Promise<Lease> {
+/** Finds or starts the server and opens the lease's session. The caller must hold the directory's lock. */
+async function acquireLease(server: Server, preferredPort: number): Promise<Lease> {
   const { layout, binaries, account, options } = server;
-  const deadline = Date.now() + ANSWER_MS;
+  const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     let postmaster = await findPostmaster(layout.cluster);
     if (!postmaster) {
@@ -136,17 +135,17 @@ async function takeLease(server: Server, preferredPort: number): Promise<Lease> 
       options.log?.(`Started PostgreSQL in ${layout.directory} on 127.0.0.1:${postmaster?.port}.`);
     }
     try {
-      // No port yet, or starting, recovering, stopping: all of them pass.
+      // No port yet, starting, recovering or stopping: all are temporary.
       if (postmaster?.port) return { client: await connect(server, postmaster.port), port: postmaster.port };
     } catch (error) {
-      if (!isPassing(error) || Date.now() > deadline) throw unanswered(layout, error as Error);
+      if (!isTemporary(error) || Date.now() > deadline) throw unavailable(layout, error as Error);
     }
-    if (Date.now() > deadline) throw unanswered(layout, new Error('it did not say its port'));
+    if (Date.now() > deadline) throw unavailable(layout, new Error('its port is not known'));
     await sleep(RETRY_MS);
   }
 }
 
-async function giveUpLease(server: Server, held: pg.Client | undefined): Promise<void> {
+async function releaseLease(server: Server, held: pg.Client | undefined): Promise<void> {
   const postmaster = await findPostmaster(server.layout.cluster);
   if (!postmaster) return;
   const client = held ?? (await connect(server, postmaster.port ?? PREFERRED_PORT).catch(() => undefined));
@@ -159,15 +158,17 @@ async function giveUpLease(server: Server, held: pg.Client | undefined): Promise
       [LEASE],
     );
     others = rows[0]!.leases;
-    // The session may linger in pg_stat_activity after its end, where the next to leave would count it.
+    // The session may stay in pg_stat_activity for a moment after its end; the next process to leave must not count it.
     await client.query(`set application_name = 'uipath-audit-export leaving'`);
   } finally {
     await client.end();
   }
   if (others > 0) return;
   const isStopped = await stopServer(server.layout, server.binaries, server.account);
-  const outcome = isStopped ? 'Stopped' : 'Told to stop, and did not wait longer for,';
-  server.options.log?.(`${outcome} the PostgreSQL in ${server.layout.directory}.`);
+  const name = `the PostgreSQL in ${server.layout.directory}`;
+  server.options.log?.(
+    isStopped ? `Stopped ${name}.` : `Requested the stop of ${name}, which is still in progress.`,
+  );
 }
 
 async function connect(server: Server, port: number): Promise<pg.Client> {
@@ -188,22 +189,22 @@ async function createDatabase(client: pg.Client): Promise<void> {
 }
 
 function connectionString(server: Server, port: number, database: string): string {
-  // A PGSSLMODE meant for other servers must not reach this one, which speaks plain text on the loopback only.
+  // Overrides a PGSSLMODE that is meant for other servers: this one has no TLS and listens on the loopback only.
   return `postgres://postgres:${server.password}@127.0.0.1:${port}/${database}?sslmode=disable`;
 }
 
-/** SQLSTATE class 57P: shutting down, crashed, starting. A socket that breaks has a code of the system or none. */
-function isPassing(error: unknown): boolean {
+/** SQLSTATE class 57P: shutting down, crashed or starting. A broken socket has a system error code or none. */
+function isTemporary(error: unknown): boolean {
   const code = (error as { code?: string }).code;
   return !code || code.startsWith('57P') || code === 'ECONNREFUSED' || code === 'ECONNRESET';
 }
 
-function unanswered(layout: Layout, error: Error): ExportError {
+function unavailable(layout: Layout, error: Error): ExportError {
   const isRefused = (error as { code?: string }).code?.startsWith('28');
   return new ExportError(
     isRefused ? 'configuration' : 'database-away',
     isRefused
-      ? `The embedded PostgreSQL refused the password in ${layout.passwordFile}: ${error.message}. Restore that file.`
+      ? `The embedded PostgreSQL rejected the password in ${layout.passwordFile}: ${error.message}. Restore that file.`
       : `The PostgreSQL in ${layout.directory} runs but does not respond: ${error.message}. See ${layout.logFile}.`,
     { cause: error },
   );

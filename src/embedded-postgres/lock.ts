@@ -3,12 +3,12 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { ExportError } from '../core/errors.ts';
 
-/** A lock whose holder died is taken over after this time. */
+/** The lock of a dead process is taken over after this time. */
 const STALE_MS = 5_000;
 const WAIT_MS = 120_000;
 const STEP_MS = 100;
 
-/** Runs `work` while no other process works on the embedded server in `directory`. Waits for its turn. */
+/** Runs `work` under the lock of `directory`, which excludes other processes. Waits for the lock. */
 export async function withDirectoryLock<Result>(
   directory: string,
   work: () => Promise<Result>,
@@ -17,7 +17,7 @@ export async function withDirectoryLock<Result>(
   try {
     return await work();
   } finally {
-    // Taken over meanwhile, or removed with the directory: then there is nothing left to unlock.
+    // Fails if the lock was taken over or removed with the directory; nothing is left to unlock then.
     await unlock().catch(() => {});
   }
 }
@@ -29,7 +29,7 @@ async function lock(directory: string): Promise<() => Promise<void>> {
       lockfilePath: join(directory, 'lock'),
       stale: STALE_MS,
       retries: { retries: WAIT_MS / STEP_MS, factor: 1, minTimeout: STEP_MS, maxTimeout: STEP_MS },
-      // By default it throws where nobody can catch. A lock lost to a suspended machine is no reason to die.
+      // By default it throws from a timer, which would end the process. A suspended machine may lose the lock.
       onCompromised: () => {},
     });
   } catch (error) {
@@ -37,20 +37,20 @@ async function lock(directory: string): Promise<() => Promise<void>> {
     throw new ExportError(
       'database-away',
       `Another process has been starting or stopping the PostgreSQL in ${directory} for ${WAIT_MS / 1000} s. ` +
-        `Look at ${join(directory, 'log', 'server.log')} and try again.`,
+        `See ${join(directory, 'log', 'server.log')} and try again.`,
       { cause: error },
     );
   }
 }
 
 /**
- * proper-lockfile listens for every ending signal (by signal-exit), and with a program whose own listener is a
- * `once` it would kill the process in the middle of its orderly end. Signals are the program's: the listeners go again.
+ * Loads proper-lockfile without its signal listeners. It listens for every terminating signal (by signal-exit) and would kill the
+ * process during its shutdown if the program's own listener is a `once`.
  */
 function requireLockfile(): typeof import('proper-lockfile') {
   const signals = Object.keys(constants.signals) as NodeJS.Signals[];
   const before = new Map(signals.map((signal) => [signal, process.listeners(signal)]));
-  // Not `import`: between the two looks at the listeners nothing else may run.
+  // Not `import`: nothing else may run between the two snapshots of the listeners.
   const lockfile = createRequire(import.meta.url)('proper-lockfile');
   for (const [signal, listeners] of before) {
     for (const listener of process.listeners(signal)) {

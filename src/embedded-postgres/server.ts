@@ -7,18 +7,18 @@ import type { ServerAccount } from './account.ts';
 import type { Binaries } from './binaries.ts';
 import { type Layout, lastLines, logSize, readLogTail } from './cluster.ts';
 
-/** The running server of a cluster. `port` is missing for a moment while it starts. */
+/** The running server of a cluster. `port` is `undefined` for a moment while it starts. */
 type Postmaster = { pid: number; port: number | undefined };
 
-/** Ports tried in order before any free one, so that psql and dashboards find the server where it was. */
+/** Ports that are tried in order before any free one, so that psql and dashboards find the server on a stable port. */
 const PORTS_TO_TRY = 10;
-/** What a server killed with its sessions busy may need until the last of them is gone. */
-const LEFTOVERS_MS = 10_000;
+/** Time for the last sessions of a killed server to end. */
+const OLD_SESSIONS_MS = 10_000;
 const START_SECONDS = 60;
-/** Below the 10 s in which the program must have ended after a signal. */
+/** Less than the 10 s in which the program must end after a signal. */
 const STOP_SECONDS = 8;
 
-/** The server that runs on the cluster now, by its postmaster.pid, if that process still is one. */
+/** Returns the running server of the cluster, from postmaster.pid, if that process is still a server. */
 export async function findPostmaster(cluster: string): Promise<Postmaster | undefined> {
   const lines = await readFile(join(cluster, 'postmaster.pid'), 'utf8').then(
     (text) => text.split('\n'),
@@ -28,14 +28,14 @@ export async function findPostmaster(cluster: string): Promise<Postmaster | unde
     },
   );
   const pid = Number(lines[0]);
-  if (!pid || (await judgeProcess(pid, cluster)) !== 'server') return undefined;
+  if (!pid || (await classifyProcess(pid, cluster)) !== 'server') return undefined;
   const port = Number(lines[3]);
   return { pid, port: port > 0 ? port : undefined };
 }
 
 /**
- * Starts the server and returns when it accepts connections, or is alive and still recovering. The caller holds the
- * directory's lock and has found no postmaster. Throws `configuration` with the server's last log lines.
+ * Starts the server and returns when it accepts connections, or is alive and still recovering. The caller must hold the directory's
+ * lock and have found no postmaster. Throws `configuration` with the server's last log lines.
  */
 export async function startServer(
   layout: Layout,
@@ -43,16 +43,16 @@ export async function startServer(
   account: ServerAccount,
   options: { port: number; settings: Record<string, string> },
 ): Promise<void> {
-  const hadLeftovers = await removeMisleadingPidFile(layout.cluster);
-  const deadline = Date.now() + (hadLeftovers ? LEFTOVERS_MS : 0);
+  const hadPidFile = await removeStalePidFile(layout.cluster);
+  const deadline = Date.now() + (hadPidFile ? OLD_SESSIONS_MS : 0);
   for (;;) {
     const port = await choosePort(options.port);
     const from = await logSize(layout.logFile);
     const flags = Object.entries({ port: String(port), ...options.settings }).map(([name, value]) => {
       return `-c ${name}=${quoteForShell(value)}`;
     });
-    // pg_ctl hands paths to a shell between double quotes, where a "$" in a directory's name means something: hence
-    // PGDATA in place of -D, and a relative path of the log.
+    // pg_ctl passes paths to a shell in double quotes, which expand a "$" in a directory's name. So PGDATA replaces -D, and
+    // the path of the log is relative.
     const logFile = relative(layout.directory, layout.logFile);
     const start = ['start', '-w', '-s', '-t', String(START_SECONDS), '-l', logFile];
     const { exitCode, output } = await account.run(binaries.pgCtl, [...start, '-o', flags.join(' ')], {
@@ -62,10 +62,10 @@ export async function startServer(
     if (exitCode === 0 || (await findPostmaster(layout.cluster))) return;
     const wasPortTaken = options.port !== 0 && !(await isFree(port));
     if (!wasPortTaken && Date.now() >= deadline) {
-      const words = (await readLogTail(layout.logFile, from)) || lastLines(output);
+      const reason = (await readLogTail(layout.logFile, from)) || lastLines(output);
       throw new ExportError(
         'configuration',
-        `PostgreSQL could not be started in ${layout.directory}. It said (${layout.logFile}):\n${words}\n` +
+        `PostgreSQL could not be started in ${layout.directory}. Its log (${layout.logFile}):\n${reason}\n` +
           'Fix that, choose another directory with EMBEDDED_POSTGRES_DIR, or set DATABASE_URL.',
       );
     }
@@ -73,7 +73,7 @@ export async function startServer(
   }
 }
 
-/** Ends all sessions and stops the server. False when it is still about it after 8 s; it then ends by itself. */
+/** Ends all sessions and stops the server. Returns false if that takes more than 8 s; the server still stops later. */
 export async function stopServer(
   layout: Layout,
   binaries: Binaries,
@@ -85,19 +85,21 @@ export async function stopServer(
 }
 
 /**
- * After a power cut or in a restarted container the recorded process id may belong to any other process, and PostgreSQL
- * would then refuse to start. Its own check of the shared memory still protects a cluster that is in use.
+ * Removes a postmaster.pid whose process id belongs to another program, as after a power cut or in a restarted container:
+ * PostgreSQL would refuse to start. Its own check of the shared memory still protects a cluster in use. Returns whether there was a
+ * file.
  */
-async function removeMisleadingPidFile(cluster: string): Promise<boolean> {
+async function removeStalePidFile(cluster: string): Promise<boolean> {
   const file = join(cluster, 'postmaster.pid');
   const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return false;
-  if ((await judgeProcess(Number.parseInt(text, 10), cluster)) === 'another') await rm(file, { force: true });
+  if ((await classifyProcess(Number.parseInt(text, 10), cluster)) === 'another')
+    await rm(file, { force: true });
   return true;
 }
 
-/** Says "server" in every doubtful case: taking a living server for a dead one would do harm. */
-async function judgeProcess(pid: number, cluster: string): Promise<'server' | 'another' | 'gone'> {
+/** Classifies a process. Returns `server` in doubt, since treating a running server as dead would be harmful. */
+async function classifyProcess(pid: number, cluster: string): Promise<'server' | 'another' | 'gone'> {
   try {
     process.kill(pid, 0);
   } catch (error) {
@@ -107,7 +109,7 @@ async function judgeProcess(pid: number, cluster: string): Promise<'server' | 'a
   const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   const [, name, state] = /\((.*)\) (\S)/s.exec(status) ?? [];
   if (name !== undefined && (name !== 'postgres' || state === 'Z')) return 'another';
-  // A server works in its data directory. Root in a container may not be allowed to look.
+  // A server's working directory is its data directory. Root in a container may not be allowed to read the link.
   const workingDirectory = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
   if (workingDirectory !== undefined && workingDirectory !== (await realpath(cluster))) return 'another';
   return 'server';

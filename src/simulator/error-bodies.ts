@@ -1,6 +1,6 @@
 import type { ErrorShape } from './faults.ts';
 
-/** The trace id in every error body that has one. */
+/** Trace id of the error bodies. */
 export const TRACE_ID = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00';
 
 interface ErrorBody {
@@ -8,7 +8,7 @@ interface ErrorBody {
   text: string;
 }
 
-/** An error's body in one of the shapes UiPath's servers use. Only the first two carry the trace id. */
+/** Renders an error body in one of the shapes of UiPath's servers. Only the first two contain the trace id. */
 export function renderErrorBody(
   shape: ErrorShape,
   status: number,

@@ -1,7 +1,7 @@
 import { KINDS, type Kind, PRODUCTS, personOf } from './kinds.ts';
 import { below, createRandom } from './random.ts';
 
-/** A row as UiPath documents it: nine fields, in the documented order, and no id. */
+/** A row with the nine documented fields, in the documented order. It has no id. */
 export interface EventRow {
   createdOn: string;
   category: string | null;
@@ -14,15 +14,15 @@ export interface EventRow {
   source: string | null;
 }
 
-/** The documented kinds of event that can be made. */
+/** The documented kinds of event. */
 export type EventKind = keyof typeof KINDS;
 
 export const EVENT_KINDS = Object.keys(KINDS) as EventKind[];
 
-/** One row of the kind for each product: what one "Deploy To User" writes with one `createdOn`. */
+/** Rows that one "Deploy To User" writes with the same `createdOn`: one per product. */
 export const DEPLOY_BURST = PRODUCTS.length;
 
-/** How many different rows of the kind exist for one seed, their time aside. */
+/** Number of different rows of the kind for one seed, ignoring their time. */
 export function variantsOf(kind: EventKind): number {
   return KINDS[kind].variants;
 }
@@ -30,17 +30,17 @@ export function variantsOf(kind: EventKind): number {
 interface EventOptions {
   /** Default 1. */
   seed?: number;
-  /** Which of the kind's rows; any whole number, default 0. */
+  /** Selects one of the kind's rows; any whole number, default 0. */
   variant?: number;
-  /** Default the login's of UiPath's own sample, `2021-10-14T13:10:15.1964174+00:00`. */
+  /** Default: that of the login in UiPath's sample, `2021-10-14T13:10:15.1964174+00:00`. */
   createdOn?: string;
-  /** What the message is written in; default `en`, also for a language that is not known. */
+  /** Language of the message; default `en`, also for an unknown language. */
   language?: string;
-  /** About how long a policy's details are; default 6,000. */
+  /** Approximate size of a policy's details; default 6,000. */
   policyBytes?: number;
 }
 
-/** A realistic row of the kind: the same options give the same row. Only `message` depends on the language. */
+/** Creates a realistic row of the kind. The same options give the same row; only `message` depends on the language. */
 export function makeEvent(kind: EventKind, options: EventOptions = {}): EventRow {
   const { seed = 1, variant = 0, language = 'en', policyBytes = 6_000 } = options;
   const { category, action, source, variants, messages, draft }: Kind = KINDS[kind];
@@ -62,7 +62,7 @@ export function makeEvent(kind: EventKind, options: EventOptions = {}): EventRow
   };
 }
 
-/** JSON as UiPath's server writes it into `auditLogDetails`: one space a level, CRLF. */
+/** Formats JSON like UiPath's `auditLogDetails`: indented by one space, CRLF. */
 export function detailsText(details: unknown): string {
   return JSON.stringify(details, null, 1).replaceAll('\n', '\r\n');
 }

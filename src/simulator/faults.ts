@@ -1,22 +1,22 @@
 import type { Random } from './random.ts';
 
-/** The error bodies UiPath documents, and its gateway's page. */
+/** Shapes of error bodies: those UiPath documents, and the page of its gateway. */
 export const ERROR_SHAPES = ['message', 'problem', 'errorMessage', 'error', 'oauth', 'html'] as const;
 export type ErrorShape = (typeof ERROR_SHAPES)[number];
 
-/** Faulty responses beside a plain HTTP status. */
+/** Faults other than an HTTP status. */
 export const FAULT_NAMES = [
   /** The portal's page with status 200. */
   'html',
-  /** `Content-Length` promises the whole body, half of it comes, then the connection closes. */
+  /** The connection closes after half of the `Content-Length`. */
   'half-length',
-  /** A chunked body that stops in the middle, then the connection closes. */
+  /** The connection closes in the middle of a chunked body. */
   'half-chunked',
-  /** Half the JSON in a response that is otherwise complete. */
+  /** A complete response with half of the JSON. */
   'half-clean',
-  /** The connection is reset before a response. */
+  /** The connection is reset before the response. */
   'reset',
-  /** No response, ever. */
+  /** No response. */
   'silence',
   /** The response at `bytesPerSecond`. */
   'drip',
@@ -24,34 +24,34 @@ export const FAULT_NAMES = [
   'null-results',
   /** No rows although `totalCount` says there are. */
   'empty',
-  /** All tokens die, then 401. */
+  /** All tokens are revoked; the response is 401. */
   'revoke',
   /** A response of `bytes` more bytes than needed. */
   'huge',
-  /** The same, gzipped to a thousandth, whether or not the client accepts gzip. */
+  /** The same, compressed to a thousandth by gzip, even if the client does not accept gzip. */
   'bomb',
   /** 302 to `location`. */
   'redirect',
 ] as const;
 export type FaultName = (typeof FAULT_NAMES)[number];
 
-/** When to send which response. Without `every`, `next` or `probability` the rule applies to each request. */
+/** A fault and the requests it applies to. Without `every`, `next` or `probability` it applies to each request. */
 export interface FaultRule {
-  /** A name, or an HTTP status. */
+  /** Name of a fault, or HTTP status. */
   fault: FaultName | number;
   /** Default `list`. */
   on?: 'list' | 'token' | 'both';
-  /** Spares the first requests after the rule was set. */
+  /** Skips this many requests after the rule was set. */
   after?: number;
   /** Each n-th request. */
   every?: number;
-  /** The next n requests, and then no more. */
+  /** Only the next n requests. */
   next?: number;
   /** 0 to 1. */
   probability?: number;
   /** Body of an HTTP status; default `message`. */
   body?: ErrorShape;
-  /** Sent as `Retry-After`: seconds, or with `asDate` the date that many seconds ahead. */
+  /** Value of `Retry-After` in seconds; with `asDate`, sent as a date this many seconds from now. */
   retryAfter?: number;
   asDate?: boolean;
   /** For `drip`; default 1. */
@@ -62,7 +62,7 @@ export interface FaultRule {
   location?: string;
 }
 
-/** Keeps count of requests for a set of rules. */
+/** Counts requests and selects the rule that applies. */
 export class FaultPlan {
   #seen: number[];
 
@@ -73,7 +73,7 @@ export class FaultPlan {
     this.#seen = rules.map(() => 0);
   }
 
-  /** The rule for this request, if one applies. */
+  /** Returns the rule for this request, if one applies. */
   next(kind: 'list' | 'token'): FaultRule | undefined {
     const due = this.rules.filter((rule, i) => {
       const { on = 'list', after = 0, every, next, probability } = rule;
@@ -102,8 +102,8 @@ const NUMBER_SETTINGS = [
 ] as const;
 
 /**
- * Reads a rule as the command line writes it: `NAME_OR_STATUS[:key=value[,key=value…]]`, for example
- * `503:every=10,retryAfter=2` or `reset:probability=0.05`. Throws an `Error` that says what is wrong.
+ * Parses a rule of the command line: `NAME_OR_STATUS[:key=value[,key=value…]]`, for example
+ * `503:every=10,retryAfter=2` or `reset:probability=0.05`. Throws an `Error` that explains the problem.
  */
 export function parseFaultRule(text: string): FaultRule {
   const [name = '', settings = ''] = text.split(/:(.*)/s);
@@ -121,7 +121,7 @@ export function parseFaultRule(text: string): FaultRule {
     else if (key === 'location') rule.location = value;
     else
       throw new Error(
-        `"${setting}" is not a setting of a fault; known: on, body, asDate, location, ${NUMBER_SETTINGS.join(', ')}`,
+        `"${setting}" is not a setting of a fault; known settings: on, body, asDate, location, ${NUMBER_SETTINGS.join(', ')}`,
       );
   }
   return rule;
@@ -131,11 +131,11 @@ function parseFault(name: string): FaultName | number {
   const known = FAULT_NAMES.find((fault) => fault === name);
   if (known) return known;
   if (/^[2-5]\d\d$/.test(name)) return Number(name);
-  throw new Error(`"${name}" is no fault; use an HTTP status or one of ${FAULT_NAMES.join(', ')}`);
+  throw new Error(`"${name}" is not a fault; use an HTTP status or one of ${FAULT_NAMES.join(', ')}`);
 }
 
 function parseShape(name: string): ErrorShape {
   const known = ERROR_SHAPES.find((shape) => shape === name);
   if (known) return known;
-  throw new Error(`"${name}" is no error body; use one of ${ERROR_SHAPES.join(', ')}`);
+  throw new Error(`"${name}" is not an error body; use one of ${ERROR_SHAPES.join(', ')}`);
 }

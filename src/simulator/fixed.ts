@@ -2,12 +2,12 @@ import { MIN_TICKS, parseTicks } from '../core/ticks.ts';
 import type { EventRow } from './events.ts';
 import type { Block, RenderedBlock } from './rows.ts';
 
-/** A row given by hand: its exact JSON text, a text that depends on the language, or the nine fields. */
+/** A row supplied by the caller: its exact JSON text, a text that depends on the language, or the nine fields. */
 export type RowInput = string | ((language: string) => string) | EventRow;
 
 /**
- * A block of given rows, put in order of `createdOn`; rows of one time keep the order they were given in. A row whose
- * `createdOn` cannot be read stays behind the row given before it, or comes at `fallbackTicks` when it is the first.
+ * Creates a block of the rows, sorted by `createdOn`; ties keep the order of `inputs`. A row without a readable `createdOn` follows
+ * the row before it in `inputs`; if it is the first, its time is `fallbackTicks`.
  */
 export function createFixedBlock(inputs: readonly RowInput[], fallbackTicks: bigint = MIN_TICKS): Block {
   let before = fallbackTicks;

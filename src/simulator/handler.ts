@@ -24,12 +24,12 @@ interface HandlerParts {
   tokens: TokenBook;
   random: Random;
   settings: { organization: string; partitionGlobalId: string; lateWithinMs: number };
-  /** As it is now: both change while the server runs. */
+  /** The current values: both change while the server runs. */
   behaviour: () => Misbehaviour;
   faults: () => FaultPlan;
 }
 
-/** Responds to one request; never rejects. */
+/** Creates a handler that responds to one request and never rejects. */
 export function createHandler(
   parts: HandlerParts,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
@@ -59,13 +59,13 @@ export function createHandler(
       if (rule?.fault === 'revoke') tokens.revokeAll();
       const replacement = rule && faultResponse(rule);
       const prepared = replacement ?? (await prepareResponse(parts, seen, form, nextCap, rule));
-      const isSpoilt = rule && !replacement && rule.fault !== 'empty' && rule.fault !== 'null-results';
+      const isFaulty = rule && !replacement && rule.fault !== 'empty' && rule.fault !== 'null-results';
       seen.status = rule?.fault === 'reset' || rule?.fault === 'silence' ? 0 : prepared.status;
       log.counts.rows += seen.rows;
-      if (isSpoilt) sendFaulty(response, prepared, rule);
+      if (isFaulty) sendFaulty(response, prepared, rule);
       else await sendPrepared(request, response, prepared, kind === 'list' && parts.behaviour().gzip);
     } catch {
-      // The client went away in the middle of its own request.
+      // The client closed the connection during its request.
       response.destroy();
     }
   };
@@ -79,15 +79,15 @@ async function prepareResponse(
   rule: FaultRule | undefined,
 ): Promise<PreparedResponse> {
   if (seen.kind === 'portal') return PORTAL_RESPONSE;
-  return seen.kind === 'token' ? answerToken(parts, seen, form) : answerList(parts, seen, nextCap, rule);
+  return seen.kind === 'token' ? prepareToken(parts, seen, form) : prepareList(parts, seen, nextCap, rule);
 }
 
-function answerToken(
+function prepareToken(
   { tokens, behaviour }: HandlerParts,
   { method, headers }: SeenRequest,
   form: URLSearchParams,
 ): PreparedResponse {
-  if (method !== 'POST') return errorResponse(405, 'The token endpoint takes POST only');
+  if (method !== 'POST') return errorResponse(405, 'The token endpoint accepts only POST');
   if (!headers['content-type']?.startsWith('application/x-www-form-urlencoded')) {
     return jsonResponse(400, { error: 'invalid_request' });
   }
@@ -102,7 +102,7 @@ function answerToken(
   });
 }
 
-function answerList(
+function prepareList(
   parts: HandlerParts,
   seen: SeenRequest,
   nextCap: () => number,
@@ -112,16 +112,15 @@ function answerList(
   const behaviour = parts.behaviour();
   const query = parseListQuery(seen.query);
   if (typeof query !== 'string') Object.assign(seen, { skip: query.skip, top: query.top });
-  if (seen.method !== 'GET') return errorResponse(405, 'The audit log takes GET only');
-  const verdict = tokens.judge(seen.headers.authorization);
-  if (verdict === 401) {
+  if (seen.method !== 'GET') return errorResponse(405, 'The audit log accepts only GET');
+  const status = tokens.check(seen.headers.authorization);
+  if (status === 401) {
     return {
       ...errorResponse(401, 'The access token is missing, unknown or expired'),
       headers: { 'WWW-Authenticate': 'Bearer' },
     };
   }
-  if (verdict === 403)
-    return errorResponse(403, 'The access token lacks the scope PM.Audit or PM.Audit.Read');
+  if (status === 403) return errorResponse(403, 'The access token lacks the scope PM.Audit or PM.Audit.Read');
   if (!seen.headers['content-type']?.startsWith('application/json')) {
     return errorResponse(400, 'The header Content-Type: application/json is missing');
   }
@@ -156,6 +155,6 @@ async function readBody(request: IncomingMessage): Promise<URLSearchParams> {
 async function wait(latencyMs: number | [number, number], random: Random): Promise<void> {
   const milliseconds =
     typeof latencyMs === 'number' ? latencyMs : latencyMs[0] + random() * (latencyMs[1] - latencyMs[0]);
-  // Not awaiting a timer at zero keeps a request within one turn of the event loop.
+  // No timer for zero: the request is then handled within one turn of the event loop.
   if (milliseconds > 0) await delay(milliseconds);
 }

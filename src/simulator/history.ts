@@ -7,13 +7,13 @@ import { BlockCache, type Piece, RowList, rowsOf, type SimulatedRow } from './ro
 import { EventStream, formatCreatedOn, type StreamOptions } from './stream.ts';
 
 interface HistoryOptions extends StreamOptions {
-  /** Rows of the stream that are there from the start. */
+  /** Rows of the stream in the list at the start. */
   events: number;
-  /** Bytes of rendered rows kept in memory. */
+  /** Size of the cache of rendered rows. */
   cacheBytes: number;
 }
 
-/** The organization's list and everything that can happen to it. */
+/** The organization's list and its changes. */
 export class History {
   readonly list: RowList;
   #cache: BlockCache;
@@ -52,7 +52,7 @@ export class History {
     this.#removed.push(...this.list.remove(index, count));
   }
 
-  /** Plays one round of moves. */
+  /** Applies one round of random changes. */
   move(moves: Moves, lateWithinMs: number): void {
     const { append, insertLate, deleteHead, deleteMiddle } = drawMoves(this.#random, moves);
     if (append > 0) this.append(append);
@@ -75,7 +75,8 @@ export class History {
   #extendStream(count: number): void {
     const to = this.#streamed + count;
     for (const piece of this.#stream.pieces(this.#streamed, to)) {
-      const isNewest = this.list.length === 0 || this.#stream.holds(this.list.lastBlock, this.#streamed - 1);
+      const isNewest =
+        this.list.length === 0 || this.#stream.isInBlock(this.list.lastBlock, this.#streamed - 1);
       if (isNewest) this.list.push(piece);
       else this.list.insertSorted(piece);
       this.#streamed += piece.to - piece.from;

@@ -2,18 +2,18 @@ import { detailsText, makeEvent } from './events.ts';
 
 /** A row that has broken, or could break, a program that stores it. */
 export interface HostileRow {
-  /** Says what is odd about it; unique. */
+  /** Unique; describes what is unusual. */
   name: string;
-  /** Exact JSON text; some of it no JSON writer would give. */
+  /** Exact JSON text; no JSON serializer would write some of it. */
   text: string;
   /**
-   * `rejected`: no object, a missing or unreadable `createdOn`, or one of the nine known fields of a wrong type.
+   * `rejected`: not an object, a missing or unreadable `createdOn`, or one of the nine known fields of a wrong type.
    * Everything else is an `event`.
    */
   expected: 'event' | 'rejected';
 }
 
-/** JSON texts by field; `undefined` leaves the field out. */
+/** JSON text by field; `undefined` omits the field. */
 type FieldTexts = Record<string, string | undefined>;
 
 const NULLABLE = [
@@ -30,7 +30,7 @@ const DEPTH = 100_000;
 const DEEP = '['.repeat(DEPTH) + ']'.repeat(DEPTH);
 const THIRTY_DIGITS = '123456789012345678901234567890';
 
-/** About 200 rows, each with a `createdOn` of its own unless that is what is odd. The same at every call. */
+/** Returns about 200 rows, the same at every call, each with its own `createdOn` unless that is the unusual part. */
 export function hostileRows(): HostileRow[] {
   const events = [
     ...oddStrings(),
@@ -185,7 +185,7 @@ function oddTexts(): Odd[] {
   ];
 }
 
-/** Built by hand, because no object can hold them. */
+/** Built as text, since no object can have duplicate keys. */
 function duplicateFields(): HostileRow[] {
   const rows: Record<string, (plain: string) => string> = {
     'a known key twice, the same value': (plain) => `{${plain},"action":"Login"}`,

@@ -2,7 +2,7 @@ import { below, pick, type Random } from './random.ts';
 
 export interface Draft {
   details: unknown;
-  /** Fills `{0}` and `{1}` of the message. */
+  /** Replace `{0}` and `{1}` in the message. */
   names: string[];
 }
 
@@ -10,9 +10,9 @@ export interface Kind {
   category: string;
   action: string;
   source: string;
-  /** The message by language; a language that is not here gets English, as on the real server. */
+  /** The message by language; any other language gets English, as on the real server. */
   messages: { en: string; [language: string]: string };
-  /** How many different rows of this kind exist for one seed, their time aside. */
+  /** Number of different rows of this kind for one seed, ignoring their time. */
   variants: number;
   draft(random: Random, variant: number, policyBytes: number): Draft;
 }
@@ -40,7 +40,7 @@ const GROUPS = [
 ];
 const DEPARTMENTS = ['Claims', 'Finance', 'HR', 'Logistics', 'Procurement', 'Treasury'];
 
-/** One of 500 people; the same number is always the same person. */
+/** Returns one of 500 people; the same number gives the same person. */
 export function personOf(number: number): Person {
   const first = FIRST_NAMES[number % FIRST_NAMES.length]!;
   const last = LAST_NAMES[Math.floor(number / FIRST_NAMES.length) % LAST_NAMES.length]!;
@@ -81,7 +81,7 @@ function policyName(random: Random): string {
   return `${pick(random, DEPARTMENTS)} policy ${below(random, 100)}`;
 }
 
-/** What is known of each documented kind, and made up where nothing is. */
+/** The documented kinds. Undocumented parts are invented. */
 export const KINDS = {
   login: {
     category: 'User',

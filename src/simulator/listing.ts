@@ -10,7 +10,7 @@ interface ListQuery {
   language: string;
 }
 
-/** Reads the parameters of a list request, or says why the server would respond with 400. */
+/** Parses the parameters of a list request, or returns the message of a 400 response. */
 export function parseListQuery(parameters: URLSearchParams): ListQuery | string {
   const names = new Map([...parameters].map(([name, value]) => [name.toLowerCase(), value]));
   const top = names.get('top');
@@ -38,7 +38,7 @@ interface Listing {
   rows: number;
 }
 
-/** The body of a list response, as the list stands now. */
+/** Renders the body of a list response from the current list. */
 export function renderListing(
   list: RowList,
   query: ListQuery,
@@ -70,7 +70,7 @@ export function renderListing(
   return { body: Buffer.concat([head, ...slices, Buffer.from(close)]), rows: end - first };
 }
 
-/** Rows of the places `[first, end)` one by one, in the requested order; ties shuffled when there is a `random`. */
+/** Returns the rows at `[first, end)` in the requested order; ties are shuffled if there is a `random`. */
 function pickRows(
   list: RowList,
   language: string,
@@ -102,7 +102,7 @@ function pickRows(
   return isAscending ? picked : picked.reverse();
 }
 
-/** A tie group that crosses the border of a page is shuffled as a whole: its rows may come on either page, or on both. */
+/** Extends the range to whole tie groups: a group across a page boundary is shuffled as a whole, so a row may be on both pages. */
 function widenToTies(list: RowList, from: number, to: number): [number, number] {
   let low = from;
   let high = to;

@@ -2,7 +2,7 @@ import type { FaultRule } from './faults.ts';
 import type { Random } from './random.ts';
 import { drawCount } from './random.ts';
 
-/** Rows that come or go between two list requests: the mean number a request. Bursts are the stream's own. */
+/** Mean number of rows added or deleted after each list request. Bursts come from the stream itself. */
 export interface Moves {
   append?: number;
   insertLate?: number;
@@ -11,21 +11,21 @@ export interface Moves {
   deleteMiddle?: number;
 }
 
-/** What the simulated server does that a client could wish it did not. All of it can be changed while it runs. */
+/** Behaviour of the simulated server that is hard on clients. All of it can be changed while it runs. */
 export interface Misbehaviour {
-  /** Rows with one `createdOn` come in another order at every request. */
+  /** Returns ties in a different order at every request. */
   shuffleTies: boolean;
-  /** The most rows a response holds whatever `top` says; of a list, each request takes the next one, round and round. */
+  /** Most rows in a response, even if `top` is larger. A list is used cyclically, one item per request. */
   cap: number | number[];
   /** Rows in a response when `top` is not given. */
   defaultTop: number;
-  /** Newest first, whatever `sortOrder` says. */
+  /** Returns the newest row first, regardless of `sortOrder`. */
   ignoreSortOrder: boolean;
   /** What changes after each list response. */
   moves: Moves;
-  /** Before each response; a range is drawn from evenly. */
+  /** Delay of each response; a range means a uniform distribution. */
   latencyMs: number | [number, number];
-  /** What `totalCount` says, from what it should say. */
+  /** Computes the sent `totalCount` from the right one. */
   totalCount: (right: number) => number;
   /** Compress for clients that accept gzip, at the lowest level. */
   gzip: boolean;
@@ -35,13 +35,13 @@ export interface Misbehaviour {
   tokenLifeSeconds: number;
   /** `expires_in` as a string. */
   expiresInAsText: boolean;
-  /** What `expires_in` says, when it is not the truth. */
+  /** Overrides `expires_in` with a wrong value. */
   expiresIn: number | undefined;
-  /** The first rule that applies decides; later rules still count the request. */
+  /** The first rule that applies is used; later rules still count the request. */
   faults: FaultRule[];
 }
 
-/** A server that behaves. */
+/** A server without misbehaviour. */
 export const GOOD_BEHAVIOUR: Misbehaviour = {
   shuffleTies: false,
   cap: Number.POSITIVE_INFINITY,
@@ -58,7 +58,7 @@ export const GOOD_BEHAVIOUR: Misbehaviour = {
   faults: [],
 };
 
-/** How many rows each kind of move takes this time. */
+/** Draws the number of rows for each kind of change. */
 export function drawMoves(random: Random, moves: Moves): Required<Moves> {
   return {
     append: drawCount(random, moves.append ?? 0),

@@ -1,7 +1,7 @@
-/** Numbers in [0, 1), the same ones for the same seed. */
+/** Returns numbers in [0, 1), the same sequence for the same seed. */
 export type Random = () => number;
 
-/** A generator (mulberry32) seeded by all the parts together, in their order. */
+/** Creates a generator (mulberry32) from all parts of the seed, in order. */
 export function createRandom(...seed: number[]): Random {
   let state = seed.reduce(
     (mixed, part) => Math.imul(mixed ^ (part + 0x9e3779b9), 0x85ebca6b) ^ (mixed >>> 13),
@@ -23,7 +23,7 @@ export function pick<T>(random: Random, items: readonly T[]): T {
   return items[below(random, items.length)]!;
 }
 
-/** A whole number whose mean is `rate`: 2.3 gives 2 or 3. */
+/** Draws a whole number with mean `rate`: 2.3 gives 2 or 3. */
 export function drawCount(random: Random, rate: number): number {
   return Math.floor(rate) + (random() < rate % 1 ? 1 : 0);
 }

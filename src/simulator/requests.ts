@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FaultName } from './faults.ts';
 
-/** One request as the server saw it. */
+/** One received request. */
 export interface SeenRequest {
   kind: 'list' | 'token' | 'portal';
   at: Date;
@@ -9,36 +9,36 @@ export interface SeenRequest {
   path: string;
   query: URLSearchParams;
   headers: IncomingHttpHeaders;
-  /** Of a list request; `top` is `undefined` when it was not given. */
+  /** Parameters of a list request; `top` is `undefined` if it was not sent. */
   skip?: number;
   top?: number | undefined;
-  /** Status of the response, as far as one was begun; 0 when the connection was reset or nothing was said. */
+  /** Status of the response; 0 if the connection was reset or nothing was sent. */
   status: number;
   /** Rows in the response. */
   rows: number;
-  /** The fault that was played. */
+  /** The fault that was applied. */
   fault?: FaultName | number;
 }
 
-/** Totals since the start, whatever was cut from the log. */
+/** Totals since the start, including requests that are no longer in the log. */
 export interface RequestCounts {
   list: number;
   token: number;
   portal: number;
-  /** Requests of any kind that got a fault. */
+  /** Requests of any kind with a fault. */
   faults: number;
   rows: number;
 }
 
-const KEPT_REQUESTS = 20_000;
+const MAX_REQUESTS = 20_000;
 
-/** The newest requests, and how many there were. */
+/** The newest requests, and the totals. */
 export class RequestLog {
   entries: SeenRequest[] = [];
   counts: RequestCounts = { list: 0, token: 0, portal: 0, faults: 0, rows: 0 };
 
   add(request: SeenRequest): void {
-    if (this.entries.length >= KEPT_REQUESTS) this.entries.splice(0, KEPT_REQUESTS / 2);
+    if (this.entries.length >= MAX_REQUESTS) this.entries.splice(0, MAX_REQUESTS / 2);
     this.entries.push(request);
     this.counts[request.kind]++;
   }

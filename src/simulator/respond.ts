@@ -14,7 +14,7 @@ export interface PreparedResponse {
   headers?: Record<string, string>;
 }
 
-/** An error with one of UiPath's bodies. */
+/** An error response with one of UiPath's bodies. */
 export function errorResponse(status: number, message: string): PreparedResponse {
   const { contentType, text } = renderErrorBody('message', status, message);
   return { status, contentType, body: Buffer.from(text) };
@@ -31,7 +31,7 @@ export const PORTAL_RESPONSE: PreparedResponse = {
   body: Buffer.from(PORTAL_PAGE),
 };
 
-/** Sends the response whole, compressed where both sides want that. */
+/** Sends the whole response, compressed if enabled and accepted by the client. */
 export async function sendPrepared(
   request: IncomingMessage,
   response: ServerResponse,
@@ -49,7 +49,7 @@ export async function sendPrepared(
   response.end(body);
 }
 
-/** The response of a rule that replaces the right response by a whole one, or `undefined` for a rule that spoils how it is sent. */
+/** Returns the response that replaces the right one, or `undefined` if the rule changes how the right one is sent. */
 export function faultResponse(rule: FaultRule): PreparedResponse | undefined {
   if (rule.fault === 'html') return PORTAL_RESPONSE;
   if (rule.fault === 'redirect') {
@@ -67,7 +67,7 @@ export function faultResponse(rule: FaultRule): PreparedResponse | undefined {
   return { status, contentType, body: Buffer.from(text), headers };
 }
 
-/** Sends the right response in the wrong way the rule names. */
+/** Sends the right response with the fault of the rule. */
 export function sendFaulty(response: ServerResponse, prepared: PreparedResponse, rule: FaultRule): void {
   const half = prepared.body.subarray(0, Math.floor(prepared.body.length / 2));
   const headers = { 'Content-Type': prepared.contentType ?? JSON_TYPE };
@@ -103,7 +103,7 @@ function drip(
   { status, body, contentType = JSON_TYPE }: PreparedResponse,
   bytesPerSecond: number,
 ): void {
-  // The client may have left while the response was being made; "close" has been said then.
+  // The client may have disconnected during preparation; "close" was emitted then, and the timer would never stop.
   if (response.destroyed) return;
   response.writeHead(status, { 'Content-Type': contentType, 'Content-Length': body.length });
   const step = Math.max(1, Math.floor(bytesPerSecond / 20));
@@ -119,7 +119,7 @@ function drip(
   response.once('close', () => clearInterval(timer));
 }
 
-/** The right response behind `bytes` blanks, which JSON allows before a value. */
+/** Sends `bytes` blanks, which JSON allows before a value, and then the right response. */
 function sendHuge(response: ServerResponse, prepared: PreparedResponse, rule: FaultRule): void {
   const isBomb = rule.fault === 'bomb';
   response.writeHead(prepared.status, {

@@ -1,7 +1,7 @@
 /** The kind of a request; `portal` is every path that the server does not know. */
 type Route = 'token' | 'list' | 'portal';
 
-/** Matches the paths UiPath documents, in any case, with or without a `/` at the end. */
+/** Matches the documented paths, ignoring case, with or without a `/` at the end. */
 export function createRouter(organization: string, partitionGlobalId: string): (path: string) => Route {
   const org = `/${escapePath(organization)}`;
   const guid = escapePath(partitionGlobalId);

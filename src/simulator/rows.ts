@@ -1,7 +1,7 @@
 /**
- * The list of rows, as a piece table: blocks of rows never change, and the list is a sequence of pieces of blocks. Adding
- * late rows or deleting some splits a piece; nothing is copied. A block is rendered when it is needed, and the rendered
- * bytes stay in a cache of bounded size, so that two million rows cost little more than their blocks' objects.
+ * The list of rows is a piece table: blocks of rows never change, and the list is a sequence of pieces of blocks. Inserting or
+ * deleting rows splits a piece and copies nothing. A block is rendered on demand, and the rendered bytes are kept in a cache of
+ * limited size, so that two million rows need little more memory than the objects of their blocks.
  */
 export interface Block {
   readonly length: number;
@@ -12,7 +12,7 @@ export interface Block {
 export interface RenderedBlock {
   bytes: Buffer;
   starts: Uint32Array;
-  /** The place in the list; a row without a readable `createdOn` has the ticks of the row before it. */
+  /** Sort keys; a row without a readable `createdOn` has the ticks of the row before it. */
   ticks: BigInt64Array;
   unreadable?: ReadonlySet<number>;
 }
@@ -23,7 +23,7 @@ export interface Piece {
   to: number;
 }
 
-/** A row as the source shows it. `ticks` is `undefined` when `createdOn` cannot be read. */
+/** A row as the source shows it. `ticks` is `undefined` if `createdOn` is not readable. */
 export interface SimulatedRow {
   ticks: bigint | undefined;
   /** The exact JSON text. */
@@ -84,7 +84,7 @@ export class RowList {
     return this.#pieces.at(-1)?.block;
   }
 
-  /** Adds rows at the end, unchecked: the caller knows that none is older than the list's last. */
+  /** Appends rows without a check: none may be older than the last row of the list. */
   push(piece: Piece): void {
     const last = this.#pieces.at(-1);
     if (last?.block === piece.block && last.to === piece.from) last.to = piece.to;
@@ -95,7 +95,7 @@ export class RowList {
     this.#length += piece.to - piece.from;
   }
 
-  /** Adds the piece's rows, which are in order themselves, each behind every row that is not newer. */
+  /** Inserts the rows of a sorted piece, each after all rows that are not newer. */
   insertSorted({ block, from, to }: Piece): void {
     const { ticks } = this.cache.get(block, 'en');
     for (let start = from; start < to; ) {
@@ -108,13 +108,13 @@ export class RowList {
     }
   }
 
-  /** Removes up to `count` rows and gives them back. */
+  /** Removes and returns up to `count` rows. */
   remove(index: number, count: number): Piece[] {
     const from = Math.min(Math.max(index, 0), this.#length);
     return this.#split(from, Math.min(Math.max(count, 0), this.#length - from), []);
   }
 
-  /** Renders rows from the oldest on until the cache is full, so that reading them costs no more than copying. */
+  /** Renders rows, oldest first, until the cache is full, so that reading them later is only a copy. */
   prerender(language: string): void {
     for (const { block } of this.#pieces) {
       if (this.cache.isFull) return;
@@ -128,7 +128,7 @@ export class RowList {
     return this.cache.get(block, 'en').ticks[from + index - this.#offsets[number]!]!;
   }
 
-  /** The bytes of the rows `[from, to)`, each followed by a comma, in as few slices as can be. */
+  /** The bytes of the rows `[from, to)`, each followed by a comma, in as few slices as possible. */
   *slices(from: number, to: number, language: string): Generator<Buffer> {
     for (const { piece, first, end } of this.#overlaps(from, to)) {
       const { bytes, starts } = this.cache.get(piece.block, language);
@@ -136,7 +136,7 @@ export class RowList {
     }
   }
 
-  /** The bytes of each of the rows `[from, to)`, followed by a comma, and its place. */
+  /** The bytes of each row in `[from, to)`, followed by a comma, and its sort key. */
   *rows(
     from: number,
     to: number,

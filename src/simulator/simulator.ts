@@ -13,21 +13,21 @@ import { TokenBook } from './tokens.ts';
 export interface SimulatorOptions extends Partial<Misbehaviour> {
   /** Default: any free port. */
   port?: number;
-  /** Everything made or drawn follows from it; default 1. */
+  /** Seed of all generated data and random decisions; default 1. */
   seed?: number;
   /** Typical rows in the list at the start; default 0. */
   events?: number;
-  /** Rows given by hand, put into the list at the start. */
+  /** Rows supplied by the caller, added at the start. */
   rows?: readonly RowInput[];
-  /** When the first typical row happened; default 2023-01-01. */
+  /** Time of the first typical row; default 2023-01-01. */
   startAt?: Date;
   /** Mean time between two typical rows; default 30 s. */
   spacingMs?: number;
-  /** How the typical rows write `createdOn`; default `full`, the documented form. */
+  /** Format of `createdOn` in typical rows; default `full`, the documented one. */
   createdOnForm?: 'full' | 'mixed';
-  /** About how long a policy's details are; default 6,000. */
+  /** Approximate size of a policy's details; default 6,000. */
   policyBytes?: number;
-  /** How far behind the newest row late rows made by the simulator come at most; default 10 min. */
+  /** Largest lateness of generated late rows; default 10 min. */
   lateWithinMs?: number;
   /** Default `acme`. */
   organization?: string;
@@ -36,11 +36,11 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
   clientSecret?: string;
   /** The scopes that the client may request. */
   scopes?: readonly string[];
-  /** A token that is always good. */
+  /** A token that is always valid. */
   accessToken?: string;
-  /** Rendered rows kept in memory; default 128 MiB. A list that does not fit is rendered again when it is read again. */
+  /** Size of the cache of rendered rows; default 128 MiB. A larger list is rendered again each time it is read. */
   cacheBytes?: number;
-  /** Render the rows at the start, as far as they fit into the memory above, and not when they are first read. */
+  /** Renders the rows at the start, as far as they fit into the cache, instead of when they are first read. */
   prerender?: boolean;
 }
 
@@ -63,7 +63,7 @@ const DEFAULTS = {
   prerender: false,
 };
 
-/** A UiPath organization that listens on 127.0.0.1. */
+/** A simulated UiPath organization that listens on 127.0.0.1. */
 export interface Simulator {
   /** `http://127.0.0.1:PORT`, without a `/` at the end: the value for `UIPATH_BASE_URL`. */
   readonly url: string;
@@ -71,38 +71,38 @@ export interface Simulator {
   readonly partitionGlobalId: string;
   readonly clientId: string;
   readonly clientSecret: string;
-  /** How many rows the list shows now. */
+  /** Number of rows in the list now. */
   readonly length: number;
-  /** The truth: every row shown now, oldest first, ties in the order they were added, messages in English. */
+  /** All rows in the list now, oldest first, ties in the order of their insertion, messages in English. */
   readonly rows: SimulatedRow[];
-  /** The same one by one, for lists too long to hold as text, in the requested language. */
+  /** The same rows one by one, in the requested language, for lists that are too long for memory. */
   iterateRows(language?: string): Iterable<SimulatedRow>;
-  /** Every row that was deleted, in the order of the deletions. */
+  /** All deleted rows, in the order of deletion. */
   readonly removed: SimulatedRow[];
-  /** Adds typical rows after the newest typical one, or given rows each at the place of its `createdOn`. */
+  /** Adds this many typical rows after the newest typical one, or inserts rows by their `createdOn`. */
   append(rows: number | readonly RowInput[]): void;
-  /** Adds typical rows somewhat older than the newest one, or given rows each at the place of its `createdOn`. */
+  /** Adds this many typical rows that are older than the newest one, or inserts rows by their `createdOn`. */
   insertLate(rows: number | readonly RowInput[]): void;
   /** Deletes the oldest rows. */
   deleteHead(count: number): void;
   /** Deletes rows; the oldest has index 0. */
   deleteAt(index: number, count: number): void;
   /**
-   * Changes how the server behaves from now on; what is not named stays, and
-   * `undefined` brings back the good behaviour. New `faults` start counting at zero.
+   * Changes the server's behaviour; omitted properties stay, and `undefined` restores the good behaviour. New `faults` start
+   * counting at zero.
    */
   set(behaviour: Partial<Misbehaviour>): void;
-  /** Makes every token that was issued worthless. */
+  /** Revokes every issued token. */
   revokeTokens(): void;
   /** The newest requests (at most 20,000), oldest first. */
   readonly requests: readonly SeenRequest[];
   readonly counts: Readonly<RequestCounts>;
   clearRequests(): void;
-  /** Stops listening and breaks every connection. */
+  /** Stops listening and closes every connection. */
   close(): Promise<void>;
 }
 
-/** Starts a simulated organization. */
+/** Starts the server of a simulated organization. */
 export async function createSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const settings = { ...DEFAULTS, ...withoutUndefined(options) };
   const history = new History(settings);

@@ -2,16 +2,16 @@ import { DEPLOY_BURST, type EventKind, makeEvent, variantsOf } from './events.ts
 import { below, createRandom, type Random } from './random.ts';
 import type { Block, Piece, RenderedBlock } from './rows.ts';
 
-/** Not a divisor of any usual page size, so that pages and blocks do not share their borders. */
+/** Not a divisor of any usual page size, so that page and block boundaries differ. */
 const BLOCK_LENGTH = 1024;
-/** A row is at most this many rows' time ahead of its index. */
-export const LONGEST_BURST = 35;
+/** The time of a row may be ahead of its index by the time of at most this many rows. */
+export const MAX_BURST = 35;
 const TICKS_PER_MILLISECOND = 10_000;
 const CREATED_ON_MEMBER = '{"createdOn":"';
 
 type Burst = 'single' | 'deploy' | 'twins' | 'import';
 
-/** What happens in an organization, by weight. A burst is several rows with one `createdOn`. */
+/** The mix of events by weight. A burst is several rows with the same `createdOn`. */
 const MIX: { weight: number; kind: EventKind; burst: Burst }[] = [
   { weight: 800, kind: 'login', burst: 'single' },
   { weight: 12, kind: 'login', burst: 'twins' },
@@ -31,16 +31,16 @@ const TOTAL_WEIGHT = MIX.reduce((sum, { weight }) => sum + weight, 0);
 
 export interface StreamOptions {
   seed: number;
-  /** When the first row happens. */
+  /** Time of the first row. */
   startAt: Date;
   /** Mean time between two rows. */
   spacingMs: number;
   policyBytes: number;
-  /** `full` is the documented form; `mixed` also writes `Z`, other offsets and fewer digits where zeros end the fraction. */
+  /** `full` is the documented format; `mixed` also uses `Z`, other offsets, and fractions without trailing zeros. */
   createdOnForm: 'full' | 'mixed';
 }
 
-/** An endless sequence of typical rows, each a pure function of the options and its index, rendered a block at a time. */
+/** An endless sequence of typical rows. Each is a pure function of the options and its index; they are rendered in blocks. */
 export class EventStream {
   #blocks = new Map<number, Block>();
   #tails = new Map<string, Map<EventKind, Buffer[]>>();
@@ -61,17 +61,17 @@ export class EventStream {
     }
   }
 
-  /** Whether the block is the one that holds row `index`. */
-  holds(block: Block | undefined, index: number): boolean {
+  /** Whether row `index` is in the block. */
+  isInBlock(block: Block | undefined, index: number): boolean {
     return block !== undefined && this.#blocks.get(Math.floor(index / BLOCK_LENGTH)) === block;
   }
 
-  /** When row `index` happens, in milliseconds since 1970, give or take `LONGEST_BURST` rows. */
+  /** Time of row `index` in milliseconds since 1970, within the time of `MAX_BURST` rows. */
   timeOf(index: number): number {
     return this.options.startAt.getTime() + Math.floor(index * this.options.spacingMs);
   }
 
-  /** One typical row at a time of the caller's choice, whatever the stream's own time. */
+  /** Creates one typical row with the caller's time. */
   rowAt(random: Random, createdOn: string): (language: string) => string {
     const { kind } = drawAction(random);
     const variant = below(random, variantsOf(kind));
@@ -128,7 +128,7 @@ export class EventStream {
     return groups;
   }
 
-  /** All of the row's text after the value of `createdOn`, and a comma: rows of one variant differ only in their time. */
+  /** The row's text after the value of `createdOn`, and a comma. Rows of one variant differ only in their time. */
   #tail(kind: EventKind, variant: number, language: string): Buffer {
     const known = this.#tails.get(language)?.get(kind)?.[variant];
     if (known) return known;
@@ -157,7 +157,7 @@ function drawVariants(random: Random, kind: EventKind, burst: Burst): number[] {
   const first = below(random, variants);
   if (burst === 'twins') return [first, first];
   if (burst === 'import')
-    return Array.from({ length: 5 + below(random, LONGEST_BURST - 5) }, (_, i) => (first + i) % variants);
+    return Array.from({ length: 5 + below(random, MAX_BURST - 5) }, (_, i) => (first + i) % variants);
   if (burst === 'deploy')
     return Array.from({ length: DEPLOY_BURST }, (_, i) => first - (first % DEPLOY_BURST) + i);
   return [first];
@@ -171,7 +171,7 @@ const dayCache = { number: Number.NaN, text: '' };
 
 /**
  * `2021-10-14T13:10:15.1964174+00:00`: milliseconds since 1970 and the 100 ns beyond them.
- * By hand, because `toISOString` took half of the time of rendering a page.
+ * Not `toISOString`, which took half of the time to render a page.
  */
 export const formatCreatedOn: Form = (milliseconds, rest) => {
   const day = Math.floor(milliseconds / MILLISECONDS_PER_DAY);

@@ -50,7 +50,9 @@ describe('a file of organizations', () => {
     const own = (entry: object, id: string) => ({ ...entry, UIPATH_PARTITION_GLOBAL_ID: id });
     expect(problemsOf([own(acme, 'b7-1'), own(beta, 'b7-2')], env)).toEqual([]);
     expect(problemsOf([own(acme, 'b7-1'), own(beta, 'b7-1')], env)).toEqual([
-      expect.stringMatching(/a list of its own .*b7-1" for entry 1 \(acme\) and entry 2 \(beta\)/),
+      expect.stringMatching(
+        /a different audit log for each organization.*b7-1" for entry 1 \(acme\) and entry 2 \(beta\)/,
+      ),
     ]);
     expect(
       problemsOf(
@@ -123,7 +125,7 @@ describe('a file of organizations', () => {
     const { config, warnings } = parse(entries, { ...shared, UIPATH_ORGANIZATION: 'other' });
     expect(config.sources.map(({ organization }) => organization)).toEqual(['acme', 'beta']);
     expect(warnings).toEqual([
-      expect.stringMatching(/^UIPATH_ORGANIZATION has no effect .*"other" is not\.$/),
+      expect.stringMatching(/^UIPATH_ORGANIZATION has no effect: .* no entry for "other"\.$/),
     ]);
   });
 
@@ -156,7 +158,7 @@ describe('problems with a file of organizations', () => {
     const patterns = [
       /^ {2}- EXPORT_PAGE_SIZE: expected a whole number/,
       /_FILE: entry 3: "UIPATH_CLIENT_SECERT" is not known\. The nearest .* UIPATH_CLIENT_SECRET\.$/,
-      /_FILE: entry 3: "EXPORT_PAGE_SIZE" is the same for all organizations/,
+      /_FILE: entry 3: "EXPORT_PAGE_SIZE" applies to all organizations/,
       /_FILE: entry 4: UIPATH_SCOPE: expected a string, found a list\.$/,
       /_FILE: entry 5: expected an object of variables, found a number\.$/,
       /_FILE, entry 1 \(acme\): UIPATH_BASE_URL: expected an address/,

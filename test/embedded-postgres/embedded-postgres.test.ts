@@ -32,7 +32,7 @@ const SETTINGS = { fsync: 'off' };
 const IS_ROOT = process.getuid?.() === 0;
 const NOBODY = 65534;
 
-/** Acquires, says where the server is, and releases when its standard input ends. */
+/** Acquires the server, prints its address, and releases it when standard input ends. */
 const HOLDER = `
   const { acquireEmbeddedPostgres } = await import(process.argv[1]);
   const server = await acquireEmbeddedPostgres(JSON.parse(process.argv[2]));
@@ -64,7 +64,7 @@ afterEach(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 describe('the embedded PostgreSQL', () => {
-  test('two processes that start at the same moment share one server, and the last one out stops it', async () => {
+  test('two processes that start together share one server, and the last to leave stops it', async () => {
     const [first, second] = [startHolder(), startHolder()];
     const [one, two] = await Promise.all([first.connectionString, second.connectionString]);
     expect(one).toBe(two);
@@ -75,14 +75,14 @@ describe('the embedded PostgreSQL', () => {
     expect(await findPostmaster(cluster)).toBeUndefined();
   });
 
-  test('two processes that leave at the same moment leave no server behind', async () => {
+  test('two processes that leave together stop the server', async () => {
     const pair = [startHolder(), startHolder()];
     await Promise.all(pair.map((holder) => holder.connectionString));
     await Promise.all(pair.map((holder) => holder.release()));
     expect(await findPostmaster(cluster)).toBeUndefined();
   });
 
-  test('it speaks UTF-8 and UTC, asks for a password, and listens on the loopback alone', async () => {
+  test('it uses UTF-8 and UTC, requires a password, and listens on the loopback only', async () => {
     const { connectionString } = startHolder();
     const settings = await query(
       await connectionString,
@@ -102,14 +102,14 @@ describe('the embedded PostgreSQL', () => {
     expect((await stat(join(directory, 'password'))).mode & 0o777).toBe(0o600);
   });
 
-  test('the server is out of reach of the Ctrl-C that ends the command', async () => {
+  test('Ctrl-C on the command does not reach the server', async () => {
     const holder = startHolder();
     await holder.connectionString;
     const { pid } = (await findPostmaster(cluster))!;
     expect(await sessionOf(pid)).not.toBe(await sessionOf(process.pid));
   });
 
-  test('data is kept between runs, at the same port', async () => {
+  test('data and port are kept between runs', async () => {
     const options = { port: await freePort() };
     const first = startHolder(options);
     await query(await first.connectionString, 'create table kept as select 42 as answer');
@@ -119,7 +119,7 @@ describe('the embedded PostgreSQL', () => {
     expect(await second.connectionString).toBe(await first.connectionString);
   });
 
-  test('where the preferred port is taken it uses another', async () => {
+  test('it uses another port if the preferred one is taken', async () => {
     const port = await freePort();
     const taken = createServer().listen(port, '127.0.0.1');
     try {
@@ -130,7 +130,7 @@ describe('the embedded PostgreSQL', () => {
     }
   });
 
-  test("a curious user's psql does not keep it alive", async () => {
+  test('a psql session does not keep it running', async () => {
     const holder = startHolder();
     const psql = new pg.Client({ connectionString: await holder.connectionString });
     psql.on('error', () => {});
@@ -154,7 +154,7 @@ describe('the embedded PostgreSQL', () => {
     expect(await findPostmaster(cluster)).toBeUndefined();
   });
 
-  test('after kill -9 of the server it comes back for the command that holds it, with its data', async () => {
+  test('after kill -9 of the server it is restarted for the command that holds the lease, with its data', async () => {
     const holder = startHolder();
     const url = await holder.connectionString;
     await query(url, 'create table survived as select 1 as one');
@@ -166,14 +166,14 @@ describe('the embedded PostgreSQL', () => {
     expect(await findPostmaster(cluster)).toBeUndefined();
   });
 
-  test('after a power cut it starts, even where its old process id belongs to another process', async () => {
+  test('it starts after a power cut, even if its old process id belongs to another process', async () => {
     const holder = startHolder();
     await holder.connectionString;
     const pidFile = join(cluster, 'postmaster.pid');
     const [, ...rest] = (await readFile(pidFile, 'utf8')).split('\n');
     holder.process.kill('SIGKILL');
     await killServer();
-    // Of the server's own user, since PostgreSQL itself sees through any other.
+    // A process of the server's user: PostgreSQL itself ignores those of others.
     const { uid } = await stat(cluster);
     const bystander = spawn('sleep', ['60'], IS_ROOT ? { uid, cwd: '/' } : {});
     try {
@@ -185,13 +185,13 @@ describe('the embedded PostgreSQL', () => {
     }
   });
 
-  test("a shell's special characters in the directory's name do no harm", async () => {
+  test("the directory's name may contain special characters of the shell", async () => {
     const holder = startHolder({ directory: join(root, `a $HOME "b" 'c' \`d\``) });
     expect(await query(await holder.connectionString, 'select 1 as one')).toEqual([{ one: 1 }]);
     await holder.release();
   });
 
-  test('an initialisation that was killed half way is done again', async () => {
+  test('a killed initialisation is repeated', async () => {
     const place = join(root, 'half');
     const killed = startHolder({ directory: place });
     await eventually(async () => {
@@ -208,7 +208,7 @@ describe('the embedded PostgreSQL', () => {
   });
 });
 
-describe('where it cannot run, it says why and what to do', () => {
+describe('if it cannot run, the error says why and what to do', () => {
   test('another major version wrote the data', async () => {
     const place = await madeDirectory('major', { 'cluster/PG_VERSION': '12\n' });
     await expect(acquireEmbeddedPostgres({ directory: place })).rejects.toMatchObject({
@@ -235,7 +235,7 @@ describe('where it cannot run, it says why and what to do', () => {
   });
 });
 
-test('library links that an installation without scripts left out are created', async () => {
+test('missing library links of an installation without scripts are created', async () => {
   const links = [{ source: 'native/lib/libpq.so.5.18', target: 'native/lib/libpq.so.5' }];
   const place = await madeDirectory('package', {
     'native/pg-symlinks.json': JSON.stringify(links),
@@ -247,7 +247,7 @@ test('library links that an installation without scripts left out are created', 
 });
 
 (IS_ROOT ? describe : describe.skip)('under root', () => {
-  test('the server runs as another user, also in a directory closed to it', async () => {
+  test('the server runs as another user, even in a directory that is closed to it', async () => {
     expect((await stat(root)).mode & 0o777).toBe(0o700);
     await startHolder().connectionString;
     expect((await stat(`/proc/${(await findPostmaster(cluster))!.pid}`)).uid).not.toBe(0);
@@ -271,7 +271,7 @@ test('library links that an installation without scripts left out are created', 
     await holder.release();
   });
 
-  // Below a directory that is root's alone, as mktemp makes it, another user could not even read the program.
+  // In a directory that only root can access, such as one of mktemp, another user could not read the program.
   const isReadable = isReadableBy(NOBODY);
   if (!isReadable) console.warn(`skipped: user ${NOBODY} cannot read ${BUILT}`);
   (isReadable ? test : test.skip)('another user than root needs no privileges', async () => {
@@ -314,7 +314,7 @@ function startHolder(
       Promise.reject(new Error(`the holder ended with ${code} before it had a server`)),
     ),
   ]);
-  // A test that kills a holder on purpose does not wait for its answer.
+  // A test that kills a holder does not wait for its output.
   connectionString.catch(() => {});
   const holder = {
     process: child,
@@ -360,7 +360,7 @@ async function killServer(): Promise<number> {
   return pid;
 }
 
-/** What a killed holder or a failed test left running must not outlive the test. */
+/** Stops processes that a killed holder or a failed test left running. */
 async function endServer(place: string): Promise<void> {
   if (!(await findPostmaster(join(place, 'cluster')).catch(() => undefined))) return;
   const server = await acquireEmbeddedPostgres({ directory: place, port: 0, settings: SETTINGS });
@@ -376,7 +376,7 @@ async function madeDirectory(name: string, files: Record<string, string>): Promi
   return place;
 }
 
-/** Below those that systems give to connections, so that none takes it before its server does. */
+/** A port below the ephemeral range, so that no connection takes it before the server does. */
 async function freePort(): Promise<number> {
   for (let port = 20_000 + Math.floor(Math.random() * 10_000); ; port++) {
     const server = createServer().listen(port, '127.0.0.1');

@@ -1,4 +1,4 @@
-/** Two logs of one organization, written by the store: neither touches what belongs to the other. */
+/** Two logs of one organization: writing one does not change data of the other. */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { CLASSIC_LOG, type LogKey } from '../../src/core/log-key.ts';
@@ -121,7 +121,7 @@ test('two logs are written at the same time, each under its own lease', async ()
   ]);
 });
 
-test('each log has a chain of its own; only classic is not named in its digests', async () => {
+test('each log has its own chain; only the digests of classic omit its name', async () => {
   await store(CLASSIC_LOG, [1, 2]);
   await store(OTHER, [11, 12, 13]);
   const reports = await verify({ organization });
@@ -158,7 +158,7 @@ test('each log has a chain of its own; only classic is not named in its digests'
   }
 });
 
-test('an event that is given to another log by hand is found in both', async () => {
+test('an event moved to another log by hand is reported for both logs', async () => {
   await store(CLASSIC_LOG, [1, 2]);
   await store(OTHER, [11, 12, 13]);
   await bench.query(
@@ -171,7 +171,7 @@ test('an event that is given to another log by hand is found in both', async () 
   await expectCounted(bench);
 });
 
-test('what a run is planned from, and what verify compares with, is of its own log', async () => {
+test('planning a run and verify read only their own log', async () => {
   await store(CLASSIC_LOG, [1, 2, 3]);
   await store(OTHER, [11, 12], 'backfill');
   const { pool } = bench;

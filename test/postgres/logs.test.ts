@@ -1,4 +1,4 @@
-/** What the migration to logs does to a database that version 0.1.0 has filled, and to its worker while that still runs. */
+/** The migration to logs, on a database that version 0.1.0 has filled, and with a worker of 0.1.0 still running. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
@@ -60,7 +60,7 @@ async function query(text: string): Promise<Record<string, unknown>[]> {
   return (await sql.query(text)).rows;
 }
 
-/** All rows of all tables, and what each relation is to people: its comments, its grants, and where its rows lie. */
+/** All rows of all tables, and the columns, comments and grants of the views. */
 async function readAll() {
   const tables = await query(
     `select oid::regclass::text as name from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'r'
@@ -114,7 +114,7 @@ describe('the migration to logs', () => {
     expect(await files()).toEqual(before);
   });
 
-  test('keeps the views that people have built on those of schema bi', async () => {
+  test('keeps views of users on the views of schema bi', async () => {
     await query(`create schema mine; create view mine.logins as select * from bi.unusual_logins;
       create materialized view mine.days as select day, sum(events) from bi.activity_by_day group by day`);
     await migrateOne();
@@ -132,7 +132,7 @@ describe('the migration to logs', () => {
     ]);
   });
 
-  test('lets a worker of 0.1.0 begin no run', async () => {
+  test('refuses each new run of a worker of 0.1.0', async () => {
     await migrateOne();
     const before = await readAll();
     await expect(worker.begin()).rejects.toMatchObject({ code: '23502', table: 'runs', column: 'log' });
@@ -149,7 +149,7 @@ describe('the migration to logs', () => {
     expect(await query(`select log from audit.events where message = 'in time'`)).toHaveLength(2);
   });
 
-  test('waits for a dashboard, and keeps nobody else waiting meanwhile', async () => {
+  test('waits for a dashboard without blocking other sessions', async () => {
     const reader = new pg.Client({ connectionString: database.url });
     await reader.connect();
     await reader.query('begin');
@@ -161,7 +161,7 @@ describe('the migration to logs', () => {
       isDone = true;
     });
     // Longer than some attempts.
-    for (let asked = 0; asked < 15; asked++) {
+    for (let attempt = 0; attempt < 15; attempt++) {
       await worker.client.query('select count(*) from bi.events');
       await sleep(100);
     }

@@ -21,7 +21,7 @@ const openList = (events: number, environment = {}) =>
 const within = (rows: SimulatedRow[], from: bigint, to: bigint) =>
   rows.filter(({ ticks }) => ticks! >= from && ticks! < to);
 
-/** Begins a backfill and ends it after some pages; the commit under way then is finished. */
+/** Begins a backfill and stops it after some pages; the commit in progress completes. */
 async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest> = {}): Promise<void> {
   const stop = new AbortController();
   // Pages that wait for a commit are committed together: so that few wait, they come slowly.
@@ -38,14 +38,14 @@ async function cutShort(scene: Scene, pages: number, request: Partial<RunRequest
 const HOUR = 36_000_000_000n;
 
 describe('a backfill', () => {
-  test('of an empty database stores everything, and the next run goes on from there', async () => {
+  test('of an empty database stores everything, and the next run continues from there', async () => {
     const scene = await openList(1000);
     expect((await scene.run({ kind: 'backfill' })).counters.inserted).toBe(1000);
     expect(await scene.countRequests(() => scene.run())).toBe(1);
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('of a full one compares everything and touches nothing', async () => {
+  test('of a complete one compares everything and writes nothing', async () => {
     const scene = await openList(500);
     await scene.run();
     const before = await scene.watermark();
@@ -54,7 +54,7 @@ describe('a backfill', () => {
     expect((await scene.watermark())!.created_on_ticks).toBe(before!.created_on_ticks);
   });
 
-  test('finds what a run no longer looks back for', async () => {
+  test('finds events older than the lookback of a run', async () => {
     const scene = await openList(500);
     await scene.run();
     await scene.query(
@@ -84,7 +84,7 @@ describe('a backfill of a range', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('reads hardly more than the range, wherever it lies', async () => {
+  test('reads little more than the range, at any position', async () => {
     const scene = await openList(2880);
     const requests = await scene.countRequests(() => scene.run({ kind: 'backfill', from: NOON, to: ONE }));
     expect(requests).toBeLessThan(14);
@@ -137,7 +137,7 @@ describe('a backfill of a range', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('in which nothing happened succeeds', async () => {
+  test('without events succeeds', async () => {
     const scene = await openList(100);
     const far = ticksAt('2030-01-01T00:00:00Z');
     expect((await scene.run({ kind: 'backfill', from: far })).counters.rowsRead).toBe(0);
@@ -146,8 +146,8 @@ describe('a backfill of a range', () => {
   });
 });
 
-describe('a backfill that was cut short', () => {
-  test('goes on where it was, and does not start anew', async () => {
+describe('an interrupted backfill', () => {
+  test('continues where it stopped, and does not restart', async () => {
     const scene = await openList(2000);
     await cutShort(scene, 10);
     const taken = Number((await scene.runs())[0]!.rows_read);
@@ -160,7 +160,7 @@ describe('a backfill that was cut short', () => {
     expect(await scene.countRequests(() => scene.run())).toBe(1);
   });
 
-  test('goes on also after the source failed, and after its process ended without a record', async () => {
+  test('continues after a failure of the source, and after its process exited without recording an outcome', async () => {
     const scene = await openList(2000);
     scene.simulator.set({ faults: [{ fault: 503, after: 8 }] });
     await expect(scene.run({ kind: 'backfill' })).rejects.toMatchObject({ code: 'source-away' });
@@ -172,7 +172,7 @@ describe('a backfill that was cut short', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('starts anew when asked to, and goes on from there when that is cut short too', async () => {
+  test('restarts on request, and continues from there if that is interrupted too', async () => {
     const scene = await openList(1000);
     await cutShort(scene, 6);
     await cutShort(scene, 2, { shouldRestart: true });
@@ -183,14 +183,14 @@ describe('a backfill that was cut short', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('starts anew once it has succeeded', async () => {
+  test('restarts after it has succeeded', async () => {
     const scene = await openList(500);
     await cutShort(scene, 2);
     await scene.run({ kind: 'backfill' });
     expect((await scene.run({ kind: 'backfill' })).counters.unchanged).toBe(500);
   });
 
-  test('is gone on with only by one of the same range', async () => {
+  test('is continued only by one of the same range', async () => {
     const scene = await openList(2880, { EXPORT_PAGE_SIZE: '50' });
     const range = { from: NOON, to: ONE + (ONE - NOON) };
     await cutShort(scene, 1, range);
@@ -202,7 +202,7 @@ describe('a backfill that was cut short', () => {
     await expectStored(scene, within(scene.simulator.rows, range.from, range.to));
   });
 
-  test('does not spare a range that begins earlier its own beginning', async () => {
+  test('does not shorten a range that begins earlier', async () => {
     const scene = await openList(2000, { EXPORT_PAGE_SIZE: '50' });
     await cutShort(scene, 1, { from: NOON, to: ONE });
     const eleven = NOON - (ONE - NOON);
@@ -210,7 +210,7 @@ describe('a backfill that was cut short', () => {
     await expectStored(scene, within(scene.simulator.rows, eleven, ONE));
   });
 
-  test('goes on although its hint is wrong, because rows were deleted or came late meanwhile', async () => {
+  test('continues with a wrong resume value, after rows were deleted or came late', async () => {
     const scene = await openList(2000);
     await cutShort(scene, 10);
     const { rows } = scene.simulator;
@@ -220,7 +220,7 @@ describe('a backfill that was cut short', () => {
     await expectStored(scene, [...rows.slice(0, 700), ...scene.simulator.rows]);
   });
 
-  test('never lets the watermark stand ahead of its rows', async () => {
+  test('never moves the watermark ahead of its rows', async () => {
     const scene = await openList(1000);
     await cutShort(scene, 4);
     const { created_on_ticks: ticks } = (await scene.watermark())!;

@@ -15,7 +15,7 @@ const lastRun = async (scene: Scene) => (await scene.runs())[0]!;
 const storedCount = async (scene: Scene) =>
   Number((await scene.query('select count(*) as n from audit.events where organization = $1'))[0]!.n);
 
-describe('a run that cannot go on', () => {
+describe('a run that cannot continue', () => {
   test.each([
     [
       'the source is down',
@@ -58,12 +58,12 @@ describe('a run that cannot go on', () => {
     expect(await storedCount(scene)).toBe(0);
   });
 
-  test('because the database ends its connection is marked as abandoned by the next one, which goes on', async () => {
+  test('because the database closes its connection is marked as abandoned by the next one, which continues', async () => {
     const scene = await bench.open({ events: 1000 });
     const ending: Promise<unknown>[] = [];
     const onChunk = () => {
       if (ending.length > 0) return;
-      // The run must not be quicker than whoever ends it.
+      // The run must not end before its connection is closed.
       scene.simulator.set({ latencyMs: 300 });
       ending.push(scene.endSession());
     };
@@ -76,7 +76,7 @@ describe('a run that cannot go on', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('waits out the retries of a source that stumbles, and counts them', async () => {
+  test('retries after transient errors of the source, and counts the retries', async () => {
     const scene = await bench.open({
       events: 1000,
       faults: [
@@ -92,8 +92,8 @@ describe('a run that cannot go on', () => {
   });
 });
 
-describe('a run that is told to stop', () => {
-  test('has each page whole or not at all, and its row says so', async () => {
+describe('a run that is stopped', () => {
+  test('has stored each page completely or not at all, and its row has the counts', async () => {
     const scene = await bench.open({ events: 1000 });
     const stop = new AbortController();
     const committed: number[] = [];
@@ -115,7 +115,7 @@ describe('a run that is told to stop', () => {
     );
   });
 
-  test('stops at once while it waits for a silent source, and frees the organization', async () => {
+  test('stops at once while it waits for a response, and releases the lease', async () => {
     const scene = await bench.open({ events: 300, faults: [{ fault: 'silence', after: 1 }] });
     const stop = new AbortController();
     const startedAt = performance.now();
@@ -131,8 +131,8 @@ describe('a run that is told to stop', () => {
 });
 
 describe('two workers on one organization', () => {
-  test('at once: one works, the other is turned away and leaves no trace', async () => {
-    // So long a run that both are there at once, however long one takes to connect.
+  test('at once: one works, the other is rejected and stores nothing', async () => {
+    // The run is long enough for both to overlap, even if one connects slowly.
     const scene = await bench.open({ events: 1000, latencyMs: 200 });
     const { app } = createApp(scene.simulator, { url: bench.database.url, pool: bench.pool });
     const other = () => runExport(app, { kind: 'backfill', signal: new AbortController().signal });
@@ -146,7 +146,7 @@ describe('two workers on one organization', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('taking turns double nothing', async () => {
+  test('in turn store nothing twice', async () => {
     const scene = await bench.open({ events: 600, moves: { append: 3 } });
     for (let i = 0; i < 4; i++) await scene.run({ kind: i % 2 === 0 ? 'run' : 'backfill' });
     scene.simulator.set({ moves: {} });
@@ -155,11 +155,11 @@ describe('two workers on one organization', () => {
   });
 });
 
-describe('a tie group that no answer can hold', () => {
+describe('a tie group larger than any page', () => {
   const moment = '2023-01-01T00:10:00.0000000Z';
   const burst = Array.from({ length: 150 }, (_, i) => makeEvent('login', { createdOn: moment, variant: i }));
 
-  test('is stored whole, and the run says how it was read', async () => {
+  test('is stored completely, and the run warns how it was read', async () => {
     const scene = await bench.open({ events: 200, rows: burst, cap: 40 });
     const { warnings } = await scene.run();
     const warning =
@@ -172,13 +172,13 @@ describe('a tie group that no answer can hold', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('needs no warning where the source gives a larger page', async () => {
+  test('needs no warning if the source returns a larger page', async () => {
     const scene = await bench.open({ events: 200, rows: burst });
     expect((await scene.run()).warnings).toEqual([]);
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('in another order at every request says that some may come later, and doubles nothing', async () => {
+  test('in another order in each response causes a warning that events may be late, and stores nothing twice', async () => {
     const scene = await bench.open({ events: 200, rows: burst, cap: 40, shuffleTies: true });
     const { warnings } = await scene.run();
     expect(warnings).toEqual([expect.stringContaining('some may be stored only by a later run')]);

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** Larger than twice the simulator's longest burst, so that a page holds every tie group whole. */
+/** Larger than twice the simulator's longest burst, so that each tie group fits into a page. */
 const cap = fc.integer({ min: 80, max: 200 });
 
 const FAULTS = [
@@ -54,7 +54,7 @@ const misbehaviour: fc.Arbitrary<Partial<Misbehaviour>> = fc.record({
   faults: fc.array(fault, { maxLength: 2 }),
 });
 
-/** A run, what ends it before its end, and what happens to the list before the next. */
+/** A run, what interrupts it, and what happens to the list before the next run. */
 interface Chapter {
   kind: RunKind;
   death: { how: 'told to stop' | 'connection ended' | 'source away'; afterPages: number } | undefined;
@@ -85,7 +85,7 @@ const story = fc.record({
 
 const ENDINGS = ['interrupted', 'database-away', 'source-away'];
 
-/** Plays one run to its end or to the death that awaits it. */
+/** Plays one run to its end or to its interruption. */
 async function play(
   scene: Scene,
   { kind, death, between }: Chapter,
@@ -111,7 +111,7 @@ async function play(
   simulator.deleteHead(between.deleteHead);
 }
 
-describe('over HTTP and PostgreSQL, whatever the source does and however its runs end', () => {
+describe('over HTTP and PostgreSQL, with any behaviour of the source and any end of the runs', () => {
   test(
     'a quiet run later all that the source shows is stored once, and nothing that it never showed',
     async () => {

@@ -15,7 +15,7 @@ const rowAt = (createdOn: string, variant = 0) => makeEvent('login', { createdOn
 const lastRun = async (scene: Scene) => (await scene.runs())[0]!;
 
 describe('a run', () => {
-  test('stores the whole list at first, and afterwards only what is new', async () => {
+  test('stores the whole list first, and then only new events', async () => {
     const scene = await bench.open({ events: 1000 });
     const first = await scene.run();
     expect(first).toMatchObject({ outcome: 'succeeded', warnings: [] });
@@ -43,7 +43,7 @@ describe('a run', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('over a list that stands still costs one request, rewrites nothing and reads only the lookback', async () => {
+  test('over an unchanged list sends one request, writes no row and reads only the lookback', async () => {
     const scene = await bench.open({ events: 1000 }, { EXPORT_LOOKBACK: '10m' });
     await scene.run();
     const versions =
@@ -94,7 +94,7 @@ describe('a run', () => {
     },
   );
 
-  test('over a list that stands still costs one request also where a few rows are no events', async () => {
+  test('over an unchanged list sends one request even if a few rows are not events', async () => {
     const scene = await bench.open({ events: 1000 }, { EXPORT_LOOKBACK: '10m' });
     scene.simulator.append(['{"createdOn":"2023-01-01T08:15:00Z","action":5}', '7', '8', '9']);
     await scene.run();
@@ -134,7 +134,7 @@ describe('a run', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('finds what is later than the lookback only by a recheck', async () => {
+  test('finds events later than the lookback only in a recheck', async () => {
     const scene = await bench.open(
       { events: 3000 },
       { EXPORT_LOOKBACK: '10m', EXPORT_RECHECK_WINDOW: '20h' },
@@ -146,7 +146,7 @@ describe('a run', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('rewrites what the source renders otherwise in another language, and only that', async () => {
+  test('updates only what the source renders differently in another language', async () => {
     const scene = await bench.open({ events: 120 });
     await scene.run();
     const { app } = createApp(scene.simulator, {
@@ -169,7 +169,7 @@ describe('an event dated in the future', () => {
   // Reads the clock: an event newer than the last run, whenever that was.
   const soon = () => new Date(Date.now() - 1000).toISOString().replace('Z', '0000Z');
 
-  test('hides nothing that happens after it was stored', async () => {
+  test('hides no event after it', async () => {
     const scene = await bench.open({ events: 250, rows: [rowAt(future)] });
     await scene.run();
     expect(await scene.watermark()).toMatchObject({ created_on_raw: future });
@@ -181,7 +181,7 @@ describe('an event dated in the future', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('hides nothing of a run that was cut short after it', async () => {
+  test('hides no event that an interrupted run did not read', async () => {
     const scene = await bench.open({ events: 250, rows: [rowAt(future)] });
     await scene.run();
     await scene.query(`update audit.watermarks set read_at = '2023-01-01T01:00:00Z' where organization = $1`);
@@ -197,24 +197,27 @@ describe('an event dated in the future', () => {
   });
 });
 
-describe('a run over a list that moves between any two requests', () => {
+describe('a run over a list that changes between any two requests', () => {
   const moves = { append: 6, insertLate: 2, deleteHead: 4, deleteMiddle: 1 };
 
-  test.each([1, 8])('and %i requests at once loses and doubles nothing', async (concurrency) => {
-    const scene = await bench.open(
-      { events: 1200, seed: 3, shuffleTies: true, moves },
-      { EXPORT_CONCURRENCY: String(concurrency) },
-    );
-    for (let i = 0; i < 3; i++) await scene.run();
-    scene.simulator.set({ moves: {} });
-    await scene.run();
-    expect(scene.simulator.removed.length).toBeGreaterThan(100);
-    await expectNothingLostOrDoubled(scene);
-  });
+  test.each([1, 8])(
+    'with %i concurrent requests loses nothing and stores nothing twice',
+    async (concurrency) => {
+      const scene = await bench.open(
+        { events: 1200, seed: 3, shuffleTies: true, moves },
+        { EXPORT_CONCURRENCY: String(concurrency) },
+      );
+      for (let i = 0; i < 3; i++) await scene.run();
+      scene.simulator.set({ moves: {} });
+      await scene.run();
+      expect(scene.simulator.removed.length).toBeGreaterThan(100);
+      await expectNothingLostOrDoubled(scene);
+    },
+  );
 });
 
-describe('what the source deletes', () => {
-  test('stays stored, and costs no gap while the list still reaches back to the watermark', async () => {
+describe('events that the source deletes', () => {
+  test('stay stored, and cause no gap while the list still reaches back to the watermark', async () => {
     const scene = await bench.open({ events: 500 });
     await scene.run();
     const before = scene.simulator.rows;
@@ -225,7 +228,7 @@ describe('what the source deletes', () => {
     expect(await scene.query('select * from audit.gaps where organization = $1')).toEqual([]);
   });
 
-  test('before it was read is a gap, which is recorded once, and the run goes on', async () => {
+  test('before they were read cause a gap, which is recorded once, and the run continues', async () => {
     const scene = await bench.open({ events: 500 });
     await scene.run();
     const before = scene.simulator.rows;

@@ -4,28 +4,28 @@ import { withStallTimeout } from '../../src/runs/stall-timeout.ts';
 
 const { signal } = new AbortController();
 
-test('work that comes no further is ended, also when it does not heed the signal', async () => {
-  let given: AbortSignal | undefined;
+test('work without progress is stopped, even if it ignores the signal', async () => {
+  let received: AbortSignal | undefined;
   const work = withStallTimeout({ stallTimeoutMs: 30, signal }, (inner) => {
-    given = inner;
+    received = inner;
     return new Promise(() => {});
   });
   await expect(work).rejects.toMatchObject({ code: 'stalled', message: expect.stringContaining('0.03 s') });
-  expect(given?.aborted).toBe(true);
+  expect(received?.aborted).toBe(true);
 });
 
-test('work that heeds the signal is said to have stalled, not to be interrupted', async () => {
+test('work that heeds the signal fails as stalled, not as interrupted', async () => {
   const work = withStallTimeout({ stallTimeoutMs: 30, signal }, (inner) =>
     sleep(60_000, undefined, { signal: inner }),
   );
   await expect(work).rejects.toMatchObject({ code: 'stalled' });
 });
 
-test('work that moves may take longer than the limit', async () => {
-  const work = withStallTimeout({ stallTimeoutMs: 400, signal }, async (inner, moved) => {
+test('work with progress may take longer than the limit', async () => {
+  const work = withStallTimeout({ stallTimeoutMs: 400, signal }, async (inner, onProgress) => {
     for (let i = 0; i < 8; i++) {
       await sleep(100, undefined, { signal: inner });
-      moved();
+      onProgress();
     }
     return 'done';
   });

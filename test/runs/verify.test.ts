@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-/** What verify finds of what people can do to the table, over the whole path. */
+/** What verify finds after manual changes of the table, end to end. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { eventIdOf } from '../../src/core/identity.ts';
@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** What a tampering must come to. */
+/** The expected findings of a manual change. */
 interface Expected {
   missing?: number;
   changed?: number;
@@ -91,7 +91,7 @@ const TAMPERINGS: Tampering[] = [
       select organization, batch, run_id, '2026-01-01', '${eventIdOf(FORGED, 0)}', ${ticksAt('2026-01-01T00:00:00Z')}, '2026-01-01T00:00:00Z', 'User',
         'Login', 'Cis', 'A', 'a@example.com', 'forged', '1.0', '{}', '{}', 0, first_seen_at, updated_at
       from audit.events where organization = $1 and event_id = $2`,
-    // Beyond what the source shows and what the watermark says, so that no source can tell.
+    // After the list of the source and after the watermark, so only the ledger finds it.
     expected: { inserted: 1 },
   },
 ];
@@ -119,8 +119,8 @@ async function expectFound(scene: Scene, expected: Expected): Promise<void> {
   });
 }
 
-describe('a table that nobody touched', () => {
-  test('is what the source has and what the ledger lists', async () => {
+describe('a table without manual changes', () => {
+  test('equals the source and the ledger', async () => {
     const { scene } = await openExported();
     expect(await scene.verify()).toMatchObject({
       events: EVENTS,
@@ -132,20 +132,20 @@ describe('a table that nobody touched', () => {
     await expectFound(scene, {});
   });
 
-  test('stays so when the source has moved since: what is newer was not exported yet', async () => {
+  test('equals the source after newer events appeared there, which are not exported yet', async () => {
     const { scene } = await openExported();
     scene.simulator.append(30);
     await expectFound(scene, {});
   });
 
-  test('has rows that are no longer at the source, which is no fault', async () => {
+  test('may have rows that are gone at the source', async () => {
     const { scene } = await openExported();
     scene.simulator.deleteHead(30);
     scene.simulator.deleteAt(40, 5);
     await expectFound(scene, { gone: 35 });
   });
 
-  test('is verified over a half-open range alone', async () => {
+  test('can be verified over a half-open range', async () => {
     const { scene, ids } = await openExported();
     const rows = scene.simulator.rows;
     await scene.query('delete from audit.events where organization = $1 and event_id = any($2::uuid[])', [
@@ -159,7 +159,7 @@ describe('a table that nobody touched', () => {
     expect(events).toBe(rows.filter(({ ticks }) => ticks! >= from && ticks! < to).length);
   });
 
-  test('is found incomplete where an event came late, until it is stored', async () => {
+  test('is incomplete after a late event, until that is stored', async () => {
     const { scene } = await openExported();
     scene.simulator.insertLate(3);
     await expectFound(scene, { missing: 3 });
@@ -168,14 +168,14 @@ describe('a table that nobody touched', () => {
   });
 });
 
-describe('what people do to the table is found', () => {
+describe('manual changes of the table are found', () => {
   test.each(TAMPERINGS)('$name', async ({ sql, expected }) => {
     const { scene, ids } = await openExported();
     await scene.query(sql, ids[50]);
     await expectFound(scene, expected);
   });
 
-  test('exactly, however many things were done to however many rows; and repaired, but for what was forged', async () => {
+  test('exactly, for any number of changes and rows; and repaired, except forged rows', async () => {
     // Not of the first page, whose span has no beginning: a row moved far back is still in it. Nor the last row: moved on by a
     // tick it lies behind all that is compared, and its event is missing.
     const done = fc.uniqueArray(
@@ -197,7 +197,7 @@ describe('what people do to the table is found', () => {
         }
         await expectFound(scene, expected);
         await scene.verify({ shouldRepair: true });
-        // What the source does not show is left to a person.
+        // Rows that the source does not show stay until a person deletes them.
         await scene.query(
           `delete from audit.events e where organization = $1 and not (event_id = any($2::uuid[])
              and created_on_ticks / 10 = (extract(epoch from created_on) * 1000000)::bigint)`,
@@ -233,7 +233,7 @@ describe('a row', () => {
     await expectFound(scene, { repaired: 2 } as Expected);
   });
 
-  test('that was moved within its page is not taken for the event: both are told, and the event is stored again', async () => {
+  test('that was moved within its page does not count as the event: both are reported, and the event is stored again', async () => {
     const { scene, ids } = await openExported();
     await scene.query(set(`created_on = created_on + interval '1 microsecond'`), ids[50]);
     const { counts, repaired } = await scene.verify({ shouldRepair: true });
@@ -241,7 +241,7 @@ describe('a row', () => {
     expect((await scene.verify()).counts).toEqual({ missing: 0, changed: 1, gone: 0 });
   });
 
-  test('whose ticks were edited is restored wherever it stands in a page', async () => {
+  test('whose ticks were edited is restored at any position in a page', async () => {
     const { scene } = await openExported(60);
     await scene.query(
       'update audit.events set created_on_ticks = created_on_ticks - 3 where organization = $1',
@@ -267,7 +267,7 @@ test('the stored events are read by the index, not sorted for each chunk', async
 });
 
 describe('repairing', () => {
-  test('stores and restores in a run of its own, after which all is well and the ledger tells of it', async () => {
+  test('stores and restores in its own run, which the ledger records, and leaves no difference', async () => {
     const { scene, ids } = await openExported();
     await scene.query('delete from audit.events where organization = $1 and event_id = $2', ids[3]);
     await scene.query(set(`user_name = 'Nobody'`), ids[40]);
@@ -288,7 +288,7 @@ describe('repairing', () => {
     await expectStored(scene, scene.simulator.rows);
   });
 
-  test('leaves the watermark and the next run as they are', async () => {
+  test('does not change the watermark or the next run', async () => {
     const { scene, ids } = await openExported();
     await scene.query('delete from audit.events where organization = $1 and event_id = $2', ids[3]);
     const { run_id: _run, updated_at: _at, ...before } = (await scene.watermark())!;
@@ -298,7 +298,7 @@ describe('repairing', () => {
     expect(await scene.run()).toMatchObject({ counters: { inserted: 5 } });
   });
 
-  test('keeps aside again what was deleted from audit.rejected_events', async () => {
+  test('stores rows again that were deleted from audit.rejected_events', async () => {
     const scene = await bench.open({ rows: [eventText(1), '{"createdOn":5}', eventText(2)] }, PAGES);
     await scene.run();
     await scene.query('delete from audit.rejected_events where organization = $1');
@@ -307,7 +307,7 @@ describe('repairing', () => {
     await expectFound(scene, {});
   });
 
-  test('is refused while another worker has the organization', async () => {
+  test('is refused while another worker holds the lease', async () => {
     const { scene } = await openExported();
     scene.simulator.set({ latencyMs: 1_000 });
     scene.simulator.clearRequests();
@@ -327,7 +327,7 @@ describe('the ledger', () => {
     return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
   };
 
-  test('lists a later change as an entry of its own, so that both stay verifiable', async () => {
+  test('has its own entry for a later change, so that both stay verifiable', async () => {
     const { scene } = await openExported();
     const { batch } = await head(scene);
     expect(await reread(scene, 'de')).toBeGreaterThan(0);
@@ -354,7 +354,7 @@ describe('the ledger', () => {
     expect(examples.filter(({ kind }) => kind === 'broken').map(({ batch }) => batch)).toContain(3n);
   });
 
-  test('that lacks an entry is broken behind it, and lists its rows no more', async () => {
+  test('without one of its entries is broken after it, and no longer lists its rows', async () => {
     const { scene } = await openExported();
     const [{ rows_inserted: rows } = {}] = await scene.query(
       'delete from audit.ledger where organization = $1 and batch = 3 returning rows_inserted',
@@ -362,7 +362,7 @@ describe('the ledger', () => {
     expect(await kinds(scene)).toEqual({ broken: 1, inserted: rows });
   });
 
-  test('that was cut off at its end, rows and all, is found by an entry noted elsewhere', async () => {
+  test('whose end was cut off, with its rows, is found by an entry kept elsewhere', async () => {
     const { scene } = await openExported();
     const expected = await head(scene);
     expect(await kinds(scene, expected)).toEqual({});
@@ -376,7 +376,7 @@ describe('the ledger', () => {
     expect(await kinds(scene, expected)).toEqual({ broken: 1 });
   });
 
-  test('that was rewritten from the start is found by an entry noted elsewhere', async () => {
+  test('that was rewritten from the start is found by an entry kept elsewhere', async () => {
     const { scene } = await openExported();
     const expected = await head(scene);
     const tables = ['events', 'ledger', 'ledger_changes', 'watermarks', 'coverage'];
@@ -391,11 +391,11 @@ describe('the ledger', () => {
 describe('a clean result', () => {
   const coverage = (scene: Scene) =>
     scene.query(
-      // Reads the clock: a proof noted just now, against one of long ago.
+      // Reads the clock: a proof recorded just now, against one of long ago.
       "select from_ticks, to_ticks, proven_at > now() - interval '1 hour' as is_proven from audit.coverage where organization = $1",
     );
 
-  test('is noted in audit.coverage, also of what the source has deleted since', async () => {
+  test('is recorded in audit.coverage, also for events that the source has deleted since', async () => {
     const { scene } = await openExported();
     scene.simulator.deleteHead(20);
     await scene.query(`update audit.coverage set proven_at = '2026-01-01' where organization = $1`);
@@ -403,7 +403,7 @@ describe('a clean result', () => {
     expect(await coverage(scene)).toMatchObject([{ is_proven: true }]);
   });
 
-  test('proves nothing of what no run has asked for yet, behind an event dated in the future', async () => {
+  test('proves nothing that no run has requested yet, after an event dated in the future', async () => {
     const future = JSON.stringify({ ...JSON.parse(eventText(1)), createdOn: '2099-01-01T00:00:00Z' });
     const scene = await bench.open({ rows: [eventText(1), future] }, PAGES);
     await scene.run();
@@ -417,7 +417,7 @@ describe('a clean result', () => {
     expect((await scene.verify()).same).toBe(3);
   });
 
-  test('takes in what a backfill of a range has stored behind the watermark', async () => {
+  test('includes events that a backfill of a range has stored after the watermark', async () => {
     const scene = await bench.open({ events: 100 }, PAGES);
     await scene.run();
     scene.simulator.append(30);
@@ -430,7 +430,7 @@ describe('a clean result', () => {
     expect((await scene.verify()).counts.missing).toBe(25);
   });
 
-  test('stands where it cannot be noted', async () => {
+  test('is valid even if it cannot be recorded', async () => {
     const { scene } = await openExported();
     const readOnly = createPool(
       withParameter(bench.database.url, 'options', '-c default_transaction_read_only=on'),
@@ -455,7 +455,7 @@ describe('a clean result', () => {
     }
   });
 
-  test('is not noted where something is missing, or of a part alone', async () => {
+  test('is not recorded if an event is missing, or for a part only', async () => {
     const { scene, ids } = await openExported();
     await scene.query(`update audit.coverage set proven_at = '2026-01-01' where organization = $1`);
     await scene.verify({ to: scene.simulator.rows[60]!.ticks! });
@@ -473,7 +473,7 @@ function eventText(second: number): string {
   return JSON.stringify({ createdOn, category: 'User', action: 'Login' });
 }
 
-/** Reads everything again in another language; gives how many rows that changed. */
+/** Reads everything again in another language; returns how many rows that changed. */
 async function reread(scene: Scene, language: string): Promise<number> {
   const { app } = scene;
   const again = createApp(scene.simulator, {

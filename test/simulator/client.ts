@@ -12,7 +12,7 @@ interface ListBody {
   results: Record<string, string | null>[] | null;
 }
 
-/** Starts a simulator for the callback and closes it after, also when it throws. */
+/** Runs the callback with a simulator and closes it afterwards, also after an exception. */
 export async function withSimulator(
   options: SimulatorOptions,
   callback: (simulator: Simulator) => Promise<void>,
@@ -47,7 +47,7 @@ export async function fetchToken(simulator: Simulator, form: Record<string, stri
 export const LIST_PATH = '/acme/audit_/api/auditlogs';
 const ASCENDING = 'sortBy=createdOn&sortOrder=asc';
 
-/** A list request as UiPath documents it, with a new token unless one is given. */
+/** Sends a documented list request, with a new token unless one is passed. */
 export async function getList(
   simulator: Simulator,
   query: string,
@@ -64,7 +64,7 @@ export async function getList(
   );
 }
 
-/** The body of a list request in ascending order that must succeed. */
+/** Returns the body of an ascending list request, which must succeed. */
 export async function readPage(simulator: Simulator, query = 'top=1000', token?: string): Promise<ListBody> {
   const reply = await getList(simulator, `${ASCENDING}&${query}`, token ? { token } : {});
   if (reply.status !== 200) throw new Error(`HTTP ${reply.status}: ${reply.text}`);
@@ -78,7 +78,7 @@ export async function readTimes(
   return (await readPage(simulator, query)).results!.map((row) => row.createdOn);
 }
 
-/** The bytes that came before the connection ended, and how it ended. Asks once, without looking at the content. */
+/** Sends one request and returns the bytes received until the connection ended, and how it ended. Does not parse the content. */
 export async function readRaw(
   simulator: Simulator,
   query = `${ASCENDING}&top=100`,
@@ -107,7 +107,7 @@ async function toReply(response: Response): Promise<Reply> {
   return { status: response.status, headers: response.headers, text: await response.text() };
 }
 
-/** A row that says nothing but its time and a name. */
+/** A row with only a time and a name. */
 export function rowAt(createdOn: string, action = createdOn): string {
   return JSON.stringify({ createdOn, action });
 }

@@ -8,8 +8,8 @@ const FIELDS = 'createdOn category action auditLogDetails userName email message
   ' ',
 );
 
-describe('a made event', () => {
-  test('of a login has the form of the one UiPath published', () => {
+describe('a generated event', () => {
+  test('of a login has the format of the one UiPath published', () => {
     expect(makeEvent('login')).toEqual({
       createdOn: '2021-10-14T13:10:15.1964174+00:00',
       category: 'User',
@@ -39,7 +39,7 @@ describe('a made event', () => {
     },
   );
 
-  test('of an edited policy is as large as asked for', () => {
+  test('of an edited policy has the requested size', () => {
     const { length } = makeEvent('policyEdit', { policyBytes: 300_000 }).auditLogDetails!;
     expect(length).toBeGreaterThan(250_000);
     expect(length).toBeLessThan(450_000);
@@ -80,7 +80,7 @@ describe('the typical mix', () => {
       }),
   );
 
-  test('happens at the times given', () =>
+  test('has the requested times', () =>
     withSimulator(
       { events: 10_000, spacingMs: 1000, startAt: new Date('2024-03-01T00:00:00Z') },
       async (simulator) => {
@@ -96,13 +96,13 @@ describe('the typical mix', () => {
 describe('the hostile rows', () => {
   const rows = hostileRows();
 
-  test('are JSON, each with a name of its own', () => {
+  test('are JSON, each with a unique name', () => {
     for (const { text } of rows) JSON.parse(text);
     expect(new Set(rows.map((row) => row.name)).size).toBe(rows.length);
     expect(rows.length).toBeGreaterThan(150);
   });
 
-  test('are rejected for their shape, their createdOn or a wrong type, and for nothing else', () => {
+  test('are rejected only for their shape, their createdOn or a wrong type', () => {
     const isEvent = ({ text }: { text: string }): boolean => {
       const row = JSON.parse(text);
       if (typeof row !== 'object' || row === null || Array.isArray(row)) return false;
@@ -135,7 +135,7 @@ describe('the hostile rows', () => {
     }
   });
 
-  test('come over HTTP byte for byte', () =>
+  test('are sent over HTTP byte for byte', () =>
     withSimulator({ rows: rows.map((row) => row.text) }, async (simulator) => {
       expect(simulator.rows.map((row) => row.text).sort()).toEqual(rows.map((row) => row.text).sort());
     }));

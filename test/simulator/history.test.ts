@@ -6,8 +6,8 @@ import { readPage, readTimes, rowAt, withSimulator } from './client.ts';
 const second = (n: number): string => `2023-05-01T00:00:${String(n).padStart(2, '0')}Z`;
 const times = (...seconds: number[]): string[] => seconds.map(second);
 
-describe('given rows', () => {
-  test('stand in order of createdOn, whatever order and time zone they come in', () =>
+describe('supplied rows', () => {
+  test('are sorted by createdOn, for any order and time zone of the input', () =>
     withSimulator({ rows: [5, 1, 3].map((n) => rowAt(second(n))) }, async (simulator) => {
       simulator.append([rowAt('2023-05-01T02:00:04+02:00'), rowAt(second(9))]);
       simulator.insertLate([rowAt(second(2))]);
@@ -26,7 +26,7 @@ describe('given rows', () => {
       ]);
     }));
 
-  test('of one time stand in the order they were added', () =>
+  test('with the same time keep the order in which they were added', () =>
     withSimulator({ rows: [rowAt(second(1), 'a'), rowAt(second(2), 'b')] }, async (simulator) => {
       simulator.append([rowAt(second(0), 'z'), rowAt(second(1), 'c'), rowAt(second(1), 'd')]);
       expect((await readPage(simulator)).results!.map((row) => row.action)).toEqual([
@@ -38,7 +38,7 @@ describe('given rows', () => {
       ]);
     }));
 
-  test('without a readable createdOn follow the row given before them, or the newest one', () =>
+  test('without a readable createdOn follow the row before them in the input, or the newest one', () =>
     withSimulator({ rows: [rowAt(second(1)), '{"action":"x"}', rowAt(second(3))] }, async (simulator) => {
       simulator.append(['null', '5']);
       expect(simulator.rows.map(({ ticks, text }) => [ticks !== undefined, text])).toEqual([
@@ -52,7 +52,7 @@ describe('given rows', () => {
 });
 
 describe('typical rows', () => {
-  test('are the same for the same seed, and others for another', async () => {
+  test('are equal for the same seed and different for another', async () => {
     const texts: string[][] = [];
     for (const seed of [1, 1, 2]) {
       await withSimulator({ events: 1500, seed }, async (simulator) => {
@@ -65,7 +65,7 @@ describe('typical rows', () => {
     expect(texts[2]).not.toEqual(texts[0]);
   });
 
-  test('are the same whether rendered at the start, when read, or again and again in little memory', async () => {
+  test('are equal if rendered at the start, on demand, or repeatedly in little memory', async () => {
     const texts: string[] = [];
     for (const options of [
       {},
@@ -80,7 +80,7 @@ describe('typical rows', () => {
     expect(new Set(texts).size).toBe(1);
   });
 
-  test('that are appended are the ones a longer list would have had', () =>
+  test('that are appended equal those of a longer list', () =>
     withSimulator({ events: 100 }, (short) =>
       withSimulator({ events: 3000 }, async (long) => {
         for (const count of [1, 923, 1, 1975]) short.append(count);
@@ -88,14 +88,14 @@ describe('typical rows', () => {
       }),
     ));
 
-  test('are appended before a given row from the future, and hold their order', () =>
+  test('are appended before a supplied row from the future, in order', () =>
     withSimulator({ events: 10, rows: [rowAt('2099-01-01T00:00:00Z')] }, async (simulator) => {
       simulator.append(2000);
       expect(simulator.rows.at(-1)!.text).toContain('2099');
       expectSorted(simulator.rows.map((row) => row.ticks!));
     }));
 
-  test('that are late come within the time given, behind the newest', () =>
+  test('that are late are within the requested time before the newest', () =>
     withSimulator({ events: 1000, spacingMs: 1000, lateWithinMs: 20_000 }, async (simulator) => {
       const before = new Set(simulator.rows);
       simulator.insertLate(50);
@@ -109,7 +109,7 @@ describe('typical rows', () => {
     }));
 });
 
-test('deleted rows are gone from the list and kept as deleted', () =>
+test('deleted rows are not in the list and are kept as deleted', () =>
   withSimulator({ rows: [1, 2, 3, 4, 5, 6].map((n) => rowAt(second(n))) }, async (simulator) => {
     simulator.deleteAt(3, 2);
     simulator.deleteHead(1);
@@ -120,7 +120,7 @@ test('deleted rows are gone from the list and kept as deleted', () =>
     expect(await readTimes(simulator)).toEqual([]);
   }));
 
-test('any sequence of changes leaves the list that a plain array would hold', () =>
+test('any sequence of changes gives the same list as a plain array', () =>
   fc.assert(
     fc.asyncProperty(fc.array(change, { maxLength: 12 }), fc.nat(2200), async (changes, events) => {
       await withSimulator({ events, cacheBytes: 100_000 }, async (simulator) => {

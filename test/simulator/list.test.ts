@@ -21,14 +21,14 @@ describe('the token endpoint', () => {
     [{ client_id: 'wrong' }, 'invalid_client'],
     [{ scope: 'PM.Nothing' }, 'invalid_scope'],
     [{ grant_type: 'password' }, 'unsupported_grant_type'],
-  ])('answers %j with HTTP 400 and %s', (form, error) =>
+  ])('responds to %j with HTTP 400 and %s', (form, error) =>
     withSimulator({}, async (simulator) => {
       const reply = await postToken(simulator, form);
       expect([reply.status, JSON.parse(reply.text)]).toEqual([400, { error }]);
     }),
   );
 
-  test('writes expires_in as text and lets it lie when told so', () =>
+  test('sends expires_in as text, or a wrong one, if configured', () =>
     withSimulator({ expiresInAsText: true, expiresIn: 5 }, async (simulator) => {
       expect(JSON.parse((await postToken(simulator)).text).expires_in).toBe('5');
     }));
@@ -43,7 +43,7 @@ describe('the list', () => {
     '/acme/DefaultTenant/audit_/api/auditlogs',
     `/acme/portal_/api/auditLog/${GUID}`,
     `/identity_/api/AuditQuery/${GUID}`,
-  ])('answers at %s', (path) =>
+  ])('is at %s', (path) =>
     withSimulator({ events: 2, partitionGlobalId: GUID }, async (simulator) => {
       expect(JSON.parse((await getList(simulator, 'top=1', { path })).text).totalCount).toBe(2);
     }),
@@ -54,7 +54,7 @@ describe('the list', () => {
     '/other/audit_/api/auditlogs',
     '/audit_/api/auditlogs',
     '/acme/audit_/api/auditlogs/other',
-  ])('is not at %s, which answers 200 with the portal page', (path) =>
+  ])('is not at %s, which responds with 200 and the portal page', (path) =>
     withSimulator({ events: 2 }, async (simulator) => {
       const reply = await getList(simulator, 'top=1', { path });
       expect([reply.status, reply.headers.get('content-type')]).toEqual([200, 'text/html']);
@@ -63,7 +63,7 @@ describe('the list', () => {
     }),
   );
 
-  test('gives exactly the rows of the truth, by skip and top', () =>
+  test('returns exactly the rows of the list, by skip and top', () =>
     withSimulator({ events: 2500, seed: 3 }, async (simulator) => {
       const reply = await getList(simulator, 'sortBy=createdOn&sortOrder=asc&skip=1000&top=1100');
       const texts = simulator.rows.slice(1000, 2100).map((row) => row.text);
@@ -77,7 +77,7 @@ describe('the list', () => {
       });
     }));
 
-  test('is newest first unless createdOn is asked for in ascending order', () =>
+  test('is newest first unless ascending createdOn is requested', () =>
     withSimulator({ events: 300 }, async (simulator) => {
       const newestFirst = simulator.rows.map((row) => row.text).reverse();
       for (const query of ['', 'sortOrder=asc', 'sortBy=createdOn', 'sortBy=createdOn&sortOrder=desc']) {
@@ -93,7 +93,7 @@ describe('the list', () => {
       expect(await readPage(simulator, 'top=0')).toEqual({ totalCount: 10, results: [] });
     }));
 
-  test('gives the default number of rows without top, and passes over unknown parameters', () =>
+  test('returns the default number of rows without top, and ignores unknown parameters', () =>
     withSimulator({ events: 100, defaultTop: 7 }, async (simulator) => {
       expect((await readPage(simulator, 'api-version=1&from=2020&nonsense')).results).toHaveLength(7);
     }));
@@ -110,7 +110,7 @@ describe('the list', () => {
       }),
   );
 
-  test('renders the message, and nothing else, in the language asked for', () =>
+  test('renders only the message in the requested language', () =>
     withSimulator({ events: 200 }, async (simulator) => {
       const [en, de, ja, ru] = await Promise.all(
         ['en', 'de', 'ja', 'ru'].map(
@@ -129,7 +129,7 @@ describe('the list', () => {
       expect([...simulator.iterateRows('de')].map((row) => JSON.parse(row.text))).toEqual(de);
     }));
 
-  test('compresses only when told to, and only for a client that accepts it', () =>
+  test('compresses only if enabled and accepted by the client', () =>
     withSimulator({ events: 500 }, async (simulator) => {
       const encodings: (string | null)[] = [];
       for (const [gzip, accepted] of [
@@ -157,7 +157,7 @@ describe('access', () => {
       expect((await getList(simulator, '', { token })).status).toBe(401);
     }));
 
-  test('is 401 when the token has outlived its life, whatever expires_in said', () =>
+  test('is 401 when the token has expired, regardless of expires_in', () =>
     withSimulator({ events: 1, tokenLifeSeconds: 0, expiresIn: 3600 }, async (simulator) => {
       expect((await getList(simulator, '')).status).toBe(401);
     }));
@@ -168,13 +168,13 @@ describe('access', () => {
       expect((await getList(simulator, '', { token })).status).toBe(403);
     }));
 
-  test('is given to a fixed token, which cannot be revoked', () =>
+  test('is granted to a fixed token, which cannot be revoked', () =>
     withSimulator({ events: 1, accessToken: 'personal' }, async (simulator) => {
       simulator.revokeTokens();
       expect((await getList(simulator, '', { token: 'personal' })).status).toBe(200);
     }));
 
-  test('needs the documented content type', () =>
+  test('requires the documented content type', () =>
     withSimulator({ events: 1 }, async (simulator) => {
       const reply = await getList(simulator, '', { headers: { 'Content-Type': 'text/plain' } });
       expect([reply.status, JSON.parse(reply.text).message]).toEqual([
@@ -184,10 +184,10 @@ describe('access', () => {
     }));
 });
 
-test('closing breaks a request that waits for ever', async () => {
+test('closing ends a request that would wait forever', async () => {
   await withSimulator({ events: 1, faults: [{ fault: 'silence' }] }, async (simulator) => {
     const waiting = getList(simulator, '', { token: await fetchToken(simulator) }).then(
-      () => 'answered',
+      () => 'responded',
       () => 'broken',
     );
     while (simulator.counts.list === 0) await new Promise((resolve) => setTimeout(resolve, 1));

@@ -19,13 +19,13 @@ const TIE = '2023-05-01T00:00:01Z';
 const ties = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map((name) => rowAt(TIE, name));
 
 describe('ties', () => {
-  test('keep their order while nothing else is asked', () =>
+  test('keep their order by default', () =>
     withSimulator({ rows: ties }, async (simulator) => {
       const orders = await ordersOf(simulator, 10);
       expect(orders).toEqual(new Set(['abcdefgh']));
     }));
 
-  test('come in another order at each request, none lost, their neighbours in place', () =>
+  test('are in a different order at each request, none is lost, and their neighbours stay in place', () =>
     withSimulator(
       {
         rows: [rowAt('2023-05-01T00:00:00Z', '<'), ...ties, rowAt('2023-05-01T00:00:02Z', '>')],
@@ -39,7 +39,7 @@ describe('ties', () => {
       },
     ));
 
-  test('are shuffled across the border of a page', () =>
+  test('are shuffled across a page boundary', () =>
     withSimulator({ rows: ties, shuffleTies: true }, async (simulator) => {
       const firsts = new Set<unknown>();
       for (let i = 0; i < 30; i++)
@@ -71,13 +71,13 @@ describe('the list', () => {
       expect(lengths).toEqual([10, 3, 10, 3, 7, 2, 50]);
     }));
 
-  test('is newest first although ascending order was asked for', () =>
+  test('is newest first although ascending order was requested', () =>
     withSimulator({ events: 50, ignoreSortOrder: true }, async (simulator) => {
       const newestFirst = simulator.rows.map((row) => JSON.parse(row.text).createdOn).reverse();
       expect(await readTimes(simulator)).toEqual(newestFirst);
     }));
 
-  test('moves after each answer by the rates given', () =>
+  test('changes after each response by the configured rates', () =>
     withSimulator({ events: 1000 }, async (simulator) => {
       simulator.set({ moves: { append: 3, insertLate: 0.5, deleteHead: 2, deleteMiddle: 1 } });
       const { totalCount } = await readPage(simulator, 'top=1');
@@ -89,13 +89,13 @@ describe('the list', () => {
       expect(late).toBeLessThan(35);
     }));
 
-  test('lies about totalCount', () =>
+  test('sends a wrong totalCount', () =>
     withSimulator({ events: 10, totalCount: (right) => right - 4 }, async (simulator) => {
       const page = await readPage(simulator);
       expect([page.totalCount, page.results!.length]).toEqual([6, 10]);
     }));
 
-  test('has null for results, or none of the rows it counts, for the next requests only', () =>
+  test('has null results, or no rows, for the next requests only', () =>
     withSimulator({ events: 10, faults: [{ fault: 'null-results', next: 1 }] }, async (simulator) => {
       expect(await readPage(simulator)).toEqual({ totalCount: 10, results: null });
       simulator.set({ faults: [{ fault: 'empty', next: 1 }] });
@@ -109,7 +109,7 @@ describe('the list', () => {
       expect([error, bytes.toString('latin1', 0, 4)]).toEqual([undefined, '\xef\xbb\xbf{']);
     }));
 
-  test('answers after the latency given', () =>
+  test('responds after the configured latency', () =>
     withSimulator({ events: 1 }, async (simulator) => {
       const token = await fetchToken(simulator);
       simulator.set({ latencyMs: [60, 70] });
@@ -120,7 +120,7 @@ describe('the list', () => {
 });
 
 describe('a fault', () => {
-  test('comes at each n-th request, after the first ones, by chance, or to the token endpoint', () =>
+  test('applies to each n-th request, after the first ones, at random, or to the token endpoint', () =>
     withSimulator({ events: 1, seed: 5 }, async (simulator) => {
       const token = await fetchToken(simulator);
       const statuses = async (rule: string, count = 8): Promise<number[]> => {
@@ -139,7 +139,7 @@ describe('a fault', () => {
       expect((await postToken(simulator)).status).toBe(503);
     }));
 
-  test('is played by the first rule that applies, and counted', () =>
+  test('is applied by the first matching rule, and counted', () =>
     withSimulator({ events: 1, faults: [{ fault: 500, every: 2 }, { fault: 429 }] }, async (simulator) => {
       const seen = [(await getList(simulator, '')).status, (await getList(simulator, '')).status];
       expect(seen).toEqual([429, 500]);
@@ -149,13 +149,13 @@ describe('a fault', () => {
       ]);
     }));
 
-  test.each([408, 425, 500, 501, 502, 503, 504, 524, 401, 403])('answers HTTP %i', (status) =>
+  test.each([408, 425, 500, 501, 502, 503, 504, 524, 401, 403])('responds with HTTP %i', (status) =>
     withSimulator({ events: 1, faults: [{ fault: status }] }, async (simulator) => {
       expect((await getList(simulator, '')).status).toBe(status);
     }),
   );
 
-  test('says Retry-After in seconds or as a date', () =>
+  test('sends Retry-After in seconds or as a date', () =>
     withSimulator({ events: 1, faults: [{ fault: 429, retryAfter: 7 }] }, async (simulator) => {
       expect((await getList(simulator, '')).headers.get('retry-after')).toBe('7');
       simulator.set({ faults: [{ fault: 429, retryAfter: 100, asDate: true }] });
@@ -195,7 +195,7 @@ describe('a fault', () => {
       expect([reply.status, reply.headers.get('content-type')]).toEqual([200, 'text/html']);
     }));
 
-  test('is a redirect to where it is told', () =>
+  test('is a redirect to the configured location', () =>
     withSimulator(
       { events: 1, faults: [{ fault: 'redirect', location: 'http://localhost:1/' }] },
       async (simulator) => {
@@ -214,7 +214,7 @@ describe('a fault', () => {
     }));
 });
 
-describe('a spoilt answer', () => {
+describe('a faulty response', () => {
   const complete = (simulator: Parameters<typeof readRaw>[0]) =>
     readRaw(simulator).then(({ bytes }) => bytes);
 
@@ -245,7 +245,7 @@ describe('a spoilt answer', () => {
       expect(simulator.requests.at(-1)).toMatchObject({ fault: 'reset', status: 0 });
     }));
 
-  test('is silence until the client gives up', () =>
+  test('is missing until the client disconnects', () =>
     withSimulator({ events: 1, faults: [{ fault: 'silence' }] }, async (simulator) => {
       const token = await fetchToken(simulator);
       const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
@@ -253,7 +253,7 @@ describe('a spoilt answer', () => {
       await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' });
     }));
 
-  test('drips at the speed asked for, and is whole in the end', () =>
+  test('is sent at the requested speed and completely', () =>
     withSimulator({ rows: [rowAt(TIE)] }, async (simulator) => {
       const whole = await complete(simulator);
       simulator.set({ faults: [{ fault: 'drip', bytesPerSecond: 400 }] });
@@ -262,10 +262,10 @@ describe('a spoilt answer', () => {
       expect(performance.now() - startedAt).toBeGreaterThan((whole.length / 400) * 700);
     }));
 
-  test('drips nothing, and keeps no timer, for a client that left before the answer', () =>
+  test('is not sent slowly, and keeps no timer, for a client that disconnected before the response', () =>
     withSimulator({ rows: [rowAt(TIE)] }, async (simulator) => {
       const token = await fetchToken(simulator);
-      // So long that the server hears of the end of the connection before it answers.
+      // Long enough for the server to see the end of the connection before it responds.
       simulator.set({ faults: [{ fault: 'drip' }], latencyMs: 1_000 });
       const startTimer = jest.spyOn(globalThis, 'setInterval');
       try {
@@ -284,7 +284,7 @@ describe('a spoilt answer', () => {
       }
     }));
 
-  test.each(['huge', 'bomb'] as const)('%s is the right one behind as many blanks as asked for', (fault) =>
+  test.each(['huge', 'bomb'] as const)('%s is the right one after the requested number of blanks', (fault) =>
     withSimulator({ events: 1 }, async (simulator) => {
       const whole = await complete(simulator);
       simulator.set({ faults: [{ fault, bytes: 3_000_000 }] });
@@ -297,8 +297,10 @@ describe('a spoilt answer', () => {
 });
 
 test.each(['5o3', '503:often=3', '503:every=x', 'reset:body=page', '199'])(
-  'the fault rule %s is refused',
+  'the fault rule %s is rejected',
   (text) => {
-    expect(() => parseFaultRule(text)).toThrow(/no fault|not a setting|must be a number|no error body/);
+    expect(() => parseFaultRule(text)).toThrow(
+      /is not a fault|not a setting|must be a number|is not an error body/,
+    );
   },
 );

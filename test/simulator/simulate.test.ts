@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { simulateCommand } from '../../src/commands/simulate.ts';
 
-/** Runs the command until its first words are out, hands them to the callback, then aborts it and waits for its end. */
+/** Runs the command until its first output, passes that to the callback, then aborts it and waits for its end. */
 async function simulate(args: string[], callback: (lines: string[]) => Promise<void>): Promise<void> {
   const controller = new AbortController();
   const lines: string[] = [];
@@ -48,7 +48,7 @@ async function totalCount({
 }
 
 describe('simulate', () => {
-  test('prints variables that open the organization, and stops with the signal', async () => {
+  test('prints the variables for the organization, and stops on a signal', async () => {
     let url = '';
     await simulate(['--events', '42', '--organization', "o'neill"], async (lines) => {
       const exports = lines.filter((line) => line.startsWith('export '));
@@ -66,7 +66,7 @@ describe('simulate', () => {
     await expect(fetch(url)).rejects.toThrow('fetch failed');
   });
 
-  test('prints one JSON object with --json, and plays the faults and rates asked for', () =>
+  test('prints one JSON object with --json, and applies the requested faults and rates', () =>
     simulate(
       [
         '--json',
@@ -96,7 +96,7 @@ describe('simulate', () => {
       while ((await totalCount(environment)) < 100) await new Promise((resolve) => setTimeout(resolve, 10));
     }));
 
-  test('says which port it cannot have', () =>
+  test('names the port that is not free', () =>
     simulate(['--json'], async (lines) => {
       const port = new URL(JSON.parse(lines[0]!).url).port;
       const second = simulate(['--port', port], async () => {});
@@ -108,11 +108,11 @@ describe('simulate', () => {
 
   test.each([
     ['--events', 'many', 'Expected a whole number'],
-    ['--fault', 'boom', '"boom" is no fault'],
+    ['--fault', 'boom', '"boom" is not a fault'],
     ['--page-cap', '5,0', 'Expected a whole number of 1 or more, or a list'],
     ['--latency', 'slow', 'Expected milliseconds or a range'],
     ['--start-at', 'yesterday', 'a time like 2026-01-31T08:00:00Z'],
-  ])('refuses %s %s', async (flag, value, message) => {
+  ])('rejects %s %s', async (flag, value, message) => {
     await expect(simulate([flag, value], async () => {})).rejects.toMatchObject({
       code: 'commander.invalidArgument',
       message: expect.stringContaining(message),

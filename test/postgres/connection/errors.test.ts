@@ -31,7 +31,7 @@ async function failureOf(url: string): Promise<{ code: string; message: string }
   }
 }
 
-describe('an error of the database says what to do, and whether another try later may help', () => {
+describe('an error of the database says what to do, and whether a retry may help', () => {
   test('a role that does not exist', async () => {
     const url = changed((url) => {
       url.username = 'nobody';
@@ -54,7 +54,7 @@ describe('an error of the database says what to do, and whether another try late
     });
   });
 
-  test('a server that is not there', async () => {
+  test('an unreachable server', async () => {
     const port = await freePort();
     const url = changed((url) => {
       url.port = String(port);
@@ -65,7 +65,7 @@ describe('an error of the database says what to do, and whether another try late
     });
   });
 
-  test('a server that hangs up', async () => {
+  test('a server that closes the connection', async () => {
     const server = createServer((socket) => socket.destroy());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
@@ -76,7 +76,7 @@ describe('an error of the database says what to do, and whether another try late
     await new Promise((resolve) => server.close(resolve));
   });
 
-  test('tables that are not there', async () => {
+  test('missing tables', async () => {
     await bench.query('alter table audit.runs rename to moved');
     try {
       await expect(

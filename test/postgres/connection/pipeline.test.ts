@@ -24,7 +24,7 @@ beforeEach(async () => {
 });
 afterEach(() => client.release());
 
-/** By position, under names that say no more. */
+/** Statements named by their position. */
 async function sendPipelined(to: Client, statements: readonly Statement[]) {
   const plan = Object.fromEntries(statements.map((statement, i) => [`statement ${i}`, statement]));
   return Object.values(await pipeline(to, plan));
@@ -42,9 +42,9 @@ const copy = (...lines: string[]) => ({
 const numbers = async () =>
   (await pool.query('select n from public.numbers order by n')).rows.map(({ n }) => n);
 
-describe('statements that are sent together', () => {
-  test('are each answered with their own rows', async () => {
-    const answers = await sendPipelined(client, [
+describe('pipelined statements', () => {
+  test('each return their own rows', async () => {
+    const results = await sendPipelined(client, [
       { text: 'begin' },
       add(1),
       copy('2', '3'),
@@ -58,11 +58,11 @@ describe('statements that are sent together', () => {
       [2, 'x'],
       [3, 'x'],
     ];
-    expect(answers).toEqual([[], [{ n: 1 }], [], all, [], [{ n: 4 }], []]);
+    expect(results).toEqual([[], [{ n: 1 }], [], all, [], [{ n: 4 }], []]);
     expect(await numbers()).toEqual([1, 2, 3, 4]);
   });
 
-  test('are not carried out, a commit included, where one of them cannot be written down', async () => {
+  test('are not executed, including the commit, if one of them cannot be serialized', async () => {
     const own = createPool(database.url, () => {});
     const lost = await own.connect();
     const unwritable = {
@@ -97,7 +97,7 @@ describe('statements that are sent together', () => {
     expect(await numbers()).toEqual([6, 7]);
   });
 
-  test('may have been sent, and never prepared, behind one that failed', async () => {
+  test('can be sent again if an earlier failure kept them from being prepared', async () => {
     const addMore = (n: number) => ({ ...add(n), name: 'add more' });
     const failed = sendPipelined(client, [{ text: 'select 1 / 0' }, addMore(1)]);
     await expect(failed).rejects.toMatchObject({ code: '22012' });
@@ -105,7 +105,7 @@ describe('statements that are sent together', () => {
     expect((await client.query(addMore(4))).rows).toEqual([{ n: 4 }]);
   });
 
-  test('fail with the connection, of which the server says why', async () => {
+  test('fail with the reason why the server closed the connection', async () => {
     const other = await pool.connect();
     const statements = [add(1), { text: 'select pg_terminate_backend(pg_backend_pid())' }, copy('2'), add(3)];
     await expect(sendPipelined(other, statements)).rejects.toMatchObject({ code: '57P01' });
@@ -113,7 +113,7 @@ describe('statements that are sent together', () => {
     expect(await numbers()).toEqual([]);
   });
 
-  test('are not waited for longer than one query, on a connection that is ended then', async () => {
+  test('share the timeout of one query, and the timeout closes the connection', async () => {
     const proxy = await createDatabaseProxy(database.url);
     const impatient = createPool(withParameter(proxy.url, 'query_timeout', '2000'), () => {});
     try {
@@ -129,7 +129,7 @@ describe('statements that are sent together', () => {
   });
 });
 
-test('the internals of pg that the pipeline uses are those of the pinned version', () => {
+test('the pinned version of pg has the internals that the pipeline uses', () => {
   const query = new pg.Query({ text: '' }, () => {});
   const connection = new pg.Connection();
   const handlers = ['RowDescription', 'DataRow', 'CommandComplete', 'ReadyForQuery'];
@@ -147,7 +147,9 @@ test('the internals of pg that the pipeline uses are those of the pinned version
   const { dependencies } = JSON.parse(
     readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
   );
-  const found = missing.map((name) => `pg ${version} lacks ${name}, which src/postgres/pipeline.ts uses`);
+  const found = missing.map(
+    (name) => `pg ${version} lacks ${name}, which src/postgres/connection/pipeline.ts uses`,
+  );
   expect(found).toEqual([]);
   expect(['pg is pinned to the version that was tested', dependencies.pg]).toEqual([
     'pg is pinned to the version that was tested',
@@ -156,7 +158,7 @@ test('the internals of pg that the pipeline uses are those of the pinned version
 });
 
 describe('a transaction', () => {
-  test('makes its last statements of what the first ones read', async () => {
+  test('builds its last statements from the results of the first ones', async () => {
     const added = await transact(client, { read: add(1) }, async ({ read }) => ({
       plan: { left: undefined, next: add(read[0].n + 1) },
       result: ({ left, next }) => [left, next![0].n],
@@ -178,7 +180,7 @@ describe('a transaction', () => {
     expect(await numbers()).toEqual([3]);
   });
 
-  test('stores nothing where the work between them fails', async () => {
+  test('stores nothing if the work between them fails', async () => {
     const work = async () => {
       throw new Error('no');
     };

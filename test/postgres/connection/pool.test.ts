@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-test('a connection on which a query found no answer in time is ended, and not used again', async () => {
+test('a query timeout closes the connection, which is not reused', async () => {
   const proxy = await createDatabaseProxy(database.url);
   const pool = createPool(withParameter(proxy.url, 'query_timeout', '2000'), () => {});
   try {

@@ -47,7 +47,7 @@ async function startPgBouncer(mode: 'session' | 'transaction'): Promise<string> 
     `[databases]\n* = host=${hostname} port=${port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${listenPort}\n` +
       `unix_socket_dir =\nauth_type = trust\nauth_file = ${users}\npool_mode = ${mode}\n`,
   );
-  // It refuses to be root, and the user it becomes has to read what is written here.
+  // It does not run as root, and its user must be able to read these files.
   for (const name of [directory, users, join(directory, 'pgbouncer.ini')]) chmodSync(name, 0o755);
   const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : [];
   const child = spawn('pgbouncer', [...user, join(directory, 'pgbouncer.ini')], { stdio: 'ignore' });
@@ -68,13 +68,13 @@ async function startPgBouncer(mode: 'session' | 'transaction'): Promise<string> 
 }
 
 (hasPgBouncer ? describe : describe.skip)('through PgBouncer', () => {
-  test('of transaction mode nothing is exported, and the error says why', async () => {
+  test('in transaction mode nothing is exported, and the error says why', async () => {
     const url = await startPgBouncer('transaction');
     const { code, stderr } = await runProgram(['run'], environmentFor(simulator, url));
     expect([code, stderr]).toEqual([2, expect.stringContaining('pool_mode=session')]);
   });
 
-  test('of session mode it works as without', async () => {
+  test('in session mode the export works as without a pooler', async () => {
     const url = await startPgBouncer('session');
     for (const expected of ['50 new events', '0 new events']) {
       const { code, stdout } = await runProgram(['run'], environmentFor(simulator, url));

@@ -1,4 +1,4 @@
-/** Settings of the role, the database or the connection change nothing of what the program reads, stores or says. */
+/** Settings of the role, the database or the connection do not change what the program reads, stores or prints. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
@@ -22,7 +22,7 @@ import { expectCounted } from '../../support/roll-ups.ts';
 
 const EVENTS = 40;
 
-/** What a setting could change on its way into the table or out of it. The last two are no events. */
+/** Values that a setting could change on their way into or out of the table. The last two rows are not events. */
 const ODD_ROWS = [
   { createdOn: '0001-01-01T00:00:00Z', userName: null, email: 'NULL', message: 'null', source: '' },
   { createdOn: '1900-01-01T00:00:00.1234567Z', userName: 'NULL', email: null, message: 'C:\\new\\table' },
@@ -50,7 +50,7 @@ afterAll(async () => {
   await bench.close();
 });
 
-/** Everything that was stored of an organization but its name and when it was stored. */
+/** All stored data of an organization except its name and the times of storing. */
 async function readStored(organization: string): Promise<unknown> {
   const tables = {
     events: `select to_jsonb(e) - '{organization,first_seen_at,updated_at,run_id}'::text[] as row from audit.events e
@@ -75,7 +75,7 @@ async function readStored(organization: string): Promise<unknown> {
   return stored;
 }
 
-/** Runs, runs again, reads everything again, verifies both ways and reads the status, over `pool`; gives all that came of it. */
+/** Runs, runs again, reads everything again, verifies both ways and reads the status, over `pool`; returns all results. */
 async function exportOver(pool: Pool): Promise<unknown> {
   const scene = await bench.open({
     events: EVENTS,
@@ -114,7 +114,7 @@ async function exportOver(pool: Pool): Promise<unknown> {
       runs: status.runs.map(({ counters, from, startedAt, endedAt }) => [
         counters,
         from?.toISOString(),
-        // Reads the clock: a run begins now, whatever the settings are.
+        // Reads the clock: a run begins now, with any settings.
         Math.abs(Date.now() - startedAt.getTime()) < 600_000,
         endedAt !== null && endedAt >= startedAt,
       ]),
@@ -135,7 +135,7 @@ describe('an export', () => {
     ordinary = await exportOver(bench.pool);
   });
 
-  // Each value of ODD_SETTINGS is in one of them at least.
+  // Each value of ODD_SETTINGS is in at least one combination.
   test.each(COMBINATIONS)('is the same with combination %i of odd settings', async (number) => {
     const settings = await oddCombination(plain, number);
     const errors: string[] = [];
@@ -150,7 +150,7 @@ describe('an export', () => {
   });
 });
 
-test('every setting that a user may change is tried at an odd value, or known to need none', async () => {
+test('every setting that a user may change is tested with an odd value, or known to need no test', async () => {
   const { rows } = await plain.query<{ name: string }>(
     `select name from pg_settings where context = 'user' and category like any ($1)`,
     [CATEGORIES],
@@ -206,10 +206,10 @@ describe('a person whose own settings are odd', () => {
   });
 });
 
-/** Ends the person's own connection, or refuses the person's own statements. */
+/** Closes the person's own connection, or rejects the person's own statements. */
 const stopsAPerson = (name: string) => /^(restrict_nonsystem|client_encoding|.*_timeout$)/.test(name);
 
-/** Days, weekdays and hours of the views, in a form that no setting of the reader changes. */
+/** Days, weekdays and hours of the views, in a format that no setting of the reader changes. */
 const READ_VIEWS = `
   select 'logins' as view, event_id::text || ' ' || (day - date '2000-01-01') || ' ' || weekday || ' ' || hour as row from bi.logins
   union all select 'events', event_id::text || ' ' || (day - date '2000-01-01') from bi.events

@@ -84,7 +84,7 @@ test('every text is written as its UTF-8, and details that are JSON twice', () =
   );
 });
 
-test('room is made for a text that needs three bytes a character, and for it again as JSON', () => {
+test('the buffer grows for a text of three bytes per character, and for its copy as JSON', () => {
   const auditLogDetails = `"${'漢'.repeat(400_000)}"`;
   const event = eventAt(AT, { auditLogDetails });
   const [row] = read(createCopyEncoder().encode(identifyGroup([event]), ORIGIN));

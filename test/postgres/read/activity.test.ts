@@ -21,7 +21,7 @@ afterAll(() => bench.close());
 
 let events = 0;
 
-/** An event that is so old when it is stored, which happens at once. */
+/** An event of this age when it is stored. */
 function eventAgo(ms: number): string {
   // Reads the clock: lateness is measured to the moment of storing.
   return eventAt(new Date(Date.now() - ms));
@@ -45,7 +45,7 @@ const INSTANTS = [
 ];
 
 describe('the events by day', () => {
-  test.each(INSTANTS)('at %s are those of the last 90 days in UTC, each day with a number', async (at) => {
+  test.each(INSTANTS)('at %s cover the last 90 days in UTC, each day with a count', async (at) => {
     const now = new Date(at);
     const midnight = Math.floor(now.getTime() / DAY_MS) * DAY_MS;
     const oldest = midnight - (ACTIVITY_DAYS - 1) * DAY_MS;
@@ -71,7 +71,7 @@ describe('the events by day', () => {
     }
   });
 
-  test('end today by the clock of the database, when no time is given', async () => {
+  test('end today by the clock of the database by default', async () => {
     const today = async () =>
       // Reads the clock: bounds of what the product reads from the same clock.
       (await bench.query("select (now() at time zone 'UTC')::date::text as day"))[0]!.day;
@@ -86,7 +86,7 @@ describe('the lateness', () => {
     (await readActivity(bench.pool, { organization, log: 'classic' })).lateness;
   const none = LATENESS_BOUNDS_S.map(() => 0).concat(0);
 
-  test('of events that were all stored in their order is none, however old they are', async () => {
+  test('is none for events stored in order, at any age', async () => {
     const { organization, simulator, run } = await bench.open({
       rows: [eventAgo(9 * DAY_MS), eventAgo(5 * DAY_MS)],
     });
@@ -96,7 +96,7 @@ describe('the lateness', () => {
     expect(await latenessOf(organization)).toEqual({ events: 4, counts: none });
   });
 
-  test('counts those stored after newer ones, by their age', async () => {
+  test('counts events stored after newer ones, by their age', async () => {
     const { organization, simulator, run } = await bench.open(
       { rows: [eventAgo(20 * DAY_MS), eventAgo(60_000)] },
       { EXPORT_LOOKBACK: '30d' },
@@ -109,7 +109,7 @@ describe('the lateness', () => {
     expect(await latenessOf(organization)).toEqual({ events: 8, counts: [1, 0, 0, 2, 0, 1, 0, 1] });
   });
 
-  test('does not hang on an event dated in the future', async () => {
+  test('ignores an event dated in the future', async () => {
     const { organization, simulator, run } = await bench.open({
       rows: [eventAgo(2 * HOUR_MS), eventAgo(-900 * DAY_MS)],
     });
@@ -119,7 +119,7 @@ describe('the lateness', () => {
     expect(await latenessOf(organization)).toEqual({ events: 3, counts: none });
   });
 
-  test('leaves out what a backfill stores', async () => {
+  test('excludes events that a backfill stored', async () => {
     const { organization, simulator, run } = await bench.open({ rows: [eventAgo(HOUR_MS)] });
     await run();
     simulator.insertLate([eventAgo(20 * DAY_MS)]);
@@ -127,7 +127,7 @@ describe('the lateness', () => {
     expect(await latenessOf(organization)).toEqual({ events: 2, counts: none });
   });
 
-  test('is taken from the newest events, so that it costs the same at any size', async () => {
+  test('is computed over the newest events, so its cost does not depend on the size of the table', async () => {
     const scene = await bench.open({ rows: [eventAgo(HOUR_MS)] });
     await scene.run();
     await scene.query(

@@ -101,7 +101,7 @@ describe('an organization', () => {
     expect(report).toMatchObject({ readAt: now, organizations: [{ organization, lagMs }] });
   });
 
-  test('lags by the clock of the database, when no time is given', async () => {
+  test('lags by the clock of the database by default', async () => {
     const before = await databaseTime();
     const { readAt, organizations } = await readStatus(bench.pool);
     expect(readAt.getTime()).toBeGreaterThanOrEqual(before);
@@ -121,7 +121,7 @@ describe('an organization', () => {
     expect(status.lastSuccessAt).toEqual(lastSuccessAt);
   });
 
-  test('whose first run is under way has that run, and nothing else yet', async () => {
+  test('whose first run is in progress has that run, and nothing else yet', async () => {
     const organization = 'just-begun';
     const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     try {
@@ -139,7 +139,7 @@ describe('an organization', () => {
     }
   });
 
-  test('with a gap shows the span', async () => {
+  test('with a gap shows its span', async () => {
     const { organization, simulator, run } = await bench.open({ rows: [eventAt(1)] });
     const { runId: _first } = await run();
     simulator.deleteHead(1);
@@ -219,7 +219,7 @@ const ROWS_OF_OLD = `
   insert into audit.gaps values ('old', 17645472000000001, 17672256000000000, '2025-12-01', '2026-01-01', '2026-01-01', 1);
   insert into audit.rejected_events (organization, content_hash, source_text, reason, run_id) values ('old', '', '', '', 1)`;
 
-test('the logs of an organization are shown apart', async () => {
+test('the logs of an organization are shown separately', async () => {
   const { organization, run } = await bench.open({ rows: [eventAt(1)] });
   await run();
   await bench.query(
@@ -256,7 +256,7 @@ describe('reading the status of many organizations', () => {
   });
   afterAll(() => many.drop());
 
-  /** How many statements it sends, and how long it takes behind a millisecond of network each way. */
+  /** How many statements it sends, and how long it takes with a network latency of 1 ms each way. */
   async function measure(names: readonly string[] | undefined) {
     const proxy = await createDatabaseProxy(many.url, { delayMs: 1 });
     const pool = createPool(proxy.url, () => {});
@@ -280,12 +280,12 @@ describe('reading the status of many organizations', () => {
     }
   }
 
-  test('sends as many statements as for one, and does not wait for the network once for each', async () => {
+  test('sends as many statements as for one organization, without a round trip for each', async () => {
     const one = await measure(['org 500']);
     const all = await measure(undefined);
     expect([one.shown, all.shown]).toEqual([1, 1000]);
     expect(all.statements).toBe(one.statements);
-    // One query for each of them would wait for the network a hundred times as often as the whole does.
+    // One query per organization would make a hundred times as many round trips.
     expect(all.milliseconds).toBeLessThan(50 * one.milliseconds);
   });
 });
@@ -300,7 +300,7 @@ const MANY_ORGANIZATIONS = `
     select 'org ' || n, i * 10, i * 10 + 5, '2026-01-01Z', '2026-01-01Z', '2026-01-01Z' from generate_series(1, 1000) n, generate_series(1, 2) i;
   analyze`;
 
-test('without an organization named, each is shown, by name, with its own numbers', async () => {
+test('without a filter, every organization is shown, sorted by name, with its own numbers', async () => {
   const one = await bench.open({ rows: [eventAt(1)] });
   const other = await bench.open({ rows: [eventAt(1), eventAt(2)] });
   await one.run();

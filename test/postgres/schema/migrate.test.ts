@@ -48,7 +48,7 @@ function poolOf(url: string): Pool {
   return pool;
 }
 
-/** A role that may log in and connect, and what `memberOf` may; dropped at the end. */
+/** A role that may log in and connect, with the privileges of `memberOf`; dropped at the end. */
 async function createLogin(memberOf?: string): Promise<TestLogin> {
   const login = await createTestLogin(database, memberOf);
   closers.push(() => login.drop());
@@ -63,7 +63,7 @@ describe('migrating', () => {
     expect(rows).toEqual([]);
   });
 
-  test('by ten workers at once is done once', async () => {
+  test('by ten concurrent workers is done once', async () => {
     const pools = Array.from({ length: 10 }, () => poolOf(database.url));
     const applied = await Promise.all(pools.map((pool) => migrate(pool)));
     expect(applied.flat().sort()).toEqual(ALL);
@@ -83,7 +83,7 @@ describe('migrating', () => {
     await expect(pool.query('create table audit.mine ()')).rejects.toMatchObject({ code: '42501' });
   });
 
-  test('by a role that may not even look says what it lacks', async () => {
+  test('by a role without read access reports the missing privilege', async () => {
     const { url } = await createLogin();
     await expect(migrate(poolOf(url))).rejects.toMatchObject({
       code: 'configuration',
@@ -117,7 +117,7 @@ describe('migrating', () => {
     }
   });
 
-  test('fails alone when its connection is ended while it waits for another worker', async () => {
+  test('fails without a side effect when its connection is closed while it waits for another worker', async () => {
     const empty = await emptyDatabase();
     const pool = poolOf(empty.url);
     const other = await poolOf(empty.url).connect();
@@ -126,7 +126,7 @@ describe('migrating', () => {
     );
     const migrating = migrate(pool);
     migrating.catch(() => {});
-    await endWhoeverWaits(pool);
+    await endWaitingSession(pool);
     await expect(migrating).rejects.toMatchObject({ code: 'database-away' });
     other.release(true);
     expect(await migrate(pool)).toEqual(ALL);
@@ -147,7 +147,7 @@ describe('migrating', () => {
     await login.drop();
   });
 
-  test('names the session that a migration waits for, and is done once that has ended', async () => {
+  test('names the session that blocks a migration, and succeeds once that has ended', async () => {
     const scene = await emptyDatabase();
     const pool = poolOf(scene.url);
     await applyMigrations(scene.url, OLD_COUNT);
@@ -163,13 +163,13 @@ describe('migrating', () => {
     });
     expect((await readMigrations(pool)).pending).toEqual(ALL.slice(OLD_COUNT));
     const migrating = migrate(pool, { lockTimeoutMs: 300, attempts: 200 });
-    await endWhoeverWaits(pool, 'select pid');
+    await endWaitingSession(pool, 'select pid');
     await letGo();
     expect(await migrating).toEqual(ALL.slice(OLD_COUNT));
     await login.drop();
   });
 
-  test('that fails leaves nothing of the file that failed, says why, and can be done again', async () => {
+  test('that fails rolls back the failed file, says why, and can be repeated', async () => {
     const empty = await emptyDatabase();
     const pool = poolOf(empty.url);
     await pool.query('create schema bi; create view bi.export_health as select 1 as one');
@@ -184,8 +184,8 @@ describe('migrating', () => {
   });
 });
 
-describe('the database that results', () => {
-  test('explains every table, view and column in a comment', async () => {
+describe('the migrated database', () => {
+  test('has a comment on every table, view and column', async () => {
     const { rows } = await poolOf(database.url).query(`
       select relation.oid::regclass::text as relation, attname as column
       from pg_class relation
@@ -233,7 +233,7 @@ async function holding({ url }: TestLogin, sql: string): Promise<() => Promise<v
   return () => client.end();
 }
 
-async function endWhoeverWaits(pool: Pool, doing = 'select pg_terminate_backend(pid)'): Promise<void> {
+async function endWaitingSession(pool: Pool, doing = 'select pg_terminate_backend(pid)'): Promise<void> {
   for (let ended = 0; ended === 0; ) {
     const { rowCount } = await pool.query(
       `${doing} from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,

@@ -44,7 +44,7 @@ async function createLogin(memberOf?: string, where = database): Promise<TestLog
   return login;
 }
 
-/** Every right that `role` has in our schemas, columns in the order of the table; `public` is everybody. */
+/** Every right that `role` has in our schemas, columns in the order of the table; `public` is every role. */
 async function rightsOf(role: string): Promise<Record<string, string>> {
   const { rows } = await admin.query<{ object: string; rights: string }>(
     `with acls as (
@@ -244,7 +244,7 @@ describe('audit_writer', () => {
     ],
     ['create a schema', 'create schema mine'],
     ['create a role', 'create role mine'],
-    ['become another role', 'set role postgres_or_whoever'],
+    ['become another role', 'set role name_of_the_owner'],
     ['become a reader', 'set role audit_reader'],
     ['make its role mightier', 'alter role audit_writer createdb'],
     ['read passwords', 'select rolpassword from pg_authid'],
@@ -256,9 +256,7 @@ describe('audit_writer', () => {
     ['end a connection of another', 'select pg_terminate_backend(another_connection)'],
   ])('cannot %s', async (_, sql) => {
     const { rows } = await admin.query('select current_user as user, pg_backend_pid() as pid');
-    const filled = sql
-      .replace('postgres_or_whoever', rows[0].user)
-      .replace('another_connection', rows[0].pid);
+    const filled = sql.replace('name_of_the_owner', rows[0].user).replace('another_connection', rows[0].pid);
     expect(await codeOf(writer, filled)).toBe(RIGHT_IS_MISSING);
   });
 });
@@ -323,7 +321,7 @@ describe('audit_reader', () => {
     expect(await codeOf(reader, sql.replace('another_connection', rows[0].pid))).toBe(RIGHT_IS_MISSING);
   });
 
-  test('can lock no view in a mode that a worker or another reader would wait for', async () => {
+  test('cannot lock a view in a mode that blocks a worker or another reader', async () => {
     const modes = ['row share', 'row exclusive', 'share update exclusive', 'share', 'share row exclusive'];
     for (const view of await viewsOfBi()) {
       const codes = [];
@@ -378,7 +376,7 @@ describe('audit_reader', () => {
 });
 
 describe('the commands of docs/roles.md', () => {
-  test('make a login for the worker and one for dashboards', async () => {
+  test('create a login for the worker and one for dashboards', async () => {
     const page = readFileSync(new URL('../../../docs/roles.md', import.meta.url), 'utf8');
     const statements = page.match(/create role \w+ login password '[^']+' in role \w+/g)!;
     expect(statements.map((statement) => statement.split(' ').at(-1))).toEqual([
@@ -428,7 +426,7 @@ describe('tables that are not up to date', () => {
     }
   });
 
-  test('are refused to whoever may not create them', async () => {
+  test('are refused to a user that may not create them', async () => {
     const empty = await createTestDatabase();
     closers.push(() => empty.drop());
     const { url } = await createLogin('audit_writer', empty);
@@ -438,7 +436,7 @@ describe('tables that are not up to date', () => {
     });
   });
 
-  test('of a time before the role say that the worker lacks it', async () => {
+  test('from before the role existed report that the worker lacks it', async () => {
     const { url } = await createLogin();
     await expect(migrate(connect(url))).rejects.toMatchObject({
       code: 'configuration',
@@ -458,7 +456,7 @@ test('the grants can be made again by hand, where the roles came later', async (
   expect(await rightsOf('audit_reader')).toMatchObject({ 'bi.events': 'select' });
 });
 
-test('the roles say what they are for', async () => {
+test('the roles have comments', async () => {
   const { rows } = await admin.query(
     `select rolname as role from pg_roles
      where rolname in ('audit_writer', 'audit_reader') and shobj_description(oid, 'pg_authid') is not null

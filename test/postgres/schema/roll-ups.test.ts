@@ -1,4 +1,4 @@
-/** The roll-ups equal the aggregate over `audit.events`, whatever happens to that. */
+/** The roll-ups equal the aggregate over `audit.events` after any change of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -42,7 +42,7 @@ const event = fc
   });
 const organization = fc.constantFrom(...ORGANIZATIONS);
 const log = fc.constantFrom('classic', 'tenant:A');
-/** Which of the stored events, of whatever organization, something is done to. */
+/** Selects the stored events to change, of any organization. */
 const share = fc.constantFrom(
   'event_id < $1',
   'event_id >= $1',
@@ -157,7 +157,7 @@ test('after any history of commits, re-reads, repairs, late rows, edits, deletio
   );
 }, 600_000);
 
-test('when somebody deletes a whole day by hand while the worker adds to it', async () => {
+test('when a person deletes a whole day by hand while the worker adds to it', async () => {
   const commit = async (...seconds: string[]) => {
     const session = await openSession(bench.pool, { organization: 'acme', log: 'classic', kind: 'run' });
     const given = seconds.map((second) => eventAt(`2026-03-01T10:00:${second}Z`));
@@ -245,7 +245,7 @@ const fill = (organization: string, numbers: string) =>
      'Cis', 'User ' || n % 100, 0, 1, 1
    from ${numbers} n`;
 
-test('of rows that come late, reading no more than the days they are of', async () => {
+test('for late rows, reading only their own days', async () => {
   await bench.query(fill('acme', 'generate_series(0, 9999)'));
   await bench.query('analyze audit.daily_activity');
   expect(await rowsReadBy(fill('acme', 'generate_series(500, 501)'))).toBeLessThan(500);
@@ -254,7 +254,7 @@ test('of rows that come late, reading no more than the days they are of', async 
   await expectCounted(bench);
 });
 
-test('of people whose clients write another encoding', async () => {
+test('for clients with another encoding', async () => {
   const session = await openSession(bench.pool, { organization: 'acme', log: 'classic', kind: 'run' });
   const given = ['01', '02'].map((second) => eventAt(`2026-03-01T10:00:${second}Z`, { userName: 'José' }));
   await session.commit(batchOf(given)).finally(() => session.release());

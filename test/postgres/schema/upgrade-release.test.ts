@@ -1,4 +1,4 @@
-/** Databases of earlier releases (test/fixtures), migrated: nothing is lost, every noted ledger entry holds, and the export continues. */
+/** Databases of earlier releases (test/fixtures), migrated: nothing is lost, every recorded ledger entry is still valid, and the export continues. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
@@ -62,7 +62,7 @@ describe.each(RELEASES)('a database of release %s', (release) => {
 
   const program = (...args: string[]) => runProgram(args, { DATABASE_URL: owner.url });
 
-  test('is loaded whole', () => {
+  test('is loaded completely', () => {
     expect(sumsOf(before)).toEqual(facts.sums);
   });
 
@@ -70,11 +70,11 @@ describe.each(RELEASES)('a database of release %s', (release) => {
     expect(await program('migrate')).toMatchObject({ code: 0 });
   });
 
-  test('keeps every event, ledger entry and rejected row as it was', async () => {
+  test('keeps every event, ledger entry and rejected row unchanged', async () => {
     expect(withoutNewColumns(await readContents(client), before)).toEqual(before);
   });
 
-  test('holds every ledger entry that was noted', async () => {
+  test('contains every ledger entry that was recorded', async () => {
     for (const head of facts.heads) {
       const { code, stdout, stderr } = await program('verify', '--offline', '--expect', head);
       expect({ head, code, said: code === 0 ? '' : stdout + stderr }).toEqual({ head, code: 0, said: '' });
@@ -122,7 +122,7 @@ describe.each(RELEASES)('a database of release %s', (release) => {
     expect(await query('select * from audit.gaps where organization = $1', [organization])).toEqual(gaps);
   });
 
-  test('is still whole after that', async () => {
+  test('is still complete after that', async () => {
     const ids = new Set(before.events!.map(({ event_id: id }) => id));
     const after = await readContents(client);
     const events = after.events!.filter(({ event_id: id }) => ids.has(id));

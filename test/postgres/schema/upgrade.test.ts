@@ -1,4 +1,4 @@
-/** A database of before the ledger, migrated. The digests are recomputed by the words of the columns' comments. */
+/** A database from before the ledger, migrated. The test recomputes the digests as the column comments define them. */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
@@ -92,7 +92,7 @@ const OLD_ROWS = `
   update audit.watermarks set next_skip = 41 where organization = 'one';
   insert into audit.runs (run_id, organization, kind, started_at, frontier_ticks, next_skip) overriding system value
     values (1004, 'paused', 'backfill', pg_temp.at(0), pg_temp.ticks(3), 9007199254740991);
-  -- Rows that somebody brought here from elsewhere.
+  -- Rows that were copied from another database.
   select pg_temp.event('orphan', 1, 0);
 `;
 
@@ -248,7 +248,7 @@ test('an offset is where the source continues, and none where no event was commi
   });
 });
 
-test('a worker of the version before that still runs stores nothing, and loses nothing', async () => {
+test('a worker of the previous version that still runs stores nothing, and loses nothing', async () => {
   const before = await pool.query('select * from audit.watermarks');
   // As 0.1.0 began its runs, and moved its watermark.
   for (const statement of [
@@ -267,7 +267,7 @@ test('the events are counted in the roll-ups', async () => {
   expect(rows[0].events).toBeGreaterThan(MANY);
 });
 
-test('the chain goes on with the next run', async () => {
+test('the next run continues the chain', async () => {
   const session = await openSession(pool, { organization: 'gaps', log: 'classic', kind: 'run' });
   await session.commit(batchOf([eventAt('2026-01-01T02:00:00.0000000Z')]));
   await session.release();

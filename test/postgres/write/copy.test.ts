@@ -14,7 +14,7 @@ const RUNS = Number(process.env.PROPERTY_RUNS ?? 40);
 const LAST = '9999-12-31T23:59:59.9999999Z';
 
 const queries = jest.spyOn(pg.Client.prototype, 'query');
-/** How many statements were sent that begin so, those included that are sent together with others. */
+/** How many sent statements begin like this, pipelined ones included. */
 const countSent = (beginning: string) =>
   queries.mock.calls
     .map(([query]) => query as { text?: string; statements?: { text: string }[] })
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** Commits each batch in one run of a new organization; gives its name and how many times COPY was tried. */
+/** Commits each batch in one run of a new organization; returns its name and the number of COPY attempts. */
 async function commit(...batches: AuditEvent[][]): Promise<{ organization: string; copies: number }> {
   const organization = `copy-${++opened}`;
   const before = countCopies();
@@ -43,7 +43,7 @@ async function commit(...batches: AuditEvent[][]): Promise<{ organization: strin
   return { organization, copies: countCopies() - before };
 }
 
-/** Upserted, because a newer event is there when the run begins; that one is left out of what `rowsOf` gives. */
+/** Upserted, because a newer event is stored when the run begins; `rowsOf` excludes that one. */
 async function commitByUpsert(events: AuditEvent[]): Promise<{ organization: string; copies: number }> {
   const { organization } = await commit([eventAt(LAST, { action: 'the last' })]);
   const before = countCopies();
@@ -52,7 +52,7 @@ async function commitByUpsert(events: AuditEvent[]): Promise<{ organization: str
   return { organization, copies: countCopies() - before };
 }
 
-/** Gives how many events were found unchanged, and how often the rows had to be read for it and not their digest alone. */
+/** Returns how many events were unchanged, and how often the rows had to be read in addition to their digest. */
 async function readAgain(organization: string, events: AuditEvent[]) {
   const before = countSent('select event_id, created_on_raw');
   const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
@@ -72,7 +72,7 @@ function rowsOf(organization: string): Promise<Row[]> {
   );
 }
 
-/** What the newest entry of the ledger says that does not depend on when and by whom it was written. */
+/** The newest entry of the ledger without its times and writer. */
 function entryOf(organization: string): Promise<Row[]> {
   return bench.query(
     `select from_at, to_at, rows_inserted, rows_changed, length(inserted) as bytes,
@@ -117,7 +117,7 @@ const event = fc
   })
   .map(({ ticks: at, fields }) => eventAt(formatTicks(at), fields));
 
-test('rows that are copied are those that an upsert stores, as is their entry in the ledger, and are known again', async () => {
+test('COPY stores the same rows and ledger entry as an upsert, and a re-read finds them unchanged', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 30 }), async (events) => {
       events.sort((a, b) => (a.createdOnTicks < b.createdOnTicks ? -1 : 1));
@@ -132,7 +132,7 @@ test('rows that are copied are those that an upsert stores, as is their entry in
   );
 }, 300_000);
 
-test('unchanged rows of one microsecond are known again without being read, whatever their order', async () => {
+test('unchanged rows of one microsecond are found unchanged by their digest, in any order', async () => {
   const events = Array.from({ length: 60 }, (_, i) =>
     eventAt(`2026-01-01T10:00:00.00000${20 + Math.floor(i / 3)}Z`, { action: `Action ${i}` }),
   );
@@ -140,7 +140,7 @@ test('unchanged rows of one microsecond are known again without being read, what
   expect(await readAgain(organization, events)).toEqual({ unchanged: 60, rowsRead: 0 });
 });
 
-test('each hostile row is stored as an upsert stores it, those included that COPY refuses', async () => {
+test('each hostile row is stored as by an upsert, including rows that COPY rejects', async () => {
   const events = hostileRows().flatMap(({ text: row }) => {
     const item = scanElement(`${row},`, 0);
     const parsed = item && parseRow(row, item).event;
@@ -158,7 +158,7 @@ test('each hostile row is stored as an upsert stores it, those included that COP
   expect([...outcomes].sort()).toEqual([0, 1]);
 }, 240_000);
 
-describe('what COPY refuses is upserted', () => {
+describe('rows that COPY rejects are upserted', () => {
   const TEN = '2026-01-01T10:00:00Z';
   const ELEVEN = '2026-01-01T11:00:00Z';
 
@@ -184,7 +184,7 @@ describe('what COPY refuses is upserted', () => {
     },
   );
 
-  test('when a row was stored since the run began', async () => {
+  test('if a row was stored after the run began', async () => {
     const organization = `copy-${++opened}`;
     const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const other = await commit([eventAt(TEN)]);
@@ -197,7 +197,7 @@ describe('what COPY refuses is upserted', () => {
     expect(result).toMatchObject({ inserted: 1, updated: 1, unchanged: 0 });
   });
 
-  test('and nothing else: a commit that fails for another reason is not tried again', async () => {
+  test('but a commit that fails for another reason is not retried', async () => {
     const organization = `copy-${++opened}`;
     const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
     const before = countSent('begin');
@@ -214,7 +214,7 @@ describe('what COPY refuses is upserted', () => {
   });
 });
 
-describe('COPY is tried for what is newer than all that is stored', () => {
+describe('COPY is attempted for events newer than all stored ones', () => {
   test.each([
     ['2026-01-01T10:00:00.0000019Z', '2026-01-01T10:00:00.0000020Z', 1],
     ['2026-01-01T10:00:00.0000010Z', '2026-01-01T10:00:00.0000019Z', 0],

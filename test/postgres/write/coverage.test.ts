@@ -56,7 +56,7 @@ const proofs = async () =>
     )
   ).map((row) => [Number(row.from_ticks), Number(row.to_ticks), Number(row.day), Number(row.run_id)]);
 
-test('ranges in any order come to their union, and audit.gaps to what lies between', async () => {
+test('ranges in any order merge to their union, and audit.gaps has the spans between', async () => {
   const range = fc
     .tuple(fc.nat(40), fc.integer({ min: 1, max: 8 }))
     .map(([from, length]) => [from, from + length]);
@@ -81,7 +81,7 @@ describe('a range', () => {
   test.each<[string, [number, number], Partial<ProvenRange>, number[]]>([
     ['that holds the old one proves it', [5, 25], {}, [5, 25, 2, 2]],
     ['of the same span proves it', [10, 20], {}, [10, 20, 2, 1]],
-    ['that goes on from the old one leaves its proof', [20, 30], {}, [10, 30, 1, 1]],
+    ['that continues the old one keeps its proof', [20, 30], {}, [10, 30, 1, 1]],
     ['within the old one changes nothing', [12, 18], {}, [10, 20, 1, 1]],
     [
       'from the head of the list to beyond the old one proves it all',
@@ -115,14 +115,14 @@ describe('a range', () => {
     expect(await proofs()).toEqual([expected]);
   });
 
-  test('that is new in part is noted however young the proof is', async () => {
+  test('that is partly new is recorded even with a recent proof', async () => {
     begin();
     await extend(10, 20);
     await extend(10, 21, { readAt: DAY_TWO, renewAfterMs: 86_400_001 });
     expect(await proofs()).toEqual([[10, 21, 2, 1]]);
   });
 
-  test('that fills a gap makes one of three, as old as the oldest proof', async () => {
+  test('that fills a gap merges three ranges, with the oldest proof', async () => {
     begin();
     await extend(10, 20);
     await extend(30, 40, { readAt: DAY_TWO, run: '2' });
@@ -131,7 +131,7 @@ describe('a range', () => {
     expect(await proofs()).toEqual([[10, 40, 1, 1]]);
   });
 
-  test('that is known already is not written again', async () => {
+  test('that is stored already is not written again', async () => {
     begin();
     await extend(10, 20);
     const place = () =>

@@ -8,7 +8,7 @@ import { openSession, type UnrecordedOutcome } from '../../../src/postgres/write
 import { batchOf, eventAt } from '../../support/batch.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
-/** Long enough that a worker on a busy machine is not taken for one that stands still. */
+/** Long enough that a worker on a busy machine does not look suspended. */
 const LEASE_MS = 2000;
 
 let bench: Bench;
@@ -35,7 +35,7 @@ async function open(
   return session;
 }
 
-/** A session and the connection it runs on, which only the pool knows. */
+/** A session and its connection, which only the pool knows. */
 async function openWithClient(leaseMs?: number): Promise<{ session: PostgresSession; client: Client }> {
   let client: Client | undefined;
   const note = (acquired: Client) => {
@@ -63,7 +63,7 @@ const lease = () =>
 const ENDED_AT = new Date('2026-01-01T00:00:00Z');
 const expireLease = () =>
   bench.query(
-    // Reads the clock: the database's own decides about a lease.
+    // Reads the clock: the database's clock decides when a lease expires.
     `update audit.watermarks set lease_until = clock_timestamp() - interval '1 ms' where organization = $1`,
     [organization],
   );
@@ -75,7 +75,7 @@ const succeeded = { outcome: 'succeeded' as const, error: null, warnings: [], co
 const someEvents = batchOf([eventAt('2026-01-01T10:00:00Z')]);
 
 describe('the lease of an organization', () => {
-  test('turns a second worker away and names the one who has it', async () => {
+  test('rejects a second worker and names the holder', async () => {
     await open();
     const who = `${hostname()} process ${process.pid}, since 20\\S+Z, run \\d+, with a lease until 20\\S+Z`;
     await expect(open()).rejects.toMatchObject({
@@ -85,20 +85,20 @@ describe('the lease of an organization', () => {
     expect(await runs()).toMatchObject([{ outcome: null }]);
   });
 
-  test('lets only one of ten workers in that come at once', async () => {
+  test('admits only one of ten concurrent workers', async () => {
     const attempts = await Promise.allSettled(Array.from({ length: 10 }, () => open()));
     const codes = attempts.map((attempt) => (attempt.status === 'rejected' ? attempt.reason.code : 'open'));
     expect(codes.sort()).toEqual([...Array(9).fill('locked'), 'open']);
     expect(await runs()).toHaveLength(1);
   });
 
-  test('does not concern another organization', async () => {
+  test('does not affect another organization', async () => {
     await open();
     organization = `${organization}-other`;
     await expect(open()).resolves.toBeDefined();
   });
 
-  test('is free at once when the session is released, however long the server takes to end its connection', async () => {
+  test('is free at once when the session is released, before the server has closed its connection', async () => {
     const { session, client } = await openWithClient();
     await client.query(
       `do $$ begin for i in 1..300 loop execute format('create temp table t%s (id int primary key)', i); end loop; end $$`,
@@ -114,7 +114,7 @@ describe('the lease of an organization', () => {
     await expect(open()).resolves.toBeDefined();
   });
 
-  test('is free once the connection of its run is gone', async () => {
+  test('is free once the connection of its run is closed', async () => {
     const { client } = await openWithClient();
     await terminate(await pidOf(client));
     const successor = await waitFor(
@@ -125,7 +125,7 @@ describe('the lease of an organization', () => {
     expect(await runs()).toMatchObject([{ outcome: 'abandoned' }, { outcome: null }]);
   });
 
-  test('is free once another session has the process number of a connection that is gone', async () => {
+  test('is free once another session has the process number of the closed connection', async () => {
     await open();
     const other = await bench.sql.connect();
     await bench.query('update audit.watermarks set lease_pid = $2 where organization = $1', [
@@ -136,7 +136,7 @@ describe('the lease of an organization', () => {
     other.release();
   });
 
-  test('is taken at once by the worker whose run lost its connection, and from nobody else', async () => {
+  test('can be taken at once by the worker whose run lost its connection, and by no other worker', async () => {
     const lost = await open();
     const unrecordedOutcomes = [{ runId: lost.runId, error: 'the network', endedAt: ENDED_AT }];
     organization = `${organization}-other`;
@@ -152,7 +152,7 @@ describe('the lease of an organization', () => {
     await other.commit(someEvents);
   });
 
-  test('is waited for while a transaction goes on of a run that lost its connection', async () => {
+  test('stays locked while a transaction of a run that lost its connection is in progress', async () => {
     const { session, client } = await openWithClient();
     const unrecordedOutcomes = [{ runId: session.runId, error: 'the network', endedAt: ENDED_AT }];
     await client.query('begin');
@@ -165,7 +165,7 @@ describe('the lease of an organization', () => {
     await expect(open({ unrecordedOutcomes })).resolves.toBeDefined();
   });
 
-  test('is not taken from a worker whose commit goes on when it expires, and lasts on after it', async () => {
+  test('is not taken from a worker whose commit is in progress when it expires, and is valid after the commit', async () => {
     const session = await open();
     const blocker = await bench.sql.connect();
     await blocker.query('begin; lock table audit.events in share mode');
@@ -188,7 +188,7 @@ describe('the lease of an organization', () => {
     await expect(open()).rejects.toMatchObject({ code: 'locked' });
   });
 
-  test('shows in the name of its connection, which others have not', async () => {
+  test('is shown in the application name of its connection and of no other', async () => {
     const session = await open();
     const { rows } = await bench.sql.query(
       `select application_name as name from pg_stat_activity where pid in (select lease_pid from audit.watermarks where organization = $1)`,
@@ -207,7 +207,7 @@ describe('the lease of an organization', () => {
     await session.release();
   });
 
-  test('leaves no timeout of its own on connections that others use', async () => {
+  test('leaves no timeout on other connections of the pool', async () => {
     const TIMEOUTS = `select name, setting from pg_settings where name like '%\\_timeout' order by name`;
     const before = await bench.pool.query(TIMEOUTS);
     await (await open()).release();
@@ -216,7 +216,7 @@ describe('the lease of an organization', () => {
     expect(after.rows).toEqual(before.rows);
   });
 
-  test('leaves nothing behind when the session does not come up', async () => {
+  test('leaves nothing behind when the session fails to open', async () => {
     const blocker = await bench.sql.connect();
     await blocker.query('begin; lock table audit.watermarks');
     const opening = open();
@@ -238,7 +238,7 @@ describe('a worker that lost its lease', () => {
     'cannot describe its run': (session: PostgresSession) => session.describeRange({ from: 1n, to: 2n }),
   };
 
-  test.each(Object.entries(attempts))('because its connection was ended %s', async (_, attempt) => {
+  test.each(Object.entries(attempts))('because its connection was closed %s', async (_, attempt) => {
     const { session, client } = await openWithClient();
     await terminate(await pidOf(client));
     await expect(attempt(session)).rejects.toMatchObject({ code: 'database-away' });
@@ -247,7 +247,7 @@ describe('a worker that lost its lease', () => {
     expect(await runs()).toMatchObject([{ outcome: null, from_ticks: null }]);
   });
 
-  test.each(Object.entries(attempts))('and was overtaken %s', async (_, attempt) => {
+  test.each(Object.entries(attempts))('because another worker took it %s', async (_, attempt) => {
     const { session } = await openWithClient();
     await expireLease();
     const successor = await open();
@@ -261,7 +261,7 @@ describe('a worker that lost its lease', () => {
     expect(await eventCount()).toBe(1);
   });
 
-  test('and is overtaken while it commits has either stored all before or stores nothing', async () => {
+  test('during a commit has stored all of it or nothing', async () => {
     const { session } = await openWithClient();
     await expireLease();
     const [commit, successor] = await Promise.allSettled([session.commit(someEvents), open()]);
@@ -270,7 +270,7 @@ describe('a worker that lost its lease', () => {
     expect(await eventCount()).toBe(commit.status === 'fulfilled' ? 1 : 0);
   });
 
-  test('is told who has it', async () => {
+  test('gets an error that names the holder', async () => {
     const session = await open();
     await expireLease();
     const { runId } = await open();
@@ -283,7 +283,7 @@ describe('a worker that lost its lease', () => {
     });
   });
 
-  test('is refused also where only its run was ended, as by an older version', async () => {
+  test('is refused even if only its run was ended, as an older version does', async () => {
     const session = await open();
     await bench.query(
       `update audit.runs set outcome = 'abandoned', ended_at = started_at where organization = $1`,
@@ -294,7 +294,7 @@ describe('a worker that lost its lease', () => {
     expect(held).toMatchObject({ lease_run_id: session.runId });
   });
 
-  test('goes on where nobody took it', async () => {
+  test('continues if no other worker took it', async () => {
     const session = await open();
     await expireLease();
     await session.commit(someEvents);
@@ -309,24 +309,21 @@ describe('the length of the lease', () => {
       'in the middle of a transaction',
       `begin; insert into audit.coverage select 'half', 1, 2, at, at, at, at, 0 from (select timestamptz '2026-01-02T03:04:05Z' as at) as fixed`,
     ],
-  ])(
-    'ends a worker that stands still %s, and with it its lock and what it had not committed',
-    async (_, doing) => {
-      const { session, client } = await openWithClient(LEASE_MS);
-      await client.query(doing);
-      standStill(LEASE_MS + 500);
-      await waitFor(
-        () => open().catch((error) => error),
-        (result) => !(result instanceof Error),
-      );
-      await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'database-away' });
-      expect(await bench.query(`select * from audit.coverage where organization = 'half'`)).toEqual([]);
-      const abandoned = { outcome: 'abandoned', error: 'the process exited without recording an outcome' };
-      expect(await runs()).toMatchObject([abandoned, { outcome: null, error: null }]);
-    },
-  );
+  ])('ends a worker that is suspended %s, with its lock and its uncommitted data', async (_, doing) => {
+    const { session, client } = await openWithClient(LEASE_MS);
+    await client.query(doing);
+    blockEventLoop(LEASE_MS + 500);
+    await waitFor(
+      () => open().catch((error) => error),
+      (result) => !(result instanceof Error),
+    );
+    await expect(session.commit(someEvents)).rejects.toMatchObject({ code: 'database-away' });
+    expect(await bench.query(`select * from audit.coverage where organization = 'half'`)).toEqual([]);
+    const abandoned = { outcome: 'abandoned', error: 'the process exited without recording an outcome' };
+    expect(await runs()).toMatchObject([abandoned, { outcome: null, error: null }]);
+  });
 
-  test('is kept while the worker waits for a slow source', async () => {
+  test('is renewed while the worker waits for a slow source', async () => {
     const session = await open({ leaseMs: LEASE_MS });
     await sleep(LEASE_MS + 1000);
     await expect(open()).rejects.toMatchObject({ code: 'locked' });
@@ -335,8 +332,8 @@ describe('the length of the lease', () => {
   });
 });
 
-/** As a stopped process: no timer fires, no answer is read. */
-function standStill(milliseconds: number): void {
+/** Like a suspended process: no timer fires, no response is read. */
+function blockEventLoop(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 

@@ -1,4 +1,4 @@
-/** The statements on `audit.events` where that is a partitioned table, which knows no `xmax` in `returning`. */
+/** The statements on `audit.events` as a partitioned table, which has no `xmax` in `returning`. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { PostgresSession } from '../../../src/postgres/write/session.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
@@ -30,7 +30,7 @@ const renamed = { ...recent, userName: 'renamed' };
 const ledger = () =>
   bench.query(`select batch::int, rows_inserted, rows_changed from audit.ledger order by batch`);
 
-test('are copied, upserted and restored, and inserted rows told from changed ones', async () => {
+test('rows are copied, upserted and restored, and inserted rows distinguished from changed ones', async () => {
   const counts = { inserted: 0, updated: 0, unchanged: 0 };
   expect(await session.commit(batchOf([old, recent]))).toMatchObject({ ...counts, inserted: 2 });
   expect(await session.commit(batchOf([old, renamed, later]))).toMatchObject({

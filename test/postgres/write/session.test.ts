@@ -39,7 +39,7 @@ async function begin(kind: RunKind = 'run'): Promise<PostgresSession> {
 const rowsOf = (table: string, order = '1') =>
   bench.query(`select * from audit.${table} where organization = $1 order by ${order}`, [organization]);
 const watermark = async () => (await rowsOf('watermarks'))[0]!;
-/** A row rewritten has another place and another transaction; also one that is written with the same values. */
+/** A row that is written again has another ctid and xmin, even with the same values. */
 const versions = () =>
   bench.query(
     `select event_id, ctid::text, xmin::text, updated_at, first_seen_at, run_id from audit.events
@@ -88,7 +88,7 @@ describe('a commit', () => {
     ]);
   });
 
-  test('stores details that are more than PostgreSQL can parse, as text alone', async () => {
+  test('stores details that PostgreSQL cannot parse only as text', async () => {
     const details = `[${'1,'.repeat(17_000_000)}1]`;
     await (await begin()).commit(batchOf([eventAt(TEN, { auditLogDetails: details })]));
     const rows = await bench.query(
@@ -98,7 +98,7 @@ describe('a commit', () => {
     expect(rows).toEqual([{ is_exact: true, details: null }]);
   });
 
-  test('leaves the same event of another organization alone', async () => {
+  test('does not change the same event of another organization', async () => {
     await (await begin()).commit(batchOf([eventAt(TEN)]));
     const first = organization;
     organization = `${first}-other`;
@@ -120,7 +120,7 @@ test.each([
     create function public.note_wait() returns trigger language plpgsql as
       $$ begin insert into public.waited values (current_setting('synchronous_commit')); return new; end $$;
     create trigger note_wait before update of pages on audit.runs for each row execute function public.note_wait()`);
-    // The tests' own servers have it off.
+    // The test servers have it off.
     const pool = createPool(
       withParameter(bench.database.url, 'options', '-c synchronous_commit=on'),
       () => {},
@@ -198,7 +198,7 @@ describe.each([
 describe('rows that are read again', () => {
   const events = [eventAt(TEN), eventAt(TEN, { action: 'Logout' }), eventAt(ELEVEN, { extra: '{"a":1}' })];
 
-  test('and are unchanged are not touched', async () => {
+  test('and are unchanged are not written', async () => {
     await (await begin()).commit(batchOf(events));
     const before = await versions();
     const result = await (await begin()).commit(batchOf(events));
@@ -232,7 +232,7 @@ describe('rows that are read again', () => {
     },
   );
 
-  test('and have unknown fields are compared in these', async () => {
+  test('and have unknown fields are compared by these as well', async () => {
     await (await begin()).commit(batchOf(events));
     const changed = [...events.slice(0, 2), { ...events[2]!, extra: '{"a":2}' }];
     const result = await (await begin()).commit(batchOf(changed));
@@ -252,10 +252,10 @@ describe('rows that are read again', () => {
   });
 });
 
-describe('rows that are no events', () => {
+describe('rows that are not events', () => {
   const texts = ['5', '{"createdOn":"\0"}', '{"createdOn":"\ufffd"}', 'x'.repeat(1_000_000), '""'];
 
-  test('are kept once, word for word, NUL included', async () => {
+  test('are stored once, verbatim, NUL included', async () => {
     const rejected = [...texts, ...texts].map((text) => ({ reason: 'not a\0time', text }));
     const session = await begin();
     const { newlyRejected } = await session.commit(batchOf([], { rejected }));
@@ -270,7 +270,7 @@ describe('rows that are no events', () => {
     expect((await rowsOf('runs'))[0]).toMatchObject({ rows_rejected: '10', rows_read: '10' });
   });
 
-  test('and are seen again only say when', async () => {
+  test('and are read again only update last_seen_at', async () => {
     const rejected = [{ reason: 'odd', text: '5' }];
     await (await begin()).commit(batchOf([], { rejected }));
     const [before] = await rowsOf('rejected_events');
@@ -286,14 +286,14 @@ describe('beside the rows', () => {
     ['a range', ticksAt(TEN), ticksAt(ELEVEN), '2026-01-01 10:00:00+00', '2026-01-01 11:00:00+00'],
     ['a range that begins in 1970', 0n, undefined, '1970-01-01 00:00:00+00', null],
     ['no range', undefined, undefined, null, null],
-  ])('%s of a backfill stands in its run', async (_, from, to, fromAt, toAt) => {
+  ])('%s of a backfill is stored in its run', async (_, from, to, fromAt, toAt) => {
     const session = await begin('backfill');
     await session.describeRange({ from, to });
     const ticks = { from_ticks: from?.toString() ?? null, to_ticks: to?.toString() ?? null };
     expect(await rowsOf('runs')).toMatchObject([{ ...ticks, from_at: fromAt, to_at: toAt }]);
   });
 
-  test('the end of a run stores outcome, error and warnings, whatever they hold', async () => {
+  test('the end of a run stores outcome, error and warnings with any content', async () => {
     const session = await begin();
     const warnings = ['a "quoted", {braced}\\ one', ''];
     const counters = { ...newCounters(), requests: 7 };
@@ -303,7 +303,7 @@ describe('beside the rows', () => {
     expect(run!.ended_at).not.toBeNull();
   });
 
-  test('the end of a run that is ended from outside is stored behind the commit under way', async () => {
+  test('the end of a run that is stopped is stored after the commit in progress', async () => {
     const session = await begin();
     const commit = session.commit(batchOf([eventAt(TEN)]));
     const end = session.finish({
@@ -347,9 +347,14 @@ describe('the watermark', () => {
   test.each<[string, AuditEvent[], Partial<Commit>, Row]>([
     ['stays where it is when older rows are read', [eventAt(TEN)], early, unmoved],
     ['stays where it is when nothing is read', [], early, unmoved],
-    ['notes no reading before the run is past it', [], { isEnd: false, frontier: ticksAt(ELEVEN) }, unmoved],
-    ['notes the reading once the run is past it', [], { isEnd: false, frontier: ticksAt(ELEVEN) + 1n }, read],
-    ['notes the reading once the list ends', [eventAt(TEN)], { ...early, isEnd: true }, read],
+    ['keeps its read_at before the run is past it', [], { isEnd: false, frontier: ticksAt(ELEVEN) }, unmoved],
+    [
+      'gets a new read_at once the run is past it',
+      [],
+      { isEnd: false, frontier: ticksAt(ELEVEN) + 1n },
+      read,
+    ],
+    ['gets a new read_at once the list ends', [eventAt(TEN)], { ...early, isEnd: true }, read],
     [
       'moves on with newer rows',
       [eventAt(tickLater)],
@@ -367,7 +372,7 @@ describe('the watermark', () => {
     });
   });
 
-  test('is not moved by a run that does not reach on from it', async () => {
+  test('is not moved by a run that does not extend it', async () => {
     const session = await begin('backfill');
     await session.describeRange({ from: undefined, to: undefined, movesWatermark: false });
     await session.commit(batchOf([eventAt(TEN)], { sourceTotal: 77 }));
