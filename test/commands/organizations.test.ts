@@ -1,4 +1,4 @@
-/** Several organizations, by the real program as a process, or several of them. */
+/** Several organizations, exported by one or several processes of the real program. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -30,7 +30,7 @@ afterEach(async () => {
   await organizations.close();
 });
 
-/** Names of this test's own, since the tests share a database. */
+/** Names that only this test uses: the tests share a database. */
 async function open(count: number, options = {}): Promise<string[]> {
   opened++;
   const names = Array.from({ length: count }, (_, i) => `of${opened}-${i}`);
@@ -91,7 +91,7 @@ async function readyz(program: Program): Promise<[number, unknown]> {
 }
 
 describe('start', () => {
-  test('exports them all; one that is refused and four that are silent delay no other, and it stays ready', async () => {
+  test('exports all; one refused and four silent organizations delay no other, and the process stays ready', async () => {
     const names = await open(8);
     const [refused] = names;
     const [silent, well] = [names.slice(1, 5), names.slice(5)];
@@ -109,7 +109,7 @@ describe('start', () => {
       200,
       { ready: true, reasons: [], failing: [expect.stringMatching(reason)] },
     ]);
-    // The schedule goes on, too.
+    // The schedule continues, too.
     organizations.simulators[7]!.append(5);
     await until(async () => (await storedOf(names))[names[7]!] === EVENTS + 5);
     const lines = program
@@ -121,7 +121,7 @@ describe('start', () => {
     expect(runs.every(({ organization }) => names.includes(organization))).toBe(true);
   });
 
-  test('SIGTERM ends all of its runs within 10 s, exit 0', async () => {
+  test('SIGTERM stops all its runs within 10 s, exit 0', async () => {
     const names = await open(6, { events: 2_000, latencyMs: 300 });
     const program = start({ EXPORT_PAGE_SIZE: '50', EXPORT_CONCURRENCY: '1' });
     await until(async () => Object.values(await storedOf(names)).filter((count) => count > 0).length >= 4);
@@ -136,7 +136,7 @@ describe('start', () => {
     expect(rows).toEqual([{ outcome: 'interrupted' }]);
   });
 
-  test('two processes share them out; when one is killed, the other one completes them, each event once', async () => {
+  test('two processes divide them; when one is killed, the other completes them, each event once', async () => {
     const names = await open(8, { events: 600, latencyMs: 100 });
     const given = {
       EXPORT_PARALLEL_ORGANIZATIONS: '2',
@@ -162,7 +162,7 @@ describe('start', () => {
 });
 
 describe('one-off commands', () => {
-  test('run exports each, a line of JSON each; one that fails decides the exit code and keeps no other', async () => {
+  test('run exports each, with a line of JSON each; a failure decides the exit code and stops no other', async () => {
     const names = await open(3);
     organizations.write({ [names[1]!]: { UIPATH_CLIENT_SECRET: 'secret-of-one-of-them' } });
     const { code, stdout, stderr } = await runProgram(['run', '--json'], {
@@ -210,7 +210,7 @@ describe('one-off commands', () => {
     expect(await storedOf(names)).toEqual({ ...all(names, 0), [names[1]!]: EVENTS });
   });
 
-  test('backfill, verify and check do all, one after another, and verify ends with 3 for one that differs', async () => {
+  test('backfill, verify and check process all in sequence, and verify exits with 3 if one differs', async () => {
     const names = await open(2);
     const backfill = await runProgram(['backfill'], environment);
     expect([backfill.code, backfill.stdout]).toEqual([
@@ -235,7 +235,7 @@ describe('one-off commands', () => {
     expect(offline.code).toBe(3);
   });
 
-  test('a file with mistakes is exit 2 with all of them, from every command that asks a source', async () => {
+  test('a file with mistakes is exit 2 with all of them, for each command that reads a source', async () => {
     const names = await open(2);
     organizations.write({
       [names[0]!]: { UIPATH_BASE_URL: 'ftp://x' },

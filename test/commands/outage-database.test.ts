@@ -23,7 +23,7 @@ describe('the database is away', () => {
       expect(await scene.countStored()).toBeLessThan(120);
       await scene.proxy.start();
       await scene.expectCaughtUp();
-      // The one that was cut off; the others could not even begin.
+      // The interrupted run; the others could not start.
       const [first, ...later] = await scene.runs();
       expect(first).toMatchObject({ outcome: 'failed', error: expect.stringContaining('PostgreSQL failed') });
       expect(later.map(({ outcome }) => outcome)).toContain('succeeded');
@@ -39,7 +39,7 @@ describe('the database is away', () => {
       await startBehindProxy(scene, { DATABASE_URL: url, EXPORT_LEASE: '4s' });
       proxy.hang();
       const before = proxy.connections;
-      // The query in progress got no response, or the heartbeat's did, which ends the connection.
+      // The query in progress, or that of the heartbeat, got no response; this closes the connection.
       const lost = 'PostgreSQL failed while .*(Query read timeout|Connection terminated)';
       await scene.program!.logged(new RegExp(`run failed: ${lost}`));
       await scene.expectAway([/^database: /, new RegExp(`^last run: ${lost}`)]);

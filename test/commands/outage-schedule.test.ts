@@ -1,11 +1,11 @@
-/** What `start` does, as a process, when ticks of its schedule pass it by. */
+/** What `start` does, as a process, when it misses ticks of its schedule. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { openOutages, type Scene, withScene } from '../support/outage.ts';
 
 openOutages();
 
-describe('ticks that could not be kept are made up for by one run', () => {
+describe('one run replaces the missed ticks', () => {
   /** Four ticks, of which the first comes when the worker is surely up; no other for the rest of a minute. */
   function fourTicks(): { schedule: Record<string, string>; lastAt: number } {
     // Reads the clock: the real schedule has its ticks at instants.

@@ -21,7 +21,7 @@ describe('the source is away for some ticks', () => {
       const before = (await scene.runs()).length;
       simulator.clearRequests();
       await scene.untilFailed(3);
-      // The tries of each run and no more; one may have been under way. Each run has its row before it asks.
+      // The attempts of each run and no more; one run may be in progress. Each run has its row before its first request.
       const { list } = simulator.counts;
       const tried = (await scene.runs()).length - before + 1;
       expect(list).toBeLessThanOrEqual(3 * tried);
@@ -33,7 +33,7 @@ describe('the source is away for some ticks', () => {
   test.concurrent('and responds with 503', failing({ fault: 503 }, /HTTP 503/));
 
   test.concurrent(
-    'and says nothing',
+    'and does not respond',
     // Silence alone may take this long, and no response on a busy machine.
     failing({ fault: 'silence' }, /No response from http\S+ after 3 attempts: timeout after 1\.5 s/, {
       HTTP_TIMEOUT: '1500ms',
@@ -41,7 +41,7 @@ describe('the source is away for some ticks', () => {
   );
 
   test.concurrent(
-    'and listens no more',
+    'and no longer listens',
     withScene(async (scene) => {
       await scene.start(environment);
       await scene.untilSucceeded();
@@ -56,7 +56,7 @@ describe('the source is away for some ticks', () => {
   );
 
   test.concurrent(
-    'and goes silent in the middle of a run, which is ended as stalled',
+    'and stops responding during a run, which ends as stalled',
     withScene(async (scene) => {
       scene.simulator.set({ faults: [{ fault: 'silence', after: 3 }] });
       const impatient = { EXPORT_STALL_TIMEOUT: '3s', HTTP_TIMEOUT: '60s' };

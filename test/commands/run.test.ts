@@ -42,7 +42,7 @@ async function lastRun(): Promise<{ outcome: string; error: string | null }> {
 }
 
 describe('run, as a process', () => {
-  test('creates the tables, exports everything, and a second call finds only what is new', async () => {
+  test('creates the tables, exports everything, and a second call stores only new events', async () => {
     const first = await runProgram(['run', '--json'], environment);
     expect([first.code, first.stderr.includes('error')]).toEqual([0, false]);
     expect(JSON.parse(first.stdout).counters).toMatchObject({ rowsRead: 250, inserted: 250, rejected: 0 });
@@ -52,7 +52,7 @@ describe('run, as a process', () => {
     expect(await countStored()).toBe(253);
   });
 
-  test('asks for its token while it waits for the database, and only once', async () => {
+  test('requests its token while it waits for the database, and only once', async () => {
     await runProgram(['migrate'], environment);
     const client = await pool.connect();
     try {
@@ -83,7 +83,7 @@ describe('run, as a process', () => {
     });
   });
 
-  test('LOG_LEVEL=debug adds a line a page, warn says why each retry was made, and no line holds a secret', async () => {
+  test('LOG_LEVEL=debug logs each page, warn logs the reason of each retry, and no line contains a secret', async () => {
     simulator.set({ faults: [{ fault: 503, next: 1 }] });
     const debug = { ...environment, LOG_LEVEL: 'debug', EXPORT_PAGE_SIZE: '100' };
     const { stdout, stderr } = await runProgram(['run'], debug);
@@ -123,7 +123,7 @@ describe('run, as a process', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('Cannot read /nowhere/.env')]);
   });
 
-  test('warns when the same organization is stored in other letters', async () => {
+  test('warns when the organization is stored with other upper and lower case', async () => {
     await runProgram(['run'], environment);
     const other = simulator.organization.toUpperCase();
     const { code, stderr } = await runProgram(['run'], { ...environment, UIPATH_ORGANIZATION: other });
@@ -148,7 +148,7 @@ describe('run, as a process', () => {
     expect(stderr).not.toContain('wrong-secret-value');
   });
 
-  test('exit 1 and that sentence when the source ignores sortOrder=asc; nothing is stored', async () => {
+  test('exit 1 and the reason when the source ignores sortOrder=asc; nothing is stored', async () => {
     simulator.set({ ignoreSortOrder: true });
     const { code, stderr } = await runProgram(['run'], environment);
     expect([code, stderr]).toEqual([1, expect.stringContaining('ignored sortOrder=asc')]);
@@ -162,7 +162,7 @@ describe('run, as a process', () => {
     expect(await lastRun()).toMatchObject({ outcome: 'failed', error: expect.stringContaining('503') });
   });
 
-  test('exit 75 when the run came no further for EXPORT_STALL_TIMEOUT; what was committed stays', async () => {
+  test('exit 75 when the run made no progress for EXPORT_STALL_TIMEOUT; committed events are kept', async () => {
     simulator.set({ faults: [{ fault: 'silence', after: 1 }] });
     const { code, stderr } = await runProgram(['run'], {
       ...environment,

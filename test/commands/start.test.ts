@@ -71,7 +71,7 @@ describe('start, as a process', () => {
     expect(performance.now() - signalledAt).toBeLessThan(10_000);
   });
 
-  test('a database that is away at start is waited for', async () => {
+  test('waits for a database that is away at start', async () => {
     const proxy = await createDatabaseProxy(database.url);
     await proxy.stop();
     program = startProgram(['start'], { ...environment, DATABASE_URL: proxy.url });
@@ -91,7 +91,7 @@ describe('start, as a process', () => {
     }
   });
 
-  test('a second worker on one organization stands by, and takes over when the first is gone', async () => {
+  test('a second worker on one organization is on standby, and takes over when the first ends', async () => {
     simulator.set({ latencyMs: 300 });
     const first = startProgram(['start'], {
       ...environment,

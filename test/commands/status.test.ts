@@ -86,7 +86,7 @@ test('--json prints the report, bigints as strings', async () => {
   expect(organizations[0].watermark.ticks).toMatch(/^\d{17}$/);
 });
 
-test('what a terminal would obey is taken out of an error', async () => {
+test('control characters are removed from an error', async () => {
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
   await client.query('update audit.runs set error = $1 where run_id = 2', [
@@ -97,7 +97,7 @@ test('what a terminal would obey is taken out of an error', async () => {
   expect(stdout).toContain('HTTP 403 \uFFFD]0;title\uFFFD \uFFFD2J');
 });
 
-test('of more than three organizations an overview comes first, the details after it', async () => {
+test('more than three organizations have an overview before the details', async () => {
   const names = ['株式会社テスト', '🏢 Büro', 'beta'];
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();

@@ -47,7 +47,7 @@ async function damage(): Promise<void> {
 }
 
 describe('verify, as a process', () => {
-  test('ends with 0 where all is well, and names the newest entry of the ledger', async () => {
+  test('exits with 0 without differences, and prints the newest entry of the ledger', async () => {
     const { code, stdout } = await verify();
     expect(code).toBe(0);
     expect(stdout).toMatch(/^✓ verify\d+ {2}No differences from the source and the ledger$/m);
@@ -56,12 +56,12 @@ describe('verify, as a process', () => {
     expect(stdout).not.toContain('\u001b');
   });
 
-  test('ends with 3 where rows are missing or changed, counts and names them, and says what to do', async () => {
+  test('exits with 3 for missing or changed rows, counts and lists them, and prints the remedy', async () => {
     await damage();
     const { code, stdout, stderr } = await verify();
     expect([code, stderr]).toEqual([3, expect.stringContaining('`verify --repair` stores what is missing')]);
     expect(stdout).toMatch(/^ {4}missing +2 {2}at the source, not stored$/m);
-    expect(stdout).toMatch(/^ {4}changed +1 {2}stored with other content than at the source/m);
+    expect(stdout).toMatch(/^ {4}changed +1 {2}stored with other content than at the source$/m);
     expect(stdout).toMatch(/^ {6}changed {2}2023-01-01T02:04:38\.4375633Z {2}[0-9a-f-]{36} {2}userName$/m);
     expect(stdout).not.toContain('Nobody');
     const { organization } = await verifyJson();
@@ -70,7 +70,7 @@ describe('verify, as a process', () => {
     expect(organization.source.examples).toHaveLength(3);
   });
 
-  test('--repair mends it, is a run of its own in the history, and ends with 0', async () => {
+  test('--repair repairs them as a separate run, and exits with 0', async () => {
     await damage();
     const repaired = await verifyJson('--repair');
     expect([repaired.code, repaired.organization.source.repaired]).toEqual([0, 3]);
@@ -82,7 +82,7 @@ describe('verify, as a process', () => {
     expect((await verify()).code).toBe(0);
   });
 
-  test('--offline needs no source and no credentials, and finds what was done by hand', async () => {
+  test('--offline needs no source and no credentials, and finds changes by hand', async () => {
     const offline = { DATABASE_URL: database.url };
     await simulator.close();
     const clean = await runProgram(['verify', '--offline'], offline);
@@ -97,7 +97,7 @@ describe('verify, as a process', () => {
     expect(stdout).toMatch(/^ {4}deleted by hand +2 /m);
   });
 
-  test('--expect finds a chain that no longer holds the entry', async () => {
+  test('--expect reports a ledger that no longer contains the entry', async () => {
     const { organization } = await verifyJson();
     const { head } = organization.ledger;
     const entry = `${head.organization}/${head.batch}/${head.digest}`;
@@ -127,7 +127,7 @@ describe('verify, as a process', () => {
     ]);
   });
 
-  test('--expect finds an organization that was wiped out, and refuses one that is not looked at', async () => {
+  test('--expect reports an organization whose rows were all deleted, and refuses one that is not verified', async () => {
     const { organization } = await verifyJson();
     const { head } = organization.ledger;
     const entry = `${head.organization}/${head.batch}/${head.digest}`;
@@ -141,7 +141,7 @@ describe('verify, as a process', () => {
     expect([foreign.code, foreign.stderr]).toEqual([2, expect.stringContaining('UIPATH_ORGANIZATION is')]);
   });
 
-  test('says so where nothing of the range is there, and what to do where nothing was exported', async () => {
+  test('reports an empty range, and the remedy when nothing was exported', async () => {
     const range = await verify('--from', '2001-01-01', '--to', '2001-02-01');
     expect([range.code, range.stdout]).toEqual([
       0,
@@ -152,7 +152,7 @@ describe('verify, as a process', () => {
     expect([code, stderr]).toEqual([3, expect.stringContaining('`node dist/main.js backfill` exports it')]);
   });
 
-  test('--from and --to bound what is compared', async () => {
+  test('--from and --to limit the comparison', async () => {
     await damage();
     const { organization } = await verifyJson(
       '--from',
@@ -164,7 +164,7 @@ describe('verify, as a process', () => {
     expect(organization.source.events).toBeGreaterThan(40);
   });
 
-  test('the log of a run names the newest entry of the ledger', async () => {
+  test('the log of a run contains the newest entry of the ledger', async () => {
     simulator.append(3);
     const { stderr } = await runProgram(['run'], environment);
     const line = JSON.parse(stderr.trim().split('\n').at(-1)!);
@@ -174,7 +174,7 @@ describe('verify, as a process', () => {
     expect(batch).toBe('2');
   });
 
-  test('exit 2 for what contradicts itself, and for an entry that is none', async () => {
+  test('exit 2 for contradictory options, and for an invalid entry', async () => {
     expect(await verify('--offline', '--repair')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('leave out --offline'),
@@ -186,7 +186,7 @@ describe('verify, as a process', () => {
     expect(await verify('--from', '2023-01-02', '--to', '2023-01-02')).toMatchObject({ code: 2 });
   });
 
-  test('exit 2 and the remedy where there are no tables', async () => {
+  test('exit 2 and the remedy when there are no tables', async () => {
     const empty = await createTestDatabase();
     try {
       const { code, stderr } = await runProgram(['verify', '--offline'], { DATABASE_URL: empty.url });
