@@ -1,11 +1,10 @@
 -- A lease in the watermark's row excludes two workers of one organization. Version 0.1.0 used an advisory lock, which any login of
 -- the database can take and keep, even a read-only one. Taking the lease needs the right to update the row.
 --
--- A worker of version 0.1.0 may run beside newer ones during an upgrade. It knows advisory locks only, so it and a newer worker do
--- not wait for each other: the one that begins a run ends the run of the other. The next commit of that run is refused, because
--- every commit of either version first locks its own row in audit.runs, which must still be open. Such a run is stored as
--- abandoned; no row is lost or stored twice. Where a commit of the older worker coincides with the start of a run of the newer
--- one, PostgreSQL may cancel one of the two as a deadlock (40P01), which both versions retry.
+-- A worker of version 0.1.0 knows advisory locks only. In a database that has this migration and not yet 0009, it and a newer worker do
+-- not wait for each other: the one that begins a run ends the run of the other. The next commit of that run is refused, because every
+-- commit of either version first locks its own row in audit.runs, which must still be open. Such a run is stored as abandoned; no row is
+-- lost or stored twice. From 0009 on, a worker of 0.1.0 cannot begin a run at all.
 
 alter table audit.watermarks
   add column lease_run_id bigint,

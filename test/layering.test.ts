@@ -16,6 +16,7 @@ const LAYERS = [
   ['app'],
   ['uipath', 'postgres', 'embedded-postgres', 'config', 'log'],
   ['core', 'stdio', 'version'],
+  ['stdio-writer'],
   ['text'],
 ];
 

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { ExportError } from '../core/errors.ts';
 
 /** Result of a program of the server; `output` is its standard output and error, interleaved. */
-export type Outcome = { exitCode: number | null; output: string };
+type Outcome = { exitCode: number | null; output: string };
 
 /**
  * The account that PostgreSQL runs as: the account of this process, or another one under root, since PostgreSQL refuses to run as
@@ -18,7 +18,7 @@ export type ServerAccount = {
 };
 
 /** The working directory (default /) and PGDATA of a program. */
-export type Place = { directory?: string; cluster?: string };
+type Place = { directory?: string; cluster?: string };
 
 type Identity = { uid: number; gid: number };
 

@@ -1,6 +1,6 @@
 import { below, pick, type Random } from './random.ts';
 
-export interface Draft {
+interface Draft {
   details: unknown;
   /** Replace `{0}` and `{1}` in the message. */
   names: string[];

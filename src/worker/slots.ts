@@ -18,7 +18,7 @@ export interface Slots {
   use(request: SlotRequest, work: (slot: Slot) => Promise<void>): Promise<void>;
 }
 
-export interface SlotRequest {
+interface SlotRequest {
   organization: string;
   kind: RunKind;
 }

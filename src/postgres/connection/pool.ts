@@ -5,9 +5,9 @@ import { applySettings, NO_LIMITS } from './settings.ts';
 export const APPLICATION_NAME = 'uipath-audit-export';
 
 /** The longest wait for the result of one query. After it the server counts as away, even if the TCP connection is still open. */
-export const QUERY_TIMEOUT_MS = 130_000;
+const QUERY_TIMEOUT_MS = 130_000;
 /** The server's limit for a statement. Shorter, so that the server reports it before the query times out. */
-export const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
+const STATEMENT_TIMEOUT_MS = QUERY_TIMEOUT_MS - 10_000;
 
 export type Pool = pg.Pool;
 export type Client = pg.PoolClient;
