@@ -1,5 +1,5 @@
 /** Coverage: the range of time that a run has read completely, and gaps in it. */
-import { formatTicks, ticksOfDate } from './ticks.ts';
+import { formatTicks } from './ticks.ts';
 
 /** A half-open range of time that the run has read completely. */
 export interface CoveredRange {
@@ -21,17 +21,16 @@ interface Reading {
 
 /**
  * Extends the covered range of the run by one response. A new range starts where the list's oldest row is newer than the end
- * of the range, and after a tie group that may be incomplete. A range never ends after the start of the run, even if an event
- * has a later date: more events may still arrive there.
+ * of the range, and after a tie group that may be incomplete. `now` is the source's clock when the response was requested: a range
+ * never ends later, even if an event has a later date, and ends there if the response shows the end of the list.
  */
 export function extendCovered(
   before: CoveredRange | undefined,
   { head, frontier, unproven }: Reading,
-  { start, beganAt }: { start: bigint | undefined; beganAt: Date },
+  { start, now, isEnd }: { start: bigint | undefined; now: bigint; isEnd: boolean },
 ): CoveredRange | undefined {
   const reached = before?.to ?? start;
-  const now = ticksOfDate(beganAt);
-  const to = frontier < now ? frontier : now;
+  const to = isEnd || frontier > now ? now : frontier;
   if (unproven !== undefined) return { from: unproven + 1n, to, isFromHead: false };
   if (head !== undefined && (reached === undefined || head >= reached)) {
     return { from: head, to, isFromHead: true };

@@ -29,6 +29,12 @@ export interface RejectedRow {
   text: string;
 }
 
+/** A rejected row in the list. `place` is the start of its millisecond or, if its time is unreadable, that of the row before it. */
+export interface PlacedRejectedRow extends RejectedRow {
+  /** `undefined` if no response has shown the row before it. */
+  place: bigint | undefined;
+}
+
 /** A row from the source. `ticks` is `undefined` if `createdOn` is unreadable; such a row is always rejected. */
 export type SourceRow =
   | { ticks: bigint; event: AuditEvent; rejected?: undefined }

@@ -24,6 +24,8 @@ export interface ExportOptions extends Omit<ReadOptions, 'meter'> {
   onChunk?: ((progress: ChunkProgress) => void) | undefined;
   /** Called for every newly rejected row after it is committed. */
   onRejected?: ((rejected: RejectedRow) => void) | undefined;
+  /** Called for every commit with the chunks that it stored. */
+  onCommitted?: ((chunks: readonly Chunk[], result: CommitResult) => void) | undefined;
   /** Called for every warning after the rows that it is about are committed. */
   onWarning?: ((warning: ReadWarning) => void) | undefined;
 }
@@ -68,7 +70,7 @@ export async function exportEvents(
       if (isEmptyChunk(chunk)) continue;
       const isEnd = chunk.isLast && options.until === undefined;
       const commit = commitOf(chunk, { isEnd, beganAt, counters });
-      await commits.add({ commit, chunks: [describeChunk(chunk)], warnings: chunk.warnings });
+      await commits.add({ commit, chunks: [chunk], warnings: chunk.warnings });
     }
   } finally {
     // A failed commit stops the read. Its error is the cause, so it replaces the error of the read.
@@ -77,13 +79,21 @@ export async function exportEvents(
 }
 
 function commitOf(chunk: Chunk, rest: Pick<Commit, 'isEnd' | 'beganAt' | 'counters'>): Commit {
-  const { events, rejected, frontier, resume, sourceTotal, covered } = chunk;
-  return { events, rejected, frontier, resume, sourceTotal, covered, ...rest };
-}
-
-function describeChunk(chunk: Chunk): PendingCommit['chunks'][number] {
-  const { events, rejected, frontier, waitMs, progress } = chunk;
-  return { ...progress, taken: events.length + rejected.length, frontier, waitMs };
+  const { span, events, rejected, others, oldest, frontier, resume, sourceTotal, sourceTime, covered } =
+    chunk;
+  return {
+    span,
+    events,
+    rejected,
+    others,
+    oldest,
+    frontier,
+    resume,
+    sourceTotal,
+    sourceTime,
+    covered,
+    ...rest,
+  };
 }
 
 function report(
@@ -91,9 +101,19 @@ function report(
   { chunks, warnings }: PendingCommit,
   { counters, result }: { counters: RunCounters; result: CommitResult },
 ): void {
+  options.onCommitted?.(chunks, result);
   for (const rejected of result.newlyRejected) options.onRejected?.(rejected);
   for (const warning of warnings) options.onWarning?.(warning);
-  chunks.forEach((chunk, i) => {
-    options.onChunk?.({ ...chunk, counters, result: i === chunks.length - 1 ? result : undefined });
+  chunks.forEach(({ events, rejected, frontier, waitMs, progress }, i) => {
+    const taken = events.length + rejected.length;
+    const isLast = i === chunks.length - 1;
+    options.onChunk?.({
+      ...progress,
+      taken,
+      frontier,
+      waitMs,
+      counters,
+      result: isLast ? result : undefined,
+    });
   });
 }

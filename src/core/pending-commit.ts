@@ -1,13 +1,12 @@
 /** Chunks that arrived during another commit and are committed together. */
-import type { ChunkProgress } from './export.ts';
 import type { IdentifiedEvent } from './identity.ts';
-import type { ReadWarning } from './source.ts';
+import type { Chunk, ReadWarning } from './source.ts';
 import type { Commit } from './store.ts';
 
 /** One commit, and what to report about its chunks afterwards. */
 export interface PendingCommit {
   commit: Commit;
-  chunks: Omit<ChunkProgress, 'counters' | 'result'>[];
+  chunks: Chunk[];
   warnings: ReadWarning[];
 }
 
@@ -19,14 +18,26 @@ const MAX_CHARACTERS = 4 * 1024 * 1024;
 export function mergeCommits(earlier: PendingCommit, later: PendingCommit): PendingCommit | undefined {
   if (earlier.chunks.length === MAX_CHUNKS) return undefined;
   const [first, second] = [earlier.commit, later.commit];
-  const events = [...first.events, ...second.events];
+  const span = mergeSpans(first.span, second.span);
   const isOneRange = !first.covered || (second.covered && second.covered.from <= first.covered.from);
-  if (!isOneRange || charactersOf(events) > MAX_CHARACTERS) return undefined;
+  if (!isOneRange || !span) return undefined;
+  const events = [...first.events, ...second.events];
+  if (charactersOf(events) > MAX_CHARACTERS) return undefined;
+  const others = {
+    events: [...first.others.events, ...second.others.events],
+    rejected: [...first.others.rejected, ...second.others.rejected],
+  };
+  const rejected = [...first.rejected, ...second.rejected];
   return {
-    commit: { ...second, events, rejected: [...first.rejected, ...second.rejected] },
+    commit: { ...second, span, events, rejected, others, oldest: second.oldest ?? first.oldest },
     chunks: [...earlier.chunks, ...later.chunks],
     warnings: [...earlier.warnings, ...later.warnings],
   };
+}
+
+/** The span of both, if the second one continues the first. */
+function mergeSpans(first: Commit['span'], second: Commit['span']): Commit['span'] {
+  return first && second && first.to === second.from ? { from: first.from, to: second.to } : undefined;
 }
 
 /** An estimate: counts only the fields that can be long. */

@@ -4,7 +4,7 @@
  * Every source guarantees:
  * - Chunks are sorted by time and their frontier never decreases: once a chunk is committed, every row that the source showed
  *   and that is older than the chunk's frontier is committed.
- * - A row is in one chunk only, unless the source showed it more than once. No row shown at or after the start is omitted.
+ * - No row that the source shows is omitted. A row may be in more than one chunk.
  * - A source may prefetch beyond the chunk that it yields. It cancels its requests when the caller stops reading.
  * - `resume` is opaque: callers store it and pass it back, and never interpret it.
  *
@@ -13,8 +13,8 @@
  */
 import type { CoveredRange } from './coverage.ts';
 import { ExportError } from './errors.ts';
-import type { RejectedRow } from './event.ts';
-import type { IdentifiedEvent } from './identity.ts';
+import type { Prover, ProverOptions } from './prover.ts';
+import type { RankStore, Shown } from './store.ts';
 
 /** A JSON value that `jsonb` stores unchanged: no NUL in a string, no integer beyond 2^53. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -23,6 +23,8 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export interface StartPoint {
   /** Rows older than these ticks count as read; `undefined` starts at the oldest row. */
   frontier: bigint | undefined;
+  /** Rows older than these ticks are not yielded, even if the source shows them. */
+  from?: bigint | undefined;
   /** The end of what earlier runs have read. If the source's oldest row is newer, there is a gap. `undefined`: nothing was read. */
   known?: bigint | undefined;
   /** The `resume` of a chunk of an earlier read. A hint: a wrong one costs requests, never rows. */
@@ -50,16 +52,15 @@ export interface ReadOptions {
 export interface ReadWarning {
   kind: /** Rows may have been deleted before they were read. */
     | 'gap'
-    /** More rows share one `createdOn` than fit in one response. */
-    | 'large-tie-group';
+    /** More rows share one millisecond than fit in one response. */
+    | 'large-tie-group'
+    /** The source contradicts itself in a way that the read does not depend on. */
+    | 'source';
   message: string;
 }
 
-/** The result of one step of a read. */
-export interface Chunk {
-  /** Sorted by time. Tie groups are complete. */
-  events: IdentifiedEvent[];
-  rejected: RejectedRow[];
+/** The result of one step of a read: what one response shows. */
+export interface Chunk extends Shown {
   /** Every row older than this is in this chunk or an earlier one. */
   frontier: bigint;
   /** The range in which every event that the source shows is in this chunk or an earlier one. It grows with each chunk. */
@@ -73,6 +74,12 @@ export interface Chunk {
   sourceTotal: number | undefined;
   /** When the request for this chunk was sent, by this machine's clock. */
   requestedAt: Date;
+  /** The same by the source's clock, if that is earlier. The source may show later events, dated ahead. */
+  sourceTime: Date;
+  /** Rows were found, and none of them has a readable time. */
+  isUnreadable: boolean;
+  /** What the source's prover needs to know about this chunk. */
+  evidence: unknown;
   /** How long the read waited for the response; less than the request's duration if it was prefetched. */
   waitMs: number;
   progress: ReadProgress;
@@ -105,11 +112,14 @@ export interface Source {
    * `configuration` or `interrupted`. The source retries by itself.
    */
   read(start: StartPoint, options: ReadOptions): AsyncIterable<Chunk>;
+  /** Proves, in one run, that everything is stored that the source shows. */
+  prover(store: RankStore, options: ProverOptions): Prover;
 }
 
 /** Whether a chunk needs no commit: its response only showed where to read next. */
-export function isEmptyChunk({ events, rejected, warnings, isLast }: Chunk): boolean {
-  return events.length + rejected.length + warnings.length === 0 && !isLast;
+export function isEmptyChunk({ events, rejected, others, span, warnings, isLast }: Chunk): boolean {
+  const rows = events.length + rejected.length + others.events.length + others.rejected.length;
+  return rows + warnings.length === 0 && span === undefined && !isLast;
 }
 
 /** Throws `interrupted` once the signal is aborted. */

@@ -1,13 +1,73 @@
 /** The port to the store: one session for each run, one transaction for each commit. */
 import type { CoveredRange } from './coverage.ts';
-import type { RejectedRow } from './event.ts';
+import type { PlacedRejectedRow, RejectedRow } from './event.ts';
 import type { IdentifiedEvent } from './identity.ts';
 import type { Json, ReadMeter } from './source.ts';
 
-/** Everything that one transaction stores: rows, watermark and the run's counters. */
-export interface Commit {
+/** What one response of the source shows. It is compared with what is stored, row by row. */
+export interface Shown {
+  /**
+   * The span of time that the response shows completely: from `from` to before `to`; without `to`, to the end of the log and beyond.
+   * Both are starts of milliseconds, unless the caller bounded the read. `undefined`: it shows no span completely.
+   */
+  span: { from: bigint; to: bigint | undefined } | undefined;
+  /** The events in the span, sorted by time. */
   events: IdentifiedEvent[];
-  rejected: RejectedRow[];
+  rejected: PlacedRejectedRow[];
+  /** Other rows that the response shows. They are stored if they are new; stored rows are not compared with them. */
+  others: { events: IdentifiedEvent[]; rejected: PlacedRejectedRow[] };
+  /** The place of the oldest row that the source has, if the response begins with it. */
+  oldest: bigint | undefined;
+}
+
+/** The result of comparing a response with the store. */
+export interface Comparison {
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  /** Events that were suspected or gone, and are shown. */
+  shownAgain: number;
+  /** Stored events in the span that the response does not show, by what became of them. */
+  suspected: number;
+  confirmed: number;
+  /** Not suspected yet, because they were stored recently; `settlesAt`: when the last of them may be suspected. */
+  unsettled: number;
+  settlesAt: Date | undefined;
+  /** The oldest place at which a row was inserted, or is shown again. */
+  oldestChange: bigint | undefined;
+  /** Ids of the inserted events. */
+  insertedIds: readonly string[];
+  /** The response does not show the first stored group behind the head instant completely. */
+  isHeadUndecided: boolean;
+  /** Most of the stored events are not shown: the source was reset, restored, or is another one. Nothing is suspected then. */
+  isSourceChanged: boolean;
+  /** Rejected rows that were not stored before. */
+  newlyRejected: RejectedRow[];
+}
+
+/** What a source's prover needs from the store. All of it belongs to one run. */
+export interface RankStore {
+  /** What an earlier prover of this log stored with its result. */
+  readonly ranks: Json;
+  /** The head instant: stored rows at or before this place may have been deleted by the source's retention. */
+  readonly head: bigint | undefined;
+  /**
+   * Compares a response with what is stored, and stores what is new. `ignored`: ids of events that do not count as missing at the
+   * head.
+   */
+  compare(shown: Shown, options?: { ignored?: ReadonlySet<string> | undefined }): Promise<Comparison>;
+  /** For each place, the number of stored rows after `after` and before the place, without those that are suspected or gone. */
+  countRows(after: bigint, places: readonly bigint[]): Promise<number[]>;
+  /** The places of events that earlier runs suspected, oldest first, at most `limit`. */
+  readSuspicions(limit: number): Promise<bigint[]>;
+  /** The number of events that are suspected now. */
+  countSuspicions(): Promise<number>;
+  /** Whether an event is stored that is not gone. */
+  hasEvents(): Promise<boolean>;
+}
+
+/** Everything that one transaction stores: rows, watermark and the run's counters. */
+export interface Commit extends Shown {
   /** The run has read every row older than this. */
   frontier: bigint;
   /** Lets a later read continue from `frontier`. Opaque: stored unchanged. */
@@ -18,6 +78,8 @@ export interface Commit {
   isEnd: boolean;
   /** When the run sent its first request. Events that arrive late after that may be older than what the run has read. */
   beganAt: Date;
+  /** The source's clock at the time of the request. An event with a later date is stored, and does not move the watermark. */
+  sourceTime: Date;
   /** The range in which every event that the source shows is stored after this commit. May be empty. */
   covered: CoveredRange | undefined;
   /** The run's counters before this commit. The session adds this commit's rows. */
@@ -25,12 +87,7 @@ export interface Commit {
 }
 
 /** The result of a commit. */
-export interface CommitResult {
-  inserted: number;
-  updated: number;
-  unchanged: number;
-  /** Rejected rows that were not stored before. */
-  newlyRejected: RejectedRow[];
+export interface CommitResult extends Comparison {
   /** Ticks of the inserted events that are older than the watermark at the start of the run. */
   lateTicks: bigint[];
 }
@@ -70,12 +127,17 @@ export function newCounters(): RunCounters {
 /** The counters after these rows are stored. */
 export function addCommitted(
   counters: RunCounters,
-  { events, rejected }: Pick<Commit, 'events' | 'rejected'>,
-  { inserted, updated, unchanged, lateTicks }: Omit<CommitResult, 'newlyRejected'>,
+  { rejected }: Pick<Commit, 'rejected'>,
+  {
+    inserted,
+    updated,
+    unchanged,
+    lateTicks,
+  }: Pick<CommitResult, 'inserted' | 'updated' | 'unchanged' | 'lateTicks'>,
 ): RunCounters {
   return {
     ...counters,
-    rowsRead: counters.rowsRead + events.length + rejected.length,
+    rowsRead: counters.rowsRead + inserted + updated + unchanged + rejected.length,
     inserted: counters.inserted + inserted,
     updated: counters.updated + updated,
     unchanged: counters.unchanged + unchanged,

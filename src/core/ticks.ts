@@ -5,7 +5,7 @@
  * ticks only.
  */
 export const TICKS_PER_SECOND = 10_000_000n;
-const TICKS_PER_MILLISECOND = 10_000n;
+export const TICKS_PER_MILLISECOND = 10_000n;
 export const TICKS_PER_MICROSECOND = 10n;
 
 /**

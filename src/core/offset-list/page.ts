@@ -11,12 +11,16 @@ export interface PageRequest {
 
 /** The response to one page request. */
 export interface Page extends PageRequest {
+  /** The `top` that was sent, if it was smaller than the request's: large pages are requested in smaller parts. */
+  limit?: number | undefined;
   /** Rows in the source's order. */
   rows: SourceRow[];
   /** Length of the whole list as the source reports it. A hint: it changes between two requests. */
   totalCount: number;
   /** When the request was sent, by this machine's clock. */
   requestedAt: Date;
+  /** The source's clock, to the second: the `Date` header of the response, if it is readable. */
+  sourceTime?: Date | undefined;
 }
 
 /**
@@ -32,3 +36,8 @@ export type FetchPage = (
     onReceived?: (() => void) | undefined;
   },
 ) => Promise<Page>;
+
+/** When the request was sent, by this machine's clock or the source's, whichever is earlier. */
+export function sourceTimeOf({ requestedAt, sourceTime }: Page): Date {
+  return sourceTime && sourceTime < requestedAt ? sourceTime : requestedAt;
+}

@@ -5,9 +5,9 @@
 import { createConcurrencyLimit } from './concurrency-limit.ts';
 import type { FetchPage, Page, PageRequest } from './page.ts';
 
-export interface Prefetcher {
+export interface Prefetcher<P extends Page> {
   /** Returns the page for `request`, or a prefetched page that starts a few rows earlier and contains the same rows. */
-  fetch(request: PageRequest): Promise<Page>;
+  fetch(request: PageRequest): Promise<P>;
   /**
    * Starts the next request and the likely ones after it, based on the last page's length and total.
    * `margin` is how many rows before the first unread row a request starts.
@@ -20,13 +20,13 @@ export interface Prefetcher {
 /** Maximum received pages that wait to be processed, in addition to the requests in flight: each takes some MB. */
 const MAX_WAITING = 3;
 
-type FetchAhead = (
+type FetchAhead<P extends Page> = (
   request: PageRequest,
   options: Pick<Parameters<FetchPage>[1], 'signal' | 'onReceived'>,
-) => Promise<Page>;
+) => Promise<P>;
 
-interface Prefetch extends PageRequest {
-  response: Promise<Page>;
+interface Prefetch<P extends Page> extends PageRequest {
+  response: Promise<P>;
   controller: AbortController;
 }
 
@@ -44,19 +44,19 @@ interface Plan {
  * response arrives, even before that page is processed, until `MAX_WAITING` pages wait. `fetchPage` must honour its signal;
  * `countRetries` returns the number of retries so far.
  */
-export function createPrefetcher(
-  fetchPage: FetchAhead,
+export function createPrefetcher<P extends Page>(
+  fetchPage: FetchAhead<P>,
   concurrency: number,
   countRetries: () => number = () => 0,
-): Prefetcher {
+): Prefetcher<P> {
   /** In the order of the list, received or not. */
-  let queue: Prefetch[] = [];
+  let queue: Prefetch<P>[] = [];
   let plan: Plan | undefined;
   let retries = countRetries();
-  const pending = new Set<Prefetch>();
+  const pending = new Set<Prefetch<P>>();
   const limit = createConcurrencyLimit(concurrency);
 
-  const start = (request: PageRequest): Prefetch => {
+  const start = (request: PageRequest): Prefetch<P> => {
     const controller = new AbortController();
     const requestedAt = performance.now();
     const onReceived = () => {
@@ -69,7 +69,7 @@ export function createPrefetcher(
       fill();
     };
     const response = fetchPage(request, { signal: controller.signal, onReceived });
-    const prefetch: Prefetch = { ...request, controller, response };
+    const prefetch: Prefetch<P> = { ...request, controller, response };
     pending.add(prefetch);
     response.then(onReceived, () => {
       // A dropped or later page may fail: only the page that is awaited now may throw.
@@ -87,7 +87,7 @@ export function createPrefetcher(
     }
   };
 
-  const cancel = (prefetch: Prefetch) => {
+  const cancel = (prefetch: Prefetch<P>) => {
     prefetch.controller.abort();
     pending.delete(prefetch);
   };

@@ -1,12 +1,13 @@
 /**
  * A source that reads a list with offsets, which changes between two requests. Each response is evaluated in order by the
- * frontier rule (`frontier.ts`) and yields one chunk. The next pages are prefetched (`prefetch.ts`).
+ * frontier rule (`frontier.ts`) and yields one chunk. The next pages are prefetched (`prefetch.ts`). Ranks prove that nothing is
+ * missing (`rank/`).
  *
- * `resume` is `{ "skip": n }`, the offset of the first row not taken.
+ * `resume` is `{ "skip": n, "largest": m }`: the offset of the first row not taken, and the most rows that the server has sent in
+ * one response.
  */
 import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../coverage.ts';
-import type { AuditEvent, RejectedRow, SourceRow } from '../event.ts';
-import { type IdentifiedEvent, identifyGroup } from '../identity.ts';
+import { ExportError } from '../errors.ts';
 import {
   type Chunk,
   type Json,
@@ -17,14 +18,33 @@ import {
   type StartPoint,
   throwIfInterrupted,
 } from '../source.ts';
-import { evaluatePage, type PageResult, startFrontier } from './frontier.ts';
+import { ticksOfDate } from '../ticks.ts';
+import {
+  evaluatePage,
+  type FrontierState,
+  type NewestGroup,
+  type PageResult,
+  startFrontier,
+} from './frontier.ts';
 import { locate } from './locate.ts';
-import type { FetchPage, Page } from './page.ts';
-import { assertAscending } from './page-order.ts';
+import { type FetchPage, type Page, sourceTimeOf } from './page.ts';
+import { assertAscending } from './places.ts';
 import { createPrefetcher } from './prefetch.ts';
+import { createRankProver } from './rank/prover.ts';
+import { createSequence, type Sequence, type Sequenced } from './sequence.ts';
+import { shownBy } from './shown.ts';
 
 /** The guessed offset is this many rows too early: rejected rows are not counted, and a few must not cost a request. */
 const GUESS_MARGIN = 10;
+
+/** What the prover needs to know about a chunk. */
+export interface ChunkEvidence {
+  page: Sequenced<Page>;
+  /** The newest group seen. */
+  newest: NewestGroup | undefined;
+  isEmpty: boolean;
+  largest: number;
+}
 
 /** `orderAdvice` is a sentence that says what to check if the list is not sorted by time. */
 export function createOffsetListReader({
@@ -40,54 +60,78 @@ export function createOffsetListReader({
     assertAscending(page, orderAdvice);
     return page;
   };
-  return { read: (start, options) => readList(fetchInOrder, start, options) };
+  const sequence = createSequence(fetchInOrder);
+  return {
+    read: (start, options) => readList(sequence, start, options),
+    prover: (store, options) => createRankProver(sequence, store, options),
+  };
 }
 
 async function* readList(
-  fetchPage: FetchPage,
+  fetchPage: Sequence,
   start: StartPoint,
   options: ReadOptions,
 ): AsyncGenerator<Chunk, void, undefined> {
-  const { frontier, known } = start;
-  const { until, pageSize, concurrency, signal, meter } = options;
+  const { pageSize, concurrency, signal, meter } = options;
   const measure = createMeasure(await locateEnd(fetchPage, options));
-  const describe = createDescriber({ frontier, known });
-  const prefetcher = createPrefetcher(
+  const describe = createDescriber(start, options);
+  const prefetcher = createPrefetcher<Sequenced<Page>>(
     (request, { signal: dropped, onReceived }) =>
       fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter, onReceived }),
     concurrency,
     () => meter.retries,
   );
-  let state = startFrontier({ frontier, until, skip: guessSkip(start), pageSize });
+  let state = startFrontier({
+    frontier: start.frontier,
+    until: options.until,
+    skip: guessSkip(start),
+    largest: numberIn(start.resume, 'largest'),
+    pageSize,
+  });
   try {
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);
       const requestedAt = performance.now();
-      const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
+      const page = await fetchOrYieldShown(prefetcher.fetch({ skip: state.skip, top: state.top }));
+      if (page instanceof Error) {
+        const shown = describe.shown(state);
+        if (shown) yield { ...shown, waitMs: 0, progress: { done: 0, total: 0 } };
+        throw page;
+      }
       throwIfInterrupted(signal);
       const waitMs = Math.round(performance.now() - requestedAt);
       const result = evaluatePage(state, page);
       ({ state, isDone } = result);
       meter.pages += 1;
       // Before the chunk is yielded: the source works on the next requests while the caller stores this one.
-      if (state.chain) prefetcher.drop();
+      if (state.chain || state.expectedEnd?.check) prefetcher.drop();
       else if (!isDone && result.groups.length > 0) prefetcher.prepare(state, page, state.margin);
-      yield { ...describe(result, page), waitMs, progress: measure(result, page) };
+      yield { ...describe.result(result, page), waitMs, progress: measure(result, page) };
     }
   } finally {
     prefetcher.drop();
   }
 }
 
-/** The offset of the frontier, estimated from an earlier read. */
-function guessSkip({ resume, rowsBeforeResume = 0 }: StartPoint): number {
-  return skipOf(resume) - rowsBeforeResume - GUESS_MARGIN;
+/** Returns an error of the source, so that the rows that it has shown are stored first. */
+async function fetchOrYieldShown(page: Promise<Sequenced<Page>>): Promise<Sequenced<Page> | ExportError> {
+  try {
+    return await page;
+  } catch (error) {
+    if (error instanceof ExportError && error.code !== 'interrupted') return error;
+    throw error;
+  }
 }
 
-/** The offset in `resume`; 0 for the resume value of another kind of source. */
-function skipOf(resume: Json | undefined): number {
-  const skip = (resume as { skip?: unknown } | null | undefined)?.skip;
-  return typeof skip === 'number' && Number.isSafeInteger(skip) ? skip : 0;
+/** The offset of the frontier, estimated from an earlier read. */
+function guessSkip({ resume, rowsBeforeResume = 0 }: StartPoint): number {
+  return numberIn(resume, 'skip') - rowsBeforeResume - GUESS_MARGIN;
+}
+
+/** A number in `resume`; 0 for the resume value of another kind of source. */
+function numberIn(resume: Json | undefined, name: 'skip' | 'largest'): number {
+  const value = (resume as Record<string, unknown> | null | undefined)?.[name];
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;
 }
 
 async function locateEnd(fetchPage: FetchPage, options: ReadOptions): Promise<number | undefined> {
@@ -96,51 +140,69 @@ async function locateEnd(fetchPage: FetchPage, options: ReadOptions): Promise<nu
   return locate(fetchPage, until, { meter: { requests: 0, retries: 0 }, signal });
 }
 
-/** Creates a function that converts the page results of one read to chunks. */
-function createDescriber(start: Pick<StartPoint, 'frontier' | 'known'>) {
+type Described = Omit<Chunk, 'waitMs' | 'progress'>;
+
+/** Converts the page results of one read to chunks. */
+function createDescriber(start: StartPoint, { until }: ReadOptions) {
   let { known } = start;
-  let beganAt: Date | undefined;
   let covered: CoveredRange | undefined;
-  return (result: PageResult, page: Page): Omit<Chunk, 'waitMs' | 'progress'> => {
-    const { state, groups, head, isDone, unproven } = result;
-    const { frontier, skip } = state;
-    const { requestedAt, totalCount } = page;
-    beganAt ??= requestedAt;
-    const gap = gapBefore(head, known);
-    // Everything older than the frontier is read now.
-    if (groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
-    covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, beganAt });
-    const warnings: ReadWarning[] = [];
-    if (gap) warnings.push({ kind: 'gap', message: describeGap(gap) });
-    if (result.warning) warnings.push({ kind: 'large-tie-group', message: result.warning });
-    return {
-      ...identifyRows(groups),
-      frontier,
-      covered,
-      warnings,
-      resume: { skip },
-      isLast: isDone,
-      sourceTotal: totalCount,
-      requestedAt,
-    };
+  let last: { page: Sequenced<Page>; sourceTime: Date } | undefined;
+  const bounds = { from: start.from, until };
+  return {
+    result(result: PageResult, page: Sequenced<Page>): Described {
+      const { state, head, isDone, unproven } = result;
+      const { frontier, skip, largest, newest } = state;
+      const sourceTime = sourceTimeOf(page);
+      last = { page, sourceTime };
+      const gap = gapBefore(head, known);
+      // Everything older than the frontier is read now.
+      if (result.groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
+      const isEnd = isDone && until === undefined && !result.isEmpty;
+      const now = ticksOfDate(sourceTime);
+      covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now, isEnd });
+      const warnings: ReadWarning[] = result.warnings.map((message) => ({
+        kind: warningKindOf(message),
+        message,
+      }));
+      if (gap) warnings.unshift({ kind: 'gap', message: describeGap(gap) });
+      return {
+        ...shownBy(result, page, bounds),
+        frontier,
+        covered,
+        warnings,
+        resume: { skip, largest },
+        isLast: isDone,
+        sourceTotal: page.totalCount,
+        requestedAt: page.requestedAt,
+        sourceTime,
+        isUnreadable: page.rows.length > 0 && page.rows.every(({ ticks }) => ticks === undefined),
+        evidence: { page, newest, isEmpty: result.isEmpty, largest } satisfies ChunkEvidence,
+      };
+    },
+    /** The rows at the frontier that are shown and not yet taken. */
+    shown({ shown, frontier, skip, largest, newest }: FrontierState): Described | undefined {
+      if (!shown || !last) return undefined;
+      const { page, sourceTime } = last;
+      const others = shown.rows;
+      return {
+        ...shownBy({ span: undefined, groups: [], others }, { ...page, rows: others }, bounds),
+        frontier,
+        covered,
+        warnings: [],
+        resume: { skip, largest },
+        isLast: false,
+        sourceTotal: page.totalCount,
+        requestedAt: page.requestedAt,
+        sourceTime,
+        isUnreadable: false,
+        evidence: { page, newest, isEmpty: false, largest } satisfies ChunkEvidence,
+      };
+    },
   };
 }
 
-function identifyRows(groups: readonly SourceRow[][]): {
-  events: IdentifiedEvent[];
-  rejected: RejectedRow[];
-} {
-  const events: IdentifiedEvent[] = [];
-  const rejected: RejectedRow[] = [];
-  for (const group of groups) {
-    const eventsOfGroup: AuditEvent[] = [];
-    for (const row of group) {
-      if (row.event) eventsOfGroup.push(row.event);
-      else rejected.push(row.rejected);
-    }
-    for (const event of identifyGroup(eventsOfGroup)) events.push(event);
-  }
-  return { events, rejected };
+function warningKindOf(message: string): ReadWarning['kind'] {
+  return message.startsWith('More events share') ? 'large-tie-group' : 'source';
 }
 
 /** Measures progress from the first row taken to `end` or the end of the list. */
@@ -149,7 +211,7 @@ function createMeasure(end: number | undefined) {
   return ({ state, groups, isDone }: PageResult, { skip, totalCount }: Page): ReadProgress => {
     // Before the first row is taken, the read searches for its start.
     if (groups.length > 0 || isDone) first ??= Math.min(skip, state.skip);
-    const done = first === undefined ? 0 : state.skip - first;
+    const done = first === undefined ? 0 : Math.max(0, state.skip - first);
     return { done, total: Math.max(done, (end ?? totalCount) - (first ?? 0)) };
   };
 }

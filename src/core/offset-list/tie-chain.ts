@@ -1,12 +1,13 @@
 /**
  * Pages through a tie group that is larger than a page.
  *
- * Within one `createdOn` the sort order proves nothing. A page is accepted as the continuation of the group if it starts with
+ * Within one millisecond the sort order proves nothing. A page is accepted as the continuation of the group if it starts with
  * exactly the rows that the previous page ended with (the anchor). If that fails several times, because the source returns
  * ties in another order at every request, the pages are merged instead: each row as often as in the page that showed it most
- * often. Such a group may be incomplete after one run. The lookback of later runs reads it again, and a warning says so.
+ * often. Such a group may be incomplete after one run; a warning says so, and the count of the run does not prove it.
  */
 import type { SourceRow } from '../event.ts';
+import { placeOfTicks } from '../place.ts';
 import { formatTicks } from '../ticks.ts';
 import type { Page } from './page.ts';
 
@@ -16,8 +17,8 @@ const MAX_BROKEN_CHAINS = 3;
 const MAX_OVERLAP = 16;
 
 export interface Chain {
-  /** The ticks of every row in the group. */
-  readonly ticks: bigint;
+  /** The place of every row in the group. */
+  readonly place: bigint;
   /** The group's rows so far; empty if the group is before the frontier. */
   readonly rows: readonly SourceRow[];
   /** The last rows of the last page, as text, and the offset of the first of them. */
@@ -31,13 +32,13 @@ export interface Chain {
 }
 
 /** Starts a chain. `rows` are the group's rows up to the end of `page`. The next request starts at the chain's `skip`. */
-export function startChain(ticks: bigint, rows: readonly SourceRow[], page: Page): Chain {
+export function startChain(place: bigint, rows: readonly SourceRow[], page: Page): Chain {
   const overlap = Math.min(MAX_OVERLAP, Math.floor(page.rows.length / 2));
   const anchor = page.rows.slice(-overlap).map(textOf);
-  const warning = `More events share createdOn ${formatTicks(ticks)} than fit in one page; they were read page by page`;
+  const warning = `More events share the millisecond ${formatTicks(place)} than fit in one page; they were read page by page`;
   const { totalCount } = page;
   return {
-    ticks,
+    place,
     rows,
     anchor,
     skip: page.skip + page.rows.length - overlap,
@@ -62,7 +63,7 @@ export function continueChain(chain: Chain, page: Page, brokenChains: number): C
       rows: chain.rows.length > 0 ? [...chain.rows, ...page.rows.slice(overlap)] : page.rows,
     };
   }
-  const isInGroup = (row: SourceRow) => row.ticks === undefined || row.ticks === chain.ticks;
+  const isInGroup = (row: SourceRow) => row.ticks === undefined || placeOfTicks(row.ticks) === chain.place;
   if (brokenChains < MAX_BROKEN_CHAINS || !isInGroup(page.rows[0]!)) return undefined;
   const groupEnd = page.rows.findIndex((row) => !isInGroup(row));
   const cut = groupEnd === -1 ? page.rows.length : groupEnd;
@@ -72,7 +73,7 @@ export function continueChain(chain: Chain, page: Page, brokenChains: number): C
 }
 
 /** The rows of both lists, each as often as in the list that contains it more often. */
-function mergeByCount(known: readonly SourceRow[], seen: readonly SourceRow[]): SourceRow[] {
+export function mergeByCount(known: readonly SourceRow[], seen: readonly SourceRow[]): SourceRow[] {
   const left = new Map<string, number>();
   for (const row of known) left.set(textOf(row), (left.get(textOf(row)) ?? 0) + 1);
   const added = seen.filter((row) => {
@@ -81,6 +82,10 @@ function mergeByCount(known: readonly SourceRow[], seen: readonly SourceRow[]): 
     return count <= 0;
   });
   return [...known, ...added];
+}
+
+export function isSameRow(a: SourceRow, b: SourceRow): boolean {
+  return a.ticks === b.ticks && textOf(a) === textOf(b);
 }
 
 /** A text that is equal for two rows exactly if the source sent the same content. */

@@ -1,0 +1,168 @@
+/**
+ * The bookkeeping of one run of the rank rule, without IO: what a response changes, how many requests are left, and what the result
+ * means. `prover.ts` performs the requests.
+ */
+import type { Proof } from '../../prover.ts';
+import type { Json } from '../../source.ts';
+import type { Comparison, Shown } from '../../store.ts';
+import { BEFORE_ALL, ticksOfDate } from '../../ticks.ts';
+import { lookAt } from '../frontier.ts';
+import { provesEnd } from '../list-end.ts';
+import { type Page, sourceTimeOf } from '../page.ts';
+import { type PlacedPage, placeRows } from '../places.ts';
+import type { Sequenced } from '../sequence.ts';
+import { shownBy } from '../shown.ts';
+import { formatRanks, parseRanks, type RankMemory } from './memory.ts';
+import type { Verdict } from './prove.ts';
+import type { ListEnd, Look, RankRun } from './steps.ts';
+
+/** Requests of one run after it first reached the end, without those that bring a row in front of it. */
+export const BUDGET = 60;
+
+/** Thrown when the budget is spent. It ends the count; the run succeeds. */
+export class BudgetSpent extends Error {}
+
+/** A response that is ready to be compared with the store. */
+export interface Received {
+  page: Sequenced<Page>;
+  placed: PlacedPage;
+  isEnd: boolean;
+  shown: Shown;
+  /** Ids of events that do not count as missing at the head. */
+  ignored: ReadonlySet<string> | undefined;
+}
+
+export class RankSession {
+  readonly run: RankRun;
+  readonly memory: RankMemory;
+  /** The end of the list, after the read reached it. */
+  end: ListEnd | undefined;
+  private spent = 0;
+  /** Events stored since the head was last requested. */
+  private insertedInHeadStep: Set<string> | undefined;
+
+  constructor({ ranks, head, pageSize }: { ranks: Json; head: bigint | undefined; pageSize: number }) {
+    this.memory = parseRanks(ranks);
+    const { largest, headOffset } = this.memory;
+    this.run = {
+      pageSize,
+      head: head ?? BEFORE_ALL,
+      largest,
+      headOffset,
+      changes: [],
+      news: 0,
+      settlesAt: undefined,
+      isSourceChanged: false,
+    };
+  }
+
+  get ranks(): Json {
+    const { largest, headOffset } = this.run;
+    return formatRanks({ ...this.memory, largest, headOffset: Number.isFinite(headOffset) ? headOffset : 0 });
+  }
+
+  /** Call it before each request. Throws `BudgetSpent`. */
+  spend({ isHeadStep }: { isHeadStep: boolean }): void {
+    if (this.end?.newest && this.spent >= BUDGET) throw new BudgetSpent();
+    if (!isHeadStep) this.insertedInHeadStep = undefined;
+    else this.insertedInHeadStep ??= new Set();
+  }
+
+  receive(page: Sequenced<Page>, isKnownEnd = false): Received {
+    const { run } = this;
+    run.largest = Math.max(run.largest, page.rows.length);
+    const placed = placeRows(page);
+    const isEnd =
+      isKnownEnd ||
+      (page.rows.length > 0 && provesEnd(page, { largest: run.largest, expectedEnd: undefined }));
+    const look = lookAt(placed, { isEnd });
+    const shown = shownBy({ ...look, others: [...placed.unplaced, ...look.others] }, page);
+    return { page, placed, isEnd, shown, ignored: this.insertedInHeadStep };
+  }
+
+  /** Notes the comparison. `head`: the head instant afterwards. */
+  compared({ page, placed, isEnd }: Received, comparison: Comparison, head: bigint | undefined): Look {
+    this.note(comparison, page, head);
+    for (const id of comparison.insertedIds) this.insertedInHeadStep?.add(id);
+    if (comparison.isSourceChanged) this.memory.changedAt ??= placed.places[placed.places.length >> 1];
+    const newest = this.end?.newest;
+    const { inserted, oldestChange } = comparison;
+    const isUseful = inserted > 0 && newest !== undefined && oldestChange! < newest.place;
+    if (newest && !isUseful) this.spent += 1;
+    return { page, placed, comparison, isEnd };
+  }
+
+  note(comparison: Comparison, page: Sequenced<Page>, head: bigint | undefined): void {
+    const { run } = this;
+    const { inserted, shownAgain, suspected, confirmed, oldestChange, settlesAt } = comparison;
+    run.head = head ?? run.head;
+    run.news += inserted + shownAgain + suspected + confirmed;
+    run.isSourceChanged ||= comparison.isSourceChanged;
+    if (settlesAt && (!run.settlesAt || settlesAt > run.settlesAt)) run.settlesAt = settlesAt;
+    if (oldestChange !== undefined) run.changes.push({ page, place: oldestChange });
+  }
+
+  /** A difference that an earlier run could not resolve, unless something there may be suspected by now. */
+  rememberedDifference(now: Date): number | undefined {
+    const { difference } = this.memory;
+    if (!difference) return undefined;
+    return difference.settlesAt !== undefined && difference.settlesAt <= now.getTime()
+      ? undefined
+      : difference.missing;
+  }
+
+  conclude(verdict: Verdict, { suspicions, hasEvents }: { suspicions: number; hasEvents: boolean }): Proof {
+    this.memory.difference = undefined;
+    if (verdict.kind === 'empty') return this.concludeEmpty(hasEvents);
+    const changed = this.sourceChanged();
+    if (changed) return changed;
+    if (verdict.kind === 'difference') return this.describeDifference(verdict);
+    if (verdict.kind !== 'proven') return { state: 'not proven', reason: REASONS[verdict.kind] };
+    if (suspicions > 0) {
+      return {
+        state: 'not proven',
+        reason: `the source does not show ${suspicions} of the stored events; the next run decides whether they are gone`,
+      };
+    }
+    const provenAt = sourceTimeOf(verdict.end.newest!.page);
+    return { state: 'complete', from: this.run.head, to: ticksOfDate(provenAt), provenAt };
+  }
+
+  /** The proof of a run that could not finish the count. */
+  notFinished(reason: string): Proof {
+    return this.sourceChanged() ?? { state: 'not proven', reason };
+  }
+
+  private sourceChanged(): Proof | undefined {
+    if (!this.run.isSourceChanged) return undefined;
+    return { state: 'source changed', reason: SOURCE_CHANGED };
+  }
+
+  private concludeEmpty(hasEvents: boolean): Proof {
+    if (hasEvents) return { state: 'source changed', reason: 'the list of the source is empty' };
+    const provenAt = sourceTimeOf(this.end!.page);
+    const to = ticksOfDate(provenAt);
+    return { state: 'complete', from: to, to, provenAt };
+  }
+
+  private describeDifference({ missing, isConfined }: Extract<Verdict, { kind: 'difference' }>): Proof {
+    const { settlesAt } = this.run;
+    if (isConfined) this.memory.difference = { missing, settlesAt: settlesAt?.getTime() };
+    const reason =
+      missing > 0
+        ? 'the source counts more events than are stored, and no response shows them'
+        : `the source counts fewer events than are stored, and no response shows which${settlesAt ? SETTLING : ''}`;
+    return { state: 'incomplete', missing, reason };
+  }
+}
+
+const SOURCE_CHANGED =
+  'most of the stored events that the source should list are not in its list: it was reset, restored, or is another source';
+const SETTLING = '; events stored within EXPORT_SETTLE are not suspected yet';
+
+const REASONS: Record<Exclude<Verdict['kind'], 'empty' | 'proven' | 'difference'>, string> = {
+  moving: 'the list is moving: the source deletes old events while it is read',
+  'large group':
+    'the newest events share one millisecond and do not fit in one response; the next newer event decides',
+  unknown: 'the list changed at each request',
+};

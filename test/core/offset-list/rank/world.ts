@@ -1,0 +1,341 @@
+/**
+ * A source and a store in memory, and one run of the rules over them without IO, so that millions of runs can be tried. The rules are
+ * the program's; the list, the store's rows and the order of requests are the test's.
+ */
+import type { AuditEvent, PlacedRejectedRow, SourceRow } from '../../../../src/core/event.ts';
+import { eventIdOf } from '../../../../src/core/identity.ts';
+import { judge, type StoredRow } from '../../../../src/core/judge.ts';
+import { evaluatePage, startFrontier } from '../../../../src/core/offset-list/frontier.ts';
+import type { Page } from '../../../../src/core/offset-list/page.ts';
+import { prove } from '../../../../src/core/offset-list/rank/prove.ts';
+import { locateNewest } from '../../../../src/core/offset-list/rank/read.ts';
+import { lookAtSuspicion, scrub } from '../../../../src/core/offset-list/rank/review.ts';
+import { BudgetSpent, RankSession, type Received } from '../../../../src/core/offset-list/rank/session.ts';
+import type { ListEnd, Look, Step } from '../../../../src/core/offset-list/rank/steps.ts';
+import type { Sequenced } from '../../../../src/core/offset-list/sequence.ts';
+import { shownBy } from '../../../../src/core/offset-list/shown.ts';
+import { placeOfTicks } from '../../../../src/core/place.ts';
+import type { Proof } from '../../../../src/core/prover.ts';
+import type { Json } from '../../../../src/core/source.ts';
+import type { Comparison, Shown } from '../../../../src/core/store.ts';
+
+/** One millisecond. */
+export const MS = 10_000n;
+
+/** A row of the list. `key` tells rows of one time apart; equal keys are twins. */
+export interface ListRow {
+  /** In milliseconds. */
+  time: number;
+  key: number;
+  /** `createdOn` is unreadable; `time` is where the row stands. */
+  isBad: boolean;
+  /** The retention of the source does not delete it. */
+  isKept: boolean;
+}
+
+const rowCache = new Map<string, SourceRow>();
+const idCache = new Map<string, string>();
+
+function sourceRow({ time, key, isBad }: ListRow): SourceRow {
+  const name = isBad ? `bad ${key}` : `${time} ${key}`;
+  let row = rowCache.get(name);
+  if (!row) {
+    const rejected = { reason: 'createdOn', text: name };
+    const event = eventOf(time, key);
+    row = isBad ? { ticks: undefined, rejected } : { ticks: event.createdOnTicks, event };
+    rowCache.set(name, row);
+  }
+  return row;
+}
+
+function eventOf(time: number, key: number): AuditEvent {
+  const rest = { category: null, action: null, source: null, userName: null, email: null, message: null };
+  const ticks = BigInt(Math.round(time * 10_000));
+  return {
+    ...rest,
+    createdOnTicks: ticks,
+    createdOnRaw: `${ticks}`,
+    detailsVersion: null,
+    auditLogDetails: `k${key}`,
+    extra: null,
+    raw: null,
+  };
+}
+
+export function idOf(time: number, key: number, ordinal = 0): string {
+  const name = `${time} ${key} ${ordinal}`;
+  let id = idCache.get(name);
+  if (!id) idCache.set(name, (id = eventIdOf(eventOf(time, key), ordinal)));
+  return id;
+}
+
+/** A stored event. */
+export interface Stored {
+  time: number;
+  key: number;
+  ordinal: number;
+  absence: StoredRow['absence'];
+  suspectedIn: number;
+  /** The run and request that stored it. */
+  isHand: boolean;
+}
+
+export class MemoryStore {
+  /** Sorted by time. */
+  events: Stored[] = [];
+  /** Rejected rows: `place key` → how often. */
+  rejected = new Map<string, number>();
+  head: bigint | undefined;
+  watermark: number | undefined;
+  hint = 0;
+  ranks: Json = null;
+  run = 0;
+  gone: Stored[] = [];
+
+  clone(): MemoryStore {
+    const copy = new MemoryStore();
+    Object.assign(copy, this);
+    copy.events = this.events.map((event) => ({ ...event }));
+    copy.rejected = new Map(this.rejected);
+    copy.gone = [];
+    return copy;
+  }
+
+  compare(shown: Shown, ignored: ReadonlySet<string> | undefined): Comparison {
+    const rows = this.events.map((event) => ({
+      event,
+      eventId: idOf(event.time, event.key, event.ordinal),
+      ticks: ticksOf(event.time),
+      content: {} as never,
+      absence: event.absence,
+      isSuspectedNow: event.suspectedIn === this.run,
+      settlesAt: undefined,
+    }));
+    const from = shown.oldest ?? shown.span?.from;
+    const relevant = shown.span
+      ? rows.filter(({ ticks, eventId }) => {
+          const isInSpan =
+            ticks >= (from! < shown.span!.from ? from! : shown.span!.from) &&
+            (shown.span!.to === undefined || ticks < shown.span!.to);
+          return (
+            isInSpan ||
+            shown.others.events.some(
+              (other) => other.eventId === eventId || other.event.createdOnTicks === ticks,
+            )
+          );
+        })
+      : rows.filter(({ ticks }) => shown.others.events.some(({ event }) => event.createdOnTicks === ticks));
+    const judgement = judge(shown, relevant, { head: this.head, isEqual: () => true, ignored });
+    const eventOfRow = (row: StoredRow) => (row as (typeof rows)[number]).event;
+    for (const { event, ordinal } of judgement.changed) {
+      const time = Number(event.createdOnTicks) / 10_000;
+      const key = Number(event.auditLogDetails!.slice(1));
+      let at = this.events.length;
+      while (at > 0 && this.events[at - 1]!.time > time) at--;
+      this.events.splice(at, 0, { time, key, ordinal, absence: undefined, suspectedIn: 0, isHand: false });
+    }
+    for (const row of judgement.shownAgain)
+      Object.assign(eventOfRow(row), { absence: undefined, suspectedIn: 0 });
+    for (const row of judgement.confirmed) {
+      Object.assign(eventOfRow(row), { absence: 'gone', suspectedIn: 0 });
+      this.gone.push(eventOfRow(row));
+    }
+    for (const row of judgement.suspected)
+      Object.assign(eventOfRow(row), { absence: 'suspected', suspectedIn: this.run });
+    this.head = judgement.head;
+    const rejectedChange = this.placeRejected(shown);
+    const changes = [judgement.oldestChange, rejectedChange].filter((place) => place !== undefined);
+    return {
+      inserted: judgement.newIds.size + (rejectedChange === undefined ? 0 : 1),
+      updated: 0,
+      unchanged: 0,
+      shownAgain: judgement.shownAgain.length,
+      suspected: judgement.suspected.length,
+      confirmed: judgement.confirmed.length,
+      unsettled: 0,
+      settlesAt: undefined,
+      oldestChange: changes.length === 0 ? undefined : changes.reduce((a, b) => (a < b ? a : b)),
+      insertedIds: [...judgement.newIds],
+      isHeadUndecided: judgement.isHeadUndecided,
+      isSourceChanged: judgement.isMostlyUnshown,
+      newlyRejected: [],
+    };
+  }
+
+  /** Returns the oldest place at which a rejected row is new. */
+  private placeRejected({ span, rejected, others }: Shown): bigint | undefined {
+    let oldest: bigint | undefined;
+    const shown = new Map<string, number>();
+    for (const { place, text } of rejected)
+      shown.set(`${place} ${text}`, (shown.get(`${place} ${text}`) ?? 0) + 1);
+    const increase = (name: string, times: number) => {
+      if (times <= (this.rejected.get(name) ?? 0)) return;
+      this.rejected.set(name, times);
+      const place = BigInt(name.split(' ')[0]!);
+      if (oldest === undefined || place < oldest) oldest = place;
+    };
+    if (span) {
+      for (const name of this.rejected.keys()) {
+        const place = BigInt(name.split(' ')[0]!);
+        const isIn = place >= span.from && (span.to === undefined || place < span.to);
+        if (isIn && (shown.get(name) ?? 0) < this.rejected.get(name)!) {
+          if (shown.has(name)) this.rejected.set(name, shown.get(name)!);
+          else this.rejected.delete(name);
+        }
+      }
+    }
+    for (const [name, times] of shown) increase(name, times);
+    const partial = new Map<string, number>();
+    for (const { place, text } of others.rejected as PlacedRejectedRow[]) {
+      if (place !== undefined) partial.set(`${place} ${text}`, (partial.get(`${place} ${text}`) ?? 0) + 1);
+    }
+    for (const [name, times] of partial) increase(name, times);
+    return oldest;
+  }
+
+  count(after: bigint, place: bigint): number {
+    let count = 0;
+    for (const { time, absence } of this.events) {
+      const ticks = placeOfTicks(ticksOf(time));
+      if (absence === undefined && ticks > after && ticks < place) count++;
+    }
+    for (const [name, times] of this.rejected) {
+      const at = BigInt(name.split(' ')[0]!);
+      if (at > after && at < place) count += times;
+    }
+    return count;
+  }
+}
+
+export function ticksOf(time: number): bigint {
+  return BigInt(Math.round(time * 10_000));
+}
+
+/** What the run asks for. `why` is for a person. */
+export type Respond = (
+  request: { skip: number; top: number },
+  why: string,
+) => Omit<Page, 'skip' | 'top' | 'rows' | 'requestedAt'> & { rows: readonly ListRow[] };
+
+export interface RunOptions {
+  pageSize: number;
+  scrubPages: number;
+  /** Pages that the read requests before it evaluates the one before. */
+  isPrefetching?: boolean;
+}
+
+export interface RunResult {
+  proof: Proof;
+  end: ListEnd | undefined;
+  requests: number;
+  isOverBudget: boolean;
+}
+
+/** One run: scrub, suspicions, read, count. */
+export function runOnce(store: MemoryStore, respond: Respond, options: RunOptions): RunResult {
+  const { pageSize, scrubPages } = options;
+  store.run += 1;
+  const session = new RankSession({ ranks: store.ranks, head: store.head, pageSize });
+  const { run, memory } = session;
+  let moment = 0;
+  let requests = 0;
+  const request = (skip: number, top: number, why: string) => {
+    requests += 1;
+    if (requests > 500) throw new Error('endless');
+    const sent = ++moment;
+    const { rows, ...rest } = respond({ skip, top }, why);
+    return { ...rest, skip, top, rows: rows.map(sourceRow), requestedAt: NOW, sent };
+  };
+  const arrive = (page: ReturnType<typeof request>): Sequenced<Page> => ({ ...page, received: ++moment });
+  const compare = (received: Received): Look =>
+    session.compared(received, store.compare(received.shown, received.ignored), store.head);
+  const perform = <T>(step: Step<T>, why: string): T => {
+    let next = step.next();
+    while (!next.done) {
+      const asked = next.value;
+      if (asked.kind === 'count') {
+        next = step.next(asked.places.map((place) => store.count(asked.after, place)));
+      } else if (asked.kind === 'settle') {
+        next = step.next(compare(session.receive(asked.page, true)));
+      } else {
+        session.spend(asked);
+        const page = arrive(request(asked.skip, asked.top, asked.isHeadStep ? 'head' : why));
+        next = step.next(compare(session.receive(page)));
+      }
+    }
+    return next.value;
+  };
+
+  if (store.watermark !== undefined) {
+    for (let i = 0; i < scrubPages; i++) memory.scrub = perform(scrub(run, memory.scrub), 'scrub');
+    const places = [
+      ...new Set(
+        store.events.filter(({ absence }) => absence === 'suspected').map(({ time }) => ticksOf(time)),
+      ),
+    ];
+    if (memory.changedAt !== undefined) places.push(memory.changedAt);
+    memory.changedAt = undefined;
+    for (const place of places.slice(0, 20))
+      perform(lookAtSuspicion(run, placeOfTicks(place), run.headOffset), 'suspicion');
+  }
+
+  read();
+  let isOverBudget = false;
+  const proof = ((): Proof => {
+    try {
+      session.end = perform(locateNewest(run, session.end!), 'newest');
+      const verdict = perform(prove(run, session.end, session.rememberedDifference(NOW)), 'count');
+      const suspicions = store.events.filter(({ absence }) => absence === 'suspected').length;
+      return session.conclude(verdict, {
+        suspicions,
+        hasEvents: store.events.some(({ absence }) => absence === undefined),
+      });
+    } catch (error) {
+      if (!(error instanceof BudgetSpent)) throw error;
+      isOverBudget = true;
+      return session.notFinished('budget');
+    }
+  })();
+  store.ranks = session.ranks;
+  return { proof, end: session.end, requests, isOverBudget };
+
+  function read(): void {
+    let state = startFrontier({
+      frontier: store.watermark === undefined ? undefined : ticksOf(store.watermark),
+      skip: store.hint,
+      pageSize,
+      largest: run.largest,
+    });
+    let ahead: ReturnType<typeof request> | undefined;
+    for (;;) {
+      const isServed =
+        ahead &&
+        state.skip >= ahead.skip &&
+        state.skip - ahead.skip <= pageSize / 2 &&
+        ahead.top >= state.top;
+      const sent = isServed ? ahead! : request(state.skip, state.top, 'read');
+      ahead = options.isPrefetching
+        ? request(sent.skip + Math.max(1, sent.rows.length - 2), pageSize, 'ahead')
+        : undefined;
+      const page = arrive(sent);
+      const result = evaluatePage({ ...state, largest: Math.max(state.largest, run.largest) }, page);
+      state = result.state;
+      if (state.chain || state.expectedEnd?.check) ahead = undefined;
+      const shown = shownBy(result, page);
+      session.note(store.compare(shown, undefined), page, store.head);
+      const newest = shown.events.filter(({ event }) => event.createdOnTicks < state.frontier).at(-1);
+      if (newest) {
+        const time = Number(newest.event.createdOnTicks) / 10_000;
+        if (store.watermark === undefined || time > store.watermark) store.watermark = time;
+      }
+      run.largest = Math.max(run.largest, page.rows.length);
+      if (!result.isDone) continue;
+      const end = state.newest as ListEnd['newest'];
+      session.end = { newest: result.isEmpty ? undefined : end, page };
+      if (end?.offset !== undefined) store.hint = Math.max(0, end.offset - 1);
+      return;
+    }
+  }
+}
+
+const NOW = new Date('2026-01-01T00:00:00Z');
