@@ -167,10 +167,19 @@ function pairEvents(
   isEqual: (event: IdentifiedEvent, row: StoredRow) => boolean,
 ): { pairs: Pair[]; fresh: IdentifiedEvent[] } {
   const rows = new Map(stored.map((row) => [`${row.eventId} ${row.ticks}`, row]));
+  const rowsAt = new Map<bigint, number>();
+  for (const { ticks } of stored) rowsAt.set(ticks, (rowsAt.get(ticks) ?? 0) + 1);
   const pairs: Pair[] = [];
   const fresh: IdentifiedEvent[] = [];
   const pairTwins = (twins: readonly IdentifiedEvent[], isWhole: boolean) => {
-    const { event } = twins[0]!;
+    const { event, eventId: firstId } = twins[0]!;
+    const candidates = rowsAt.get(event.createdOnTicks) ?? 0;
+    const only =
+      candidates < 2 && twins.length === 1 ? rows.get(`${firstId} ${event.createdOnTicks}`) : undefined;
+    // The usual case, which needs no other ordinal.
+    if (only) pairs.push({ event: twins[0]!, row: only });
+    else if (candidates === 0) fresh.push(...twins);
+    if (only || candidates === 0) return;
     const free: { ordinal: number; eventId: string }[] = [];
     const found: { ordinal: number; row: StoredRow }[] = [];
     for (let ordinal = 0; free.length < twins.length; ordinal++) {

@@ -58,9 +58,9 @@ export interface RankStore {
   compare(shown: Shown, options?: { ignored?: ReadonlySet<string> | undefined }): Promise<Comparison>;
   /** For each place, the number of stored rows after `after` and before the place, without those that are suspected or gone. */
   countRows(after: bigint, places: readonly bigint[]): Promise<number[]>;
-  /** The places of events that earlier runs suspected, oldest first, at most `limit`. */
+  /** The places after the head instant of events that earlier runs suspected, oldest first, at most `limit`. */
   readSuspicions(limit: number): Promise<bigint[]>;
-  /** The number of events that are suspected now. */
+  /** The number of events after the head instant that are suspected now. */
   countSuspicions(): Promise<number>;
   /** Whether an event is stored that is not gone. */
   hasEvents(): Promise<boolean>;

@@ -36,6 +36,8 @@ const MAX_TOP_IN_PAGES = 16;
 const MAX_FRUITLESS_REQUESTS = 300;
 /** An empty response is requested again this often. */
 const MAX_EMPTY_RESPONSES = 3;
+/** After this many requests that returned one row, and never more, the server sends one row at a time. */
+const MAX_SINGLE_ROWS = 6;
 /** After this many unconfirmed ends in a row, a page is read on as if the list did not end. */
 const MAX_FAILED_ENDS = 2;
 
@@ -210,7 +212,7 @@ export function lookAt(
   const last = places.at(-1)!;
   const end = isEnd ? rows.length : places.indexOf(last);
   const isFirstComplete = page.skip === 0;
-  const start = isFirstComplete ? 0 : places.findLastIndex((place) => place === places[0]) + 1;
+  const start = isFirstComplete ? 0 : places.lastIndexOf(places[0]!) + 1;
   const others = [...rows.slice(0, start), ...rows.slice(Math.max(start, end))];
   const from = isFirstComplete ? places[0]! : afterPlace(places[0]!);
   const to = isEnd ? undefined : last;
@@ -294,7 +296,7 @@ function takeLastGroup(
       ...NOT_LOCATING,
       shown: undefined,
       known: [],
-      frontier: afterPlace(group.place),
+      frontier: later(state.frontier, afterPlace(group.place)),
       skip: end,
     },
   };
@@ -392,15 +394,14 @@ function nextState(state: FrontierState, placed: PlacedPage, trusted: TrustedRow
     ...(hasMoved && { before: undefined, beyond: undefined, stride: 0, brokenChains: 0, failedEnds: 0 }),
     fruitless: hasMoved || chain ? 0 : state.fruitless + 1,
   };
-  // A page of one group has no row that the next request could begin with.
-  const isAlone = complete === 0 && chain === undefined && isBelowLimit(page);
-  const isEndLikely =
-    isAtFrontier && (mayBeEnd(page, state.largest) || isAlone) && state.failedEnds < MAX_FAILED_ENDS;
+  const proof = page.rows.length - (rows.length - lastReadable(rows, complete));
+  // No row of a short page can begin the next request: the end is more likely than a group that is larger than a page.
+  const isAlone = chain === undefined && isBelowLimit(page) && proof <= 0;
+  const isEndLikely = (mayBeEnd(page, state.largest) || isAlone) && state.failedEnds < MAX_FAILED_ENDS;
   if (!isEndLikely) return nextRequest(settled, placed, trusted);
   const end = endOf(page);
   const expected = { end, lastRow: rows.at(-1)! };
   const isRepeated = state.expectedEnd !== undefined && isSameEnd(state.expectedEnd, page);
-  const proof = page.rows.length - (rows.length - lastReadable(rows, complete));
   const skip = Math.max(page.skip + 1, page.skip + proof + 1 - state.margin);
   // A response with fewer rows than the server has sent proves the end.
   const isEnough = !isRepeated && proof > 0 && end - skip < state.largest && !(chain && last === chain.place);
@@ -454,6 +455,10 @@ function extendChain(
   page: Page,
   { rows, places, complete }: TrustedRows,
 ): FrontierState {
+  // A list of one row may have changed before its end was confirmed.
+  const isCertain = state.largest < 2 && state.fruitless >= MAX_SINGLE_ROWS;
+  if (page.rows.length < 2 && !isCertain)
+    return { ...state, skip: page.skip, chain: undefined, failedEnds: 0 };
   if (page.rows.length < 2) {
     throw new ExportError(
       'source-invalid',

@@ -15,6 +15,8 @@ const MAX_SEARCHES = 3;
 export type Verdict =
   | { kind: 'proven'; end: ListEnd }
   | { kind: 'empty' }
+  /** The list has rows, and none of them is readable. */
+  | { kind: 'unreadable' }
   | { kind: 'moving' }
   | { kind: 'large group' }
   /** The source lists `missing` rows more than are stored. */
@@ -30,7 +32,7 @@ export function* prove(run: RankRun, firstEnd: ListEnd, remembered: number | und
   let searches = 0;
   let isConfined = false;
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    if (!end.newest) return { kind: 'empty' };
+    if (!end.newest) return { kind: end.page.rows.length > 0 ? 'unreadable' : 'empty' };
     const head = yield* readHead(run);
     run.headOffset = head.offset;
     const difference = yield* compareRanks(run, end, head);

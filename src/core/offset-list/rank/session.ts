@@ -161,6 +161,7 @@ const SOURCE_CHANGED =
 const SETTLING = '; events stored within EXPORT_SETTLE are not suspected yet';
 
 const REASONS: Record<Exclude<Verdict['kind'], 'empty' | 'proven' | 'difference'>, string> = {
+  unreadable: 'no row of the list has a readable time',
   moving: 'the list is moving: the source deletes old events while it is read',
   'large group':
     'the newest events share one millisecond and do not fit in one response; the next newer event decides',

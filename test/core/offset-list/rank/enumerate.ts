@@ -4,7 +4,7 @@
  * wording of the rule in the same way; this checks the program's own code.
  */
 import { BEFORE_ALL } from '../../../../src/core/ticks.ts';
-import { idOf, type ListRow, MemoryStore, type Respond, type RunResult, runOnce, ticksOf } from './world.ts';
+import { type ListRow, MemoryStore, type Respond, type RunResult, runOnce, ticksOf } from './world.ts';
 
 export type Mode =
   | 'plain'
@@ -192,7 +192,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       else if (mode === 'total+1') totalCount += 1;
       else if (mode === 'total-cap') totalCount = Math.min(totalCount, 2);
       else if (mode === 'total-any') totalCount += choose(3) - 1;
-      snapshots.set(++sent, [...state.source]);
+      snapshots.set(++sent, [...list]);
       const rows = list.slice(skip, skip + Math.min(top, cap));
       lines?.push(`${why}(${skip}, ${top}) = ${format(rows)}`);
       return { rows, totalCount };
@@ -245,6 +245,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       nextKey: source.length + 1,
       deleted: new Map(),
     };
+    if (mode === 'lag') state.store.settleRuns = 3;
     if (mode === 'remainder') {
       if (source.length < 2 || source[1]!.time === source[0]!.time) return;
       source[0]!.isKept = true;
@@ -288,6 +289,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
           ordinal: 0,
           absence: undefined,
           suspectedIn: 0,
+          storedIn: -9,
           isHand: true,
         };
         copy.store.events.splice(at, 0, hand);
@@ -405,7 +407,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     result.proven += 1;
     const { store, source } = state;
     const newestTime = Number(end.newest.place) / 10_000;
-    const snapshot = outcome.snapshots.get(momentToRequest(outcome, end.newest.page.sent)) ?? source;
+    const snapshot = outcome.snapshots.get(outcome.requestAt.get(end.newest.page.sent)!)!;
     const head = store.head ?? BEFORE_ALL;
     const isClaimed = (row: ListRow) =>
       row.time < newestTime &&
@@ -445,11 +447,6 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     return ghosts;
   }
 
-  function momentToRequest(outcome: { snapshots: Map<number, ListRow[]> }, sent: number): number {
-    // Without prefetch, each request takes two moments.
-    return mode === 'prefetch' ? outcome.snapshots.size : (sent + 1) / 2;
-  }
-
   function missingOf(rows: readonly ListRow[], store: MemoryStore): ListRow[] {
     return rows.filter((row, i) => {
       if (row.isBad) return ![...store.rejected.keys()].some((name) => name.endsWith(`bad ${row.key}`));
@@ -465,9 +462,12 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     const state = cloneState(parent);
     state.changesLeft = 0;
     let outcome: RunResult | undefined;
-    for (let i = 0; i < 2; i++) {
+    for (let i = 0; i < (mode === 'lag' ? 5 : 2); i++) {
       outcome = execute(state, [], true).outcome;
-      if (!outcome) return fault('endless', parent, [], 'in a quiet run');
+      if (!outcome) {
+        fault('endless', parent, [], 'in a quiet run');
+        return;
+      }
       result.maxQuietRequests = Math.max(result.maxQuietRequests, outcome.requests);
       if (outcome.isOverBudget) result.overBudget += 1;
       for (const gone of state.store.gone) {
@@ -482,9 +482,11 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     if (problems.length === 0 && isProven) return;
     const missing = problems.filter(({ kind }) => kind === 'not stored').length;
     const ghosts = problems.filter(({ kind }) => kind === 'not gone').length;
-    if (isProven && ghosts >= missing && missing > 0) return expectScrubToFind(state, parent, problems);
-    if (isProven && ghosts > 0 && missing === 0 && hasWronglyGone(state))
-      return expectScrubToFind(state, parent, problems);
+    const isCancelled = ghosts >= missing && (missing > 0 || (ghosts > 0 && hasWronglyGone(state)));
+    if (isProven && isCancelled) {
+      expectScrubToFind(state, parent, problems);
+      return;
+    }
     const sizes = new Map<number, number>();
     for (const { time } of state.source) sizes.set(time, (sizes.get(time) ?? 0) + 1);
     if (!isProven && missing === 0 && [...sizes.values()].some((size) => size + 2 > cap)) {
@@ -492,6 +494,8 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       return;
     }
     const where = `${outcome!.proof.state}; source ${format(state.source)}, stored ${formatStored(state.store)}, head ${state.store.head}`;
+    // Such a run fails.
+    if (state.source.length > 0 && state.source.every(({ isBad }) => isBad)) return;
     for (const { kind, text } of problems) fault(kind, parent, [], `${text}; ${where}`);
     if (problems.length === 0 && state.source.length > 0) fault('not proven', parent, [], where);
   }
@@ -611,6 +615,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     const renumber = <T extends { time: number; key: number }>(row: T) => {
       row.time = timeOf.get(row.time)!;
       row.key = keyFor(row.key);
+      (row as { row?: unknown }).row = undefined;
       return row;
     };
     const deleted = new Map(state.deleted);
@@ -620,6 +625,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     for (const event of store.events) {
       const how = deleted.get(`${event.time} ${event.key}`);
       renumber(event);
+      event.known = undefined;
       if (how) state.deleted.set(`${event.time} ${event.key}`, how);
       event.suspectedIn = event.absence === 'suspected' ? -1 : 0;
     }
@@ -637,17 +643,19 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       const place = ticksOf(timeOf.get(Number(BigInt(ranks.scrub.place)) / 10_000)!);
       store.ranks = { ...ranks, scrub: { ...ranks.scrub, place: place.toString() } } as never;
     }
+    for (const event of store.events) event.storedIn = Math.max(-3, event.storedIn - store.run);
     store.run = 0;
     state.nextKey = keys.size + 1;
     return JSON.stringify([
       source.map(({ time, key, isBad, isKept }) => [time, key, isBad, isKept]),
-      store.events.map(({ time, key, ordinal, absence, isHand }) => [
+      store.events.map(({ time, key, ordinal, absence, isHand, storedIn }) => [
         time,
         key,
         ordinal,
         absence,
         isHand,
         state.deleted.get(`${time} ${key}`),
+        mode === 'lag' ? storedIn : 0,
       ]),
       [...store.rejected].sort(),
       `${store.head}`,
@@ -672,5 +680,3 @@ function formatStored({ events, rejected }: MemoryStore): string {
   });
   return `[${[...texts, ...rejected.keys()].join(' ')}]`;
 }
-
-void idOf;

@@ -31,21 +31,18 @@ export interface ListRow {
   isBad: boolean;
   /** The retention of the source does not delete it. */
   isKept: boolean;
+  /** As the program sees it; made when it is first needed. */
+  row?: SourceRow | undefined;
 }
 
-const rowCache = new Map<string, SourceRow>();
-const idCache = new Map<string, string>();
-
-function sourceRow({ time, key, isBad }: ListRow): SourceRow {
-  const name = isBad ? `bad ${key}` : `${time} ${key}`;
-  let row = rowCache.get(name);
-  if (!row) {
-    const rejected = { reason: 'createdOn', text: name };
-    const event = eventOf(time, key);
-    row = isBad ? { ticks: undefined, rejected } : { ticks: event.createdOnTicks, event };
-    rowCache.set(name, row);
-  }
-  return row;
+function sourceRow(listed: ListRow): SourceRow {
+  if (listed.row) return listed.row;
+  const { time, key, isBad } = listed;
+  const event = eventOf(time, key);
+  listed.row = isBad
+    ? { ticks: undefined, rejected: { reason: 'createdOn', text: `bad ${key}` } }
+    : { ticks: event.createdOnTicks, event };
+  return listed.row;
 }
 
 function eventOf(time: number, key: number): AuditEvent {
@@ -62,13 +59,6 @@ function eventOf(time: number, key: number): AuditEvent {
   };
 }
 
-export function idOf(time: number, key: number, ordinal = 0): string {
-  const name = `${time} ${key} ${ordinal}`;
-  let id = idCache.get(name);
-  if (!id) idCache.set(name, (id = eventIdOf(eventOf(time, key), ordinal)));
-  return id;
-}
-
 /** A stored event. */
 export interface Stored {
   time: number;
@@ -76,8 +66,18 @@ export interface Stored {
   ordinal: number;
   absence: StoredRow['absence'];
   suspectedIn: number;
-  /** The run and request that stored it. */
+  /** The run that stored it. */
+  storedIn: number;
+  /** Somebody inserted it by hand. */
   isHand: boolean;
+  /** Its id and exact time; made when they are first needed. */
+  known?: { eventId: string; ticks: bigint } | undefined;
+}
+
+function knownOf(stored: Stored): { eventId: string; ticks: bigint } {
+  const { time, key, ordinal } = stored;
+  stored.known ??= { eventId: eventIdOf(eventOf(time, key), ordinal), ticks: ticksOf(time) };
+  return stored.known;
 }
 
 export class MemoryStore {
@@ -90,6 +90,8 @@ export class MemoryStore {
   hint = 0;
   ranks: Json = null;
   run = 0;
+  /** An event stored in this many last runs is not suspected. */
+  settleRuns = 0;
   gone: Stored[] = [];
 
   clone(): MemoryStore {
@@ -104,12 +106,12 @@ export class MemoryStore {
   compare(shown: Shown, ignored: ReadonlySet<string> | undefined): Comparison {
     const rows = this.events.map((event) => ({
       event,
-      eventId: idOf(event.time, event.key, event.ordinal),
-      ticks: ticksOf(event.time),
+      ...knownOf(event),
       content: {} as never,
       absence: event.absence,
       isSuspectedNow: event.suspectedIn === this.run,
-      settlesAt: undefined,
+      settlesAt:
+        this.run - event.storedIn < this.settleRuns ? clockOf(event.storedIn + this.settleRuns) : undefined,
     }));
     const from = shown.oldest ?? shown.span?.from;
     const relevant = shown.span
@@ -132,7 +134,15 @@ export class MemoryStore {
       const key = Number(event.auditLogDetails!.slice(1));
       let at = this.events.length;
       while (at > 0 && this.events[at - 1]!.time > time) at--;
-      this.events.splice(at, 0, { time, key, ordinal, absence: undefined, suspectedIn: 0, isHand: false });
+      this.events.splice(at, 0, {
+        time,
+        key,
+        ordinal,
+        absence: undefined,
+        suspectedIn: 0,
+        storedIn: this.run,
+        isHand: false,
+      });
     }
     for (const row of judgement.shownAgain)
       Object.assign(eventOfRow(row), { absence: undefined, suspectedIn: 0 });
@@ -152,8 +162,8 @@ export class MemoryStore {
       shownAgain: judgement.shownAgain.length,
       suspected: judgement.suspected.length,
       confirmed: judgement.confirmed.length,
-      unsettled: 0,
-      settlesAt: undefined,
+      unsettled: judgement.unsettled.length,
+      settlesAt: judgement.unsettled.map(({ settlesAt }) => settlesAt!).sort((a, b) => +b - +a)[0],
       oldestChange: changes.length === 0 ? undefined : changes.reduce((a, b) => (a < b ? a : b)),
       insertedIds: [...judgement.newIds],
       isHeadUndecided: judgement.isHeadUndecided,
@@ -193,11 +203,19 @@ export class MemoryStore {
     return oldest;
   }
 
+  /** The places after the head instant of suspected events. */
+  get suspicions(): bigint[] {
+    const places = this.events
+      .filter(({ absence }) => absence === 'suspected')
+      .map((event) => placeOfTicks(knownOf(event).ticks));
+    return [...new Set(places)].filter((place) => this.head === undefined || place > this.head);
+  }
+
   count(after: bigint, place: bigint): number {
     let count = 0;
-    for (const { time, absence } of this.events) {
-      const ticks = placeOfTicks(ticksOf(time));
-      if (absence === undefined && ticks > after && ticks < place) count++;
+    for (const event of this.events) {
+      const ticks = placeOfTicks(knownOf(event).ticks);
+      if (event.absence === undefined && ticks > after && ticks < place) count++;
     }
     for (const [name, times] of this.rejected) {
       const at = BigInt(name.split(' ')[0]!);
@@ -229,6 +247,8 @@ export interface RunResult {
   end: ListEnd | undefined;
   requests: number;
   isOverBudget: boolean;
+  /** The number of each request, by the moment at which it was sent. */
+  requestAt: Map<number, number>;
 }
 
 /** One run: scrub, suspicions, read, count. */
@@ -238,11 +258,13 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
   const session = new RankSession({ ranks: store.ranks, head: store.head, pageSize });
   const { run, memory } = session;
   let moment = 0;
+  const requestAt = new Map<number, number>();
   let requests = 0;
   const request = (skip: number, top: number, why: string) => {
     requests += 1;
     if (requests > 500) throw new Error('endless');
     const sent = ++moment;
+    requestAt.set(sent, requests);
     const { rows, ...rest } = respond({ skip, top }, why);
     return { ...rest, skip, top, rows: rows.map(sourceRow), requestedAt: NOW, sent };
   };
@@ -276,7 +298,7 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
     if (memory.changedAt !== undefined) places.push(memory.changedAt);
     memory.changedAt = undefined;
     for (const place of places.slice(0, 20))
-      perform(lookAtSuspicion(run, placeOfTicks(place), run.headOffset), 'suspicion');
+      perform(lookAtSuspicion(run, place, run.headOffset), 'suspicion');
   }
 
   read();
@@ -284,8 +306,11 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
   const proof = ((): Proof => {
     try {
       session.end = perform(locateNewest(run, session.end!), 'newest');
-      const verdict = perform(prove(run, session.end, session.rememberedDifference(NOW)), 'count');
-      const suspicions = store.events.filter(({ absence }) => absence === 'suspected').length;
+      const verdict = perform(
+        prove(run, session.end, session.rememberedDifference(clockOf(store.run))),
+        'count',
+      );
+      const suspicions = store.suspicions.length;
       return session.conclude(verdict, {
         suspicions,
         hasEvents: store.events.some(({ absence }) => absence === undefined),
@@ -297,7 +322,7 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
     }
   })();
   store.ranks = session.ranks;
-  return { proof, end: session.end, requests, isOverBudget };
+  return { proof, end: session.end, requests, isOverBudget, requestAt };
 
   function read(): void {
     let state = startFrontier({
@@ -339,3 +364,8 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
 }
 
 const NOW = new Date('2026-01-01T00:00:00Z');
+
+/** A run an hour. */
+function clockOf(run: number): Date {
+  return new Date(NOW.getTime() + run * 3_600_000);
+}
