@@ -126,8 +126,12 @@ function compareUnmatched(row: StoredEvent, { columns }: RowForm): SourceFinding
 function isSame(field: (typeof FIELDS)[number], stored: AuditEvent, expected: AuditEvent): boolean {
   if (stored[field] === expected[field] || field !== 'extra') return stored[field] === expected[field];
   // Such a row is compared by its exact text; extra may be incomplete then.
-  if (expected.raw !== null) return true;
-  return stored.extra !== null && expected.extra !== null && sorted(stored.extra) === sorted(expected.extra);
+  return expected.raw !== null || isSameJson(stored.extra, expected.extra);
+}
+
+/** Whether two JSON texts have the same value, in any order of object members. */
+export function isSameJson(a: string | null, b: string | null): boolean {
+  return a === b || (a !== null && b !== null && sorted(a) === sorted(b));
 }
 
 /** JSON text with sorted object members and no white space: jsonb preserves neither their order nor white space. */

@@ -132,7 +132,9 @@ function moveHead(
     if (place <= head) continue;
     const isComplete = span !== undefined && (span.to === undefined ? place <= newest : place < span.to);
     if (!isComplete) return { head, isUndecided: span === undefined || span.to !== undefined };
-    const expected = group.filter(({ absence, eventId }) => absence === undefined && !ignored.has(eventId));
+    const expected = group.filter(
+      ({ absence, eventId }) => (absence === undefined || absence === 'suspected') && !ignored.has(eventId),
+    );
     const isShown = expected.every((row) => matched.has(row));
     if (expected.length > 0 && isShown) return { head, isUndecided: false };
     if (!isShown) head = place;

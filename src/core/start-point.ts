@@ -1,23 +1,13 @@
 /** Where a run starts. */
+import { placeOfTicks } from './place.ts';
 import { MIN_TICKS, ticksOfDate, ticksOfMilliseconds } from './ticks.ts';
 
 /**
- * The end of what earlier runs have read: the newest committed event, but not later than when it was read. An event dated in
- * the future does not mean that everything before it was read.
+ * The frontier of a run that continues from a watermark: the start of its millisecond, or `lookbackMs` earlier. No clock is involved: the
+ * order of the list decides.
  */
-export function knownUntil(watermark: { ticks: bigint; readAt: Date }): bigint {
-  const readAt = ticksOfDate(watermark.readAt);
-  return watermark.ticks < readAt ? watermark.ticks : readAt;
-}
-
-/** The frontier of a run that continues from a watermark: `lookbackMs` earlier, to find late events. */
-export function nextFrontier(
-  watermark: { ticks: bigint; readAt: Date },
-  options: { now: Date; lookbackMs: number },
-): bigint {
-  const known = knownUntil(watermark);
-  const now = ticksOfDate(options.now);
-  return atLeastMin((known < now ? known : now) - ticksOfMilliseconds(options.lookbackMs));
+export function nextFrontier(watermark: { ticks: bigint }, { lookbackMs }: { lookbackMs: number }): bigint {
+  return atLeastMin(placeOfTicks(watermark.ticks - ticksOfMilliseconds(lookbackMs)));
 }
 
 /**

@@ -43,6 +43,8 @@ export interface Comparison {
   isSourceChanged: boolean;
   /** Rejected rows that were not stored before. */
   newlyRejected: RejectedRow[];
+  /** The confirmed events. */
+  goneEvents: readonly { eventId: string; ticks: bigint }[];
 }
 
 /** What a source's prover needs from the store. All of it belongs to one run. */

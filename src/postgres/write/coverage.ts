@@ -7,64 +7,81 @@ import { type Statement, transact } from '../connection/pipeline.ts';
 import type { Client, Pool } from '../connection/pool.ts';
 
 /** A range that was read completely. */
-export interface ProvenRange extends CoveredRange {
+export interface ReadRange extends CoveredRange {
   /** The range was read up to the end of the list: later parts of a stored range need no newer proof. */
   isToEnd: boolean;
-  /** When the read began. */
-  readAt: Date;
+  /** When a count of the range agreed; `undefined`: it was only read. */
+  provenAt?: Date | undefined;
+  /** When the range was compared word for word with the source. */
+  verifiedAt?: Date | undefined;
 }
 
 /**
- * Stores a range as complete, and merges it with the ranges it touches. Writes nothing if a stored range contains it and was
- * proven less than $10 before. $1 organization, $2 run, $3 and $4 ticks from and to, $5 and $6 the same as times, $7 when it
- * was read, $8 whether it starts at the head (rows before it cannot be read again), $9 whether it was read to the end (rows
- * after it need no newer proof), $11 log.
+ * Stores a range as read, and merges it with the ranges it touches. $1 organization, $2 log, $3 and $4 ticks from and to, $5 and $6 the same
+ * as times, $7 run, $8 whether it starts at the head (rows before it cannot be read again), $9 whether it was read to the end (rows after it
+ * need no newer proof), $10 when it was proven, $11 when it was verified; null: it was not.
+ *
+ * A stored range keeps the time of its proof when a later range is added to it: what the source showed then is stored. It loses it when an
+ * earlier range is added.
  */
+const mergedTime = (stored: string, now: string) => `case
+      when ${now}::timestamptz is null then case when m.from_ticks <= $3 then ${stored} end
+      when (m.from_ticks >= $3 or $8::boolean) and (m.to_ticks <= $4 or $9::boolean) then ${now}
+      else least(${stored}, ${now}) end`;
 const EXTEND_COVERAGE = `
-  with touched as (
-    delete from audit.coverage
-    where organization = $1 and log = $11 and from_ticks <= $4::bigint and to_ticks >= $3::bigint and not exists (
-      select from audit.coverage c where c.organization = $1 and c.log = $11 and c.from_ticks <= $3 and c.to_ticks >= $4
-        and (c.proven_at > $7::timestamptz - $10::interval
-          or not ((c.from_ticks = $3 or $8::boolean) and (c.to_ticks = $4 or $9::boolean)))
-    )
-    returning *
+  with touching as (
+    select * from audit.coverage
+    where organization = $1 and log = $2 and from_ticks <= $4::bigint and to_ticks >= $3::bigint
   ), merged as (
     select min(from_ticks) as from_ticks, max(to_ticks) as to_ticks, min(from_at) as from_at, max(to_at) as to_at,
-      min(proven_at) as proven_at, min(begun_at) as begun_at, (array_agg(run_id order by from_ticks))[1] as run_id
-    from touched
+      case when bool_and(proven_at is not null) then min(proven_at) end as proven_at,
+      case when bool_and(verified_at is not null) then min(verified_at) end as verified_at,
+      min(begun_at) as begun_at, (array_agg(run_id order by from_ticks))[1] as run_id, count(*) as ranges
+    from touching
+  ), extended as (
+    update audit.coverage c set to_ticks = greatest(m.to_ticks, $4::bigint), to_at = greatest(m.to_at, $6::timestamptz),
+      proven_at = ${mergedTime('m.proven_at', '$10')},
+      verified_at = ${mergedTime('m.verified_at', '$11')}
+    from merged m
+    where c.organization = $1 and c.log = $2 and c.from_ticks = m.from_ticks and m.ranges = 1 and m.from_ticks <= $3
+      and (m.to_ticks < $4 or $10 is not null or $11 is not null)
+    returning 1
+  ), replaced as (
+    delete from audit.coverage c using merged m
+    where c.organization = $1 and c.log = $2 and c.from_ticks <= $4 and c.to_ticks >= $3 and (m.ranges > 1 or m.from_ticks > $3)
+    returning 1
   )
-  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
-  select $1, $11, least(from_ticks, $3::bigint), greatest(to_ticks, $4::bigint), least(from_at, $5::timestamptz),
+  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
+  select $1, $2, least(from_ticks, $3::bigint), greatest(to_ticks, $4::bigint), least(from_at, $5::timestamptz),
     greatest(to_at, $6::timestamptz),
-    case when (from_ticks < $3 and not $8) or (to_ticks > $4 and not $9) then least(proven_at, $7::timestamptz) else $7 end,
-    coalesce(begun_at, now()), case when from_ticks <= $3 then run_id else $2::bigint end
-  from merged
-  where from_ticks is not null or not exists (
-    select from audit.coverage c where c.organization = $1 and c.log = $11 and c.from_ticks <= $3 and c.to_ticks >= $4
-  )`;
+    case when ranges = 0 then $10 else ${mergedTime('m.proven_at', '$10')} end,
+    case when ranges = 0 then $11 else ${mergedTime('m.verified_at', '$11')} end,
+    coalesce(begun_at, now()), case when from_ticks <= $3 then run_id else $7::bigint end
+  from merged m
+  -- After the ranges that it replaces are deleted.
+  where (ranges <> 1 or from_ticks > $3) and (select count(*) from replaced) >= 0`;
 
 /**
- * Builds the statement that stores the range; `undefined` for an empty one. Run it with the lease of the log or with
- * LOCK_COVERAGE, because it merges ranges. A stored range proven less than `renewAfterMs` before stays unchanged.
+ * Builds the statement that stores the range; `undefined` for an empty one. Run it with the lease of the log or with LOCK_COVERAGE, because
+ * it merges ranges.
  */
 export function extendCoverage(
-  { organization, log, runId, renewAfterMs }: LogKey & { runId: string | null; renewAfterMs: number },
-  { from, to, isFromHead, isToEnd, readAt }: ProvenRange,
+  { organization, log, runId }: LogKey & { runId: string | null },
+  { from, to, isFromHead, isToEnd, provenAt, verifiedAt }: ReadRange,
 ): Statement | undefined {
   if (from >= to) return undefined;
   const values = [
     organization,
-    runId,
+    log,
     from.toString(),
     to.toString(),
     formatMicroseconds(from),
     formatMicroseconds(to),
-    readAt,
+    runId,
     isFromHead,
     isToEnd,
-    `${renewAfterMs} milliseconds`,
-    log,
+    provenAt ?? null,
+    verifiedAt ?? null,
   ];
   return { name: 'extend-coverage', text: EXTEND_COVERAGE, values };
 }
@@ -72,21 +89,21 @@ export function extendCoverage(
 /** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 
-/** Records that a range was read again and found complete. Safe while a run is in progress. */
-export async function recordProof(
+/** Records that a range was compared with the source, word for word. Safe while a run is in progress. */
+export async function recordVerified(
   pool: Pool,
   { organization, log }: LogKey,
-  range: ProvenRange,
+  range: ReadRange,
 ): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
     await transact(client, { lock: { text: LOCK_COVERAGE } }, async () => ({
-      plan: { coverage: extendCoverage({ organization, log, runId: null, renewAfterMs: 0 }, range) },
+      plan: { coverage: extendCoverage({ organization, log, runId: null }, range) },
       result: () => {},
     }));
   } catch (error) {
-    throw translateDatabaseError(error, 'recording that the range is complete');
+    throw translateDatabaseError(error, 'recording that the range was verified');
   } finally {
     client?.release();
   }

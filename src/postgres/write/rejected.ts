@@ -20,13 +20,13 @@ export async function upsertRejected(
   { organization, log, runId, rejected }: LogKey & { runId: string; rejected: readonly RejectedRow[] },
 ): Promise<RejectedRow[]> {
   if (rejected.length === 0) return [];
-  const byHash = new Map(rejected.map((row) => [hashOf(row).toString('hex'), row]));
+  const byHash = new Map(rejected.map((row) => [hashOfRejected(row).toString('hex'), row]));
   const distinct = [...byHash.values()];
   const { rows } = await client.query<{ is_inserted: boolean; content_hash: Buffer }>(UPSERT_REJECTED, [
     organization,
     runId,
     log,
-    distinct.map(hashOf),
+    distinct.map(hashOfRejected),
     distinct.map(({ text }) => storableText(text)),
     distinct.map(({ text }) => (storableText(text) === text ? null : Buffer.from(text))),
     distinct.map(({ reason }) => storableText(reason)),
@@ -45,15 +45,15 @@ export async function findMissingRejected(
     const { rows } = await pool.query<{ hash: string }>(
       `select encode(content_hash, 'hex') as hash from audit.rejected_events
        where organization = $1 and log = $2 and content_hash = any($3::bytea[])`,
-      [organization, log, rejected.map(hashOf)],
+      [organization, log, rejected.map(hashOfRejected)],
     );
     const stored = new Set(rows.map(({ hash }) => hash));
-    return rejected.filter((row) => !stored.has(hashOf(row).toString('hex')));
+    return rejected.filter((row) => !stored.has(hashOfRejected(row).toString('hex')));
   } catch (error) {
     throw translateDatabaseError(error, 'reading rejected rows');
   }
 }
 
-function hashOf({ text }: RejectedRow): Buffer {
+export function hashOfRejected({ text }: RejectedRow): Buffer {
   return createHash('sha256').update(text).digest();
 }

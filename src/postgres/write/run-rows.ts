@@ -1,16 +1,26 @@
 /** Builds the statements that update a run's rows in `audit.runs` and `audit.watermarks`. */
+import type { IdentifiedEvent } from '../../core/identity.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import type { Proof } from '../../core/prover.ts';
 import type { Json } from '../../core/source.ts';
 import type { Commit, RunCounters } from '../../core/store.ts';
-import { formatMicroseconds } from '../../core/ticks.ts';
+import { formatMicroseconds, TICKS_PER_SECOND, ticksOfDate } from '../../core/ticks.ts';
 import type { Statement } from '../connection/pipeline.ts';
-import { DESCRIBE_RANGE, END_RUN, MOVE_WATERMARK, UPDATE_RUN, UPDATE_SOURCE_TOTAL } from './statements.ts';
+import { storableText } from '../format/columns.ts';
+import {
+  DESCRIBE_RANGE,
+  END_RUN,
+  MOVE_WATERMARK,
+  RECORD_PROOF,
+  UPDATE_RUN,
+  UPDATE_SOURCE_TOTAL,
+} from './statements.ts';
 
 export function moveWatermark(
   { organization, log, runId }: LogKey & { runId: string },
   batch: Commit,
 ): Statement {
-  const newest = batch.events.at(-1)?.event;
+  const newest = newestKnown(batch)?.event;
   const values = [
     organization,
     newest?.createdOnTicks.toString() ?? null,
@@ -25,6 +35,13 @@ export function moveWatermark(
     log,
   ];
   return { name: 'move-watermark', text: MOVE_WATERMARK, values };
+}
+
+/** The newest event before the frontier that is not dated ahead of the source's clock. */
+function newestKnown({ events, frontier, sourceTime }: Commit): IdentifiedEvent | undefined {
+  // The clock of the response is exact to the second.
+  const now = ticksOfDate(sourceTime) + TICKS_PER_SECOND;
+  return events.findLast(({ event }) => event.createdOnTicks < frontier && event.createdOnTicks <= now);
 }
 
 export function updateSourceTotal({ organization, log }: LogKey, total: Commit['sourceTotal']): Statement {
@@ -68,8 +85,32 @@ export function describeRun(
 export function endRun(
   runId: string,
   { outcome, error, warnings }: { outcome: string; error: string | null; warnings: string[] },
+  proof: Proof | undefined,
 ): Statement {
-  return { text: END_RUN, values: [runId, outcome, error, warnings] };
+  return { text: END_RUN, values: [runId, outcome, error, warnings, proof?.state ?? null, reasonOf(proof)] };
+}
+
+/** Stores what the run proved, and what the next run's prover needs. */
+export function recordProof(
+  { organization, log }: LogKey,
+  { proof, head, ranks }: { proof: Proof; head: bigint | undefined; ranks: Json },
+): Statement {
+  const values = [
+    organization,
+    log,
+    proof.state,
+    reasonOf(proof),
+    proof.state === 'incomplete' ? proof.missing : null,
+    proof.state === 'complete' ? proof.provenAt : null,
+    head?.toString() ?? null,
+    head === undefined ? null : formatMicroseconds(head),
+    jsonOf(ranks),
+  ];
+  return { name: 'record-proof', text: RECORD_PROOF, values };
+}
+
+function reasonOf(proof: Proof | undefined): string | null {
+  return proof === undefined || proof.state === 'complete' ? null : storableText(proof.reason);
 }
 
 /** As a parameter: SQL null for JSON null. */

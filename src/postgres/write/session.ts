@@ -4,13 +4,17 @@
 import type { ExportError } from '../../core/errors.ts';
 import type { RejectedRow } from '../../core/event.ts';
 import type { LogKey } from '../../core/log-key.ts';
-import { knownUntil } from '../../core/start-point.ts';
+import { afterPlace, placeOfTicks } from '../../core/place.ts';
+import type { Proof } from '../../core/prover.ts';
+import type { Json } from '../../core/source.ts';
 import {
   addCommitted,
   type Commit,
   type CommitResult,
+  type RankStore,
   type RunCounters,
   type RunSession,
+  type Shown,
 } from '../../core/store.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Plan, type PlanResults, type Statement, transact } from '../connection/pipeline.ts';
@@ -18,20 +22,20 @@ import type { Client } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
 import { createCopyEncoder } from '../format/copy-format.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
+import { RowCounter } from './count-rows.ts';
 import { extendCoverage } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { upsertRejected } from './rejected.ts';
-import { describeRun, endRun, moveWatermark, updateRun, updateSourceTotal } from './run-rows.ts';
+import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
+import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
+import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
 import {
   canCopy,
   copiedBatch,
   copyEvents,
   isRejectedCopy,
   type LedgerHead,
-  readStored,
   restoreEvents,
-  type StoredBatch,
-  upsertEvents,
 } from './store-events.ts';
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
@@ -46,11 +50,19 @@ export interface SessionFacts extends LogKey {
   watermark: StoredWatermark | undefined;
   /** Ticks of the newest event that was stored when the run began. */
   newestStored: bigint | undefined;
+  /** The head instant and the memory of the rank rule, as earlier runs left them. */
+  head: bigint | undefined;
+  ranks: Json;
+  /** EXPORT_SETTLE. */
+  settleMs: number;
   lease: Lease;
 }
 
-/** The result of a commit, with its entry in the ledger. */
-type Stored = CommitResult & Pick<StoredBatch, 'entry'>;
+/** What a run proved, and what the next run's prover needs. */
+export interface Conclusion {
+  proof: Proof;
+  ranks: Json;
+}
 
 /** Builds the plan that ends a transaction, from the ledger's next batch and the rows read with the lease. */
 type Work<Read extends Plan, Last extends Plan, T> = (
@@ -66,37 +78,95 @@ export class PostgresSession implements RunSession {
   newestEntry: LedgerHead | undefined;
   private movesWatermark = true;
   private readonly encoder = createCopyEncoder();
+  private readonly spans: SpanStore;
+  private readonly counter: RowCounter;
+  private newestStored: bigint | undefined;
 
   constructor(private readonly facts: SessionFacts) {
-    this.runId = facts.runId;
+    const { client, organization, log, runId, head, settleMs } = facts;
+    this.runId = runId;
     this.stored = facts.watermark;
+    this.newestStored = facts.newestStored;
+    this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs });
+    this.counter = new RowCounter(client, { organization, log });
   }
 
   get known(): bigint | undefined {
-    return this.stored && knownUntil(this.stored);
+    return this.stored?.ticks;
+  }
+
+  /** Whether events were stored when the run began. */
+  get hasEvents(): boolean {
+    return this.facts.newestStored !== undefined;
   }
 
   async commit(batch: Commit): Promise<CommitResult> {
-    const { entry, ...result } = await this.store(batch);
-    this.newestEntry = entry ?? this.newestEntry;
-    return result;
+    const stored = await this.store(batch);
+    this.noteStored(batch, stored);
+    return stored;
   }
 
-  private async store(batch: Commit): Promise<Stored> {
-    if (!canCopy(batch.events, this.facts.newestStored)) return this.upsert(batch);
+  /** The store as a prover sees it. `counters` of the run are updated with each comparison. */
+  rankStore(counters: RunCounters): RankStore {
+    const { client, organization, log } = this.facts;
+    const headNow = () => this.spans.head;
+    const read = async <Row extends object>(text: string, values: unknown[]) =>
+      (await this.reading(() => client.query<Row>(text, [organization, log, ...values]))).rows;
+    return {
+      ranks: this.facts.ranks,
+      get head() {
+        return headNow();
+      },
+      compare: async (shown, options) => {
+        const stored = await this.compare(shown, { ...options, counters });
+        this.noteStored(shown, stored);
+        return stored;
+      },
+      countRows: (after, places) => this.reading(() => this.counter.countRows(after, places)),
+      readSuspicions: async (limit) => {
+        const rows = await read<{ ticks: string }>(READ_SUSPICIONS, [lastOf(headNow()), limit]);
+        return [...new Set(rows.map(({ ticks }) => placeOfTicks(BigInt(ticks))))];
+      },
+      countSuspicions: async () => {
+        const rows = await read<{ events: string }>(COUNT_SUSPICIONS, [lastOf(headNow())]);
+        return Number(rows[0]!.events);
+      },
+      hasEvents: async () => {
+        const [events] = await this.reading(() =>
+          this.counter.countRows(BEFORE_EVERY_PLACE, [AFTER_EVERY_PLACE]),
+        );
+        return events! > 0;
+      },
+    };
+  }
+
+  private noteStored(shown: Shown, stored: StoredShown): void {
+    this.newestEntry = stored.entry ?? this.newestEntry;
+    const isNew = stored.inserted + stored.shownAgain + stored.suspected + stored.newlyRejected.length > 0;
+    if (isNew || stored.oldestChange !== undefined) this.counter.forget();
+    for (const { event } of [shown.events.at(-1), shown.others.events.at(-1)].filter(
+      (last) => last !== undefined,
+    )) {
+      if (this.newestStored === undefined || event.createdOnTicks > this.newestStored)
+        this.newestStored = event.createdOnTicks;
+    }
+  }
+
+  private async store(batch: Commit): Promise<StoredShown> {
+    if (!canCopy(batch, this.newestStored)) return this.compareAndCommit(batch);
     try {
       return await this.copy(batch);
     } catch (error) {
       if (!isRejectedCopy((error as ExportError).cause)) throw error;
-      return this.upsert(batch);
+      return this.compareAndCommit(batch);
     }
   }
 
-  private copy(batch: Commit): Promise<Stored> {
+  private copy(batch: Commit): Promise<StoredShown> {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
     return this.write(storing(events), {}, async (nextBatch) => {
-      const newlyRejected = await this.keepRejected(batch.rejected);
+      const newlyRejected = await this.spans.storeRejected(batch);
       const copied = copyEvents(events, {
         organization,
         log,
@@ -106,29 +176,48 @@ export class PostgresSession implements RunSession {
       });
       return {
         plan: { ...copied, ...this.closing(batch, copiedBatch(events)) },
-        result: ({ ledger }) => ({ ...copiedBatch(events, ledger), newlyRejected }),
+        result: ({ ledger }) => {
+          this.spans.moveHead(batch.oldest);
+          const oldestChange = placeOfTicks(events[0]!.event.createdOnTicks);
+          return { ...NOTHING, ...copiedBatch(events, ledger), newlyRejected, oldestChange };
+        },
       };
     });
   }
 
-  private upsert(batch: Commit): Promise<Stored> {
-    const { events } = batch;
-    const { client, organization, log, runId } = this.facts;
-    const reading = { stored: readStored({ organization, log }, events) };
-    return this.write(storing(events), reading, async (_nextBatch, read) => {
-      const stored = await upsertEvents(client, events, read.stored, {
-        organization,
-        log,
-        runId,
-        known: this.known,
-      });
-      const newlyRejected = await this.keepRejected(batch.rejected);
-      return { plan: this.closing(batch, stored), result: () => ({ ...stored, newlyRejected }) };
+  private compareAndCommit(batch: Commit): Promise<StoredShown> {
+    const reading = { stored: this.spans.digest(batch) };
+    return this.write(storing(batch.events), reading, async (_nextBatch, read) => {
+      const stored =
+        this.spans.unchanged(batch, read.stored) ?? (await this.spans.store(batch, { known: this.known }));
+      return { plan: this.closing(batch, stored), result: () => stored };
     });
   }
 
+  /** Compares a response that moves neither watermark nor coverage. Writes nothing if it shows what is stored. */
+  private async compare(
+    shown: Shown,
+    { ignored, counters }: { ignored?: ReadonlySet<string> | undefined; counters: RunCounters },
+  ): Promise<StoredShown> {
+    const { client } = this.facts;
+    const { rows } = await this.reading(() => client.query(this.spans.digest(shown)));
+    const same = this.spans.unchanged(shown, rows);
+    if (same) return same;
+    const stored = await this.write(storing(shown.events), {}, async () => {
+      const result = await this.spans.store(shown, { known: this.known, ignored });
+      // Events that are read again only to compare them are not counted.
+      const counted = addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
+      return {
+        plan: { run: updateRun(this.runId, counted, undefined) },
+        result: () => ({ result, counted }),
+      };
+    });
+    Object.assign(counters, stored.counted);
+    return stored.result;
+  }
+
   /** The statements that end the transaction of a commit. */
-  private closing(batch: Commit, stored: StoredBatch) {
+  private closing(batch: Commit, stored: Parameters<typeof addCommitted>[2]) {
     return {
       coverage: this.extendCoverage(batch),
       watermark: this.movesWatermark
@@ -142,12 +231,15 @@ export class PostgresSession implements RunSession {
   async restore({
     events,
     rejected,
-  }: Pick<Commit, 'events' | 'rejected'>): Promise<{ inserted: number; updated: number }> {
+  }: {
+    events: Commit['events'];
+    rejected: readonly RejectedRow[];
+  }): Promise<{ inserted: number; updated: number }> {
     const { entry, ...counts } = await this.write('storing repaired events', {}, async () => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, known: this.known };
       const { inserted, updated, entry } = await restoreEvents(client, events, options);
-      await this.keepRejected(rejected);
+      await upsertRejected(client, { organization, log, runId: this.runId, rejected });
       return { plan: {}, result: () => ({ inserted, updated, entry }) };
     });
     this.newestEntry = entry ?? this.newestEntry;
@@ -160,13 +252,18 @@ export class PostgresSession implements RunSession {
     error: string | null;
     warnings: string[];
     counters: RunCounters;
+    /** `undefined`: the run did not count. */
+    conclusion?: Conclusion | undefined;
   }): Promise<void> {
+    const { conclusion } = end;
     const error = end.error === null ? null : storableText(end.error);
     await this.writePlan('storing the outcome of the run', {
       // Flushes all earlier commits to disk as well, so that a recorded outcome is durable.
       toDisk: this.facts.isSynchronous ? undefined : { text: 'set local synchronous_commit = on' },
       run: updateRun(this.runId, end.counters, undefined),
-      end: endRun(this.runId, { ...end, error }),
+      end: endRun(this.runId, { ...end, error }, conclusion?.proof),
+      proof: conclusion && recordProof(this.facts, { ...conclusion, head: this.spans.head }),
+      coverage: conclusion && this.coverProven(conclusion.proof),
       lease: this.facts.lease.end,
     });
     this.facts.lease.markEnded();
@@ -213,19 +310,39 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  private keepRejected(rejected: RejectedRow[]): Promise<RejectedRow[]> {
-    const { client, organization, log } = this.facts;
-    return upsertRejected(client, { organization, log, runId: this.runId, rejected });
+  /** A query that needs no lease, on the run's connection. */
+  private async reading<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.facts.lease.exclusively(work);
+    } catch (error) {
+      throw translateDatabaseError(error, 'comparing the source with what is stored');
+    }
   }
 
-  private extendCoverage({ covered, beganAt }: Commit): Statement | undefined {
-    if (!covered) return undefined;
-    const { organization, log, kind, runId } = this.facts;
-    const range = { ...covered, isToEnd: false, readAt: beganAt };
-    // A run starts every few minutes, and often finds the same range as the previous one.
-    const renewAfterMs = kind === 'run' ? 3_600_000 : 0;
-    return extendCoverage({ organization, log, runId, renewAfterMs }, range);
+  private extendCoverage({ covered }: Commit): Statement | undefined {
+    return covered && extendCoverage(this.facts, { ...covered, isToEnd: false });
   }
+
+  /** The coverage that a count has proven: from the head of the source's list to when its end was requested. */
+  private coverProven(proof: Proof): Statement | undefined {
+    if (proof.state !== 'complete') return undefined;
+    const { from, to, provenAt } = proof;
+    return extendCoverage(this.facts, {
+      from: afterPlace(from),
+      to,
+      isFromHead: true,
+      isToEnd: true,
+      provenAt,
+    });
+  }
+}
+
+const BEFORE_EVERY_PLACE = -(10n ** 18n);
+const AFTER_EVERY_PLACE = 10n ** 19n;
+
+/** The last ticks of a place. */
+function lastOf(place: bigint | undefined): string | null {
+  return place === undefined ? null : (afterPlace(place) - 1n).toString();
 }
 
 function storing(events: readonly unknown[]): string {

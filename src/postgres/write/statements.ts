@@ -108,29 +108,6 @@ export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
 /** The same for `verify --repair`: restores every column to the source's value. */
 export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
 
-/** Reads the changeable columns of rows without `extra` and `raw`. $1 organization, $2 log, $3 and $4 times from and to, $5 limit. */
-export const READ_CHANGEABLE = {
-  name: 'read-changeable',
-  text: `
-  select event_id, created_on_raw, user_name, email, message from audit.events
-  where organization = $1 and log = $2 and created_on between $3 and $4 and extra is null and raw is null
-  order by created_on limit $5`,
-};
-
-/** One digest of the same rows: most re-reads find it unchanged, and need not read the rows. Parameters as READ_CHANGEABLE. */
-export const DIGEST_CHANGEABLE = {
-  name: 'digest-changeable',
-  text: `
-  select encode(sha256(convert_to(coalesce(string_agg(text, '' order by created_on, event_id), ''), 'UTF8')), 'hex') as digest
-  from (
-    select created_on, event_id,
-      array_to_json(array[event_id::text, created_on_raw, user_name, email, message])::text as text
-    from audit.events
-    where organization = $1 and log = $2 and created_on between $3 and $4 and extra is null and raw is null
-    order by created_on, event_id limit $5
-  ) stored`,
-};
-
 export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
 
 /** Appends the copied rows to the ledger. $1 organization, $2 log, $3 run, $4 batch, $5 and $6 times of the first and the last row. */
@@ -150,9 +127,8 @@ export const APPEND_COPIED = {
 const EXTENDS_WATERMARK = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1))`;
 
 /**
- * Moves the watermark, only forward. `read_at` and `resume` belong to it, so they change only after the run has read
- * beyond it: otherwise, after an event dated in the future, the next run would skip rows that an interrupted run did not read.
- * Writes nothing if the run found nothing new; a newer `read_at` matters only for a watermark in the future.
+ * Moves the watermark, only forward. `read_at` and `resume` belong to it, so they change only after the run has read beyond it.
+ * Writes nothing if the run found nothing new.
  * $1 organization, $2 ticks, $3 raw, $4 time, $5 read_at, $6 resume, $7 total, $8 frontier, $9 whether the list ends here,
  * $10 run, $11 log.
  */
@@ -166,7 +142,7 @@ export const MOVE_WATERMARK = `
     source_total = $7::bigint, run_id = $10, updated_at = now()
   where organization = $1 and log = $11 and (
     source_total is distinct from $7 or greatest(created_on_ticks, $2::bigint) is distinct from created_on_ticks
-    or (${EXTENDS_WATERMARK} and (resume is distinct from $6 or created_on is null or created_on >= read_at))
+    or (${EXTENDS_WATERMARK} and (resume is distinct from $6 or created_on is null))
   )`;
 
 /** For a run that does not extend the watermark: only the source's total. */
@@ -185,4 +161,14 @@ export const DESCRIBE_RANGE =
   'update audit.runs set from_ticks = $2, to_ticks = $3, from_at = $4, to_at = $5 where run_id = $1';
 
 export const END_RUN = `
-  update audit.runs set ended_at = now(), outcome = $2, error = $3, warnings = $4 where run_id = $1`;
+  update audit.runs set ended_at = now(), outcome = $2, error = $3, warnings = $4, completeness = $5, completeness_reason = $6
+  where run_id = $1`;
+
+/**
+ * Stores what a run proved. $1 organization, $2 log, $3 state, $4 reason, $5 missing, $6 when it was proven, $7 and $8 the head instant as
+ * ticks and time, $9 what the next prover needs. $6 null leaves the last proof.
+ */
+export const RECORD_PROOF = `
+  update audit.watermarks set completeness = $3, completeness_reason = $4, missing_events = $5::bigint, assessed_at = now(),
+    proven_at = coalesce($6::timestamptz, proven_at), head_ticks = $7::bigint, head_at = $8::timestamptz, ranks = $9::jsonb
+  where organization = $1 and log = $2`;

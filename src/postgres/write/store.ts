@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../../core/errors.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import type { Json } from '../../core/source.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';
@@ -10,6 +11,7 @@ import { Lease, lockFreeLease } from './lease.ts';
 import { PostgresSession, type RunKind } from './session.ts';
 
 const LEASE_MS = 60_000;
+const SETTLE_MS = 3_600_000;
 
 /** The outcome of a run that could not be stored, because the database was away. */
 export interface UnrecordedOutcome {
@@ -29,12 +31,14 @@ export async function openSession(
     leaseMs?: number;
     /** False: commits before the run's end do not wait for the disk. */
     isSynchronous?: boolean;
+    /** An event stored more recently is not suspected of being deleted at the source. */
+    settleMs?: number;
     unrecordedOutcomes?: readonly UnrecordedOutcome[] | undefined;
     /** Throws `superseded` if a run of this kind, by any worker, began within this time and succeeded. */
     unlessDoneWithinMs?: number | undefined;
   },
 ): Promise<PostgresSession> {
-  const { organization, log, kind, leaseMs = LEASE_MS, isSynchronous = true } = options;
+  const { organization, log, kind, leaseMs = LEASE_MS, isSynchronous = true, settleMs = SETTLE_MS } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
@@ -47,7 +51,7 @@ export async function openSession(
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     const begun = await beginRun(client, { ...options, leaseMs });
     begun.lease.startHeartbeat();
-    return new PostgresSession({ client, organization, log, kind, isSynchronous, ...begun });
+    return new PostgresSession({ client, organization, log, kind, isSynchronous, settleMs, ...begun });
   } catch (error) {
     // Closed, not returned to the pool: its settings have changed.
     client?.release(true);
@@ -106,8 +110,9 @@ async function beginRun(
     );
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, log, runId, leaseMs });
-    const { rows } = await client.query<WatermarkRow>(
-      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1 and log = $2',
+    const { rows } = await client.query<WatermarkRow & { head_ticks: string | null; ranks: Json }>(
+      `select created_on_ticks, read_at, resume, head_ticks, ranks from audit.watermarks
+       where organization = $1 and log = $2`,
       [organization, log],
     );
     const newest = await client.query<{ ticks: string }>(
@@ -116,6 +121,8 @@ async function beginRun(
       [organization, log],
     );
     const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
-    return { runId, lease, watermark: toWatermark(rows[0]!), newestStored };
+    const { head_ticks: headTicks, ranks } = rows[0]!;
+    const head = headTicks === null ? undefined : BigInt(headTicks);
+    return { runId, lease, watermark: toWatermark(rows[0]!), newestStored, head, ranks };
   });
 }

@@ -1,6 +1,7 @@
 /** Compares old history and suspected events with the source, before a run reads new events. */
 import { afterPlace } from '../../place.ts';
-import { count, type Look, look, type RankRun, type Step } from './steps.ts';
+import { confirmsEnd, endOf, isBelowLimit } from '../list-end.ts';
+import { count, type Look, look, type RankRun, type Step, settle } from './steps.ts';
 
 const MAX_REQUESTS = 12;
 
@@ -63,6 +64,14 @@ export function* lookAtSuspicion(run: RankRun, place: bigint, headOffset: number
     }
     const [first, last] = [places[0]!, places.at(-1)!];
     if (first < place && (last > place || isEnd)) return;
+    if (first < place && last === place && isBelowLimit(page)) {
+      const expected = { end: endOf(page), lastRow: page.rows.at(-1)! };
+      const check = yield* look({ skip: expected.end - 1, top: run.pageSize });
+      if (confirmsEnd(expected, check.page)) {
+        yield* settle(page);
+        return;
+      }
+    }
     if (first >= place) {
       if (page.skip === 0) return;
       skip = Math.max(0, page.skip - stride);

@@ -363,8 +363,10 @@ export function enumerate(options: EnumerationOptions): Enumeration {
         if (!isBad) state.deleted.set(`${time} ${key}`, how);
       }
     };
-    const newest = () =>
-      Math.max(0, ...source.map(({ time }) => time), ...state.store.events.map(({ time }) => time));
+    const newest = () => {
+      const gone = [...state.deleted.keys()].map((name) => Number.parseFloat(name));
+      return Math.max(0, ...source.map(({ time }) => time), ...state.store.events.map(({ time }) => time), ...gone);
+    };
     if (kind === 'append') source.push(row((n > 0 ? source[n - 1]!.time : newest()) + 16));
     else if (kind === 'append-tie') source.push(row(source[n - 1]!.time));
     else if (kind === 'append-bad') source.push(row(source[n - 1]!.time, true));
@@ -412,7 +414,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     const isClaimed = (row: ListRow) =>
       row.time < newestTime &&
       (ticksOf(row.time) > head || source.some(({ time, key }) => time === row.time && key === row.key));
-    const missing = missingOf(snapshot.filter(isClaimed), store);
+    const missing = missingOf(stillListed(snapshot.filter(isClaimed), state), store);
     if (missing.length === 0) return;
     const ghosts =
       store.events.filter(
@@ -426,6 +428,16 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     if (deep.length === missing.length && ghosts >= missing.length) result.cancelling += 1;
     else
       fault('falsely proven', parent, taken, `not stored: ${format(missing)}; list then ${format(snapshot)}`);
+  }
+
+  /** Without the twins at or before the head instant that the source has deleted since. */
+  function stillListed(rows: ListRow[], { source, store }: State): ListRow[] {
+    if (mode !== 'twins') return rows;
+    return rows.filter((row, i) => {
+      if (ticksOf(row.time) > (store.head ?? BEFORE_ALL)) return true;
+      const before = rows.slice(0, i).filter(({ time }) => time === row.time).length;
+      return before < source.filter(({ time }) => time === row.time).length;
+    });
   }
 
   function ghostTwins(

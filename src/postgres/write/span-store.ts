@@ -1,0 +1,405 @@
+/** Compares responses of the source with the stored rows of their spans, and stores what is new, within a transaction of a run. */
+import { hash } from 'node:crypto';
+import { isSameJson } from '../../core/compare.ts';
+import type { PlacedRejectedRow } from '../../core/event.ts';
+import type { IdentifiedEvent } from '../../core/identity.ts';
+import { type Judgement, judge, type StoredRow } from '../../core/judge.ts';
+import type { LogKey } from '../../core/log-key.ts';
+import type { Comparison, Shown } from '../../core/store.ts';
+import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '../../core/ticks.ts';
+import type { Statement } from '../connection/pipeline.ts';
+import type { Client } from '../connection/pool.ts';
+import { asStored } from '../read/stored-events.ts';
+import { hashOfRejected, upsertRejected } from './rejected.ts';
+import {
+  CONFIRM_GONE,
+  DIGEST_SPAN,
+  DROP_SUSPICIONS,
+  FIND_UNPLACED,
+  PLACE_REJECTED,
+  READ_SPAN,
+  SHOW_AGAIN,
+  SUSPECT,
+} from './span-statements.ts';
+import { type LedgerHead, type StoredBatch, upsertEvents } from './store-events.ts';
+
+/** Stored rows read for one response, in addition to twice those that it shows. More are a source that has changed. */
+const MAX_UNSHOWN_READ = 10_000;
+/** More than this part of the stored events, and more than these, are not suspected in one run: the source has changed. */
+const SUSPICIOUS_SHARE = 0.01;
+const SUSPICIOUS_EVENTS = 100;
+/** The same for logs with few events. */
+const SUSPICIOUS_SHARE_OF_FEW = 0.1;
+const SUSPICIOUS_OF_FEW = 4;
+
+/** The result of storing a response. */
+export interface StoredShown extends Comparison {
+  lateTicks: bigint[];
+  entry: LedgerHead | undefined;
+}
+
+/** What DIGEST_SPAN returns. */
+interface SpanDigest {
+  digest: string;
+  has_absent: boolean;
+  rejected: string | null;
+  others: string;
+}
+
+interface StoredSpanRow {
+  event_id: string;
+  created_on_ticks: string;
+  created_on_raw: string;
+  user_name: string | null;
+  email: string | null;
+  message: string | null;
+  extra: string | null;
+  raw: string | null;
+  absence: StoredRow['absence'] | null;
+  is_suspected_now: boolean;
+  settles_at: string | null;
+}
+
+export class SpanStore {
+  /** The head instant. It moves when a response at the start of the list is compared. */
+  head: bigint | undefined;
+  /** Most stored events were missing in a response of this run: nothing is suspected any more. */
+  private isSourceChanged = false;
+  private suspectedEvents = 0;
+
+  constructor(
+    private readonly client: Client,
+    private readonly key: LogKey & { runId: string },
+    private readonly options: { head: bigint | undefined; settleMs: number },
+  ) {
+    this.head = options.head;
+  }
+
+  /** The statement that `isUnchanged` and `store` need the result of. */
+  digest(shown: Shown): Statement {
+    const { organization, log } = this.key;
+    const { from, to } = boundsOf(shown);
+    const others = shown.others.events;
+    return {
+      ...DIGEST_SPAN,
+      values: [
+        organization,
+        log,
+        timeOf(from),
+        timeOf(to),
+        2 * shown.events.length + 10,
+        from.toString(),
+        to.toString(),
+        others.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+        others.map(({ eventId }) => eventId),
+      ],
+    };
+  }
+
+  /** The comparison, if the response shows exactly what is stored. */
+  unchanged(shown: Shown, [found]: unknown[]): StoredShown | undefined {
+    const { digest, has_absent: hasAbsent, rejected, others } = found as SpanDigest;
+    const isPlain = shown.events.every(isPlainEvent);
+    const isEqual =
+      isPlain &&
+      !hasAbsent &&
+      digest === digestOf(shown.events) &&
+      Number(others) === shown.others.events.length &&
+      shown.others.rejected.length === 0 &&
+      (rejected ?? '') === placesText(shown.rejected);
+    if (!isEqual) return undefined;
+    this.moveHead(shown.oldest);
+    const isHeadUndecided =
+      shown.oldest !== undefined &&
+      shown.span?.to !== undefined &&
+      !shown.events.some(({ event }) => event.createdOnTicks >= this.head! + 10_000n);
+    return {
+      ...NOTHING,
+      unchanged: shown.events.length,
+      isHeadUndecided: isHeadUndecided || isPartOfHead(shown),
+    };
+  }
+
+  /** Stores what is new. Call it within a transaction of the run, after `unchanged` returned undefined. */
+  async store(
+    shown: Shown,
+    { known, ignored }: { known: bigint | undefined; ignored?: ReadonlySet<string> | undefined },
+  ): Promise<StoredShown> {
+    const stored = await this.readSpan(shown);
+    const isTruncated = stored.length === this.limitOf(shown);
+    const judgement = judge(shown, stored, { head: this.head, isEqual: isSameContent, ignored });
+    const upserted = await upsertEvents(this.client, isTruncated ? shown.events : judgement.changed, {
+      ...this.key,
+      known,
+    });
+    this.head = judgement.head;
+    await this.mark(SHOW_AGAIN, judgement.shownAgain);
+    const suspected = await this.suspect(judgement, isTruncated);
+    const rejected = await this.placeRejected(shown);
+    const newlyRejected = await upsertRejected(this.client, {
+      ...this.key,
+      rejected: [...shown.rejected, ...shown.others.rejected],
+    });
+    const insertedIds = [...judgement.newIds];
+    return {
+      ...toComparison(upserted, judgement),
+      unchanged: shown.events.length - upserted.inserted - upserted.updated,
+      inserted: upserted.inserted,
+      insertedIds,
+      ...suspected,
+      oldestChange: earlier(judgement.oldestChange, rejected),
+      newlyRejected,
+      lateTicks: upserted.lateTicks,
+      entry: upserted.entry,
+    };
+  }
+
+  /** The oldest row of the list, if nothing that is stored was compared with it. */
+  moveHead(oldest: bigint | undefined): void {
+    if (oldest !== undefined && (this.head === undefined || oldest > this.head)) this.head = oldest;
+  }
+
+  /** For rows that a COPY stored: only the rejected ones remain. */
+  async storeRejected(shown: Shown): Promise<Comparison['newlyRejected']> {
+    if (shown.rejected.length === 0) return [];
+    await this.placeRejected(shown);
+    return upsertRejected(this.client, { ...this.key, rejected: shown.rejected });
+  }
+
+  private limitOf(shown: Shown): number {
+    return 2 * (shown.events.length + shown.others.events.length) + MAX_UNSHOWN_READ;
+  }
+
+  private async readSpan(shown: Shown): Promise<StoredRow[]> {
+    const { organization, log, runId } = this.key;
+    const { from, to } = boundsOf(shown);
+    const all = [...shown.events, ...shown.others.events];
+    const { rows } = await this.client.query<StoredSpanRow>(READ_SPAN, [
+      organization,
+      log,
+      timeOf(from),
+      timeOf(to),
+      this.limitOf(shown),
+      runId,
+      this.options.settleMs,
+      shown.others.events.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+      all.map(({ eventId }) => eventId),
+    ]);
+    return rows.map((row) => ({
+      eventId: row.event_id,
+      ticks: BigInt(row.created_on_ticks),
+      content: {
+        createdOnRaw: row.created_on_raw,
+        userName: row.user_name,
+        email: row.email,
+        message: row.message,
+        extra: row.extra,
+        raw: row.raw,
+      },
+      absence: row.absence ?? undefined,
+      isSuspectedNow: row.is_suspected_now,
+      settlesAt: row.settles_at === null ? undefined : new Date(Number(row.settles_at)),
+    }));
+  }
+
+  /** Suspects events that are not shown, unless they are so many that the source must have changed. */
+  private async suspect(
+    judgement: Judgement,
+    isTruncated: boolean,
+  ): Promise<Pick<StoredShown, 'suspected' | 'confirmed' | 'isSourceChanged' | 'goneEvents'>> {
+    const { suspected, confirmed } = judgement;
+    this.suspectedEvents += suspected.length;
+    const isTooMany =
+      this.suspectedEvents > SUSPICIOUS_OF_FEW && this.suspectedEvents > (await this.readLimit());
+    if (!this.isSourceChanged && (isTooMany || isTruncated || judgement.isMostlyUnshown)) {
+      this.isSourceChanged = true;
+      const { organization, log, runId } = this.key;
+      await this.client.query(DROP_SUSPICIONS, [organization, log, runId]);
+    }
+    if (this.isSourceChanged) return { suspected: 0, confirmed: 0, isSourceChanged: true, goneEvents: [] };
+    await this.mark(SUSPECT, suspected);
+    await this.mark(CONFIRM_GONE, confirmed);
+    return {
+      suspected: suspected.length,
+      confirmed: confirmed.length,
+      isSourceChanged: false,
+      goneEvents: confirmed.map(({ eventId, ticks }) => ({ eventId, ticks })),
+    };
+  }
+
+  /** How many events one run may suspect. */
+  private async readLimit(): Promise<number> {
+    const { organization, log } = this.key;
+    const { rows } = await this.client.query<{ events: string }>(
+      'select coalesce(sum(events), 0) as events from audit.daily_totals where organization = $1 and log = $2',
+      [organization, log],
+    );
+    const events = Number(rows[0]!.events);
+    return Math.max(
+      SUSPICIOUS_OF_FEW,
+      Math.min(SUSPICIOUS_EVENTS, SUSPICIOUS_SHARE_OF_FEW * events),
+      SUSPICIOUS_SHARE * events,
+    );
+  }
+
+  private async mark(text: string, rows: readonly StoredRow[]): Promise<void> {
+    if (rows.length === 0) return;
+    const { organization, log, runId } = this.key;
+    await this.client.query(text, [
+      organization,
+      log,
+      runId,
+      rows.map(({ ticks }) => formatMicroseconds(ticks)),
+      rows.map(({ eventId }) => eventId),
+      rows.map(({ ticks }) => ticks.toString()),
+    ]);
+  }
+
+  /** Returns the oldest place at which a rejected row was not counted. */
+  private async placeRejected(shown: Shown): Promise<bigint | undefined> {
+    const { organization, log } = this.key;
+    const placed = countPlaces(shown.rejected);
+    const others = countPlaces(shown.others.rejected);
+    const all = [...placed, ...others];
+    const { rows } = await this.client.query<{ ticks: string | null }>(FIND_UNPLACED, [
+      organization,
+      log,
+      ...columnsOfPlaces(all),
+    ]);
+    await this.client.query(PLACE_REJECTED, [
+      organization,
+      log,
+      shown.span?.from.toString() ?? null,
+      shown.span ? (shown.span.to ?? OPEN_TICKS).toString() : null,
+      ...columnsOfPlaces(placed),
+      ...columnsOfPlaces(others),
+    ]);
+    const oldest = rows[0]!.ticks;
+    return oldest === null ? undefined : BigInt(oldest);
+  }
+}
+
+export const NOTHING: StoredShown = {
+  lateTicks: [],
+  entry: undefined,
+  goneEvents: [],
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  shownAgain: 0,
+  suspected: 0,
+  confirmed: 0,
+  unsettled: 0,
+  settlesAt: undefined,
+  oldestChange: undefined,
+  insertedIds: [],
+  isHeadUndecided: false,
+  isSourceChanged: false,
+  newlyRejected: [],
+};
+
+const OPEN_TICKS = MAX_TICKS + 10_000n;
+
+function toComparison(
+  stored: StoredBatch,
+  judgement: Judgement,
+): Omit<StoredShown, 'suspected' | 'confirmed' | 'isSourceChanged' | 'goneEvents'> {
+  const settling = judgement.unsettled.map(({ settlesAt }) => settlesAt!.getTime());
+  return {
+    ...NOTHING,
+    inserted: stored.inserted,
+    updated: stored.updated,
+    shownAgain: judgement.shownAgain.length,
+    unsettled: judgement.unsettled.length,
+    settlesAt: settling.length === 0 ? undefined : new Date(Math.max(...settling)),
+    isHeadUndecided: judgement.isHeadUndecided,
+  };
+}
+
+/** The response shows the oldest row, and no group completely. */
+function isPartOfHead({ oldest, span }: Shown): boolean {
+  return oldest !== undefined && span === undefined;
+}
+
+/** The times between which stored rows are compared: from the oldest row where the response shows it. */
+function boundsOf({ span, oldest }: Shown): { from: bigint; to: bigint } {
+  if (!span) return { from: 0n, to: 0n };
+  const from = oldest !== undefined && oldest < span.from ? oldest : span.from;
+  return { from: from < MIN_TICKS ? MIN_TICKS : from, to: span.to ?? OPEN_TICKS };
+}
+
+function timeOf(ticks: bigint): string {
+  return ticks > MAX_TICKS ? 'infinity' : formatMicroseconds(ticks);
+}
+
+function isPlainEvent({ event }: IdentifiedEvent): boolean {
+  return event.extra === null && event.raw === null;
+}
+
+/** The digest of DIGEST_SPAN for these events: sorted by the table's key. */
+function digestOf(events: readonly IdentifiedEvent[]): string {
+  const texts = [...events].sort(compareKeys).map(({ event, eventId }) => {
+    return JSON.stringify([eventId, event.createdOnRaw, event.userName, event.email, event.message]);
+  });
+  return hash('sha256', texts.join(''), 'hex');
+}
+
+function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {
+  const apart = floorToMicrosecond(a.event.createdOnTicks) - floorToMicrosecond(b.event.createdOnTicks);
+  if (apart !== 0n) return apart < 0n ? -1 : 1;
+  return a.eventId < b.eventId ? -1 : 1;
+}
+
+function isSameContent({ event }: IdentifiedEvent, { content }: StoredRow): boolean {
+  if (event.raw !== content.raw) return false;
+  const { createdOnRaw, userName, email, message, extra } = asStored(event);
+  return (
+    createdOnRaw === content.createdOnRaw &&
+    userName === content.userName &&
+    email === content.email &&
+    message === content.message &&
+    (event.raw !== null || isSameJson(extra, content.extra))
+  );
+}
+
+interface RejectedPlace {
+  place: bigint;
+  hash: Buffer;
+  times: number;
+}
+
+/** How often each row is shown at each place. */
+function countPlaces(rows: readonly PlacedRejectedRow[]): RejectedPlace[] {
+  const places = new Map<string, RejectedPlace>();
+  for (const row of rows) {
+    if (row.place === undefined) continue;
+    const digest = hashOfRejected(row);
+    const name = `${row.place} ${digest.toString('hex')}`;
+    const found = places.get(name);
+    if (found) found.times += 1;
+    else places.set(name, { place: row.place, hash: digest, times: 1 });
+  }
+  return [...places.values()];
+}
+
+function columnsOfPlaces(places: readonly RejectedPlace[]): unknown[][] {
+  return [
+    places.map(({ place }) => place.toString()),
+    places.map(({ hash: digest }) => digest),
+    places.map(({ times }) => times),
+  ];
+}
+
+/** The text of DIGEST_SPAN for these rows. */
+function placesText(rows: readonly PlacedRejectedRow[]): string {
+  return countPlaces(rows)
+    .map(({ place, hash: digest, times }) => ({ place, text: `${place} ${digest.toString('hex')} ${times}` }))
+    .sort((a, b) => (a.place < b.place ? -1 : a.place > b.place ? 1 : a.text < b.text ? -1 : 1))
+    .map(({ text }) => text)
+    .join(',');
+}
+
+function earlier(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a < b ? a : b;
+}
