@@ -5,12 +5,8 @@ import { type ChunkProgress, exportEvents } from '../core/export.ts';
 import type { StartPoint } from '../core/source.ts';
 import { nextFrontier, resumedFrontier } from '../core/start-point.ts';
 import { formatTicks } from '../core/ticks.ts';
-import {
-  countBetween,
-  readLookalikes,
-  readUnfinishedBackfill,
-  type UnfinishedBackfill,
-} from '../postgres/read/start-point.ts';
+import { countBetween, readLookalikes } from '../postgres/read/start-point.ts';
+import { readUnfinishedBackfill, type UnfinishedBackfill } from '../postgres/read/unfinished-backfill.ts';
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
 import { withStallTimeout } from './stall-timeout.ts';
@@ -39,11 +35,18 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
   const key = app.config.source;
   // Read before this run inserts its own row.
   const range = { from: request.from, to: request.to };
-  const unfinished =
+  const remainder =
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, key, range)
       : undefined;
-  const work = async ({ session, log, counters, watchers }: Run) => {
+  const unfinished = remainder?.kind === 'resume' ? remainder : undefined;
+  const work = async ({ session, log, counters, watchers, warn }: Run) => {
+    if (remainder?.kind === 'restart') {
+      warn(
+        `Backfill ${remainder.runId}, which did not finish, is not resumed, because ${remainder.because}. This one starts ` +
+          'from the beginning. Nothing is lost: rows that are already stored are compared, not stored twice.',
+      );
+    }
     for (const other of await readLookalikes(app.pool, key.organization)) {
       log.warn(
         `${other} is stored as well. If it is the same organization with other capitals, its events are stored twice`,

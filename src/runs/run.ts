@@ -26,6 +26,8 @@ export interface Run {
   log: Logger;
   /** The work updates them. */
   counters: RunCounters;
+  /** Logs a warning, and adds it to the run's row and summary. */
+  warn: (message: string) => void;
   /** Callbacks for `exportEvents`: they log, and collect the warnings for the run's row. */
   watchers: {
     [Name in 'onRejected' | 'onWarning']: NonNullable<ExportOptions[Name]>;
@@ -76,6 +78,10 @@ export async function withRun(
   const log = app.log.child({ run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
+  const warn = (warning: string) => {
+    log.warn(warning);
+    if (!warnings.includes(warning)) warnings.push(warning);
+  };
   const rejectedLog = createRejectedLog(log, app.redactor);
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
     rejectedLog.write();
@@ -92,13 +98,10 @@ export async function withRun(
       session,
       log,
       counters,
+      warn,
       watchers: {
         onRejected: rejectedLog.add,
-        onWarning(found) {
-          const warning = describeWarning(found);
-          log.warn(warning);
-          if (!warnings.includes(warning)) warnings.push(warning);
-        },
+        onWarning: (found) => warn(describeWarning(found)),
       },
     });
     return await end('succeeded', null);
