@@ -6,7 +6,11 @@ import type { StartPoint } from '../core/source.ts';
 import { nextFrontier, resumedFrontier } from '../core/start-point.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { countBetween, readLookalikes } from '../postgres/read/start-point.ts';
-import { readUnfinishedBackfill, type UnfinishedBackfill } from '../postgres/read/unfinished-backfill.ts';
+import {
+  type OutdatedBackfill,
+  readUnfinishedBackfill,
+  type UnfinishedBackfill,
+} from '../postgres/read/unfinished-backfill.ts';
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
 import { withStallTimeout } from './stall-timeout.ts';
@@ -39,14 +43,11 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, key, range)
       : undefined;
-  const unfinished = remainder?.kind === 'resume' ? remainder : undefined;
   const work = async ({ session, log, counters, watchers, warn }: Run) => {
-    if (remainder?.kind === 'restart') {
-      warn(
-        `Backfill ${remainder.runId}, which did not finish, is not resumed, because ${remainder.because}. This one starts ` +
-          'from the beginning. Nothing is lost: rows that are already stored are compared, not stored twice.',
-      );
-    }
+    const { watermarkReset } = session;
+    const unfinished = remainder?.kind === 'resume' && watermarkReset === undefined ? remainder : undefined;
+    const explanation = explainStart(watermarkReset, remainder);
+    if (explanation !== undefined) warn(explanation);
     for (const other of await readLookalikes(app.pool, key.organization)) {
       log.warn(
         `${other} is stored as well. If it is the same organization with other capitals, its events are stored twice`,
@@ -79,7 +80,25 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
       throw isInterrupted(error) ? (reasonToStop(request.signal) ?? error) : error;
     });
   };
-  return withRun(app, request.kind, work, request);
+  const isWhole = request.kind === 'backfill' && request.from === undefined && request.to === undefined;
+  return withRun(app, request.kind, work, { ...request, shouldResetWatermark: isWhole });
+}
+
+/** Says why a backfill starts from the beginning where the user may not expect it. */
+function explainStart(
+  watermarkReset: string | undefined,
+  remainder: UnfinishedBackfill | OutdatedBackfill | undefined,
+): string | undefined {
+  const reason =
+    watermarkReset !== undefined
+      ? `The watermark was reset, because it did not match audit.events: ${watermarkReset}`
+      : remainder?.kind === 'restart'
+        ? `Backfill ${remainder.runId}, which did not finish, is not resumed, because ${remainder.because}`
+        : undefined;
+  return (
+    reason &&
+    `${reason}. This backfill starts from the beginning. Nothing is lost: rows that are already stored are compared, not stored twice.`
+  );
 }
 
 async function planStart(

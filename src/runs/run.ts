@@ -1,6 +1,6 @@
 /** One run, from taking the lease to recording the outcome, for exports and repairs. */
 import type { App } from '../app.ts';
-import { isInterrupted } from '../core/errors.ts';
+import { ExportError, isInterrupted } from '../core/errors.ts';
 import type { ExportOptions } from '../core/export.ts';
 import type { ReadWarning } from '../core/source.ts';
 import { newCounters, type RunCounters } from '../core/store.ts';
@@ -39,6 +39,8 @@ export interface RunConditions {
   unrecordedOutcomes?: UnrecordedOutcome[] | undefined;
   /** Throws `superseded`, as `openSession` does. */
   unlessDoneWithinMs?: number | undefined;
+  /** The run reads the whole list: it may reset a watermark that contradicts the stored events. */
+  shouldResetWatermark?: boolean | undefined;
 }
 
 /** What to do about a warning. */
@@ -59,7 +61,7 @@ export async function withRun(
   app: App,
   kind: RunKind,
   work: (run: Run) => Promise<void>,
-  { unrecordedOutcomes = [], unlessDoneWithinMs }: RunConditions = {},
+  { unrecordedOutcomes = [], unlessDoneWithinMs, shouldResetWatermark }: RunConditions = {},
 ): Promise<RunSummary> {
   const { organization, log: auditLog } = app.config.source;
   const startedAt = performance.now();
@@ -72,6 +74,7 @@ export async function withRun(
     isSynchronous,
     unrecordedOutcomes,
     unlessDoneWithinMs,
+    shouldResetWatermark,
   };
   const session = await openSession(app.pool, options);
   unrecordedOutcomes.length = 0;
@@ -94,6 +97,9 @@ export async function withRun(
     return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger };
   };
   try {
+    // `verify` does not use the watermark to store rows, and can repair what is missing.
+    if (session.watermarkFault !== undefined && kind !== 'verify')
+      throw new ExportError('configuration', session.watermarkFault);
     await work({
       session,
       log,

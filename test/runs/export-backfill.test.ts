@@ -248,7 +248,8 @@ const backdate = (scene: Scene, age: string, end: 'killed' | 'ended' | 'found to
     age,
     end,
   );
-const NOT_RESUMED = /^Backfill \d+, which did not finish, is not resumed, because (.*)\. This one starts/;
+const NOT_RESUMED =
+  /^Backfill \d+, which did not finish, is not resumed, because (.*)\. This backfill starts/;
 /** The reason in the summary of a backfill that starts anew, which is also in the log. */
 async function reasonToRestart(scene: Scene, request: Partial<RunRequest> = {}): Promise<string | undefined> {
   scene.lines.length = 0;

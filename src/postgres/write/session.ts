@@ -43,7 +43,12 @@ export interface SessionFacts extends LogKey {
   /** False: commits before the run's end do not wait for the disk. */
   isSynchronous: boolean;
   runId: string;
+  /** `undefined` before the first commit, and if it contradicts the stored events. */
   watermark: StoredWatermark | undefined;
+  /** Why the run must not continue from the watermark: an error message with the remedy. */
+  watermarkFault: string | undefined;
+  /** Why the watermark was reset: completes "the watermark was reset, because …". */
+  watermarkReset: string | undefined;
   /** Ticks of the newest event that was stored when the run began. */
   newestStored: bigint | undefined;
   lease: Lease;
@@ -67,9 +72,14 @@ export class PostgresSession implements RunSession {
   private movesWatermark = true;
   private readonly encoder = createCopyEncoder();
 
+  readonly watermarkFault: string | undefined;
+  readonly watermarkReset: string | undefined;
+
   constructor(private readonly facts: SessionFacts) {
     this.runId = facts.runId;
     this.stored = facts.watermark;
+    this.watermarkFault = facts.watermarkFault;
+    this.watermarkReset = facts.watermarkReset;
   }
 
   get known(): bigint | undefined {
