@@ -26,6 +26,7 @@ interface BackfillOptions extends CommonOptions, RangeOptions {
 const HELP = {
   notes: [
     'Rows that are already stored are compared, not stored twice. The watermark never moves back.',
+    'A call that stopped is resumed within a day, unless another run of the log followed; after that, the next call starts anew.',
     'A date means midnight UTC; a time needs an offset or Z.',
   ],
   examples: [

@@ -5,6 +5,7 @@
  * ahead of the stored rows. A read error ends the loop; committed data is kept.
  */
 import { createCommitQueue } from './commit-queue.ts';
+import { ExportError } from './errors.ts';
 import type { RejectedRow } from './event.ts';
 import { mergeCommits, type PendingCommit } from './pending-commit.ts';
 import {
@@ -17,7 +18,14 @@ import {
   type StartPoint,
   throwIfInterrupted,
 } from './source.ts';
-import { addCommitted, type Commit, type CommitResult, type RunCounters, type RunSession } from './store.ts';
+import {
+  addCommitted,
+  type Commit,
+  type CommitResult,
+  type RunCounters,
+  type RunSession,
+  rejectedOf,
+} from './store.ts';
 
 export interface ExportOptions extends Omit<ReadOptions, 'meter'> {
   /** Called for every chunk after its rows are committed. */
@@ -54,10 +62,12 @@ export async function exportEvents(
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   let beganAt: Date | undefined;
+  let unreadable: RejectedRow | undefined;
+  let hasReadable = false;
   const commits = createCommitQueue<PendingCommit>({
     async commit(pending) {
       const result = await session.commit(pending.commit);
-      Object.assign(counters, addCommitted(counters, pending.commit, result));
+      Object.assign(counters, addCommitted(counters, { rejected: rejectedOf(pending.commit) }, result));
       report(options, pending, { counters, result });
     },
     merge: mergeCommits,
@@ -67,8 +77,10 @@ export async function exportEvents(
   try {
     for await (const chunk of source.read(start, { ...options, signal, meter: counters })) {
       beganAt ??= chunk.requestedAt;
+      if (chunk.isUnreadable) unreadable ??= chunk.others.rejected[0];
+      else hasReadable ||= chunk.events.length + chunk.others.events.length > 0;
       if (isEmptyChunk(chunk)) continue;
-      const isEnd = chunk.isLast && options.until === undefined;
+      const isEnd = chunk.isLast && options.until === undefined && !chunk.isUnreadable;
       const commit = commitOf(chunk, { isEnd, beganAt, counters });
       await commits.add({ commit, chunks: [chunk], warnings: chunk.warnings });
     }
@@ -76,6 +88,18 @@ export async function exportEvents(
     // A failed commit stops the read. Its error is the cause, so it replaces the error of the read.
     await commits.settled();
   }
+  if (unreadable && !hasReadable) throw unreadableError(unreadable);
+}
+
+const MAX_SHOWN_CHARACTERS = 300;
+
+function unreadableError({ reason, text }: RejectedRow): ExportError {
+  const shown = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text;
+  return new ExportError(
+    'source-invalid',
+    `None of the rows that the source returned can be read as an event (${reason}). They are kept in audit.rejected_events; watermark ` +
+      `and coverage are unchanged. One of them: ${shown} Report it, with the version of this program, if the source is a UiPath.`,
+  );
 }
 
 function commitOf(chunk: Chunk, rest: Pick<Commit, 'isEnd' | 'beganAt' | 'counters'>): Commit {

@@ -74,7 +74,7 @@ export interface Chunk extends Shown {
   sourceTotal: number | undefined;
   /** When the request for this chunk was sent, by this machine's clock. */
   requestedAt: Date;
-  /** The same by the source's clock, if that is earlier. The source may show later events, dated ahead. */
+  /** The source's clock at the response; this machine's if the response does not show it. Later events are dated ahead. */
   sourceTime: Date;
   /** Rows were found, and none of them has a readable time. */
   isUnreadable: boolean;

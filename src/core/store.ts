@@ -80,7 +80,7 @@ export interface Commit extends Shown {
   isEnd: boolean;
   /** When the run sent its first request. Events that arrive late after that may be older than what the run has read. */
   beganAt: Date;
-  /** The source's clock at the time of the request. An event with a later date is stored, and does not move the watermark. */
+  /** The source's clock. An event with a later date is stored, and does not move the watermark. */
   sourceTime: Date;
   /** The range in which every event that the source shows is stored after this commit. May be empty. */
   covered: CoveredRange | undefined;
@@ -126,10 +126,15 @@ export function newCounters(): RunCounters {
   };
 }
 
+/** The rejected rows of a commit. Where no span is shown completely, they are the rows that have no place yet. */
+export function rejectedOf({ span, rejected, others }: Shown): readonly RejectedRow[] {
+  return span ? rejected : [...rejected, ...others.rejected];
+}
+
 /** The counters after these rows are stored. */
 export function addCommitted(
   counters: RunCounters,
-  { rejected }: Pick<Commit, 'rejected'>,
+  { rejected }: { rejected: readonly RejectedRow[] },
   {
     inserted,
     updated,

@@ -5,13 +5,14 @@ import { type ChunkProgress, exportEvents } from '../core/export.ts';
 import type { StartPoint } from '../core/source.ts';
 import { nextFrontier, resumedFrontier } from '../core/start-point.ts';
 import { formatTicks } from '../core/ticks.ts';
+import { countBetween, readLookalikes } from '../postgres/read/start-point.ts';
 import {
-  countBetween,
-  readLookalikes,
+  type OutdatedBackfill,
   readUnfinishedBackfill,
   type UnfinishedBackfill,
-} from '../postgres/read/start-point.ts';
+} from '../postgres/read/unfinished-backfill.ts';
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
+import { openProver } from './prover.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
@@ -39,11 +40,16 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
   const key = app.config.source;
   // Read before this run inserts its own row.
   const range = { from: request.from, to: request.to };
-  const unfinished =
+  const remainder =
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, key, range)
       : undefined;
-  const work = async ({ session, log, counters, watchers }: Run) => {
+  const work = async (run: Run) => {
+    const { session, log, counters, watchers, warn } = run;
+    const { watermarkReset } = session;
+    const unfinished = remainder?.kind === 'resume' && watermarkReset === undefined ? remainder : undefined;
+    const explanation = explainStart(watermarkReset, remainder);
+    if (explanation !== undefined) warn(explanation);
     for (const other of await readLookalikes(app.pool, key.organization)) {
       log.warn(
         `${other} is stored as well. If it is the same organization with other capitals, its events are stored twice`,
@@ -56,27 +62,55 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     if (unfinished)
       log.info({ from: formatTicks(start.point.frontier!) }, `continuing backfill ${unfinished.runId}`);
     const { pageSize, concurrency, stallTimeoutMs } = app.config.export;
-    const exporting = withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, onProgress) =>
-      exportEvents(app.source, session, counters, {
-        ...watchers,
-        start: start.point,
-        until: request.to,
-        shouldMeasure: request.shouldMeasure,
-        pageSize,
-        concurrency,
-        signal,
-        onChunk(progress) {
-          onProgress();
-          log.debug(describeChunk(progress), 'page stored');
-          request.onChunk?.(progress);
-        },
-      }),
+    const exporting = withStallTimeout(
+      { stallTimeoutMs, signal: request.signal },
+      async (signal, onProgress) => {
+        const prover = openProver(app, run, { kind: request.kind, signal, onProgress });
+        if (request.kind !== 'backfill' && session.hasEvents) await prover.review();
+        await exportEvents(app.source, session, counters, {
+          ...watchers,
+          start: start.point,
+          until: request.to,
+          shouldMeasure: request.shouldMeasure,
+          pageSize,
+          concurrency,
+          signal,
+          onCommitted(chunks, result) {
+            prover.observe(chunks, result);
+            watchers.onCompared(result);
+          },
+          onChunk(progress) {
+            onProgress();
+            log.debug(describeChunk(progress), 'page stored');
+            request.onChunk?.(progress);
+          },
+        });
+        if (request.to === undefined) run.conclude({ proof: await prover.prove(), ranks: prover.ranks });
+      },
     );
     await exporting.catch((error) => {
       throw isInterrupted(error) ? (reasonToStop(request.signal) ?? error) : error;
     });
   };
-  return withRun(app, request.kind, work, request);
+  const isWhole = request.kind === 'backfill' && request.from === undefined && request.to === undefined;
+  return withRun(app, request.kind, work, { ...request, shouldResetWatermark: isWhole });
+}
+
+/** Says why a backfill starts from the beginning where the user may not expect it. */
+function explainStart(
+  watermarkReset: string | undefined,
+  remainder: UnfinishedBackfill | OutdatedBackfill | undefined,
+): string | undefined {
+  const reason =
+    watermarkReset !== undefined
+      ? `The watermark was reset, because it did not match audit.events: ${watermarkReset}`
+      : remainder?.kind === 'restart'
+        ? `Backfill ${remainder.runId}, which did not finish, is not resumed, because ${remainder.because}`
+        : undefined;
+  return (
+    reason &&
+    `${reason}. This backfill starts from the beginning. Nothing is lost: rows that are already stored are compared, not stored twice.`
+  );
 }
 
 async function planStart(
@@ -88,21 +122,25 @@ async function planStart(
   const key = app.config.source;
   const { lookbackMs, recheck } = app.config.export;
   const { known, stored: watermark } = session;
-  const next = watermark && nextFrontier(watermark, { now: new Date(), lookbackMs });
+  const next = watermark && nextFrontier(watermark, { lookbackMs });
   if (request.kind === 'backfill') {
     const extendsWatermark = request.from === undefined || (next !== undefined && request.from <= next);
-    if (!unfinished) return { point: { frontier: request.from, known }, extendsWatermark };
+    const { from } = request;
+    if (!unfinished) return { point: { frontier: from, from, known }, extendsWatermark };
     const frontier = resumedFrontier(unfinished, { from: request.from, lookbackMs });
     const rowsBeforeResume = await countBetween(app.pool, key, {
       from: frontier,
       to: unfinished.frontier,
     });
-    return { point: { frontier, known, resume: unfinished.resume, rowsBeforeResume }, extendsWatermark };
+    return {
+      point: { frontier, from, known, resume: unfinished.resume, rowsBeforeResume },
+      extendsWatermark,
+    };
   }
   if (!watermark || next === undefined)
     return { point: { frontier: undefined, known }, extendsWatermark: true };
   const windowMs = request.kind === 'recheck' && recheck ? recheck.windowMs : lookbackMs;
-  const frontier = nextFrontier(watermark, { now: new Date(), lookbackMs: windowMs });
+  const frontier = nextFrontier(watermark, { lookbackMs: windowMs });
   const rowsBeforeResume = await countBetween(app.pool, key, { from: frontier, to: undefined });
   return { point: { frontier, known, resume: watermark.resume, rowsBeforeResume }, extendsWatermark: true };
 }

@@ -1,13 +1,16 @@
 /** One run, from taking the lease to recording the outcome, for exports and repairs. */
 import type { App } from '../app.ts';
-import { isInterrupted } from '../core/errors.ts';
+import { ExportError, isInterrupted } from '../core/errors.ts';
 import type { ExportOptions } from '../core/export.ts';
+import type { Proof } from '../core/prover.ts';
 import type { ReadWarning } from '../core/source.ts';
-import { newCounters, type RunCounters } from '../core/store.ts';
+import { type Comparison, newCounters, type RunCounters } from '../core/store.ts';
+import { formatTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
-import type { Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
+import type { Conclusion, Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
 import type { LedgerHead } from '../postgres/write/store-events.ts';
+import { createRejectedLog } from './rejected-log.ts';
 
 export interface RunSummary {
   runId: string;
@@ -18,6 +21,8 @@ export interface RunSummary {
   durationMs: number;
   /** The newest entry that the run appended to the ledger; `null` if it appended none. */
   ledger: LedgerHead | null;
+  /** What the run proved; `null` if it did not count. */
+  proof: Proof | null;
 }
 
 export interface Run {
@@ -25,10 +30,14 @@ export interface Run {
   log: Logger;
   /** The work updates them. */
   counters: RunCounters;
+  /** Logs a warning, and adds it to the run's row and summary. */
+  warn: (message: string) => void;
   /** Callbacks for `exportEvents`: they log, and collect the warnings for the run's row. */
   watchers: {
     [Name in 'onRejected' | 'onWarning']: NonNullable<ExportOptions[Name]>;
-  };
+  } & { onCompared: (result: Comparison) => void };
+  /** Sets what the run proved. Stored with its outcome. */
+  conclude: (conclusion: Conclusion) => void;
 }
 
 export interface RunConditions {
@@ -36,16 +45,31 @@ export interface RunConditions {
   unrecordedOutcomes?: UnrecordedOutcome[] | undefined;
   /** Throws `superseded`, as `openSession` does. */
   unlessDoneWithinMs?: number | undefined;
+  /** The run reads the whole list: it may reset a watermark that contradicts the stored events. */
+  shouldResetWatermark?: boolean | undefined;
 }
 
 /** What to do about a warning. */
 const ADVICE: Record<ReadWarning['kind'], string> = {
   gap: ' The span is in audit.gaps.',
   'large-tie-group': '',
+  source: '',
 };
 
 function describeWarning({ kind, message }: ReadWarning): string {
   return message + ADVICE[kind];
+}
+
+const GONE =
+  'The source no longer shows an event that lies between its oldest and its newest one: only an administrator of the source deletes ' +
+  'single events there. The event stays stored; see bi.gone_events';
+
+/** A warning for a proof that needs attention. */
+function describeProof(proof: Proof): string | undefined {
+  if (proof.state === 'source changed') {
+    return `The source has changed: ${proof.reason}. Nothing was deleted here. Check the address; EXPORT_ACCEPT_SOURCE accepts another source.`;
+  }
+  return proof.state === 'incomplete' ? `The copy is not complete: ${proof.reason}.` : undefined;
 }
 
 /**
@@ -56,46 +80,66 @@ export async function withRun(
   app: App,
   kind: RunKind,
   work: (run: Run) => Promise<void>,
-  { unrecordedOutcomes = [], unlessDoneWithinMs }: RunConditions = {},
+  { unrecordedOutcomes = [], unlessDoneWithinMs, shouldResetWatermark }: RunConditions = {},
 ): Promise<RunSummary> {
   const { organization, log: auditLog } = app.config.source;
   const startedAt = performance.now();
-  const { leaseMs, isSynchronous } = app.config.export;
+  const { leaseMs, isSynchronous, settleMs } = app.config.export;
   const options = {
     organization,
     log: auditLog,
     kind,
     leaseMs,
     isSynchronous,
+    settleMs,
     unrecordedOutcomes,
     unlessDoneWithinMs,
+    shouldResetWatermark,
   };
   const session = await openSession(app.pool, options);
   unrecordedOutcomes.length = 0;
   const log = app.log.child({ run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
+  const warn = (warning: string) => {
+    log.warn(warning);
+    if (!warnings.includes(warning)) warnings.push(warning);
+  };
+  const rejectedLog = createRejectedLog(log, app.redactor);
+  let conclusion: Conclusion | undefined;
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
-    await session.finish({ outcome, error, warnings, counters });
+    rejectedLog.write();
+    const warning = conclusion && describeProof(conclusion.proof);
+    if (warning !== undefined) warn(warning);
+    await session.finish({ outcome, error, warnings, counters, conclusion });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
     // Logs the newest digest of the ledger: the log is out of reach of a user who could rewrite the tables.
-    const facts = { kind, outcome, ...counters, warnings: warnings.length, durationMs, ledger };
+    const proof = conclusion?.proof ?? null;
+    const completeness = proof?.state;
+    const facts = { kind, outcome, ...counters, completeness, warnings: warnings.length, durationMs, ledger };
     log.info(error === null ? facts : { ...facts, error }, `${kind} ${outcome}`);
-    return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger };
+    return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger, proof };
   };
   try {
+    // `verify` does not use the watermark to store rows, and can repair what is missing.
+    if (session.watermarkFault !== undefined && kind !== 'verify')
+      throw new ExportError('configuration', session.watermarkFault);
     await work({
       session,
       log,
       counters,
+      warn,
       watchers: {
-        onRejected: ({ reason }) => log.warn({ reason }, 'row kept in audit.rejected_events'),
-        onWarning(found) {
-          const warning = describeWarning(found);
-          log.warn(warning);
-          if (!warnings.includes(warning)) warnings.push(warning);
+        onRejected: rejectedLog.add,
+        onWarning: (found) => warn(describeWarning(found)),
+        onCompared: ({ goneEvents }) => {
+          for (const { eventId, ticks } of goneEvents)
+            log.warn({ eventId, createdOn: formatTicks(ticks) }, GONE);
         },
+      },
+      conclude: (found) => {
+        conclusion = found;
       },
     });
     return await end('succeeded', null);

@@ -2,12 +2,13 @@
 import type { App } from '../app.ts';
 import { createComparer, type Difference, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
+import { placeOfTicks } from '../core/place.ts';
 import { type Chunk, isEmptyChunk, type ReadProgress, throwIfInterrupted } from '../core/source.ts';
 import { addCommitted, newCounters, type RunCounters } from '../core/store.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { readExportedUntil } from '../postgres/read/start-point.ts';
 import { readStoredEvents } from '../postgres/read/stored-events.ts';
-import { type ProvenRange, recordProof } from '../postgres/write/coverage.ts';
+import { type ReadRange, recordVerified } from '../postgres/write/coverage.ts';
 import { findMissingRejected } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
 import { withStallTimeout } from './stall-timeout.ts';
@@ -77,15 +78,16 @@ async function compareWithSource(
   report.requests = counters.requests;
   if (known && proven && countDifferences(report) === 0) {
     const to = proven.to < known.certain ? proven.to : known.certain;
-    await recordProven(app, { ...proven, to, isToEnd: request.to === undefined });
+    const { readAt: verifiedAt, ...range } = proven;
+    await recordRange(app, { ...range, to, isToEnd: request.to === undefined, verifiedAt });
   }
   return report;
 }
 
 /** A failure only logs a warning: the result is valid even if it cannot be recorded, on a standby or for a read-only user. */
-async function recordProven(app: App, range: ProvenRange): Promise<void> {
+async function recordRange(app: App, range: ReadRange): Promise<void> {
   try {
-    await recordProof(app.pool, app.config.source, range);
+    await recordVerified(app.pool, app.config.source, range);
   } catch (error) {
     app.log.warn(`not recorded in audit.coverage: ${error instanceof Error ? error.message : error}`);
   }
@@ -116,16 +118,17 @@ async function readAndCompare(
   let reached = request.from;
   let readAt: Date | undefined;
   let proven: (CoveredRange & { readAt: Date }) | undefined;
-  for await (const chunk of app.source.read({ frontier: request.from }, options)) {
+  for await (const chunk of app.source.read({ frontier: request.from, from: request.from }, options)) {
     readAt ??= chunk.requestedAt;
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
-    const findings = await compareEvents(app, chunk.events, range, comparison);
-    const missingRejected = await findMissingRejected(app.pool, app.config.source, chunk.rejected);
-    report.events += chunk.events.length;
-    report.rejected += chunk.rejected.length;
+    const taken = takenOf(chunk, range);
+    const findings = await compareEvents(app, taken.events, range, comparison);
+    const missingRejected = await findMissingRejected(app.pool, app.config.source, taken.rejected);
+    report.events += taken.events.length;
+    report.rejected += taken.rejected.length;
     report.counts.missing += missingRejected.length;
-    if (repair) report.repaired += await repairChunk(repair, chunk, { findings, missingRejected });
+    if (repair) report.repaired += await repairChunk(repair, taken, { findings, missingRejected });
     reached = chunk.frontier;
     if (chunk.covered) proven = { ...chunk.covered, readAt };
     onProgress();
@@ -137,6 +140,21 @@ async function readAndCompare(
   }
   return proven;
 }
+
+/** The rows of a chunk that no earlier chunk has, and no later one will have. */
+function takenOf(chunk: Chunk, { from, to }: { from: bigint | undefined; to: bigint }): Taken {
+  const isTaken = (ticks: bigint) => (from === undefined || ticks >= from) && ticks < to;
+  // A row without a place is in each chunk that shows it so.
+  const isRejectedTaken = ({ place }: { place: bigint | undefined }) =>
+    place !== undefined && (from === undefined || place >= placeOfTicks(from)) && place < to;
+  return {
+    events: chunk.events.filter(({ event }) => isTaken(event.createdOnTicks)),
+    rejected: chunk.rejected.filter(isRejectedTaken),
+    warnings: chunk.warnings,
+  };
+}
+
+type Taken = Pick<Chunk, 'events' | 'rejected' | 'warnings'>;
 
 /** Returns the differences for which the source has an event. */
 async function compareEvents(
@@ -165,7 +183,7 @@ async function compareEvents(
 /** Stores the missing and changed events of a chunk. Returns how many rows that changed. */
 async function repairChunk(
   { session, counters, watchers }: Run,
-  chunk: Chunk,
+  chunk: Taken,
   { findings, missingRejected }: { findings: readonly SourceFinding[]; missingRejected: Chunk['rejected'] },
 ): Promise<number> {
   const events = findings.flatMap(({ expected }) => expected ?? []);

@@ -27,6 +27,10 @@ export interface Misbehaviour {
   latencyMs: number | [number, number];
   /** Computes the sent `totalCount` from the right one. */
   totalCount: (right: number) => number;
+  /** Added to the time in the Date header, and to nothing else. */
+  clockOffsetMs: number;
+  /** Whether responses have a Date header. */
+  dateHeader: boolean;
   /** Compress for clients that accept gzip, at the lowest level. */
   gzip: boolean;
   /** A byte order mark before the body of each list response. */
@@ -50,6 +54,8 @@ export const GOOD_BEHAVIOUR: Misbehaviour = {
   moves: {},
   latencyMs: 0,
   totalCount: (right) => right,
+  clockOffsetMs: 0,
+  dateHeader: true,
   gzip: false,
   bom: false,
   tokenLifeSeconds: 3600,

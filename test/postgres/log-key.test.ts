@@ -3,13 +3,10 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { CLASSIC_LOG, type LogKey } from '../../src/core/log-key.ts';
 import { newCounters } from '../../src/core/store.ts';
-import {
-  countBetween,
-  readExportedUntil,
-  readUnfinishedBackfill,
-} from '../../src/postgres/read/start-point.ts';
+import { countBetween, readExportedUntil } from '../../src/postgres/read/start-point.ts';
 import { readStatus } from '../../src/postgres/read/status.ts';
 import { readStoredEvents } from '../../src/postgres/read/stored-events.ts';
+import { readUnfinishedBackfill } from '../../src/postgres/read/unfinished-backfill.ts';
 import { recordProof } from '../../src/postgres/write/coverage.ts';
 import { findMissingRejected } from '../../src/postgres/write/rejected.ts';
 import type { RunKind } from '../../src/postgres/write/session.ts';
@@ -182,7 +179,7 @@ test('planning a run and verify read only their own log', async () => {
   ]).toEqual([3, 2]);
   const whole = { from: undefined, to: undefined };
   expect(await readUnfinishedBackfill(pool, keyOf(CLASSIC_LOG), whole)).toBeUndefined();
-  expect(await readUnfinishedBackfill(pool, keyOf(OTHER), whole)).toBeDefined();
+  expect(await readUnfinishedBackfill(pool, keyOf(OTHER), whole)).toMatchObject({ kind: 'resume' });
   const until = async (log: string) => (await readExportedUntil(pool, keyOf(log)))!.ticks;
   expect(await until(OTHER)).toBeGreaterThan(await until(CLASSIC_LOG));
   const messages: (string | null)[] = [];

@@ -3,7 +3,7 @@ import type { RunRequest } from '../../src/runs/export.ts';
 import type { SimulatedRow } from '../../src/simulator/rows.ts';
 import { ticksAt } from '../support/batch.ts';
 import { type Bench, createBench, type Scene } from '../support/bench.ts';
-import { expectStored } from '../support/truth.ts';
+import { expectSame, expectStored, fieldsOf, STORED_EVENTS, storedFieldsOf } from '../support/truth.ts';
 
 const NOON = ticksAt('2023-01-01T12:00:00Z');
 const ONE = ticksAt('2023-01-01T13:00:00Z');
@@ -196,9 +196,10 @@ describe('an interrupted backfill', () => {
     await cutShort(scene, 1, range);
     const reached = Number((await scene.runs())[0]!.rows_read);
     const other = await scene.run({ kind: 'backfill', from: NOON, to: ONE });
-    expect(other.counters.unchanged).toBe(reached);
+    expect(other).toMatchObject({ counters: { unchanged: reached }, warnings: [] });
+    await cutShort(scene, 1, range);
     const { counters } = await scene.run({ kind: 'backfill', ...range });
-    expect(counters.rowsRead).toBeLessThan(240 - reached + 60);
+    expect(counters.rowsRead).toBeLessThan(240);
     await expectStored(scene, within(scene.simulator.rows, range.from, range.to));
   });
 
@@ -227,5 +228,127 @@ describe('an interrupted backfill', () => {
     await expectStored(scene, within(scene.simulator.rows, 0n, BigInt(ticks as string) + 1n));
     await scene.run();
     await expectStored(scene, scene.simulator.rows);
+  });
+});
+
+/** Makes the newest backfill look as if it had been killed then, or as if it had stopped by itself. */
+const backdate = (scene: Scene, age: string, end: 'killed' | 'ended' | 'found to be abandoned') =>
+  scene.query(
+    `with r as (
+       update audit.runs set started_at = started_at - $2::interval,
+         outcome = case $3 when 'ended' then 'failed' when 'killed' then null else 'abandoned' end,
+         ended_at = case $3 when 'ended' then ended_at - $2::interval when 'killed' then null else now() end
+       where run_id = (select max(run_id) from audit.runs where organization = $1) returning run_id
+     ), l as (
+       update audit.ledger set committed_at = committed_at - $2::interval where organization = $1
+     )
+     update audit.watermarks w set lease_run_id = case $3 when 'killed' then r.run_id end,
+       lease_until = case $3 when 'killed' then now() - $2::interval end
+     from r where organization = $1`,
+    age,
+    end,
+  );
+const NOT_RESUMED =
+  /^Backfill \d+, which did not finish, is not resumed, because (.*)\. This backfill starts/;
+/** The reason in the summary of a backfill that starts anew, which is also in the log. */
+async function reasonToRestart(scene: Scene, request: Partial<RunRequest> = {}): Promise<string | undefined> {
+  scene.lines.length = 0;
+  const { warnings, counters } = await scene.run({ kind: 'backfill', ...request });
+  const reason = warnings.flatMap((text) => NOT_RESUMED.exec(text)?.[1] ?? [])[0];
+  expect(scene.lines.filter(({ msg }) => NOT_RESUMED.test(msg as string))).toHaveLength(reason ? 1 : 0);
+  expect((await scene.runs())[0]!.warnings).toEqual(warnings);
+  if (reason) expect(counters.rowsRead).toBe(scene.simulator.length);
+  return reason;
+}
+
+/** Without the ledger, whose times `backdate` changes. */
+async function expectSameRows(scene: Scene): Promise<void> {
+  const events = await scene.query(STORED_EVENTS);
+  expectSame(
+    events.map(storedFieldsOf),
+    scene.simulator.rows.map(({ text }) => fieldsOf(JSON.parse(text))),
+  );
+}
+
+describe('an unfinished backfill is not resumed', () => {
+  test.each(['killed', 'ended'] as const)(
+    'a day after it was %s: what was lost since then is stored',
+    async (end) => {
+      const scene = await openList(1000);
+      await cutShort(scene, 6);
+      await backdate(scene, '21 days', end);
+      await scene.query(
+        `delete from audit.events where organization = $1 and (created_on, event_id) in (
+         select created_on, event_id from audit.events where organization = $1 order by created_on offset 100 limit 30)`,
+      );
+      expect(await reasonToRestart(scene)).toMatch(/^it stopped more than a day ago, at \d{4}-/);
+      await expectSameRows(scene);
+      // It succeeded: the next one is a new one, without a warning.
+      expect(await reasonToRestart(scene)).toBeUndefined();
+    },
+  );
+
+  test.each([
+    ['23 hours', 'killed', undefined],
+    ['23 hours', 'ended', undefined],
+    ['25 hours', 'killed', 'it stopped'],
+    ['25 hours', 'ended', 'it stopped'],
+    ['-3 days', 'ended', undefined],
+    ['25 hours', 'found to be abandoned', 'it stopped'],
+  ] as const)('%s after it was %s: %s', async (age, end, expected) => {
+    const scene = await openList(600);
+    await cutShort(scene, 3);
+    await backdate(scene, age, end);
+    const reason = await reasonToRestart(scene);
+    if (expected) expect(reason).toContain(expected);
+    else expect(reason).toBeUndefined();
+    await expectSameRows(scene);
+  });
+
+  test('if it began days ago, but was active within a day: it is resumed', async () => {
+    const scene = await openList(600);
+    await cutShort(scene, 3);
+    const touch = `update audit.runs set started_at = now() - interval '3 days', ended_at = null, outcome = null
+      where organization = $1`;
+    await scene.query(touch);
+    // Only the ledger shows it: the lease was released.
+    expect(await reasonToRestart(scene)).toBeUndefined();
+    const killed = await openList(600);
+    await cutShort(killed, 3);
+    await killed.query(touch);
+    await killed.query(
+      `update audit.ledger set committed_at = now() - interval '3 days' where organization = $1`,
+    );
+    await killed.query(
+      `update audit.watermarks w set lease_until = now() - interval '1 hour', lease_run_id = r.run_id
+       from audit.runs r where w.organization = $1 and r.organization = $1`,
+    );
+    expect(await reasonToRestart(killed)).toBeUndefined();
+  });
+
+  test.each(['run', 'recheck', 'verify', 'backfill of a range'] as const)('after a %s', async (kind) => {
+    const scene = await openList(600);
+    await cutShort(scene, 3);
+    if (kind === 'verify') await scene.verify({ shouldRepair: true });
+    else if (kind === 'run' || kind === 'recheck') await scene.run({ kind });
+    else await scene.run({ kind: 'backfill', from: NOON, to: ONE });
+    const [{ run_id: id, kind: stored }] = (await scene.runs()) as [Record<string, unknown>];
+    expect(await reasonToRestart(scene)).toBe(`run ${id} (${stored}) followed it`);
+    await expectStored(scene, scene.simulator.rows);
+  });
+
+  test('after a run that failed; but after a backfill of the same range that committed nothing, it is resumed', async () => {
+    const scene = await openList(600);
+    await cutShort(scene, 3);
+    const failing = async (kind: 'run' | 'backfill') => {
+      scene.simulator.set({ faults: [{ fault: 503 }] });
+      await expect(scene.run({ kind })).rejects.toMatchObject({ code: 'source-away' });
+      scene.simulator.set({ faults: [] });
+    };
+    await failing('backfill');
+    await cutShort(scene, 1);
+    expect((await scene.runs())[0]!.warnings).toEqual([]);
+    await failing('run');
+    expect(await reasonToRestart(scene)).toMatch(/^run \d+ \(run\) followed it$/);
   });
 });

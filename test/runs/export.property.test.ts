@@ -122,6 +122,7 @@ describe('over HTTP and PostgreSQL, with any behaviour of the source and any end
             {
               EXPORT_PAGE_SIZE: String(pageSize),
               EXPORT_CONCURRENCY: String(concurrency),
+              EXPORT_LOOKBACK: '1h',
               EXPORT_RECHECK_WINDOW: '2h',
               RETRY_LIMIT: '10',
             },

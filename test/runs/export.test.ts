@@ -124,7 +124,7 @@ describe('a run', () => {
   );
 
   test('stores each late event, also a tie of the watermark, and says how many were late', async () => {
-    const scene = await bench.open({ events: 300 });
+    const scene = await bench.open({ events: 300 }, { EXPORT_LOOKBACK: '1h' });
     await scene.run();
     const newest = JSON.parse(scene.simulator.rows.at(-1)!.text).createdOn;
     scene.simulator.insertLate(5);
@@ -170,7 +170,7 @@ describe('an event dated in the future', () => {
   const soon = () => new Date(Date.now() - 1000).toISOString().replace('Z', '0000Z');
 
   test('hides no event after it', async () => {
-    const scene = await bench.open({ events: 250, rows: [rowAt(future)] });
+    const scene = await bench.open({ events: 250, rows: [rowAt(future)] }, { EXPORT_LOOKBACK: '1h' });
     await scene.run();
     expect(await scene.watermark()).toMatchObject({ created_on_raw: future });
     scene.simulator.append([rowAt(soon(), 1)]);
@@ -205,7 +205,7 @@ describe('a run over a list that changes between any two requests', () => {
     async (concurrency) => {
       const scene = await bench.open(
         { events: 1200, seed: 3, shuffleTies: true, moves },
-        { EXPORT_CONCURRENCY: String(concurrency) },
+        { EXPORT_CONCURRENCY: String(concurrency), EXPORT_LOOKBACK: '1h' },
       );
       for (let i = 0; i < 3; i++) await scene.run();
       scene.simulator.set({ moves: {} });

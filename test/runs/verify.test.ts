@@ -163,7 +163,7 @@ describe('a table without manual changes', () => {
     const { scene } = await openExported();
     scene.simulator.insertLate(3);
     await expectFound(scene, { missing: 3 });
-    await scene.run();
+    await scene.run({ kind: 'recheck' });
     await expectFound(scene, {});
   });
 });

@@ -37,7 +37,12 @@ export type FetchPage = (
   },
 ) => Promise<Page>;
 
-/** When the request was sent, by this machine's clock or the source's, whichever is earlier. */
-export function sourceTimeOf({ requestedAt, sourceTime }: Page): Date {
+/** The source's clock at the response; by this machine's clock if the response does not show it. */
+export function sourceClockOf({ requestedAt, sourceTime }: Page): Date {
+  return sourceTime ?? requestedAt;
+}
+
+/** When the request was sent, by this machine's clock or the source's, whichever is earlier: no later event was shown for certain. */
+export function shownUntil({ requestedAt, sourceTime }: Page): Date {
   return sourceTime && sourceTime < requestedAt ? sourceTime : requestedAt;
 }

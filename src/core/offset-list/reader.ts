@@ -27,7 +27,7 @@ import {
   startFrontier,
 } from './frontier.ts';
 import { locate } from './locate.ts';
-import { type FetchPage, type Page, sourceTimeOf } from './page.ts';
+import { type FetchPage, type Page, shownUntil, sourceClockOf } from './page.ts';
 import { assertAscending } from './places.ts';
 import { createPrefetcher } from './prefetch.ts';
 import { createRankProver } from './rank/prover.ts';
@@ -152,14 +152,16 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
     result(result: PageResult, page: Sequenced<Page>): Described {
       const { state, head, isDone, unproven } = result;
       const { frontier, skip, largest, newest } = state;
-      const sourceTime = sourceTimeOf(page);
+      const sourceTime = sourceClockOf(page);
       last = { page, sourceTime };
       const gap = gapBefore(head, known);
       // Everything older than the frontier is read now.
       if (result.groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
+      const isUnreadable = page.rows.length > 0 && page.rows.every(({ ticks }) => ticks === undefined);
       const isEnd = isDone && until === undefined && !result.isEmpty;
-      const now = ticksOfDate(sourceTime);
-      covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now, isEnd });
+      const now = ticksOfDate(shownUntil(page));
+      if (!isUnreadable)
+        covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now, isEnd });
       const warnings: ReadWarning[] = result.warnings.map((message) => ({
         kind: warningKindOf(message),
         message,
@@ -175,7 +177,7 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
         sourceTotal: page.totalCount,
         requestedAt: page.requestedAt,
         sourceTime,
-        isUnreadable: page.rows.length > 0 && page.rows.every(({ ticks }) => ticks === undefined),
+        isUnreadable,
         evidence: { page, newest, isEmpty: result.isEmpty, largest } satisfies ChunkEvidence,
       };
     },

@@ -1,20 +1,9 @@
 /** Reads the state from which a run is planned. */
 import type { LogKey } from '../../core/log-key.ts';
-import type { Json } from '../../core/source.ts';
-import { knownUntil } from '../../core/start-point.ts';
 import { formatMicroseconds, MIN_TICKS } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
 import { toWatermark, type WatermarkRow } from './watermark.ts';
-
-/** The progress of a backfill that did not succeed. */
-export interface UnfinishedBackfill {
-  runId: string;
-  startedAt: Date;
-  frontier: bigint;
-  /** Only the source reads it. */
-  resume: Json;
-}
 
 /**
  * Reads how far a log is exported. `ticks`: the end of the newest stored event or range. `certain`: the end of what runs have
@@ -32,11 +21,7 @@ export async function readExportedUntil(
       [organization, log],
     );
     const watermark = rows[0] && toWatermark(rows[0]);
-    const known = watermark && knownUntil(watermark);
-    const ends = [
-      known === undefined || known < watermark!.ticks ? known : known + 1n,
-      rows[0]?.covered && BigInt(rows[0].covered),
-    ];
+    const ends = [watermark && watermark.ticks + 1n, rows[0]?.covered && BigInt(rows[0].covered)];
     const certain = ends.reduce<bigint>((latest, end) => (end && end > latest ? end : latest), MIN_TICKS);
     if (certain === MIN_TICKS) return undefined;
     const newest = watermark ? watermark.ticks + 1n : certain;
@@ -74,38 +59,5 @@ export async function readLookalikes(pool: Pool, organization: string): Promise<
     return rows.map((row) => row.organization);
   } catch (error) {
     throw translateDatabaseError(error, 'reading organizations with a similar name');
-  }
-}
-
-/** Reads the newest backfill of exactly this range, if it did not succeed and has a frontier. */
-export async function readUnfinishedBackfill(
-  pool: Pool,
-  { organization, log }: LogKey,
-  range: { from: bigint | undefined; to: bigint | undefined },
-): Promise<UnfinishedBackfill | undefined> {
-  try {
-    const { rows } = await pool.query<{
-      run_id: string;
-      started_at: Date;
-      outcome: string | null;
-      frontier_ticks: string | null;
-      resume: Json;
-    }>(
-      `select run_id, started_at, outcome, frontier_ticks, resume from audit.runs
-       where organization = $1 and log = $4 and kind = 'backfill' and from_ticks is not distinct from $2
-         and to_ticks is not distinct from $3 and (frontier_ticks is not null or outcome = 'succeeded')
-       order by started_at desc, run_id desc limit 1`,
-      [organization, range.from?.toString() ?? null, range.to?.toString() ?? null, log],
-    );
-    const last = rows[0];
-    if (!last || last.outcome === 'succeeded' || last.frontier_ticks === null) return undefined;
-    return {
-      runId: last.run_id,
-      startedAt: last.started_at,
-      frontier: BigInt(last.frontier_ticks),
-      resume: last.resume,
-    };
-  } catch (error) {
-    throw translateDatabaseError(error, 'reading the last backfill');
   }
 }

@@ -35,11 +35,11 @@ export async function upsertRejected(
 }
 
 /** Returns the rows that are not stored. */
-export async function findMissingRejected(
+export async function findMissingRejected<Row extends RejectedRow>(
   pool: Pool,
   { organization, log }: LogKey,
-  rejected: readonly RejectedRow[],
-): Promise<RejectedRow[]> {
+  rejected: readonly Row[],
+): Promise<Row[]> {
   if (rejected.length === 0) return [];
   try {
     const { rows } = await pool.query<{ hash: string }>(

@@ -14,6 +14,7 @@ import {
   type RankStore,
   type RunCounters,
   type RunSession,
+  rejectedOf,
   type Shown,
 } from '../../core/store.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
@@ -47,7 +48,12 @@ export interface SessionFacts extends LogKey {
   /** False: commits before the run's end do not wait for the disk. */
   isSynchronous: boolean;
   runId: string;
+  /** `undefined` before the first commit, and if it contradicts the stored events. */
   watermark: StoredWatermark | undefined;
+  /** Why the run must not continue from the watermark: an error message with the remedy. */
+  watermarkFault: string | undefined;
+  /** Why the watermark was reset: completes "the watermark was reset, because …". */
+  watermarkReset: string | undefined;
   /** Ticks of the newest event that was stored when the run began. */
   newestStored: bigint | undefined;
   /** The head instant and the memory of the rank rule, as earlier runs left them. */
@@ -82,6 +88,9 @@ export class PostgresSession implements RunSession {
   private readonly counter: RowCounter;
   private newestStored: bigint | undefined;
 
+  readonly watermarkFault: string | undefined;
+  readonly watermarkReset: string | undefined;
+
   constructor(private readonly facts: SessionFacts) {
     const { client, organization, log, runId, head, settleMs } = facts;
     this.runId = runId;
@@ -89,6 +98,8 @@ export class PostgresSession implements RunSession {
     this.newestStored = facts.newestStored;
     this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs });
     this.counter = new RowCounter(client, { organization, log });
+    this.watermarkFault = facts.watermarkFault;
+    this.watermarkReset = facts.watermarkReset;
   }
 
   get known(): bigint | undefined {
@@ -223,7 +234,11 @@ export class PostgresSession implements RunSession {
       watermark: this.movesWatermark
         ? moveWatermark(this.facts, batch)
         : updateSourceTotal(this.facts, batch.sourceTotal),
-      run: updateRun(this.runId, addCommitted(batch.counters, batch, stored), batch),
+      run: updateRun(
+        this.runId,
+        addCommitted(batch.counters, { rejected: rejectedOf(batch) }, stored),
+        batch,
+      ),
     };
   }
 

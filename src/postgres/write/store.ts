@@ -1,12 +1,17 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../../core/errors.ts';
 import type { LogKey } from '../../core/log-key.ts';
-import type { Json } from '../../core/source.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';
 import { storableText } from '../format/columns.ts';
-import { toWatermark, type WatermarkRow } from '../read/watermark.ts';
+import {
+  type CheckedWatermarkRow,
+  describeContradiction,
+  findContradiction,
+  READ_WATERMARK,
+  toWatermark,
+} from '../read/watermark.ts';
 import { Lease, lockFreeLease } from './lease.ts';
 import { PostgresSession, type RunKind } from './session.ts';
 
@@ -36,6 +41,8 @@ export async function openSession(
     unrecordedOutcomes?: readonly UnrecordedOutcome[] | undefined;
     /** Throws `superseded` if a run of this kind, by any worker, began within this time and succeeded. */
     unlessDoneWithinMs?: number | undefined;
+    /** Resets a watermark that contradicts the stored events: the run reads the whole list. */
+    shouldResetWatermark?: boolean | undefined;
   },
 ): Promise<PostgresSession> {
   const { organization, log, kind, leaseMs = LEASE_MS, isSynchronous = true, settleMs = SETTLE_MS } = options;
@@ -81,6 +88,7 @@ async function beginRun(
     leaseMs,
     unrecordedOutcomes = [],
     unlessDoneWithinMs: withinMs,
+    shouldResetWatermark = false,
   }: Parameters<typeof openSession>[1] & { leaseMs: number },
 ) {
   return withTransaction(client, async () => {
@@ -110,19 +118,30 @@ async function beginRun(
     );
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, log, runId, leaseMs });
-    const { rows } = await client.query<WatermarkRow & { head_ticks: string | null; ranks: Json }>(
-      `select created_on_ticks, read_at, resume, head_ticks, ranks from audit.watermarks
-       where organization = $1 and log = $2`,
-      [organization, log],
-    );
-    const newest = await client.query<{ ticks: string }>(
-      `select created_on_ticks as ticks from audit.events where organization = $1 and log = $2
-       order by created_on desc limit 1`,
-      [organization, log],
-    );
-    const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
-    const { head_ticks: headTicks, ranks } = rows[0]!;
-    const head = headTicks === null ? undefined : BigInt(headTicks);
-    return { runId, lease, watermark: toWatermark(rows[0]!), newestStored, head, ranks };
+    const { rows } = await client.query<CheckedWatermarkRow>(READ_WATERMARK, [organization, log]);
+    const [row] = rows as [CheckedWatermarkRow];
+    const contradiction = findContradiction(row);
+    const mustReset = contradiction !== undefined && shouldResetWatermark;
+    if (mustReset) await client.query(RESET_WATERMARK, [organization, log]);
+    return {
+      runId,
+      lease,
+      watermark: contradiction === undefined ? toWatermark(row) : undefined,
+      head: row.head_ticks === null || mustReset ? undefined : BigInt(row.head_ticks),
+      ranks: mustReset ? null : row.ranks,
+      newestStored: row.newest_ticks === null ? undefined : BigInt(row.newest_ticks),
+      watermarkReset: mustReset ? contradiction : undefined,
+      watermarkFault:
+        contradiction === undefined || mustReset
+          ? undefined
+          : describeContradiction(organization, row, contradiction),
+    };
   });
 }
+
+/** As before the first run. $1 organization, $2 log. */
+const RESET_WATERMARK = `
+  update audit.watermarks set created_on_ticks = null, created_on_raw = null, created_on = null, read_at = null, resume = null,
+    head_ticks = null, head_at = null, ranks = null, completeness = null, completeness_reason = null, missing_events = null,
+    assessed_at = null, proven_at = null, updated_at = now()
+  where organization = $1 and log = $2`;

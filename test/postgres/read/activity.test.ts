@@ -110,9 +110,10 @@ describe('the lateness', () => {
   });
 
   test('ignores an event dated in the future', async () => {
-    const { organization, simulator, run } = await bench.open({
-      rows: [eventAgo(2 * HOUR_MS), eventAgo(-900 * DAY_MS)],
-    });
+    const { organization, simulator, run } = await bench.open(
+      { rows: [eventAgo(2 * HOUR_MS), eventAgo(-900 * DAY_MS)] },
+      { EXPORT_LOOKBACK: '1h' },
+    );
     await run();
     simulator.insertLate([eventAgo(HOUR_MS)]);
     await run();

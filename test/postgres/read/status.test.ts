@@ -55,7 +55,7 @@ test('a database without tables has every migration pending and no organization'
 describe('an organization', () => {
   test('is shown with its newest event, totals, and each run with all its counters', async () => {
     const rows = [eventAt(1), eventAt(2), eventAt(2), '{"createdOn":"yesterday"}', eventAt(5)];
-    const { organization, simulator, run } = await bench.open({ rows });
+    const { organization, simulator, run } = await bench.open({ rows }, { EXPORT_LOOKBACK: '1h' });
     const before = await databaseTime();
     await run();
     simulator.insertLate([eventAt(4)]);

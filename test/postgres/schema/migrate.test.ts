@@ -22,6 +22,7 @@ const ALL = [
   '0009_logs',
   '0010_resume',
   '0011_comments',
+  '0012_completeness',
 ];
 /** Those of version 0.1.0. */
 const OLD_COUNT = ALL.indexOf('0007_bi') + 1;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
-import { readUnfinishedBackfill } from '../../../src/postgres/read/start-point.ts';
+import { readUnfinishedBackfill } from '../../../src/postgres/read/unfinished-backfill.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { batchOf, eventAt } from '../../support/batch.ts';
@@ -38,6 +38,7 @@ beforeAll(async () => {
     '0009_logs',
     '0010_resume',
     '0011_comments',
+    '0012_completeness',
   ]);
 });
 afterAll(async () => {
@@ -244,7 +245,9 @@ test('an offset is where the source continues, and none where no event was commi
       { from: undefined, to: undefined },
     ),
   ).toMatchObject({
-    resume: { skip: 9007199254740991 },
+    kind: 'restart',
+    runId: '1004',
+    because: expect.stringContaining('more than a day ago'),
   });
 });
 

@@ -8,7 +8,7 @@ import type { Comparison, Shown } from '../../store.ts';
 import { BEFORE_ALL, ticksOfDate } from '../../ticks.ts';
 import { lookAt } from '../frontier.ts';
 import { provesEnd } from '../list-end.ts';
-import { type Page, sourceTimeOf } from '../page.ts';
+import { type Page, shownUntil, sourceClockOf } from '../page.ts';
 import { type PlacedPage, placeRows } from '../places.ts';
 import type { Sequenced } from '../sequence.ts';
 import { shownBy } from '../shown.ts';
@@ -124,8 +124,13 @@ export class RankSession {
         reason: `the source does not show ${suspicions} of the stored events; the next run decides whether they are gone`,
       };
     }
-    const provenAt = sourceTimeOf(verdict.end.newest!.page);
-    return { state: 'complete', from: this.run.head, to: ticksOfDate(provenAt), provenAt };
+    const { page } = verdict.end.newest!;
+    return {
+      state: 'complete',
+      from: this.run.head,
+      to: ticksOfDate(shownUntil(page)),
+      provenAt: sourceClockOf(page),
+    };
   }
 
   /** The proof of a run that could not finish the count. */
@@ -140,9 +145,9 @@ export class RankSession {
 
   private concludeEmpty(hasEvents: boolean): Proof {
     if (hasEvents) return { state: 'source changed', reason: 'the list of the source is empty' };
-    const provenAt = sourceTimeOf(this.end!.page);
-    const to = ticksOfDate(provenAt);
-    return { state: 'complete', from: to, to, provenAt };
+    const { page } = this.end!;
+    const to = ticksOfDate(shownUntil(page));
+    return { state: 'complete', from: to, to, provenAt: sourceClockOf(page) };
   }
 
   private describeDifference({ missing, isConfined }: Extract<Verdict, { kind: 'difference' }>): Proof {
