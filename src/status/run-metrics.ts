@@ -104,11 +104,7 @@ function createInstruments(registry: Registry) {
       PAGE_BUCKETS_S,
       'Time a run waited for its next page, retries included; shorter than the request if the page was prefetched.',
     ),
-    lateness: histogram(
-      'event_lateness_seconds',
-      LATENESS_BUCKETS_S,
-      'Age of late events when stored.',
-    ),
+    lateness: histogram('event_lateness_seconds', LATENESS_BUCKETS_S, 'Age of late events when stored.'),
   };
 }
 
