@@ -42,6 +42,8 @@ comment on column audit.coverage.proven_at is 'Every event that the source showe
 comment on column audit.coverage.verified_at is 'When verify last compared the range with the source and the ledger, word for word, and found no difference. Null: never.';
 comment on column audit.coverage.to_at is 'End of the range (exclusive): the last event read or, where a run reached the end of the list, when it requested the end.';
 
+comment on table audit.coverage is 'Ranges of time that were read without a gap. Ranges that touch are one.';
+
 create table audit.gone_events (
   organization text not null,
   log text not null,
@@ -153,6 +155,8 @@ comment on column bi.gone_events.log is 'Which audit log of the organization: cl
 
 create or replace view bi.coverage as
 select organization, from_at, to_at, proven_at, log, verified_at from audit.coverage;
+comment on view bi.coverage is 'One row per range of time that was read without a gap; proven_at says whether a count proved that all its events are stored. What lies between two ranges is in bi.gaps.';
+comment on view bi.gaps is 'One row per span of time between two ranges of bi.coverage: UiPath may have deleted its events before they were read, or no run requested them.';
 comment on column bi.coverage.proven_at is 'Every event that UiPath showed at this time, dated in the range, is stored: a run counted both. Null: not counted yet.';
 comment on column bi.coverage.verified_at is 'When verify last compared the range word for word and found no difference. Null: never.';
 comment on column bi.coverage.to_at is 'End of the range (exclusive): the last event read or, where a run reached the end of the list, when it requested the end.';
@@ -204,6 +208,8 @@ left join lateral (
 left join lateral (
   select * from audit.coverage c where c.organization = w.organization and c.log = w.log order by to_ticks desc limit 1
 ) covered on true;
+comment on column bi.export_health.complete_from is 'Start of the newest range of bi.coverage; without a gap, the oldest event that UiPath had.';
+comment on column bi.export_health.complete_to is 'End of that range. Whether its events are complete says complete_proven_at.';
 comment on column bi.export_health.complete_proven_at is 'Every event that UiPath showed at this time, dated in the range, is stored. Null: not counted yet.';
 comment on column bi.export_health.completeness is 'complete (every event that UiPath showed at proven_at is stored), not proven, complete but for N, source changed, or gap.';
 comment on column bi.export_health.completeness_reason is 'Why the state is not complete.';

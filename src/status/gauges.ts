@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from 'prom-client';
 import { findSeveralLogs, type LogKey } from '../core/log-key.ts';
-import type { OrganizationStatus, StatusReport } from '../postgres/read/status.ts';
+import type { Completeness, OrganizationStatus, StatusReport } from '../postgres/read/status.ts';
+import { kindOf, STATES } from './state.ts';
 
 const PREFIX = 'uipath_audit_export_';
 
@@ -30,8 +31,33 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
   ['source_events', 'Events at the source, from its last response.', ({ sourceTotal }) => sourceTotal],
   ['stored_events', 'Events stored, including those that the source has deleted.', ({ stored }) => stored],
   [
+    'proven_timestamp_seconds',
+    'When the source was last requested for its newest event by a run whose count agreed.',
+    ({ completeness }) => seconds(completeness.provenAt),
+  ],
+  [
+    'missing_events',
+    'Events at the source that are not stored, by the last count; below 0: stored events that are not at the source. Left out if not proven.',
+    ({ completeness }) => missingOf(completeness),
+  ],
+  [
+    'gone_events',
+    'Stored events that the source deleted behind its oldest event.',
+    ({ completeness }) => completeness.gone,
+  ],
+  [
+    'suspected_events',
+    'Stored events that the last run did not find at the source; the next run decides.',
+    ({ completeness }) => completeness.suspected,
+  ],
+  [
+    'last_gone_timestamp_seconds',
+    'When the newest of the gone events was found to be gone.',
+    ({ completeness }) => seconds(completeness.lastGoneAt),
+  ],
+  [
     'gaps',
-    'Time ranges that are not known to be complete, between two that are.',
+    'Time ranges between two that were read: the source may have deleted their events unread.',
     ({ gapCount }) => gapCount,
   ],
   [
@@ -53,6 +79,12 @@ export function createStatusGauges(registry: Registry) {
   const plain = (name: string, help: string) => new Gauge({ name: PREFIX + name, help, registers });
   const up = plain('database_up', '1 if the database responded to the last status query, else 0.');
   const pending = plain('pending_migrations', 'Migrations that are not applied to the database.');
+  const states = new Gauge({
+    name: `${PREFIX}completeness`,
+    help: '1 for the state of the copy by the last count, 0 for the other states.',
+    labelNames: ['organization', 'log', 'state'],
+    registers,
+  });
   const gauges = GAUGES.map(([name, help, measure]) => ({
     gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),
     measure,
@@ -64,6 +96,11 @@ export function createStatusGauges(registry: Registry) {
       const several = findSeveralLogs(organizations);
       const labelsOf = ({ organization, log }: LogKey) =>
         several.has(organization) ? { organization, log } : { organization };
+      states.reset();
+      for (const status of organizations) {
+        const kind = kindOf(status.completeness);
+        for (const state of STATES) states.set({ ...labelsOf(status), state }, state === kind ? 1 : 0);
+      }
       for (const { gauge, measure } of gauges) {
         gauge.reset();
         for (const status of organizations) {
@@ -74,6 +111,12 @@ export function createStatusGauges(registry: Registry) {
     },
     setAway: () => up.set(0),
   };
+}
+
+function missingOf(completeness: Completeness): number | null {
+  const kind = kindOf(completeness);
+  if (kind === 'complete but for N') return completeness.missing;
+  return kind === 'complete' || kind === 'gap' ? 0 : null;
 }
 
 function seconds(at: Date | null): number | null {

@@ -88,7 +88,7 @@ function createInstruments(registry: Registry) {
     ),
     beyondLookback: counter(
       'late_rows_beyond_lookback_total',
-      'Late rows that only a recheck found: older than EXPORT_LOOKBACK when stored.',
+      'Late rows that a recheck stored: older than EXPORT_LOOKBACK, and shown since the run before it.',
     ),
     pages: counter('pages_total', 'Pages read and processed.'),
     requests: counter('source_requests_total', 'List requests sent to the source, retries included.'),
@@ -104,11 +104,7 @@ function createInstruments(registry: Registry) {
       PAGE_BUCKETS_S,
       'Time a run waited for its next page, retries included; shorter than the request if the page was prefetched.',
     ),
-    lateness: histogram(
-      'event_lateness_seconds',
-      LATENESS_BUCKETS_S,
-      'Age of late events when stored. Only a recheck finds events later than EXPORT_LOOKBACK.',
-    ),
+    lateness: histogram('event_lateness_seconds', LATENESS_BUCKETS_S, 'Age of late events when stored.'),
   };
 }
 

@@ -1,15 +1,15 @@
 /**
  * Decides whether the copy is complete and current: a headline with reasons, the same for the status page and `status`.
  *
- * A copy is complete when a run has read the source to its end, no gap is known and the source lists no more events than are
- * stored. It is current when the last finished run did not fail and the last success is not much older than the usual time
- * between two runs.
+ * Whether it is complete is the state of the last count, read from audit.completeness and not derived here. It is current when
+ * the last finished run did not fail and the last success is not much older than the usual time between two runs.
  */
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { count, describeInstant, describeWhen } from '../text/format.ts';
+import { explainGone, explainState, kindOf } from './state.ts';
 
 export interface Verdict {
-  /** `attention`: not urgent; `bad`: events are not arriving. */
+  /** `good`: complete and current. `attention`: not urgent; `bad`: events are not arriving, or come from another source. */
   level: 'good' | 'attention' | 'bad';
   headline: string;
   reasons: string[];
@@ -51,47 +51,70 @@ export function assessOrganization(
   const running = status.runs.find((run) => run.outcome === null);
   const last = status.runs.find((run) => run.outcome !== null);
   const isOverdue = (!isScheduled || running !== undefined) && isStale(status, now);
-  const verdict = assessRuns(status, { last, running, isOverdue }, now);
-  const reasons = [...verdict.reasons, ...notesOn(status, now)];
+  const timeliness = assessRuns(status, { last, running, isOverdue }, now);
+  const reasons = [...timeliness.reasons, ...notesOn(status, now)];
   if (running) {
     const worker = running.worker === null ? '' : ` on ${running.worker}`;
     reasons.push(
       `A ${running.kind} is in progress${worker}, started ${describeWhen(running.startedAt, now)}.`,
     );
   }
-  return { ...verdict, reasons };
+  return { ...assess(status, timeliness), reasons };
 }
 
-/** Events at the source that no run has stored. During a run this only shows its progress. */
-export function missingAtLeast({ sourceTotal, stored, rejected }: OrganizationStatus): number {
-  return Math.max(0, (sourceTotal ?? 0) - stored - rejected);
+/** Whether events arrive. `problem` completes "Not current: …"; without it the copy is current. */
+interface Timeliness {
+  problem?: string;
+  /** The first run is in progress. */
+  isFirst?: boolean;
+  reasons: string[];
 }
 
 function assessRuns(
-  status: OrganizationStatus,
+  { lastSuccessAt }: OrganizationStatus,
   { last, running, isOverdue }: Record<'last' | 'running', RunRecord | undefined> & { isOverdue: boolean },
   now: Date,
-): Verdict {
-  const { lastSuccessAt } = status;
+): Timeliness {
   const failure = last && describeFailure(last, now);
   if (lastSuccessAt === null) {
-    const headline = 'Not complete: no run has read the source to its end yet';
-    if (failure) return { level: 'bad', headline, reasons: [failure] };
-    return { level: running ? 'attention' : 'bad', headline, reasons: [] };
+    const problem = 'no run has read the source to its end yet';
+    return { problem, isFirst: running !== undefined && !failure, reasons: failure ? [failure] : [] };
   }
-  const since = `Last complete read: ${describeWhen(lastSuccessAt, now)}.`;
+  const ended = describeWhen(lastSuccessAt, now);
   if (failure) {
-    return { level: 'bad', headline: 'Not current: the last run did not succeed', reasons: [failure, since] };
+    return { problem: 'the last run did not succeed', reasons: [failure, `Last success: ${ended}.`] };
   }
   if (isOverdue) {
-    const headline = `Not current: the last success was ${describeWhen(lastSuccessAt, now)}`;
     const reason =
       'Earlier runs were more frequent. Check that `node dist/main.js start`, or the scheduler that calls run, is running.';
-    return { level: 'bad', headline, reasons: running ? [] : [reason] };
+    return { problem: `the last success was ${ended}`, reasons: running ? [] : [reason] };
   }
-  const isComplete = status.gapCount === 0 && (running !== undefined || missingAtLeast(status) === 0);
-  if (isComplete) return { level: 'good', headline: 'Complete and current', reasons: [since] };
-  return { level: 'attention', headline: 'Current, but not complete', reasons: [since] };
+  return { reasons: [] };
+}
+
+/** The part of a headline before the colon is enough for an overview. */
+function assess(
+  { completeness, lastSuccessAt }: OrganizationStatus,
+  { problem, isFirst = false }: Timeliness,
+): Pick<Verdict, 'level' | 'headline'> {
+  const { state, recentlyGone } = completeness;
+  const kind = kindOf(completeness);
+  if (kind === 'source changed') {
+    const more = problem === undefined ? ': it does not show what is stored' : `, not current: ${problem}`;
+    return { level: 'bad', headline: `Source changed${more}` };
+  }
+  if (problem !== undefined) {
+    const word = lastSuccessAt === null && kind === 'not proven' ? 'Not proven' : 'Not current';
+    return { level: isFirst ? 'attention' : 'bad', headline: `${word}: ${problem}` };
+  }
+  if (kind === 'complete' && recentlyGone === 0) return { level: 'good', headline: 'Complete and current' };
+  const headlines = {
+    complete: `Complete and current: ${count(recentlyGone, 'event')} deleted at the source`,
+    'not proven': 'Current, but not proven',
+    'complete but for N': `Current, ${state}`,
+    gap: 'Current, but with a gap',
+  };
+  return { level: 'attention', headline: headlines[kind] };
 }
 
 function describeFailure(run: RunRecord, now: Date): string | undefined {
@@ -101,20 +124,18 @@ function describeFailure(run: RunRecord, now: Date): string | undefined {
 }
 
 function notesOn(status: OrganizationStatus, now: Date): string[] {
-  const { gaps, gapCount, rejected, runs } = status;
+  const { gaps, gapCount, rejected, completeness, lastSuccessAt } = status;
   const notes: string[] = [];
+  const gone = explainGone(status, now);
+  if (gone !== undefined) notes.push(gone);
+  // Before the first success the headline says it already.
+  if (lastSuccessAt !== null || completeness.assessedAt !== null) notes.push(explainState(status, now));
   const newest = gaps[0];
   if (newest) {
     notes.push(
       `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest is between ` +
-        `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, detected ${describeWhen(newest.noticedAt, now)}.`,
-    );
-  }
-  const missing = missingAtLeast(status);
-  if (missing > 0 && runs[0]?.outcome === 'succeeded') {
-    notes.push(
-      `The source lists at least ${count(missing, 'event')} more than are stored. ` +
-        '`node dist/main.js backfill` reads everything again and stores what is missing.',
+        `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, detected ${describeWhen(newest.noticedAt, now)}. ` +
+        '`node dist/main.js backfill` with --from and --to reads what the source still has.',
     );
   }
   if (rejected > 0) {

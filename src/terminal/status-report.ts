@@ -2,6 +2,7 @@
 import { countLogs, findSeveralLogs, nameLog } from '../core/log-key.ts';
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
+import { describeState } from '../status/state.ts';
 import { assessDatabase, assessOrganization, type Verdict } from '../status/verdict.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
 import { type Colours, hang, pad, printable } from './screen.ts';
@@ -9,6 +10,8 @@ import { type Column, layTable } from './table.ts';
 
 /** With more organizations, an overview comes first. */
 const MAX_WITHOUT_OVERVIEW = 3;
+/** Gone events that are listed; the view has all. */
+const MAX_GONE = 5;
 
 interface Assessed {
   name: string;
@@ -89,9 +92,12 @@ function describeVerdict(subject: string, { level, headline, reasons }: Verdict,
   ];
 }
 
+type Fact = [string, string, (string | undefined)?];
+
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
-  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark, coverage } = status;
-  const facts: [string, string, (string | undefined)?][] = [
+  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
+  const facts: Fact[] = [
+    ...describeCompleteness(status, now),
     [
       'Newest event',
       newestEventAt ? describeInstant(newestEventAt) : 'none yet',
@@ -107,20 +113,57 @@ function describeFacts(status: OrganizationStatus, now: Date, colours: Colours):
     [
       'Events at source',
       sourceTotal === null ? 'not known' : formatNumber(sourceTotal),
-      sourceTotal === null ? undefined : 'at the last read',
+      sourceTotal === null ? undefined : 'by its last response',
     ],
-    ...coverage.map((range, i): [string, string, string] => [
-      i === 0 ? 'Complete' : '',
-      `${describeInstant(range.from)} to ${describeInstant(range.to)}`,
-      `proven ${describeWhen(range.provenAt, now)}`,
-    ]),
+    ...describeCoverage(status, now),
     ['Rejected rows', formatNumber(status.rejected)],
     ['Gaps', formatNumber(gapCount)],
+    ...describeGone(status, now),
   ];
   return facts.flatMap(([name, value, note]) => {
     const shown = note === undefined ? printable(value) : `${printable(value)}  ${colours.dim(`(${note})`)}`;
     return hang(`  ${colours.dim(pad(name, 16))}  `, shown);
   });
+}
+
+function describeCompleteness({ completeness }: OrganizationStatus, now: Date): Fact[] {
+  const { provenAt, suspected } = completeness;
+  const facts: Fact[] = [
+    [
+      'Completeness',
+      describeState(completeness),
+      provenAt ? `proven ${describeWhen(provenAt, now)}` : undefined,
+    ],
+  ];
+  if (suspected > 0) {
+    facts.push(['Suspected', formatNumber(suspected), 'not found at the source; the next run decides']);
+  }
+  return facts;
+}
+
+function describeCoverage({ coverage }: OrganizationStatus, now: Date): Fact[] {
+  return coverage.map(
+    ({ from, to, provenAt }): Fact => [
+      provenAt ? 'Proven' : 'Read',
+      `${describeInstant(from)} to ${describeInstant(to)}`,
+      provenAt ? `counted ${describeWhen(provenAt, now)}` : 'not counted yet',
+    ],
+  );
+}
+
+/** How many events are gone, and the newest of them. */
+function describeGone({ completeness, goneEvents }: OrganizationStatus, now: Date): Fact[] {
+  const shown = goneEvents
+    .slice(0, MAX_GONE)
+    .map(
+      ({ createdOn, category, action, userName, noticedAt }): Fact => [
+        '',
+        [describeInstant(createdOn), ...[category, action, userName].filter(Boolean)].join('  '),
+        `noticed ${describeWhen(noticedAt, now)}`,
+      ],
+    );
+  const rest = completeness.gone > shown.length ? 'bi.gone_events has all' : undefined;
+  return [['Gone events', formatNumber(completeness.gone), rest], ...shown];
 }
 
 const RUNS: Column[] = [

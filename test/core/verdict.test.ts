@@ -1,29 +1,44 @@
 import { describe, expect, test } from '@jest/globals';
 import type { OrganizationStatus, RunRecord } from '../../src/postgres/read/status.ts';
 import { assessDatabase, assessOrganization } from '../../src/status/verdict.ts';
-import { minutesAgo, NOW, organizationStatus, runRecord, statusReport } from '../status/support.ts';
+import {
+  completeness,
+  minutesAgo,
+  NOW,
+  organizationStatus,
+  runRecord,
+  statusReport,
+} from '../status/support.ts';
 
 const failed = runRecord({ runId: '8', startedAt: minutesAgo(2), outcome: 'failed', error: 'HTTP 503' });
 const running = runRecord({ runId: '9', startedAt: minutesAgo(1), endedAt: null, outcome: null });
 const gap = { from: minutesAgo(300), to: minutesAgo(200), noticedAt: minutesAgo(5), runId: '7' };
+
+const NEVER_COUNTED = completeness({
+  ...{ state: 'not proven', reason: 'no run has counted the events yet', provenAt: null, assessedAt: null },
+});
 
 function judge(given: Partial<OrganizationStatus>) {
   return assessOrganization(organizationStatus(given), NOW);
 }
 
 describe('an organization', () => {
-  test('whose last run read everything is complete and current', () => {
+  test('whose last count agreed is complete and current', () => {
     expect(judge({})).toEqual({
       level: 'good',
       headline: 'Complete and current',
-      reasons: ['Last complete read: 5 minutes ago.'],
+      reasons: ['Every event that the source showed 5 minutes ago is stored.'],
     });
   });
 
   test('whose last run failed is not current, and says why', () => {
     const { level, headline, reasons } = judge({ runs: [failed, runRecord()] });
     expect([level, headline]).toEqual(['bad', 'Not current: the last run did not succeed']);
-    expect(reasons[0]).toBe('Run 8 (run) failed 118 s ago: HTTP 503');
+    expect(reasons).toEqual([
+      'Run 8 (run) failed 118 s ago: HTTP 503',
+      'Last success: 5 minutes ago.',
+      'Every event that the source showed 5 minutes ago is stored.',
+    ]);
   });
 
   test('whose last run was interrupted is as current as its last success', () => {
@@ -35,27 +50,27 @@ describe('an organization', () => {
     expect(judge({ runs: [runRecord(), failed] }).level).toBe('good');
   });
 
-  test('in its first run is not complete yet, and not bad', () => {
-    const first = { runs: [running], lastSuccessAt: null, stored: 10 };
+  test('in its first run is not proven yet, and not bad', () => {
+    const first = { runs: [running], lastSuccessAt: null, stored: 10, completeness: NEVER_COUNTED };
     expect(judge(first)).toEqual({
       level: 'attention',
-      headline: 'Not complete: no run has read the source to its end yet',
+      headline: 'Not proven: no run has read the source to its end yet',
       reasons: ['A run is in progress on host process 1, started 60 s ago.'],
     });
     expect(judge({ ...first, runs: [failed] }).level).toBe('bad');
   });
 
-  test('with more at the source than stored is not complete, unless a run is just at it', () => {
-    const behind = judge({ sourceTotal: 5_010, stored: 5_000, rejected: 3 });
-    expect([behind.level, behind.headline]).toEqual(['attention', 'Current, but not complete']);
-    expect(behind.reasons[1]).toContain('at least 7 events more than are stored');
-    expect(judge({ sourceTotal: 5_010, runs: [running, runRecord()] }).level).toBe('good');
-    expect(judge({ sourceTotal: 4_000 }).level).toBe('good');
+  test('with more at the source than stored is what the last count found: the total of the source is no evidence', () => {
+    expect(judge({ sourceTotal: 9_999, stored: 5_000 }).level).toBe('good');
+    expect(judge({ sourceTotal: 5_000, completeness: NEVER_COUNTED }).level).toBe('attention');
   });
 
-  test('with a gap is not complete', () => {
-    const { level, reasons } = judge({ gapCount: 2, gaps: [gap] });
-    expect(level).toBe('attention');
+  test('with a gap says where the newest is', () => {
+    const { level, headline, reasons } = judge({
+      ...{ gapCount: 2, gaps: [gap], completeness: completeness({ state: 'gap', reason: 'see audit.gaps' }) },
+    });
+    expect([level, headline]).toEqual(['attention', 'Current, but with a gap']);
+    expect(reasons[0]).toBe('Every event that the source showed 5 minutes ago is stored.');
     expect(reasons[1]).toContain('2 gaps');
     expect(reasons[1]).toContain('between 2026-03-01 07:00:00 UTC and 2026-03-01 08:40:00 UTC');
   });
@@ -94,6 +109,135 @@ describe('an organization', () => {
     expect(judge(overdue).level).toBe('bad');
     expect(scheduled([runRecord()]).level).toBe('good');
     expect(scheduled([running, runRecord()]).headline).toBe('Not current: the last success was 7 days ago');
+  });
+});
+
+describe('each state', () => {
+  const states = {
+    complete: completeness(),
+    'not proven': completeness({
+      state: 'not proven',
+      reason: 'the list is moving.',
+      provenAt: minutesAgo(90),
+    }),
+    'complete but for 3': completeness({
+      state: 'complete but for 3',
+      missing: 3,
+      reason: 'a tie is too large',
+    }),
+    'source changed': completeness({
+      state: 'source changed',
+      reason: '400 of 500 events are not at the source',
+    }),
+    gap: completeness({ state: 'gap', reason: 'see audit.gaps' }),
+  };
+  const situations: Record<string, Partial<OrganizationStatus>> = {
+    current: {},
+    running: { runs: [running, runRecord()] },
+    failing: { runs: [failed, runRecord()] },
+    overdue: { lastSuccessAt: minutesAgo(3_000) },
+    never: { lastSuccessAt: null, runs: [failed] },
+    first: { lastSuccessAt: null, runs: [running] },
+  };
+
+  test.each<[keyof typeof states, string, string, string]>([
+    ['complete', 'current', 'good', 'Complete and current'],
+    ['complete', 'running', 'good', 'Complete and current'],
+    ['complete', 'failing', 'bad', 'Not current: the last run did not succeed'],
+    ['complete', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
+    ['complete', 'never', 'bad', 'Not current: no run has read the source to its end yet'],
+    ['complete', 'first', 'attention', 'Not current: no run has read the source to its end yet'],
+    ['not proven', 'current', 'attention', 'Current, but not proven'],
+    ['not proven', 'running', 'attention', 'Current, but not proven'],
+    ['not proven', 'failing', 'bad', 'Not current: the last run did not succeed'],
+    ['not proven', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
+    ['not proven', 'never', 'bad', 'Not proven: no run has read the source to its end yet'],
+    ['not proven', 'first', 'attention', 'Not proven: no run has read the source to its end yet'],
+    ['complete but for 3', 'current', 'attention', 'Current, complete but for 3'],
+    ['complete but for 3', 'running', 'attention', 'Current, complete but for 3'],
+    ['complete but for 3', 'failing', 'bad', 'Not current: the last run did not succeed'],
+    ['complete but for 3', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
+    ['source changed', 'current', 'bad', 'Source changed: it does not show what is stored'],
+    ['source changed', 'running', 'bad', 'Source changed: it does not show what is stored'],
+    ['source changed', 'failing', 'bad', 'Source changed, not current: the last run did not succeed'],
+    ['source changed', 'overdue', 'bad', 'Source changed, not current: the last success was 2 days ago'],
+    ['gap', 'current', 'attention', 'Current, but with a gap'],
+    ['gap', 'failing', 'bad', 'Not current: the last run did not succeed'],
+    ['gap', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
+  ])('%s, %s: %s, %s', (state, situation, level, headline) => {
+    const verdict = judge({ ...situations[situation], completeness: states[state] });
+    expect([verdict.level, verdict.headline]).toEqual([level, headline]);
+  });
+
+  const reasonOf = (state: keyof typeof states, given = {}) =>
+    judge({ completeness: { ...states[state], ...given } }).reasons[0];
+
+  test('says what was found and what to do', () => {
+    expect(reasonOf('not proven')).toBe(
+      'Not proven: the list is moving. Each run counts again; if this lasts for a day, see docs/completeness.md. Last proven: 90 minutes ago.',
+    );
+    expect(reasonOf('complete but for 3')).toBe(
+      '3 events at the source are not stored: a tie is too large. Each recheck tries again; `node dist/main.js backfill` reads everything again. Last proven: 5 minutes ago.',
+    );
+    expect(reasonOf('complete but for 3', { missing: -1, reason: null, provenAt: null })).toBe(
+      '1 stored event is not at the source. Each recheck tries again; `node dist/main.js verify` compares all events.',
+    );
+    expect(reasonOf('source changed')).toBe(
+      'Source changed: 400 of 500 events are not at the source. It was reset, restored or replaced; stored events are kept. ' +
+        'Check UIPATH_BASE_URL and UIPATH_ORGANIZATION; to accept the change, set EXPORT_ACCEPT_SOURCE to the base URL. Last proven: 5 minutes ago.',
+    );
+  });
+
+  test('that this version does not know is not proven', () => {
+    expect(judge({ completeness: completeness({ state: 'signed' }) }).headline).toBe(
+      'Current, but not proven',
+    );
+    expect(judge({ completeness: completeness({ state: 'complete but for few' }) }).level).toBe('attention');
+  });
+});
+
+describe('events that are gone at the source', () => {
+  const newest = {
+    ...{ createdOn: minutesAgo(600), category: 'User', action: 'Delete', userName: 'Ana' },
+    ...{ noticedAt: minutesAgo(120), goneAt: minutesAgo(115) },
+  };
+  const gone = { gone: 5, recentlyGone: 2, lastGoneAt: newest.goneAt };
+
+  test('need attention for as long as they are recent, and say which and what it means', () => {
+    const given = { completeness: completeness(gone), goneEvents: [newest] };
+    const { level, headline, reasons } = judge(given);
+    expect([level, headline]).toEqual(['attention', 'Complete and current: 2 events deleted at the source']);
+    expect(reasons[0]).toBe(
+      'The source deleted 2 stored events in the last 7 days. The newest, User / Delete of 2026-03-01 02:00:00 UTC, was noticed 2 hours ago. ' +
+        'Behind its oldest event, only an administrator of the source deletes single events. The copy keeps them: bi.gone_events lists them.',
+    );
+    const old = { ...given, completeness: completeness({ ...gone, recentlyGone: 0 }) };
+    expect(judge(old)).toEqual(judge({}));
+  });
+
+  test('are named in every other state, too, and do not improve it', () => {
+    const states = ['not proven', 'complete but for 1', 'source changed', 'gap'];
+    for (const state of states) {
+      const before = judge({ completeness: completeness({ state }) });
+      const after = judge({ completeness: completeness({ state, ...gone }), goneEvents: [newest] });
+      expect([after.level, after.headline]).toEqual([before.level, before.headline]);
+      expect(after.reasons[0]).toContain('deleted 2 stored events');
+    }
+  });
+
+  test('are named without their names, where the row is not stored any more', () => {
+    const nameless = { ...newest, category: null, action: null };
+    const { reasons } = judge({
+      completeness: completeness({ ...gone, recentlyGone: 1 }),
+      goneEvents: [nameless],
+    });
+    expect(reasons[0]).toContain(
+      'deleted 1 stored event in the last 7 days. The newest, an event of 2026-03-01',
+    );
+  });
+
+  test('that are only suspected are no alarm', () => {
+    expect(judge({ completeness: completeness({ suspected: 3 }) })).toEqual(judge({}));
   });
 });
 

@@ -86,7 +86,20 @@ function organization(name: string, runs: RunRecord[], lastSuccess: number): Org
     lastRejectedAt: null,
     gapCount: 0,
     gaps: [],
-    coverage: [{ from: new Date('2024-01-01T00:00:00Z'), to: at(2), provenAt: at(lastSuccess) }],
+    completeness: {
+      ...{
+        state: 'complete',
+        reason: null,
+        missing: null,
+        provenAt: at(lastSuccess),
+        assessedAt: at(lastSuccess),
+      },
+      ...{ suspected: 0, gone: 0, recentlyGone: 0, lastGoneAt: null },
+    },
+    goneEvents: [],
+    coverage: [
+      { from: new Date('2024-01-01T00:00:00Z'), to: at(2), provenAt: at(lastSuccess), verifiedAt: null },
+    ],
     runs,
   };
 }

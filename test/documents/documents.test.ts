@@ -11,6 +11,7 @@ test.each([
   'CONTRIBUTING.md',
   'CHANGELOG.md',
   'docs/commands.md',
+  'docs/completeness.md',
   'docs/configuration.md',
   'docs/glossary.md',
   'docs/how-it-works.md',
@@ -32,15 +33,18 @@ test.each([
   if (name === 'SECURITY.md') expect(links.length).toBeGreaterThan(20);
 });
 
-test.each(['docs/operations.md', 'docs/metrics.md'])('%s refers to headings that exist', (name) => {
-  const text = readFileSync(new URL(name, ROOT), 'utf8');
-  const links = [...text.matchAll(/\]\(([^)#:]*)#([^)]+)\)/g)];
-  expect(links.length).toBeGreaterThan(0);
-  for (const [, path, anchor] of links) {
-    const target = readFileSync(path ? new URL(path, new URL(name, ROOT)) : new URL(name, ROOT), 'utf8');
-    expect(anchorsOf(target)).toContain(anchor);
-  }
-});
+test.each(['docs/operations.md', 'docs/metrics.md', 'docs/completeness.md', 'docs/proof.md'])(
+  '%s refers to headings that exist',
+  (name) => {
+    const text = readFileSync(new URL(name, ROOT), 'utf8');
+    const links = [...text.matchAll(/\]\(([^)#:]*)#([^)]+)\)/g)];
+    expect(links.length).toBeGreaterThan(0);
+    for (const [, path, anchor] of links) {
+      const target = readFileSync(path ? new URL(path, new URL(name, ROOT)) : new URL(name, ROOT), 'utf8');
+      expect(anchorsOf(target)).toContain(anchor);
+    }
+  },
+);
 
 function anchorsOf(markdown: string): string[] {
   const headings = markdown.split('\n').filter((line) => /^#+ /.test(line));
@@ -53,10 +57,13 @@ function anchorsOf(markdown: string): string[] {
   );
 }
 
-test('the queries of docs/operations.md run', async () => {
-  const text = readFileSync(new URL('docs/operations.md', ROOT), 'utf8');
-  const queries = [...text.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql!);
-  expect(queries.length).toBeGreaterThan(2);
+test('the queries of the pages for operators run', async () => {
+  const pages = ['docs/operations.md', 'docs/completeness.md', 'docs/proof.md'];
+  const texts = pages.map((name) => readFileSync(new URL(name, ROOT), 'utf8'));
+  const queries = texts.flatMap((text) =>
+    [...text.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql!),
+  );
+  expect(queries.length).toBeGreaterThan(6);
   const database = await createMigratedDatabase();
   const pool = new pg.Pool({ connectionString: database.url });
   try {

@@ -7,7 +7,7 @@ import { ticksOfDate } from '../../src/core/ticks.ts';
 import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
 import { build } from '../../src/version.ts';
 import { hasPromtool, promtool } from '../support/promtool.ts';
-import { minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
+import { completeness, minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
 
 const OWN = 'uipath_audit_export_';
 const SETTINGS = { lookbackMs: 3_600_000, recheck: { windowMs: 172_800_000 } };
@@ -196,6 +196,45 @@ describe('gauges', () => {
     });
   });
 
+  test.each([
+    ['complete', { provenAt: minutesAgo(5) }, 'complete', 0],
+    ['gap', { provenAt: minutesAgo(5) }, 'gap', 0],
+    ['complete but for 12', { missing: 12 }, 'complete but for N', 12],
+    ['complete but for 3', { missing: -3 }, 'complete but for N', -3],
+    ['not proven', { missing: 12 }, 'not proven', undefined],
+    ['source changed', { missing: 12 }, 'source changed', undefined],
+    ['a state of a later version', {}, 'not proven', undefined],
+  ])('show the state %s %j as one series of several', async (state, given, label, missing) => {
+    const metrics = createMetrics();
+    const counted = completeness({ state, provenAt: null, gone: 4, suspected: 2, ...given });
+    metrics.observeStatus(statusReport({ organizations: [organizationStatus({ completeness: counted })] }));
+    const samples = await scrape(metrics);
+    const states = ['complete', 'not proven', 'complete but for N', 'source changed', 'gap'];
+    expect(states.map((name) => samples[`completeness{organization="acme",state="${name}"}`])).toEqual(
+      states.map((name) => Number(name === label)),
+    );
+    expect(samples['missing_events{organization="acme"}']).toBe(missing);
+    expect(samples['proven_timestamp_seconds{organization="acme"}']).toBe(
+      counted.provenAt === null ? undefined : counted.provenAt.getTime() / 1000,
+    );
+    expect(samples).toMatchObject({
+      'gone_events{organization="acme"}': 4,
+      'suspected_events{organization="acme"}': 2,
+    });
+    expect(samples).not.toHaveProperty('last_gone_timestamp_seconds{organization="acme"}');
+  });
+
+  test('forget the states of an organization that is gone', async () => {
+    const metrics = createMetrics();
+    metrics.observeStatus(statusReport());
+    metrics.observeStatus(
+      statusReport({ organizations: [organizationStatus({ organization: 'globex', log: 'tenant:A' })] }),
+    );
+    const names = Object.keys(await scrape(metrics)).filter((name) => name.startsWith('completeness'));
+    expect(names).toHaveLength(5);
+    expect(names[0]).toBe('completeness{organization="globex",state="complete"}');
+  });
+
   test('keep their last values while the database is away', async () => {
     const metrics = createMetrics();
     metrics.observeStatus(statusReport());
@@ -242,7 +281,10 @@ test('every own metric has a help text and a name by the convention of its type'
 test('docs/metrics.md lists every own metric with its type, labels and help, and no other', async () => {
   const metrics = createMetrics({ pool: NO_POOL });
   const gap = { from: minutesAgo(9), to: minutesAgo(8), noticedAt: minutesAgo(5), runId: '7' };
-  const full = organizationStatus({ gapCount: 1, gaps: [gap], lastRejectedAt: NOW });
+  const full = organizationStatus({
+    ...{ gapCount: 1, gaps: [gap], lastRejectedAt: NOW },
+    completeness: completeness({ gone: 1, lastGoneAt: NOW }),
+  });
   metrics.observeStatus(statusReport({ organizations: [full] }));
   const acme = metrics.follow('acme', SETTINGS);
   const counters = { ...newCounters(), retriesBy: { 'HTTP 429': 1 } };

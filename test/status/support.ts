@@ -1,6 +1,11 @@
 import { newCounters } from '../../src/core/store.ts';
 import { type Activity, LATENESS_BOUNDS_S } from '../../src/postgres/read/activity.ts';
-import type { OrganizationStatus, RunRecord, StatusReport } from '../../src/postgres/read/status.ts';
+import type {
+  Completeness,
+  OrganizationStatus,
+  RunRecord,
+  StatusReport,
+} from '../../src/postgres/read/status.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
 
@@ -27,6 +32,22 @@ export function runRecord(given: Partial<RunRecord> = {}): RunRecord {
   };
 }
 
+/** Proven five minutes ago, nothing gone. */
+export function completeness(given: Partial<Completeness> = {}): Completeness {
+  return {
+    state: 'complete',
+    reason: null,
+    missing: null,
+    provenAt: minutesAgo(5),
+    assessedAt: minutesAgo(5),
+    suspected: 0,
+    gone: 0,
+    recentlyGone: 0,
+    lastGoneAt: null,
+    ...given,
+  };
+}
+
 /** A healthy organization. */
 export function organizationStatus(given: Partial<OrganizationStatus> = {}): OrganizationStatus {
   return {
@@ -42,6 +63,8 @@ export function organizationStatus(given: Partial<OrganizationStatus> = {}): Org
     lastRejectedAt: null,
     gapCount: 0,
     gaps: [],
+    completeness: completeness(),
+    goneEvents: [],
     coverage: [],
     runs: [runRecord()],
     ...given,

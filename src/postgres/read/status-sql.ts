@@ -1,9 +1,12 @@
 /** The query for the status of all logs. */
-import type { RunRecord } from './status.ts';
+import type { GoneEvent, RunRecord } from './status.ts';
 
 const LAST_RUNS = 10;
 const NEWEST_GAPS = 20;
 const NEWEST_RANGES = 20;
+const NEWEST_GONE = 20;
+/** Of a category, action or user: an event may hold megabytes there. */
+const MAX_NAME_CHARACTERS = 200;
 /** Event counts by day: faster than counting rows. */
 export const ROLL_UP = 'audit.daily_totals';
 
@@ -13,6 +16,7 @@ export interface SchemaLevel {
   has_coverage: boolean;
   has_roll_up: boolean;
   has_logs: boolean;
+  has_completeness: boolean;
 }
 
 export const READ_SCHEMA = `
@@ -20,9 +24,10 @@ export const READ_SCHEMA = `
     to_regclass('audit.coverage') is not null as has_coverage, to_regclass('${ROLL_UP}') is not null as has_roll_up,
     exists (
       select from pg_attribute where attrelid = to_regclass('audit.watermarks') and attname = 'log' and not attisdropped
-    ) as has_logs`;
+    ) as has_logs,
+    to_regclass('audit.completeness') is not null as has_completeness`;
 
-/** One log, with its newest runs, gaps and ranges as JSON. */
+/** One log, with its newest runs, gaps, ranges and gone events as JSON. */
 export interface StatusRow {
   organization: string;
   log: string;
@@ -36,50 +41,69 @@ export interface StatusRow {
   last_rejected_at: Date | null;
   gap_count: string;
   gaps: { from: number; to: number; noticedAt: number; runId: string }[];
-  coverage: { from: number; to: number; provenAt: number }[];
+  coverage: { from: number; to: number; provenAt: number | null; verifiedAt: number | null }[];
+  state: string;
+  reason: string | null;
+  missing_events: string | null;
+  proven_at: Date | null;
+  assessed_at: Date | null;
+  suspected_events: string;
+  gone_events: string;
+  recently_gone_events: string;
+  last_gone_at: Date | null;
+  gone: GoneJson[];
   runs: RunJson[];
 }
 
 /** JSON has no dates: they are milliseconds since 1970. */
-type RunJson = {
-  [N in keyof RunRecord]: N extends 'startedAt'
-    ? number
-    : RunRecord[N] extends Date | null
-      ? number | null
-      : RunRecord[N];
+type Json<T> = {
+  [N in keyof T]: T[N] extends Date ? number : T[N] extends Date | null ? number | null : T[N];
 };
+type RunJson = Json<RunRecord>;
+type GoneJson = Json<GoneEvent>;
 
-/** The query for a database at that level. $1 names of organizations; null: all. */
+/** The query for a database at that level. $1 names of organizations; null: all. $2 the time of the report, where the view exists. */
 export function statusQuery(level: SchemaLevel): string {
   // Rows stored before the column `log` existed belong to the classic log.
   const table = (name: string) => (level.has_logs ? name : `(select *, text 'classic' as log from ${name})`);
   const stored = level.has_roll_up
     ? `select coalesce(sum(events), 0) from ${table(ROLL_UP)} a where (a.organization, a.log) = (w.organization, w.log)`
     : `select count(*) from ${table('audit.events')} e where (e.organization, e.log) = (w.organization, w.log)`;
-  const ranges = level.has_coverage ? table('audit.coverage') : NO_RANGES;
+  const ranges = level.has_coverage ? rangesOf(table('audit.coverage'), level) : NO_RANGES;
   return `
-  select organization, log, created_on_ticks, created_on_raw, created_on, source_total,
+  select w.organization, w.log, created_on_ticks, created_on_raw, created_on, source_total,
     (select max(ended_at) from ${table('audit.runs')} r
      where (r.organization, r.log) = (w.organization, w.log) and outcome = 'succeeded') as last_success_at,
     (${stored}) as stored, rejected.count as rejected, rejected.last_at as last_rejected_at,
     (select count(*) from ${table('audit.gaps')} g where (g.organization, g.log) = (w.organization, w.log)) as gap_count,
     ${listOf(GAP, `${table('audit.gaps')}`, `to_ticks desc limit ${NEWEST_GAPS}`)} as gaps,
     ${listOf(RANGE, ranges, `from_ticks desc limit ${NEWEST_RANGES}`)} as coverage,
-    ${listOf(RUN, table('audit.runs'), `started_at desc, run_id desc limit ${LAST_RUNS}`)} as runs
+    ${listOf(RUN, table('audit.runs'), `started_at desc, run_id desc limit ${LAST_RUNS}`)} as runs,
+    ${level.has_completeness ? COMPLETENESS : NO_COMPLETENESS}
   from ${table('audit.watermarks')} w
+  ${level.has_completeness ? 'join audit.completeness c on (c.organization, c.log) = (w.organization, w.log)' : ''}
   cross join lateral (
     select count(*), max(first_seen_at) as last_at from ${table('audit.rejected_events')} r
     where (r.organization, r.log) = (w.organization, w.log)
   ) rejected
-  where $1::text[] is null or organization = any ($1)
-  order by organization, log`;
+  where $1::text[] is null or w.organization = any ($1)
+  order by w.organization, w.log`;
 }
 
 const NO_RANGES = `(
     select null::text as organization, null::text as log, null::bigint as from_ticks, null::timestamptz as from_at,
-      null::timestamptz as to_at, null::timestamptz as proven_at
+      null::timestamptz as to_at, null::timestamptz as proven_at, null::timestamptz as verified_at
     where false
   )`;
+
+/** Before 0012 a range was called proven when it had been read once: no count has proven it. */
+function rangesOf(coverage: string, { has_completeness }: SchemaLevel): string {
+  if (has_completeness) return coverage;
+  return `(
+    select organization, log, from_ticks, from_at, to_at, null::timestamptz as proven_at, null::timestamptz as verified_at
+    from ${coverage} r
+  )`;
+}
 
 /** SQL for a JSON array with one object per row of the log. */
 function listOf(object: string, from: string, order: string): string {
@@ -94,7 +118,8 @@ function listOf(object: string, from: string, order: string): string {
 const milliseconds = (time: string) => `floor(extract(epoch from ${time}) * 1000)`;
 
 const RANGE = `json_build_object(
-        'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'provenAt', ${milliseconds('proven_at')})`;
+        'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'provenAt', ${milliseconds('proven_at')},
+        'verifiedAt', ${milliseconds('verified_at')})`;
 
 const GAP = `json_build_object(
         'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')},
@@ -107,3 +132,28 @@ const RUN = `json_build_object(
           'pages', pages, 'requests', requests, 'retries', retries, 'rowsRead', rows_read, 'inserted', rows_inserted,
           'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late),
         'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'worker', worker)`;
+
+const name = (column: string) => `left(e.${column}, ${MAX_NAME_CHARACTERS})`;
+
+/** The state as the view says it; how many are recent is counted at the time of the report. */
+const COMPLETENESS = `
+    c.state, c.reason, c.missing_events, c.proven_at, c.assessed_at, c.suspected_events, c.gone_events, c.last_gone_at,
+    (select count(*) from audit.gone_events g where (g.organization, g.log) = (w.organization, w.log) and g.state = 'gone'
+       and g.gone_at > $2::timestamptz - interval '7 days') as recently_gone_events,
+    (
+      select coalesce(json_agg(json_build_object(
+        'createdOn', ${milliseconds('g.created_on')}, 'category', ${name('category')}, 'action', ${name('action')},
+        'userName', ${name('user_name')}, 'noticedAt', ${milliseconds('g.suspected_at')},
+        'goneAt', ${milliseconds('g.gone_at')}) order by g.gone_at desc, g.created_on desc), '[]')
+      from (
+        select * from audit.gone_events g where (g.organization, g.log) = (w.organization, w.log) and g.state = 'gone'
+        order by g.gone_at desc, g.created_on desc limit ${NEWEST_GONE}
+      ) g
+      left join audit.events e
+        on (e.organization, e.created_on, e.event_id, e.log) = (g.organization, g.created_on, g.event_id, g.log)
+    ) as gone`;
+
+const NO_COMPLETENESS = `
+    'not proven' as state, 'the database lacks migration 0012' as reason, null::bigint as missing_events,
+    null::timestamptz as proven_at, null::timestamptz as assessed_at, 0 as suspected_events, 0 as gone_events,
+    null::timestamptz as last_gone_at, 0 as recently_gone_events, json_build_array() as gone`;

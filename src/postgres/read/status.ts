@@ -8,7 +8,7 @@ import { READ_SCHEMA, type SchemaLevel, type StatusRow, statusQuery } from './st
 /** Short: a status request should report a slow database, not wait for it. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 
-/** The state of the export in the database. Of events it contains only times and counts. */
+/** The state of the export in the database. Of events it contains only times and counts, and what names a gone event. */
 export interface StatusReport {
   /** By the database's clock, like all ages. */
   readAt: Date;
@@ -37,18 +37,57 @@ export interface OrganizationStatus extends LogKey {
   gapCount: number;
   /** The newest gaps, at most 20. */
   gaps: Gap[];
-  /** The newest ranges of time that are known to be complete, newest first, at most 20. */
+  /** Is every event stored that the source shows? */
+  completeness: Completeness;
+  /** The newest events that the source deleted behind its head, the one found last first, at most 20. */
+  goneEvents: GoneEvent[];
+  /** The newest ranges of time that were read without a gap, newest first, at most 20. */
   coverage: Coverage[];
   /** The newest runs, newest first, at most 10. */
   runs: RunRecord[];
 }
 
-/** A half-open range of time in which every event that the source showed is stored. */
+/** What the last count proved: a row of the view `audit.completeness`. */
+export interface Completeness {
+  /** `complete`, `not proven`, `complete but for N`, `source changed` or `gap`. */
+  state: string;
+  /** Why it is not `complete`. */
+  reason: string | null;
+  /** Events at the source that are not stored; negative: stored events that are not at the source. */
+  missing: number | null;
+  /** When the source was last requested for its newest event by a run whose count agreed. */
+  provenAt: Date | null;
+  /** When the last count ended. */
+  assessedAt: Date | null;
+  /** Stored events that the last run did not find at the source; the next run decides. */
+  suspected: number;
+  /** Stored events that the source deleted behind its head. */
+  gone: number;
+  /** Of these, the ones found in the last 7 days. */
+  recentlyGone: number;
+  lastGoneAt: Date | null;
+}
+
+/** A stored event that the source deleted. Its names are cut to 200 characters; `null` also where the event is not stored any more. */
+export interface GoneEvent {
+  createdOn: Date;
+  category: string | null;
+  action: string | null;
+  userName: string | null;
+  /** When a run first did not find it. */
+  noticedAt: Date;
+  /** When a second run agreed. */
+  goneAt: Date | null;
+}
+
+/** A half-open range of time that was read without a gap. */
 export interface Coverage {
   from: Date;
   to: Date;
-  /** Each part that the source still had was read at this time or later. */
-  provenAt: Date;
+  /** Every event that the source showed at this time, dated in the range, is stored. `null`: not counted yet. */
+  provenAt: Date | null;
+  /** When `verify` last found no difference in the range. */
+  verifiedAt: Date | null;
 }
 
 /** A span between two ranges of coverage: the source may have deleted its events before they were read, or no run requested them. */
@@ -124,7 +163,8 @@ async function readReport(
   const { rows } = await client.query<SchemaLevel & { read_at: Date }>(READ_SCHEMA, [now ?? null]);
   const { read_at: readAt, ...level } = rows[0]!;
   if (!level.has_tables) return { readAt, migrations, organizations: [] };
-  const status = await client.query<StatusRow>(statusQuery(level), [wanted ?? null]);
+  const parameters = level.has_completeness ? [wanted ?? null, readAt] : [wanted ?? null];
+  const status = await client.query<StatusRow>(statusQuery(level), parameters);
   return { readAt, migrations, organizations: status.rows.map((row) => toOrganization(row, readAt)) };
 }
 
@@ -145,8 +185,17 @@ function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
     gaps: row.gaps.map(({ from, to, noticedAt, runId }) => ({
       ...{ from: new Date(from), to: new Date(to), noticedAt: new Date(noticedAt), runId },
     })),
-    coverage: row.coverage.map(({ from, to, provenAt }) => ({
-      ...{ from: new Date(from), to: new Date(to), provenAt: new Date(provenAt) },
+    completeness: toCompleteness(row),
+    goneEvents: row.gone.map(({ createdOn, noticedAt, goneAt, ...names }) => ({
+      ...{ createdOn: new Date(createdOn), ...names, noticedAt: new Date(noticedAt), goneAt: toDate(goneAt) },
+    })),
+    coverage: row.coverage.map(({ from, to, provenAt, verifiedAt }) => ({
+      ...{
+        from: new Date(from),
+        to: new Date(to),
+        provenAt: toDate(provenAt),
+        verifiedAt: toDate(verifiedAt),
+      },
     })),
     runs: row.runs.map(({ startedAt, endedAt, from, to, ...run }) => ({
       ...run,
@@ -155,6 +204,20 @@ function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
       from: toDate(from),
       to: toDate(to),
     })),
+  };
+}
+
+function toCompleteness(row: StatusRow): Completeness {
+  return {
+    state: row.state,
+    reason: row.reason,
+    missing: row.missing_events === null ? null : Number(row.missing_events),
+    provenAt: row.proven_at,
+    assessedAt: row.assessed_at,
+    suspected: Number(row.suspected_events),
+    gone: Number(row.gone_events),
+    recentlyGone: Number(row.recently_gone_events),
+    lastGoneAt: row.last_gone_at,
   };
 }
 

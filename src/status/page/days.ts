@@ -1,5 +1,5 @@
 import type { Activity } from '../../postgres/read/activity.ts';
-import type { Coverage, OrganizationStatus } from '../../postgres/read/status.ts';
+import type { OrganizationStatus } from '../../postgres/read/status.ts';
 import { count, describeDay, formatCompact, formatNumber } from '../../text/format.ts';
 import { type Html, html } from './html.ts';
 import { renderTable } from './parts.ts';
@@ -15,19 +15,20 @@ const LABELLED_DAYS = 30;
 interface Day {
   day: string;
   events: number;
-  completeness: 'complete' | 'partly' | 'gap' | 'unknown';
+  copy: 'proven' | 'read' | 'partly' | 'gap' | 'unknown';
 }
 
-const COMPLETENESS_WORDS: Record<Day['completeness'], string> = {
-  complete: 'complete',
-  partly: 'partly complete',
+const COPY_WORDS: Record<Day['copy'], string> = {
+  proven: 'proven',
+  read: 'read, not counted',
+  partly: 'partly read',
   gap: 'gap',
   unknown: 'not known',
 };
 
-/** Events per day: a bar chart, the completeness of each day below it, and the same data as a table. */
+/** Events per day: a bar chart, what is known of each day below it, and the same data as a table. */
 export function renderDays(activity: Activity, status: OrganizationStatus): Html {
-  const days = activity.days.map((day) => ({ ...day, completeness: completenessOf(day.day, status) }));
+  const days = activity.days.map((day) => ({ ...day, copy: copyOf(day.day, status) }));
   const top = ceilNicely(Math.max(...days.map(({ events }) => events)));
   return html`<section class="card" aria-labelledby="days"><h2 id="days">Events by day</h2>
 <figure>
@@ -48,39 +49,39 @@ function renderBars(days: readonly Day[], top: number): Html {
   const lines = [0, HEIGHT / 2, HEIGHT].map(
     (y) => html`<line class="line" x1="0" x2="${days.length * SLOT}" y1="${y}" y2="${y}"></line>`,
   );
-  const bars = days.map(({ day, events, completeness }, i) => {
+  const bars = days.map(({ day, events, copy }, i) => {
     const height = events === 0 ? 0 : Math.max(1, (HEIGHT * events) / top);
     const isToday = i === days.length - 1;
     return html`<g><title>${describeDay(day)}: ${count(events, 'event')}</title>
-<rect class="hit${completeness === 'gap' && ' gap'}" x="${i * SLOT}" y="0" width="${SLOT}" height="${HEIGHT}"></rect>
+<rect class="hit${copy === 'gap' && ' gap'}" x="${i * SLOT}" y="0" width="${SLOT}" height="${HEIGHT}"></rect>
 <rect class="${isToday ? 'bar today' : 'bar'}" x="${i * SLOT + (SLOT - BAR) / 2}" y="${round(HEIGHT - height)}" width="${BAR}" height="${round(height)}"></rect></g>`;
   });
   return html`<svg class="bars" viewBox="0 0 ${days.length * SLOT} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="Bar chart of the events of each day; the table below has the numbers">${lines}${bars}</svg>`;
 }
 
-/** One rectangle for each sequence of days with the same completeness. */
+/** One rectangle for each sequence of days of which the same is known. */
 function renderStrip(days: readonly Day[]): Html {
-  const pieces: { from: number; to: number; completeness: Day['completeness'] }[] = [];
-  days.forEach(({ completeness }, i) => {
+  const pieces: { from: number; to: number; copy: Day['copy'] }[] = [];
+  days.forEach(({ copy }, i) => {
     const last = pieces.at(-1);
-    if (last?.completeness === completeness) last.to = i + 1;
-    else pieces.push({ from: i, to: i + 1, completeness });
+    if (last?.copy === copy) last.to = i + 1;
+    else pieces.push({ from: i, to: i + 1, copy });
   });
   const drawn = pieces.map(
-    ({ from, to, completeness }) =>
-      html`<rect class="${completeness}" x="${from * SLOT}" y="${completeness === 'gap' ? 0 : 0.25}" width="${(to - from) * SLOT}" height="${completeness === 'gap' ? 1 : 0.5}"><title>${describeDay(days[from]!.day)} to ${describeDay(days[to - 1]!.day)}: ${COMPLETENESS_WORDS[completeness]}</title></rect>`,
+    ({ from, to, copy }) =>
+      html`<rect class="${copy}" x="${from * SLOT}" y="${copy === 'gap' ? 0 : 0.25}" width="${(to - from) * SLOT}" height="${copy === 'gap' ? 1 : 0.5}"><title>${describeDay(days[from]!.day)} to ${describeDay(days[to - 1]!.day)}: ${COPY_WORDS[copy]}</title></rect>`,
   );
-  const gaps = days.filter(({ completeness }) => completeness === 'gap').length;
+  const gaps = days.filter(({ copy }) => copy === 'gap').length;
   const label = gaps === 0 ? 'No day has a gap' : `Gaps on ${count(gaps, 'day')}; the table below names them`;
   return html`<svg class="strip" viewBox="0 0 ${days.length * SLOT} 1" preserveAspectRatio="none" role="img" aria-label="${label}">${drawn}</svg>`;
 }
 
 function renderLegend(days: readonly Day[]): Html {
-  const shown = (['complete', 'partly', 'gap', 'unknown'] as const).filter((completeness) =>
-    days.some((day) => day.completeness === completeness),
+  const shown = (['proven', 'read', 'partly', 'gap', 'unknown'] as const).filter((copy) =>
+    days.some((day) => day.copy === copy),
   );
   return html`<ul class="legend" aria-hidden="true"><li><i class="bar"></i>events a day (UTC)</li><li><i class="bar today"></i>today so far</li>
-${shown.map((completeness) => html`<li><i class="${completeness}"></i>${COMPLETENESS_WORDS[completeness]}</li>`)}</ul>`;
+${shown.map((copy) => html`<li><i class="${copy}"></i>${COPY_WORDS[copy]}</li>`)}</ul>`;
 }
 
 function renderDayTable(days: readonly Day[]): Html {
@@ -88,8 +89,8 @@ function renderDayTable(days: readonly Day[]): Html {
   const rows = days
     .toReversed()
     .map(
-      ({ day, events, completeness }) =>
-        html`<tr><th scope="row">${day}</th><td class="number">${formatNumber(events)}</td><td>${COMPLETENESS_WORDS[completeness]}</td></tr>`,
+      ({ day, events, copy }) =>
+        html`<tr><th scope="row">${day}</th><td class="number">${formatNumber(events)}</td><td>${COPY_WORDS[copy]}</td></tr>`,
     );
   return renderTable({ caption: 'Events stored by day in UTC, newest first', isTall: true, head, rows });
 }
@@ -99,33 +100,21 @@ function describeDays(days: readonly Day[]): string {
   if (total === 0) return `No event in the last ${days.length} days.`;
   const most = days.reduce((best, day) => (day.events > best.events ? day : best));
   const sentence = `${count(total, 'event')} in the last ${days.length} days; most on ${describeDay(most.day)}: ${formatNumber(most.events)}.`;
-  const gaps = days.filter(({ completeness }) => completeness === 'gap').length;
+  const gaps = days.filter(({ copy }) => copy === 'gap').length;
   return gaps === 0 ? sentence : `${sentence} A gap touches ${count(gaps, 'day')}.`;
 }
 
-/** A day counts as complete up to the newest range: nothing newer may exist, for example on a quiet day. */
-function completenessOf(
-  day: string,
-  { coverage, gaps, lastSuccessAt }: OrganizationStatus,
-): Day['completeness'] {
+/** What is known of a day up to the end of the newest range. It is proven if a count agreed at its end or later. */
+function copyOf(day: string, { coverage, gaps }: OrganizationStatus): Day['copy'] {
   const from = Date.parse(day);
   const to = from + DAY_MS;
   if (gaps.some((gap) => gap.from.getTime() < to && gap.to.getTime() > from)) return 'gap';
-  const ends = reachOf(coverage, lastSuccessAt);
-  const touching = ends.filter((range) => range.from < to && range.to > from);
+  const touching = coverage.filter((range) => range.from.getTime() < to && range.to.getTime() > from);
   if (touching.length === 0) return 'unknown';
-  const known = Math.max(0, ...ends.map((range) => range.to));
-  return touching.some((range) => range.from <= from && range.to >= Math.min(to, known))
-    ? 'complete'
-    : 'partly';
-}
-
-/** Extends the newest range to the last success: at that time the source had nothing newer. */
-function reachOf(coverage: readonly Coverage[], lastSuccessAt: Date | null) {
-  return coverage.map((range, i) => {
-    const to = range.to.getTime();
-    return { from: range.from.getTime(), to: i === 0 ? Math.max(to, lastSuccessAt?.getTime() ?? 0) : to };
-  });
+  const end = Math.min(to, Math.max(...coverage.map((range) => range.to.getTime())));
+  const whole = touching.find((range) => range.from.getTime() <= from && range.to.getTime() >= end);
+  if (!whole) return 'partly';
+  return whole.provenAt && whole.provenAt.getTime() >= end ? 'proven' : 'read';
 }
 
 /** Rounds up to a number that is easy to read and to halve: 1, 2, 4, 6, 8 or 10 times a power of ten. */

@@ -1,8 +1,8 @@
 import type { Activity } from '../../postgres/read/activity.ts';
 import type { OrganizationStatus } from '../../postgres/read/status.ts';
 import { describeDuration, formatNumber } from '../../text/format.ts';
-import { missingAtLeast, type Verdict } from '../verdict.ts';
-import { renderCompleteness } from './completeness.ts';
+import type { Verdict } from '../verdict.ts';
+import { renderCompleteness, renderGone } from './completeness.ts';
 import { renderDays } from './days.ts';
 import { type Html, html } from './html.ts';
 import { renderLateness } from './lateness.ts';
@@ -30,6 +30,7 @@ ${activity ? renderDays(activity, status) : html`<p class="card lead">Events per
 ${renderCompleteness(status, now)}
 ${activity && renderLateness(activity.lateness)}
 </div>
+${renderGone(status, now)}
 ${renderRuns(status, verdict.reasons, now)}`;
 }
 
@@ -43,17 +44,11 @@ ${renderStored(status)}
 </dl>`;
 }
 
-/** Stored events compared with those at the source. The source may have fewer: it deletes its oldest events. */
-function renderStored(status: OrganizationStatus): Html {
-  const { stored, sourceTotal } = status;
-  if (sourceTotal === null)
-    return renderFact('Events stored', formatNumber(stored), 'the number at the source is not known');
-  const missing = missingAtLeast(status);
-  const share = sourceTotal === 0 ? 100 : Math.floor(100 * (1 - missing / sourceTotal));
-  const meter = html`<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="rest" width="100" height="1"></rect><rect class="bar" width="${share}" height="1"></rect></svg>`;
-  const against =
-    missing > 0
-      ? `${formatNumber(missing)} fewer than the ${formatNumber(sourceTotal)} at the source`
-      : `${formatNumber(sourceTotal)} at the source`;
-  return renderFact('Events stored', formatNumber(stored), html`${meter}${against}`);
+/** The source may have fewer: it deletes its oldest events. Its number is not evidence: completeness comes from a count. */
+function renderStored({ stored, sourceTotal }: OrganizationStatus): Html {
+  const note =
+    sourceTotal === null
+      ? 'the number at the source is not known'
+      : `${formatNumber(sourceTotal)} at the source, by its last response`;
+  return renderFact('Events stored', formatNumber(stored), note);
 }

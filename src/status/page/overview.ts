@@ -36,7 +36,7 @@ export function assessAll(assessed: readonly Assessed[]): Verdict {
   const headline =
     good === assessed.length
       ? 'All are complete and current'
-      : `${formatNumber(good)} of ${formatNumber(assessed.length)} are complete and current`;
+      : `${formatNumber(good)} of ${formatNumber(assessed.length)} need no attention`;
   return { level, headline, reasons: [] };
 }
 

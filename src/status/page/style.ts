@@ -5,13 +5,13 @@ export const STYLE = `
   color-scheme: light dark;
   --page: #f4f6f9; --card: #fff; --ink: #18202c; --soft: #566073; --line: #dde2ea; --accent: #2f6bd8; --faint: #a9c2ee;
   --good: #17713c; --attention: #8a5300; --bad: #b3261e;
-  --good-tint: #e5f4ea; --attention-tint: #fdf1d7; --bad-tint: #fce9e7; --good-strip: #55a877; --good-faint: #b9dec8; --bad-strip: #d9372c;
+  --good-tint: #e5f4ea; --attention-tint: #fdf1d7; --bad-tint: #fce9e7; --good-strip: #55a877; --good-faint: #b9dec8; --attention-strip: #e8c47d; --bad-strip: #d9372c;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #10141a; --card: #181e27; --ink: #e7ebf2; --soft: #9ba7b8; --line: #2b3441; --accent: #6ea0f7; --faint: #34527f;
     --good: #7ad69b; --attention: #f2c469; --bad: #ff9f96;
-    --good-tint: #14291d; --attention-tint: #2f2611; --bad-tint: #361a19; --good-strip: #3f8f5f; --good-faint: #24472f; --bad-strip: #f0655a;
+    --good-tint: #14291d; --attention-tint: #2f2611; --bad-tint: #361a19; --good-strip: #3f8f5f; --good-faint: #24472f; --attention-strip: #7a5d22; --bad-strip: #f0655a;
   }
 }
 * { box-sizing: border-box; }
@@ -80,13 +80,13 @@ svg { display: block; }
 .bars g:hover .hit, .bars g:hover .hit.gap { fill: var(--line); }
 rect.bar { fill: var(--accent); } i.bar { background: var(--accent); }
 rect.today { fill: var(--faint); } i.today { background: var(--faint); }
-rect.complete { fill: var(--good-strip); } i.complete { background: var(--good-strip); }
-rect.partly { fill: var(--good-faint); } i.partly { background: var(--good-faint); }
+rect.proven { fill: var(--good-strip); } i.proven { background: var(--good-strip); }
+rect.read { fill: var(--good-faint); } i.read { background: var(--good-faint); }
+rect.partly { fill: var(--attention-strip); } i.partly { background: var(--attention-strip); }
 rect.gap { fill: var(--bad-strip); } i.gap { background: var(--bad-strip); }
-rect.unknown, rect.rest { fill: var(--line); } i.unknown { background: var(--line); }
+rect.unknown { fill: var(--line); } i.unknown { background: var(--line); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: .75rem 0 0; padding: 0; list-style: none; color: var(--soft); font-size: .8125rem; }
 .legend i { display: inline-block; width: .75rem; height: .75rem; margin-right: .375rem; border-radius: .1875rem; vertical-align: -.0625rem; }
-.meter { width: 100%; height: .375rem; margin: .375rem 0; border-radius: .1875rem; }
 details { margin-top: .75rem; }
 summary { width: fit-content; color: var(--soft); font-size: .875rem; cursor: pointer; }
 details .scroll { margin-top: .5rem; }
@@ -111,7 +111,8 @@ tbody tr { border-top: 1px solid var(--line); }
 .ranges li { display: flex; gap: .625rem; }
 .ranges li + li { margin-top: .625rem; }
 .ranges .icon { margin-top: .125rem; }
-.ranges b.good { color: var(--good); } .ranges b.bad { color: var(--bad); }
+.state { margin-bottom: .75rem; overflow-wrap: anywhere; }
+.ranges b.good { color: var(--good); } .ranges b.attention { color: var(--attention); } .ranges b.bad { color: var(--bad); }
 .histogram { margin-top: .75rem; }
 .histogram caption { padding: 0 0 .5rem; caption-side: bottom; padding-top: .75rem; }
 .histogram tbody tr { border: 0; }

@@ -6,7 +6,15 @@ import { ceilNicely } from '../../../src/status/page/days.ts';
 import { type PageContent, renderPage } from '../../../src/status/page/page.ts';
 import { SCRIPT, SCRIPT_SOURCE } from '../../../src/status/page/script.ts';
 import { STYLE_SOURCE } from '../../../src/status/page/style.ts';
-import { activity, minutesAgo, NOW, organizationStatus, runRecord, statusReport } from '../support.ts';
+import {
+  activity,
+  completeness,
+  minutesAgo,
+  NOW,
+  organizationStatus,
+  runRecord,
+  statusReport,
+} from '../support.ts';
 
 function page(given: Partial<PageContent> = {}): string {
   const health = createHealth(['acme'], () => minutesAgo(600)).read();
@@ -39,9 +47,11 @@ describe('the page', () => {
     const html = page({ nextRunAt: new Date(NOW.getTime() + 180_000) });
     expect(html).toContain('<title>Complete and current – acme – UiPath audit export</title>');
     const text = textOf(html);
-    expect(text).toContain('acme Complete and current Last complete read: 5 minutes ago.');
+    expect(text).toContain(
+      'acme Complete and current Every event that the source showed 5 minutes ago is stored.',
+    );
     expect(text).toContain('Lag 10 minutes newest event 2026-03-01 11:50:00 UTC');
-    expect(text).toContain('Events stored 5,000 5,000 at the source');
+    expect(text).toContain('Events stored 5,000 5,000 at the source, by its last response');
     expect(text).toContain('Watermark 2026-03-01T11:50:00.0000001+00:00');
     expect(text).toContain('Next run in 3 minutes 2026-03-01 12:03:00 UTC');
     expect(text).toContain('Up 10 hours');
@@ -56,17 +66,48 @@ describe('the page', () => {
     expect(text.split('HTTP 503')).toHaveLength(2);
   });
 
-  test('shows complete ranges, and when that was proven', () => {
-    const range = { from: minutesAgo(300), to: minutesAgo(5), provenAt: minutesAgo(3) };
-    expect(textOf(pageOf({ coverage: [range] }))).toContain(
-      'Complete from 2026-03-01 07:00:00 UTC to 2026-03-01 11:55:00 UTC proven 3 minutes ago',
+  test('shows the ranges that a count proved, and those that were only read', () => {
+    const range = { from: minutesAgo(300), to: minutesAgo(5), provenAt: minutesAgo(3), verifiedAt: null };
+    const read = { ...range, from: minutesAgo(900), to: minutesAgo(600), provenAt: null };
+    const text = textOf(pageOf({ coverage: [range, read] }));
+    expect(text).toContain(
+      'Proven from 2026-03-01 07:00:00 UTC to 2026-03-01 11:55:00 UTC counted 3 minutes ago',
     );
+    expect(text).toContain('Read from 2026-02-28 21:00:00 UTC to 2026-03-01 02:00:00 UTC not counted yet');
+  });
+
+  test('calls a range, a day or a copy complete only in the state complete', () => {
+    const range = { from: minutesAgo(300), to: minutesAgo(5), provenAt: minutesAgo(3), verifiedAt: null };
+    for (const state of ['not proven', 'source changed', 'gap']) {
+      const text = textOf(
+        pageOf({ coverage: [range], completeness: completeness({ state, reason: 'because' }) }),
+      );
+      expect(text).toContain(`Completeness ${state} : because`);
+      expect(text).not.toMatch(/\bcomplete\b/i);
+    }
+  });
+
+  test('shows gone events without their user, and nothing of them where there is none', () => {
+    const gone = {
+      ...{ createdOn: minutesAgo(600), category: 'User', action: '<b>Delete', userName: 'Ana' },
+      ...{ noticedAt: minutesAgo(120), goneAt: minutesAgo(115) },
+    };
+    const text = textOf(
+      pageOf({ completeness: completeness({ gone: 21, recentlyGone: 1, suspected: 2 }), goneEvents: [gone] }),
+    );
+    expect(text).toContain('Gone events 21 and 2 suspected: the next run decides');
+    expect(text).toContain('Gone events (the newest of 21), the last one found first');
+    expect(text).toContain('2026-03-01 02:00:00 UTC User <b>Delete 2 hours ago');
+    expect(text).not.toContain('Ana');
+    expect(textOf(page())).not.toContain('Gone at the source');
   });
 
   test('shows gaps', () => {
     const gap = { from: minutesAgo(300), to: minutesAgo(200), noticedAt: minutesAgo(5), runId: '7' };
-    const text = textOf(pageOf({ gapCount: 21, gaps: [gap] }));
-    expect(text).toContain('Current, but not complete');
+    const text = textOf(
+      pageOf({ gapCount: 21, gaps: [gap], completeness: completeness({ state: 'gap', reason: 'unread' }) }),
+    );
+    expect(text).toContain('Current, but with a gap');
     expect(text).toContain(
       'Gap from 2026-03-01 07:00:00 UTC to 2026-03-01 08:40:00 UTC detected 5 minutes ago by run 7',
     );
@@ -120,9 +161,9 @@ describe('the page', () => {
     expect(open).toEqual([]);
   });
 
-  test('shows how many events are missing compared with the source', () => {
+  test('shows the number at the source as its last response', () => {
     const text = textOf(pageOf({ sourceTotal: 5_010, stored: 5_000, rejected: 3 }));
-    expect(text).toContain('Events stored 5,000 7 fewer than the 5,010 at the source');
+    expect(text).toContain('Events stored 5,000 5,010 at the source, by its last response');
     expect(textOf(pageOf({ sourceTotal: null }))).toContain('the number at the source is not known');
   });
 
@@ -132,21 +173,36 @@ describe('the page', () => {
     expect(text).toContain('Complete and current');
   });
 
-  test('lists each day with its events and its completeness', () => {
+  test('lists each day with its events and what is known of it', () => {
     const days = ['2026-02-26', '2026-02-27', '2026-02-28', '2026-03-01'].map((day, i) => ({
       day,
       events: i,
     }));
     const at = (day: number, hour: number) => new Date(Date.UTC(2026, 1, day, hour));
-    const newest = { from: at(28, 6), to: minutesAgo(10), provenAt: minutesAgo(5) };
-    const older = { from: at(26, 12), to: at(28, 1), provenAt: at(28, 1) };
+    const newest = { from: at(28, 6), to: minutesAgo(10), provenAt: minutesAgo(5), verifiedAt: null };
+    const older = { from: at(26, 12), to: at(28, 1), provenAt: at(28, 1), verifiedAt: null };
     const gap = { from: at(28, 1), to: at(28, 6), noticedAt: at(28, 7), runId: '7' };
     const report = statusReport({
       organizations: [organizationStatus({ coverage: [newest, older], gaps: [gap], gapCount: 1 })],
     });
     const text = textOf(page({ report, activity: activity({ days }) }));
+    const rowsOf = (coverage: OrganizationStatus['coverage']) =>
+      textOf(
+        page({
+          report: statusReport({ organizations: [organizationStatus({ coverage })] }),
+          activity: activity({ days: days.slice(1) }),
+        }),
+      ).match(/2026-03-01 3 .* 2026-02-27 1 (proven|read, not counted|not known|partly read)/)?.[0];
+    const whole = { ...newest, from: at(25, 0) };
+    expect(rowsOf([whole])).toBe('2026-03-01 3 proven 2026-02-28 2 proven 2026-02-27 1 proven');
+    expect(rowsOf([{ ...whole, provenAt: at(28, 12) }])).toBe(
+      '2026-03-01 3 read, not counted 2026-02-28 2 read, not counted 2026-02-27 1 proven',
+    );
+    expect(rowsOf([{ ...whole, provenAt: null }])).toBe(
+      '2026-03-01 3 read, not counted 2026-02-28 2 read, not counted 2026-02-27 1 read, not counted',
+    );
     expect(text).toContain('6 events in the last 4 days; most on 1 Mar 2026: 3. A gap touches 1 day.');
-    const rows = '2026-03-01 3 complete 2026-02-28 2 gap 2026-02-27 1 complete 2026-02-26 0 partly complete';
+    const rows = '2026-03-01 3 proven 2026-02-28 2 gap 2026-02-27 1 proven 2026-02-26 0 partly read';
     expect(text).toContain(rows);
     const before = activity({ days: [{ day: '2026-02-25', events: 0 }, ...days] });
     expect(textOf(page({ report, activity: before }))).toContain('2026-02-25 0 not known');
@@ -178,7 +234,7 @@ describe('the page of several organizations', () => {
 
   test('has a line for each, failing ones first', () => {
     const html = several();
-    expect(html).toContain('<title>1 of 2 are complete and current – UiPath audit export</title>');
+    expect(html).toContain('<title>1 of 2 need no attention – UiPath audit export</title>');
     expect(textOf(html)).toMatch(
       /2 organizations .* b & c Not current: the last run did not succeed Lag 10 minutes .* acme Complete and current Lag/,
     );
