@@ -2,6 +2,7 @@
 import type { RowInput } from './fixed.ts';
 import type { History, NewHistory, Snapshot, TimeRange } from './history.ts';
 import type { SimulatedRow } from './rows.ts';
+import type { RowSpan } from './spans.ts';
 
 /** How much older than the newest typical row, in milliseconds. */
 export interface AgeRange {
@@ -18,6 +19,8 @@ export interface ListChanges {
   iterateRows(language?: string): Iterable<SimulatedRow>;
   /** All rows that were deleted and are not in the list again, in the order of deletion. */
   readonly removed: SimulatedRow[];
+  /** With `recordSpans`: every row that was in the list at any time, and when; in no particular order. */
+  spans(): RowSpan[];
   /** Adds this many typical rows after the newest typical one, or inserts rows by their `createdOn`. */
   append(rows: number | readonly RowInput[]): void;
   /**
@@ -54,6 +57,7 @@ export function changesOf(history: History, lateWithinMs: number): ListChanges {
     get removed() {
       return [...history.removedRows('en')];
     },
+    spans: () => [...history.spans()],
     iterateRows: (language = 'en') => history.rows(language),
     append: (rows) => history.append(rows),
     insertLate(rows, { fromMs, toMs } = { fromMs: 0, toMs: lateWithinMs }) {
@@ -62,7 +66,7 @@ export function changesOf(history: History, lateWithinMs: number): ListChanges {
       history.insertDated(rows, { from: new Date(newestMs - toMs), to: new Date(newestMs - fromMs) });
     },
     insertDated: (count, range) => history.insertDated(count, range),
-    deleteHead: (count, { spare = 0 } = {}) => history.delete(spare, count),
+    deleteHead: (count, { spare = 0 } = {}) => history.deleteHead(count, spare),
     deleteAt: (index, count) => history.delete(index, count),
     deleteTwin: () => history.deleteTwin(),
     reset: (next = {}) => history.reset(next),

@@ -5,6 +5,7 @@ import type { Moves } from './misbehaviour.ts';
 import { drawMoves } from './misbehaviour.ts';
 import { below, createRandom, type Random } from './random.ts';
 import { type Block, BlockCache, type Piece, RowList, rowsOf, type SimulatedRow } from './rows.ts';
+import { type RowSpan, SpanLog } from './spans.ts';
 import { EventStream, formatCreatedOn, type StreamOptions } from './stream.ts';
 
 interface HistoryOptions extends StreamOptions {
@@ -12,6 +13,8 @@ interface HistoryOptions extends StreamOptions {
   events: number;
   /** Size of the cache of rendered rows. */
   cacheBytes: number;
+  /** Record when each row was in the list; see `spans`. */
+  recordSpans: boolean;
 }
 
 /** Another history of the organization. What is omitted continues as before. */
@@ -48,6 +51,7 @@ export class History {
   #random: Random;
   #streamed = 0;
   #removed: Piece[] = [];
+  #spans: SpanLog | undefined;
 
   constructor(options: HistoryOptions) {
     this.#cache = new BlockCache(options.cacheBytes);
@@ -55,7 +59,8 @@ export class History {
     this.#options = options;
     this.#stream = new EventStream(options);
     this.#random = createRandom(options.seed, 7);
-    this.#extendStream(options.events);
+    this.#spans = options.recordSpans ? new SpanLog(this.#cache) : undefined;
+    this.#record(() => this.#extendStream(options.events));
   }
 
   /** Time of the next typical row in milliseconds since 1970. */
@@ -85,7 +90,13 @@ export class History {
 
   delete(index: number, count: number): void {
     if (count <= 0 || index >= this.list.length) return;
-    this.#change(() => this.#removed.push(...this.list.remove(index, count)));
+    this.#change(() => this.#remove(index, count));
+  }
+
+  /** Deletes the oldest rows but the first `spare` ones. */
+  deleteHead(count: number, spare: number): void {
+    if (count <= 0 || spare >= this.list.length) return;
+    this.#change(() => this.#remove(spare, count), { isRetention: true });
   }
 
   /** Deletes one of two neighbours with equal text, drawn from all such pairs. Reads the whole list. */
@@ -138,12 +149,15 @@ export class History {
   move(moves: Moves, lateWithinMs: number): void {
     const { append, insertLate, deleteHead, deleteMiddle } = drawMoves(this.#random, moves);
     if (append + insertLate + deleteHead + deleteMiddle === 0) return;
-    this.#change(() => {
+    this.memory.remember(this.list);
+    this.#record(() => {
       if (append > 0) this.#extendStream(append);
       if (insertLate > 0) this.#insertDated(insertLate, this.newestMs - lateWithinMs, lateWithinMs);
-      if (deleteHead > 0) this.#removed.push(...this.list.remove(moves.spareHead ?? 0, deleteHead));
+    });
+    this.#record(() => this.#remove(moves.spareHead ?? 0, deleteHead), { isRetention: true });
+    this.#record(() => {
       for (let i = 0; i < deleteMiddle && this.list.length > 0; i++)
-        this.#removed.push(...this.list.remove(below(this.#random, this.list.length), 1));
+        this.#remove(below(this.#random, this.list.length), 1);
     });
   }
 
@@ -163,9 +177,24 @@ export class History {
     }
   }
 
-  #change(work: () => void): void {
+  /** When each row was in the list, if `recordSpans`. Rows that were there at the same time are in no order. */
+  *spans(): Generator<RowSpan> {
+    yield* this.#spans?.spans() ?? [];
+  }
+
+  #change(work: () => void, how?: { isRetention: boolean }): void {
     this.memory.remember(this.list);
+    this.#record(work, how);
+  }
+
+  #record(work: () => void, { isRetention } = { isRetention: false }): void {
+    const before = this.#spans && [...this.list.pieces];
     work();
+    if (before) this.#spans?.record(before, this.list.pieces, isRetention);
+  }
+
+  #remove(index: number, count: number): void {
+    this.#removed.push(...this.list.remove(index, count));
   }
 
   #begin({ events = 0, ...changes }: NewHistory): void {

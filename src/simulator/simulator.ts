@@ -43,6 +43,8 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
   cacheBytes?: number;
   /** Renders the rows at the start, as far as they fit into the cache, instead of when they are first read. */
   prerender?: boolean;
+  /** Records when each row was in the list: `spans`. For short lists. */
+  recordSpans?: boolean;
 }
 
 type Served = Omit<Simulator, keyof ListChanges>;
@@ -64,6 +66,7 @@ const DEFAULTS = {
   scopes: ['PM.Audit', 'PM.Audit.Read', 'OR.Users.Read'] as readonly string[],
   cacheBytes: 128 * 1_048_576,
   prerender: false,
+  recordSpans: false,
 };
 
 /** A simulated UiPath organization that listens on 127.0.0.1. */

@@ -241,6 +241,47 @@ describe('a restore', () => {
     }));
 });
 
+describe('the spans of rows', () => {
+  test('say when each row was in the list, and whether retention took it', () =>
+    withSimulator({ rows: rowsAt(1, 2, 3, 4), recordSpans: true }, async (simulator) => {
+      const snapshot = simulator.snapshot();
+      await sleep(5);
+      const began = Date.now();
+      simulator.deleteHead(1);
+      simulator.deleteAt(1, 1);
+      simulator.append(rowsAt(5));
+      simulator.restore(snapshot);
+      const found = simulator.spans().map(({ text, from, to, isRetention }) => ({
+        second: Number(JSON.parse(text).createdOn.slice(17, 19)),
+        ...{ isOld: from < began, isOver: to !== undefined && to >= began, isRetention },
+      }));
+      const whole = { isOld: true, isOver: false, isRetention: false };
+      expect(found.sort((a, b) => a.second - b.second)).toEqual([
+        { second: 1, isOld: true, isOver: true, isRetention: true },
+        { second: 1, isOld: false, isOver: false, isRetention: false },
+        { second: 2, ...whole },
+        { second: 3, isOld: true, isOver: true, isRetention: false },
+        { second: 3, isOld: false, isOver: false, isRetention: false },
+        { second: 4, ...whole },
+        { second: 5, isOld: false, isOver: true, isRetention: false },
+      ]);
+    }));
+
+  test('are the list and what was removed from it, whatever moved', () =>
+    withSimulator(
+      { events: 300, recordSpans: true, moves: { append: 5, insertLate: 2, deleteHead: 3, deleteMiddle: 1 } },
+      async (simulator) => {
+        for (let i = 0; i < 20; i++) await readPage(simulator);
+        const spans = simulator.spans();
+        const open = spans.filter(({ to }) => to === undefined);
+        expect(textsOf(open).sort()).toEqual(textsOf(simulator.rows).sort());
+        const over = spans.filter(({ to }) => to !== undefined);
+        expect(textsOf(over).sort()).toEqual(textsOf(simulator.removed).sort());
+        expect(over.filter(({ isRetention }) => isRetention)).toHaveLength(60);
+      },
+    ));
+});
+
 describe('rows of one millisecond', () => {
   const at = (fraction: string) => `2023-05-01T00:00:01.${fraction}Z`;
   const fractions = ['1000001', '1000002', '1000003', '1000004', '1000005', '1000006'];
