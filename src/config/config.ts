@@ -9,7 +9,7 @@ import {
 } from './environment.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './organizations.ts';
 import { type Findings, problemWith, quote, throwProblems } from './problems.ts';
-import { parseSource, type SourceConfig } from './source.ts';
+import { parseSource, removeOrganization, type SourceConfig } from './source.ts';
 import {
   ORGANIZATIONS_FILE,
   sourceNames,
@@ -35,7 +35,14 @@ export interface DatabaseConfig {
     pageSize: number;
     concurrency: number;
     parallelOrganizations: number;
+    /** 0: runs start at the watermark. */
     lookbackMs: number;
+    /** Pages of old history compared in each run; 0 disables it. */
+    scrubPages: number;
+    /** An event that was first stored within this time is not suspected of being deleted at the source. */
+    settleMs: number;
+    /** A base URL, in the form of `SourceConfig.baseUrl`, to which the source of a log may change. */
+    acceptSource: string | undefined;
     recheck: { schedule: string; windowMs: number } | undefined;
     leaseMs: number;
     isSynchronous: boolean;
@@ -78,7 +85,7 @@ export function parseConfig<N extends Needs>(
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
-  const common = describeCommon(shared.values as Values);
+  const common = describeCommon(shared.values as Values, selected);
   const config = { ...describeSources(needs, selected), ...common };
   return { config: freezeDeep(config) as ConfigFor[N], warnings: findings.warnings };
 }
@@ -172,7 +179,7 @@ function parseValues(
   return { raw, values: values as Partial<Values> };
 }
 
-function describeCommon(values: Values): DatabaseConfig {
+function describeCommon(values: Values, sources: readonly SourceConfig[]): DatabaseConfig {
   const { DATABASE_URL: url, EXPORT_RECHECK_SCHEDULE: recheckSchedule, STATUS_PORT: port } = values;
   return {
     database:
@@ -186,6 +193,12 @@ function describeCommon(values: Values): DatabaseConfig {
       concurrency: values.EXPORT_CONCURRENCY,
       parallelOrganizations: values.EXPORT_PARALLEL_ORGANIZATIONS,
       lookbackMs: values.EXPORT_LOOKBACK,
+      scrubPages: values.EXPORT_SCRUB_PAGES,
+      settleMs: values.EXPORT_SETTLE,
+      acceptSource: removeOrganization(
+        values.EXPORT_ACCEPT_SOURCE,
+        sources.map(({ organization }) => organization),
+      ),
       recheck:
         recheckSchedule === undefined
           ? undefined

@@ -59,12 +59,25 @@ function parseBaseUrl(values: Partial<Values>, findings: Findings): string | und
   const { UIPATH_BASE_URL: address, UIPATH_ORGANIZATION: organization } = values;
   if (address === undefined) return undefined;
   checkEncryption('UIPATH_BASE_URL', address, values, findings);
-  const ending = `/${encodeURIComponent(organization ?? '')}`;
-  if (organization === undefined || !new URL(address).pathname.endsWith(ending)) return address;
-  findings.warnings.push(
-    `UIPATH_BASE_URL ends with the organization, which the paths already contain; ${quote(ending)} was removed.`,
-  );
-  return address.slice(0, -ending.length);
+  const baseUrl = removeOrganization(address, organization === undefined ? [] : [organization]);
+  if (baseUrl !== address) {
+    const removed = quote(address.slice(baseUrl.length));
+    findings.warnings.push(
+      `UIPATH_BASE_URL ends with the organization, which the paths already contain; ${removed} was removed.`,
+    );
+  }
+  return baseUrl;
+}
+
+/** Removes the last part of a base URL if it is one of the organizations: the paths contain the organization. */
+export function removeOrganization<T extends string | undefined>(
+  address: T,
+  organizations: readonly string[],
+): T {
+  const path = address === undefined ? '' : new URL(address).pathname;
+  const endings = organizations.map((organization) => `/${encodeURIComponent(organization)}`);
+  const ending = endings.find((known) => path.endsWith(known));
+  return (ending === undefined ? address : address?.slice(0, -ending.length)) as T;
 }
 
 function parseAuditUrl(

@@ -203,8 +203,31 @@ export const variables = {
   EXPORT_LOOKBACK: {
     group: 'export',
     kind: duration('0s', '3650d'),
+    default: '0s',
+    description:
+      'How far before the newest event each run starts to read again. Late events are found without it, by counting.',
+  },
+  EXPORT_SCRUB_PAGES: {
+    group: 'export',
+    kind: integer(0, 100),
+    default: '1',
+    description: 'Pages of old history that each run compares with the stored events, 0 to 100.',
+  },
+  EXPORT_SETTLE: {
+    group: 'export',
+    kind: duration('0s', '3650d'),
     default: '1h',
-    description: 'How far before the newest event each run starts, to find late events.',
+    description:
+      'An event that was stored more recently is not suspected of being deleted at the source: a lagging replica of ' +
+      'the source may not show it yet.',
+  },
+  EXPORT_ACCEPT_SOURCE: {
+    group: 'export',
+    kind: webAddress,
+    example: 'https://cloud.uipath.com',
+    description:
+      'The new UIPATH_BASE_URL, if it changed and the new source does not show the stored events. Stored events that ' +
+      'it does not show are then marked as events of the former source.',
   },
   EXPORT_RECHECK_SCHEDULE: {
     group: 'export',

@@ -84,7 +84,10 @@ describe('a configuration', () => {
           pageSize: 1000,
           concurrency: 4,
           parallelOrganizations: 4,
-          lookbackMs: 3_600_000,
+          lookbackMs: 0,
+          scrubPages: 1,
+          settleMs: 3_600_000,
+          acceptSource: undefined,
           recheck: { schedule: '17 3 * * *', windowMs: 172_800_000 },
           leaseMs: 60_000,
           isSynchronous: true,
@@ -146,6 +149,12 @@ describe('a configuration', () => {
     expect(configOf({ EXPORT_LOOKBACK: text }).export.lookbackMs).toBe(expected);
   });
 
+  test('can disable the scrub and the settling time', () => {
+    const settings = { EXPORT_SCRUB_PAGES: '0', EXPORT_SETTLE: '0s', EXPORT_LOOKBACK: '0s' };
+    expect(configOf(settings).export).toMatchObject({ scrubPages: 0, settleMs: 0, lookbackMs: 0 });
+    expect(configOf({ EXPORT_SCRUB_PAGES: '100' }).export.scrubPages).toBe(100);
+  });
+
   test('can disable the recheck and the status server, and use any free port', () => {
     const config = configOf({ EXPORT_RECHECK_SCHEDULE: 'off', STATUS_PORT: 'off' });
     expect([config.export.recheck, config.status]).toEqual([undefined, undefined]);
@@ -187,6 +196,15 @@ describe('an invalid value', () => {
     ['EXPORT_PAGE_SIZE', '10001'],
     ['EXPORT_CONCURRENCY', '65'],
     ['EXPORT_LOOKBACK', '1 fortnight'],
+    ['EXPORT_LOOKBACK', '0'],
+    ['EXPORT_SCRUB_PAGES', '101'],
+    ['EXPORT_SCRUB_PAGES', '-1'],
+    ['EXPORT_SCRUB_PAGES', '1.5'],
+    ['EXPORT_SETTLE', '60'],
+    ['EXPORT_SETTLE', '-1h'],
+    ['EXPORT_ACCEPT_SOURCE', 'true'],
+    ['EXPORT_ACCEPT_SOURCE', 'host.example'],
+    ['EXPORT_ACCEPT_SOURCE', 'https://host.example/?x=1'],
     ['EXPORT_RECHECK_SCHEDULE', 'never'],
     ['STATUS_HOST', 'a host'],
     ['STATUS_PORT', '65536'],
@@ -266,6 +284,22 @@ describe('the addresses of the source', () => {
     const { config, warnings } = parseConfig(env, 'source');
     expect(config.source.auditUrl).toBe('https://cloud.uipath.com/acme/audit_/api/auditlogs');
     expect(warnings).toEqual([expect.stringContaining('UIPATH_BASE_URL')]);
+  });
+
+  test.each([
+    ['https://host.example/', {}],
+    ['HTTPS://Host.Example//', {}],
+    ['https://host.example', { UIPATH_BASE_URL: 'https://host.example/' }],
+    ['https://host.example:443/acme/', { UIPATH_BASE_URL: 'https://host.example/acme' }],
+    ['https://host.example/proxy', { UIPATH_BASE_URL: 'https://host.example/proxy/' }],
+    ['https://host.example/%C3%84%20B', { UIPATH_ORGANIZATION: 'Ä B' }],
+  ])('have the same form in EXPORT_ACCEPT_SOURCE: %s', (accepted, env: Environment) => {
+    const config = configOf({
+      UIPATH_BASE_URL: 'https://host.example',
+      ...env,
+      EXPORT_ACCEPT_SOURCE: accepted,
+    });
+    expect(config.export.acceptSource).toBe(config.source.baseUrl);
   });
 
   test('contain the partition if the path has its placeholder', () => {
@@ -376,6 +410,7 @@ describe('a secret', () => {
     ['DATABASE_URL', 'mysql://user:Tr0ub4dor@host/db'],
     ['UIPATH_CLIENT_SECRET', 'Tr0ub4dor\nsecond line'],
     ['UIPATH_BASE_URL', 'https://user:Tr0ub4dor@host'],
+    ['EXPORT_ACCEPT_SOURCE', 'https://user:Tr0ub4dor@host'],
     ['UIPATH_TOKEN_URL', 'https://host/token?client_secret=Tr0ub4dor'],
   ])('is not shown in the problem it causes: %s=%s', (name, value) => {
     const problem = problemOf({ [name]: value });
