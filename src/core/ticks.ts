@@ -9,8 +9,9 @@ const TICKS_PER_MILLISECOND = 10_000n;
 export const TICKS_PER_MICROSECOND = 10n;
 
 /**
- * Parses an RFC 3339 date-time with 0 to 7 fraction digits and `Z` or a numeric offset.
- * Returns `undefined` for anything else: no offset, more digits, a day or an hour that does not exist.
+ * Parses an RFC 3339 date-time with `Z` or a numeric offset (`+hh:mm`, `+hhmm` or `+hh`), and `T` or a space before the time.
+ * Fraction digits after the seventh are cut off. Returns `undefined` for anything else: no offset, a decimal comma, a leap second,
+ * a day or an hour that does not exist, text before or after.
  */
 export function parseTicks(text: string): bigint | undefined {
   // Character by character: takes a third of the time of a regular expression and a Date.
@@ -19,7 +20,7 @@ export function parseTicks(text: string): bigint | undefined {
   const minute = readNumber(text, 14, 2);
   const second = readNumber(text, 17, 2);
   const isTime =
-    hasAt(text, 10, 'Tt') && hour < 24 && hasAt(text, 13, ':') && minute < 60 && hasAt(text, 16, ':');
+    hasAt(text, 10, 'Tt ') && hour < 24 && hasAt(text, 13, ':') && minute < 60 && hasAt(text, 16, ':');
   if (days === undefined || !isTime || !(second < 60)) return undefined;
   const fraction = readFraction(text);
   const offsetMinutes = readOffset(text, fraction.end);
@@ -55,24 +56,29 @@ function daysOfMonth(year: number, month: number): number {
   return leapDaysUntil(year) > leapDaysUntil(year - 1) ? 29 : 28;
 }
 
-/** Parses the optional fraction of the second as ticks, and returns where it ends. `NaN` without digits or with more than 7. */
+/** Parses the optional fraction of the second as ticks, cut, and returns where it ends. `NaN` without digits. */
 function readFraction(text: string): { ticks: number; end: number } {
   if (!hasAt(text, 19, '.')) return { ticks: 0, end: 19 };
   let end = 20;
   let ticks = 0;
-  while (end < text.length && isDigit(text.charCodeAt(end)))
-    ticks = ticks * 10 + text.charCodeAt(end++) - ZERO;
-  if (end === 20 || end > 27) return { ticks: Number.NaN, end };
-  return { ticks: ticks * 10 ** (27 - end), end };
+  for (; end < text.length && isDigit(text.charCodeAt(end)); end++)
+    if (end < TICK_DIGITS_END) ticks = ticks * 10 + text.charCodeAt(end) - ZERO;
+  if (end === 20) return { ticks: Number.NaN, end };
+  return { ticks: end < TICK_DIGITS_END ? ticks * 10 ** (TICK_DIGITS_END - end) : ticks, end };
 }
+
+/** Where the seventh fraction digit ends. */
+const TICK_DIGITS_END = 27;
 
 /** Parses the rest of the text as an offset from UTC in minutes. */
 function readOffset(text: string, at: number): number | undefined {
   if (hasAt(text, at, 'Zz')) return text.length === at + 1 ? 0 : undefined;
   const hours = readNumber(text, at + 1, 2);
-  const minutes = readNumber(text, at + 4, 2);
-  const isOffset = hasAt(text, at, '+-') && hours < 24 && hasAt(text, at + 3, ':') && minutes < 60;
-  if (!isOffset || text.length !== at + 6) return undefined;
+  const minutesAt = hasAt(text, at + 3, ':') ? at + 4 : at + 3;
+  const hasMinutes = text.length !== at + 3;
+  const minutes = hasMinutes ? readNumber(text, minutesAt, 2) : 0;
+  const isOffset = hasAt(text, at, '+-') && hours < 24 && minutes < 60;
+  if (!isOffset || (hasMinutes && text.length !== minutesAt + 2)) return undefined;
   return (hours * 60 + minutes) * (hasAt(text, at, '-') ? -1 : 1);
 }
 

@@ -8,6 +8,7 @@ import type { Logger } from '../log.ts';
 import type { Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
 import type { LedgerHead } from '../postgres/write/store-events.ts';
+import { createRejectedLog } from './rejected-log.ts';
 
 export interface RunSummary {
   runId: string;
@@ -75,7 +76,9 @@ export async function withRun(
   const log = app.log.child({ run: session.runId });
   const counters = newCounters();
   const warnings: string[] = [];
+  const rejectedLog = createRejectedLog(log, app.redactor);
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
+    rejectedLog.write();
     await session.finish({ outcome, error, warnings, counters });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
@@ -90,7 +93,7 @@ export async function withRun(
       log,
       counters,
       watchers: {
-        onRejected: ({ reason }) => log.warn({ reason }, 'row kept in audit.rejected_events'),
+        onRejected: rejectedLog.add,
         onWarning(found) {
           const warning = describeWarning(found);
           log.warn(warning);

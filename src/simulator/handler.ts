@@ -61,6 +61,7 @@ export function createHandler(
       if (rule?.fault === 'revoke') tokens.revokeAll();
       const replacement = rule && faultResponse(rule);
       const prepared = replacement ?? (await prepareResponse(parts, seen, form, nextCap, rule));
+      setDate(response, parts.behaviour());
       const isFaulty = rule && !replacement && rule.fault !== 'empty' && rule.fault !== 'null-results';
       seen.status = rule?.fault === 'reset' || rule?.fault === 'silence' ? 0 : prepared.status;
       log.counts.rows += seen.rows;
@@ -149,6 +150,11 @@ function createCap(behaviour: () => Misbehaviour): () => number {
     const { cap } = behaviour();
     return typeof cap === 'number' ? cap : (cap[request++ % cap.length] ?? Number.POSITIVE_INFINITY);
   };
+}
+
+function setDate(response: ServerResponse, { clockOffsetMs, dateHeader }: Misbehaviour): void {
+  response.sendDate = false;
+  if (dateHeader) response.setHeader('Date', new Date(Date.now() + clockOffsetMs).toUTCString());
 }
 
 async function readBody(request: IncomingMessage): Promise<URLSearchParams> {

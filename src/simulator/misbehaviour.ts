@@ -37,6 +37,10 @@ export interface Misbehaviour {
   lag: Lag | undefined;
   /** Computes the sent `totalCount` from the right one; `undefined` omits it. */
   totalCount: (right: number) => number | null | undefined;
+  /** Added to the time in the Date header, and to nothing else. */
+  clockOffsetMs: number;
+  /** Whether responses have a Date header. */
+  dateHeader: boolean;
   /** Compress for clients that accept gzip, at the lowest level. */
   gzip: boolean;
   /** A byte order mark before the body of each list response. */
@@ -62,6 +66,8 @@ export const GOOD_BEHAVIOUR: Misbehaviour = {
   latencyMs: 0,
   lag: undefined,
   totalCount: (right) => right,
+  clockOffsetMs: 0,
+  dateHeader: true,
   gzip: false,
   bom: false,
   tokenLifeSeconds: 3600,

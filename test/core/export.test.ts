@@ -117,6 +117,7 @@ describe('a run', () => {
       rows: rows.slice(request.skip, request.skip + request.top),
       totalCount: rows.length,
       requestedAt: new Date(0),
+      sourceTime: undefined,
     }));
     const { commits } = await read(source, new ModelStore(), { pageSize: 20_000 });
     expect(commits.reduce((sum, { events }) => sum + events.length, 0)).toBe(150_002);
@@ -278,7 +279,14 @@ test('a tie group whose order changes at every request is left out of what is kn
 describe('an empty response', () => {
   const evaluateEmpty = (state: FrontierState, totalCount: number) => {
     const { skip, top } = state;
-    return evaluatePage(state, { skip, top, rows: [], totalCount, requestedAt: new Date(0) }).state;
+    return evaluatePage(state, {
+      skip,
+      top,
+      rows: [],
+      totalCount,
+      requestedAt: new Date(0),
+      sourceTime: undefined,
+    }).state;
   };
 
   test('is requested again a few times if the total says that there are rows, then the reader steps back', () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { MAX_REASONS } from '../../src/runs/rejected-log.ts';
 import { makeEvent } from '../../src/simulator/events.ts';
 import { type HostileRow, hostileRows } from '../../src/simulator/hostile.ts';
 import { type Bench, createBench, type Row, type Scene } from '../support/bench.ts';
@@ -79,11 +80,15 @@ describe('a list full of hostile rows', () => {
     events = new Map((await scene.query(STORED_EVENTS)).map((row) => [storedFieldsOf(row), row]));
   });
 
-  test('says of each row that was kept aside why, in the table and in the log', async () => {
+  test('says why of each rejected row in the table, and of each reason in one log line', async () => {
     const reasons = await scene.query('select reason from audit.rejected_events where organization = $1');
     expect(reasons.filter(({ reason }) => (reason as string).length < 10)).toEqual([]);
-    const warned = scene.lines.filter(({ msg }) => msg === 'row kept in audit.rejected_events');
-    expect(warned.length).toBe(reasons.length);
+    const warned = scene.lines.filter(({ msg }) => msg === 'rows kept in audit.rejected_events');
+    expect(warned.length).toBe(Math.min(new Set(reasons.map(({ reason }) => reason)).size, MAX_REASONS + 1));
+    expect(warned.reduce((sum, { rows }) => sum + (rows as number), 0)).toBe(reasons.length);
+    const texts = scene.simulator.rows.map((row) => row.text.slice(0, 300));
+    for (const { reason, example } of warned)
+      expect(reason === 'other reasons' || texts.includes(example as string)).toBe(true);
   });
 
   test('keeps unknown fields in extra, or else in the exact text of the row', () => {

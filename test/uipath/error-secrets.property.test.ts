@@ -38,6 +38,7 @@ function describeText(text: string, secret: string, status = 400, isToken = fals
     contentType: '',
     location: undefined,
     retryAfter: undefined,
+    date: undefined,
     body: Buffer.from(text),
   };
   return describeResponse(response, createRedactor([secret]), isToken);

@@ -17,6 +17,8 @@ export interface Page extends PageRequest {
   totalCount: number;
   /** When the request was sent, by this machine's clock. */
   requestedAt: Date;
+  /** The Date header of the response: the source's clock, to the second. `undefined` if missing or unreadable. */
+  sourceTime: Date | undefined;
 }
 
 /**

@@ -47,11 +47,7 @@ export function parseRow(
     return rejectRow(undefined, `createdOn is ${describeType(createdOn)}`, text);
   const ticks = parseTicks(createdOn);
   if (ticks === undefined) {
-    return rejectRow(
-      undefined,
-      'createdOn is not a date-time with an offset and at most 7 fraction digits',
-      text,
-    );
+    return rejectRow(undefined, 'createdOn is not a date-time with an offset from UTC', text);
   }
   if (depth > MAX_DEPTH) return rejectRow(ticks, `nested deeper than ${MAX_DEPTH} levels`, text);
   const values = listNullableValues(row);

@@ -7,7 +7,12 @@ import type { RequestMeter, Source } from '../../core/source.ts';
 import { createRedactor, type Redactor } from '../../text/redaction.ts';
 import { createAgents, proxySecrets } from '../http/agents.ts';
 import { type HttpResponse, RequestFailure, ResponseTooLarge, send, showUrl } from '../http/request.ts';
-import { checkResponse, describeResponse, type RequestDescription } from '../http/response.ts';
+import {
+  checkResponse,
+  describeResponse,
+  parseDateHeader,
+  type RequestDescription,
+} from '../http/response.ts';
 import { type RetryOptions, withRetries } from '../http/retries.ts';
 import { createTokenSource, type Token } from '../http/token.ts';
 import { parsePage } from './parse-page.ts';
@@ -113,7 +118,8 @@ export function createUipathSource(options: UipathOptions): UipathSource {
       if (page.unreadable !== undefined) throw new RequestFailure({ kind: 'truncated' }, page.unreadable);
       const milliseconds = now() - requestedAt.getTime();
       log.debug({ url, rows: page.rows.length, bytes: response.body.length, milliseconds }, 'page fetched');
-      return { rows: page.rows, totalCount: page.totalCount, requestedAt };
+      const sourceTime = parseDateHeader(response.date);
+      return { rows: page.rows, totalCount: page.totalCount, requestedAt, sourceTime };
     };
     const onRetry = (reason: string) => countRetry(meter, reason);
     return await withRetries(attemptRequest, { url, signal, onRetry }, options);

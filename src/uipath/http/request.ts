@@ -20,6 +20,7 @@ export interface HttpResponse {
   contentType: string;
   location: string | undefined;
   retryAfter: string | undefined;
+  date: string | undefined;
   body: Buffer;
 }
 
@@ -119,6 +120,7 @@ async function sendOnce(
     contentType: readHeader(response.headers['content-type']) ?? '',
     location: readHeader(response.headers.location),
     retryAfter: readHeader(response.headers['retry-after']),
+    date: readHeader(response.headers.date),
     body: await readBody(response.data, maxResponseBytes),
   };
 }

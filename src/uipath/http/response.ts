@@ -61,6 +61,17 @@ export function checkResponse(response: HttpResponse, request: RequestDescriptio
 }
 
 /**
+ * Parses a Date header in the form that RFC 9110 prescribes, such as `Sun, 06 Nov 1994 08:49:37 GMT`. `undefined` for any other
+ * form, a date that does not exist, a wrong day of the week, and a clock that was never set (a year before 2000).
+ */
+export function parseDateHeader(text: string | undefined): Date | undefined {
+  if (text === undefined || !/^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} [2-9]\d{3} \d\d:\d\d:\d\d GMT$/.test(text))
+    return undefined;
+  const date = new Date(text);
+  return date.toUTCString() === text ? date : undefined;
+}
+
+/**
  * The status, the source's message and its trace id: `HTTP 503 "Busy" (trace id 00-4bf9)`. Quotes nothing of a body that
  * contains a credential, and only a message of at most 300 characters of any other.
  */

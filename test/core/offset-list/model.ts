@@ -93,7 +93,13 @@ export class ModelSource implements Source {
     if (change || this.isShuffling) this.listed = undefined;
     this.listed ??= this.list();
     const rows = this.listed.slice(request.skip, request.skip + Math.min(request.top, this.cap));
-    return { ...request, rows, totalCount: this.listed.length, requestedAt: new Date(this.requests) };
+    return {
+      ...request,
+      rows,
+      totalCount: this.listed.length,
+      requestedAt: new Date(this.requests),
+      sourceTime: undefined,
+    };
   }
 
   private apply(change: Change): void {

@@ -64,7 +64,7 @@ function pageOf({ skip, top }: PageRequest, length: number, cap = top): Page {
     ticks: BigInt(skip + i),
     rejected: { reason: '', text: '' },
   }));
-  return { skip, top, rows, totalCount: length, requestedAt: new Date(0) };
+  return { skip, top, rows, totalCount: length, requestedAt: new Date(0), sourceTime: undefined };
 }
 
 describe('prefetched requests', () => {

@@ -33,7 +33,14 @@ function openList(length: number, list = Array.from({ length }, (_, i) => row(i 
     skips.push(skip);
     signals.push(signal);
     const rows = list.slice(skip, skip + top);
-    return { skip, top, rows, totalCount: list.length, requestedAt: new Date(skips.length) };
+    return {
+      skip,
+      top,
+      rows,
+      totalCount: list.length,
+      requestedAt: new Date(skips.length),
+      sourceTime: undefined,
+    };
   };
   return { skips, signals, source: createOffsetListReader({ fetchPage, orderAdvice: ADVICE }) };
 }

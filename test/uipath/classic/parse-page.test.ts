@@ -143,7 +143,7 @@ describe('a row', () => {
     [
       'an unreadable createdOn',
       '{"createdOn":"yesterday"}',
-      'createdOn is not a date-time with an offset and at most 7 fraction digits',
+      'createdOn is not a date-time with an offset from UTC',
     ],
   ])('%s is kept verbatim without ticks', (_what, text, reason) => {
     expect(between(text)).toEqual({ ticks: undefined, rejected: { reason, text } });

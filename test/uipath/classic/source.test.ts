@@ -63,6 +63,39 @@ describe('a page', () => {
     expect(ports.size).toBe(1);
   });
 
+  test.each([
+    ['at the time of this machine', {}, 0],
+    ['a day ahead', { clockOffsetMs: 86_400_000 }, 86_400_000],
+    ['a day behind', { clockOffsetMs: -86_400_000 }, -86_400_000],
+    ['from 1970', { clockOffsetMs: -Date.now() }, undefined],
+    ['that is not sent', { dateHeader: false }, undefined],
+  ])('has the clock of the source, %s', async (_, behaviour, offsetMs) => {
+    const simulator = await openSimulator({ gzip: true });
+    simulator.set({ ...behaviour });
+    // Reads the clock, as the simulator does: the header has whole seconds.
+    const before = Date.now();
+    const { sourceTime } = await openBench(simulator).fetchPage();
+    const after = Date.now();
+    if (offsetMs === undefined) {
+      expect(sourceTime).toBeUndefined();
+      return;
+    }
+    expect(sourceTime!.getTime() % 1000).toBe(0);
+    expect(sourceTime!.getTime()).toBeGreaterThan(before + offsetMs - 1000);
+    expect(sourceTime!.getTime()).toBeLessThanOrEqual(after + offsetMs);
+  });
+
+  test('has the clock of the response with the rows, not of one that was retried', async () => {
+    const dates = ['Mon, 03 Jun 2024 10:00:00 GMT', 'Tue, 04 Jun 2024 10:00:00 GMT'];
+    const server = await openServer((_request, response) => {
+      const [date, isLast] = [dates.shift()!, dates.length === 0];
+      response.setHeader('Date', date);
+      sendJson(response, isLast ? 200 : 503, { totalCount: 0, results: [] });
+    });
+    const { sourceTime } = await openBench(server).fetchPage();
+    expect(sourceTime).toEqual(new Date('2024-06-04T10:00:00Z'));
+  });
+
   test('is logged at debug without a secret', async () => {
     const simulator = await openSimulator();
     const { fetchPage, lines } = openBench(simulator);
