@@ -67,7 +67,8 @@ describe('a late event', () => {
     ['200 days', 200 * DAY_MS],
   ])('by %s is stored by the next run', async (_name, ageMs) => {
     const scene = await openProven({ events: 4000, spacingMs: 90 * MINUTE_MS });
-    scene.simulator.insertLate(1, { fromMs: ageMs, toMs: ageMs + 1000 });
+    const newest = Date.parse(createdOn(scene.simulator.rows.at(-1)!.text));
+    scene.simulator.insertLate([rowAt(isoAt(newest - ageMs))]);
     let run: Awaited<ReturnType<Scene['run']>> | undefined;
     const requests = await scene.countRequests(async () => {
       run = await scene.run();
@@ -459,24 +460,36 @@ describe('milliseconds whose rows are not in the order of ticks', () => {
 });
 
 describe('totalCount', () => {
-  test.each<[string, SimulatorOptions, boolean]>([
-    ['one too large', { totalCount: (right) => right + 1 }, true],
-    ['much too large', { totalCount: (right) => right + 5000 }, true],
-    ['one too small', { totalCount: (right) => right - 1 }, true],
-    ['one too small under a capped top', { totalCount: (right) => right - 1, cap: 90 }, true],
-    ['what the capped top shows', { totalCount: (right) => Math.min(right, 90), cap: 90 }, true],
-    ['half', { totalCount: (right) => Math.floor(right / 2) }, true],
-    ['zero', { totalCount: () => 0 }, true],
-    ['null', { totalCount: () => null }, false],
-    ['missing', { totalCount: () => undefined }, false],
-  ])('%s, hides no row and fails no run', async (_name, options, isWarned) => {
+  test.each<[string, SimulatorOptions]>([
+    ['one too large', { totalCount: (right) => right + 1 }],
+    ['much too large', { totalCount: (right) => right + 5000 }],
+    ['one too small', { totalCount: (right) => right - 1 }],
+    ['one too small under a capped top', { totalCount: (right) => right - 1, cap: 90 }],
+    ['what the capped top shows', { totalCount: (right) => Math.min(right, 90), cap: 90 }],
+    ['half', { totalCount: (right) => Math.floor(right / 2) }],
+    ['zero', { totalCount: () => 0 }],
+  ])('%s, hides no row, fails no run and is a warning', async (_name, options) => {
     const scene = await open({ events: 700, ...options }, { EXPORT_PAGE_SIZE: '100' });
     for (let runs = 0; runs < 3; runs++) {
       const { outcome, warnings } = await scene.run();
-      expect({ outcome, isWarned: warnings.length > 0 }).toEqual({ outcome: 'succeeded', isWarned });
+      expect({ outcome, isWarned: warnings.length > 0 }).toEqual({ outcome: 'succeeded', isWarned: true });
       await expectComplete(scene);
       scene.simulator.append(runs === 0 ? 1 : 35);
     }
+  });
+
+  test.each<[string, SimulatorOptions]>([
+    ['null', { totalCount: () => null }],
+    ['missing', { totalCount: () => undefined }],
+  ])('%s, is refused, or hides no row', async (_name, options) => {
+    const scene = await open({ events: 700, ...options }, { EXPORT_PAGE_SIZE: '100' });
+    const refused = await scene.run().then(
+      () => undefined,
+      (error) => error.code,
+    );
+    if (refused === undefined) await expectComplete(scene);
+    else expect({ refused, ...(await completenessOf(scene)) }).not.toMatchObject({ state: 'complete' });
+    expect([undefined, 'source-invalid']).toContain(refused);
   });
 });
 
