@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { FaultPlan, FaultRule } from './faults.ts';
 import type { History } from './history.ts';
 import { parseListQuery, renderListing } from './listing.ts';
+import type { LagPlan } from './memory.ts';
 import type { Misbehaviour } from './misbehaviour.ts';
 import type { Random } from './random.ts';
 import type { RequestLog, SeenRequest } from './requests.ts';
@@ -27,6 +28,7 @@ interface HandlerParts {
   /** The current values: both change while the server runs. */
   behaviour: () => Misbehaviour;
   faults: () => FaultPlan;
+  lags: () => LagPlan;
 }
 
 /** Creates a handler that responds to one request and never rejects. */
@@ -127,9 +129,12 @@ function prepareList(
   }
   if (typeof query === 'string') return errorResponse(400, query);
   const results = rule?.fault === 'null-results' ? 'null' : rule?.fault === 'empty' ? 'empty' : undefined;
-  const { body, rows } = renderListing(history.list, query, {
+  const earlier = parts.lags().next(history.memory);
+  const list = earlier ?? history.list;
+  if (earlier) seen.isLagging = true;
+  const { body, rows } = renderListing(list, query, {
     limit: Math.min(query.top ?? behaviour.defaultTop, nextCap()),
-    totalCount: behaviour.totalCount(history.list.length),
+    totalCount: behaviour.totalCount(list.length),
     behaviour,
     random,
     ...(results ? { results } : {}),

@@ -2,6 +2,8 @@ import type { Misbehaviour } from './misbehaviour.ts';
 import { type Random, shuffle } from './random.ts';
 import type { RowList } from './rows.ts';
 
+const TICKS_PER_MILLISECOND = 10_000n;
+
 interface ListQuery {
   skip: number;
   top: number | undefined;
@@ -44,7 +46,7 @@ export function renderListing(
   query: ListQuery,
   how: {
     limit: number;
-    totalCount: number;
+    totalCount: number | null | undefined;
     behaviour: Misbehaviour;
     random: Random;
     results?: 'empty' | 'null';
@@ -55,22 +57,27 @@ export function renderListing(
   const first = Math.min(query.skip, list.length);
   const end = how.results ? first : Math.min(first + limit, list.length);
   const slices =
-    isAscending && !behaviour.shuffleTies
+    isAscending && !behaviour.shuffleTies && !behaviour.millisecondOrder
       ? [...list.slices(first, end, query.language)]
       : pickRows(list, query.language, {
           first,
           end,
           isAscending,
           random: behaviour.shuffleTies ? random : undefined,
+          isByMillisecond: behaviour.millisecondOrder,
         });
   const last = slices.length - 1;
   if (last >= 0) slices[last] = slices[last]!.subarray(0, -1);
   const [open, close] = how.results === 'null' ? ['null', '}'] : ['[', ']}'];
-  const head = Buffer.from(`${behaviour.bom ? '\ufeff' : ''}{"totalCount":${totalCount},"results":${open}`);
+  const total = totalCount === undefined ? '' : `"totalCount":${totalCount},`;
+  const head = Buffer.from(`${behaviour.bom ? '\ufeff' : ''}{${total}"results":${open}`);
   return { body: Buffer.concat([head, ...slices, Buffer.from(close)]), rows: end - first };
 }
 
-/** Returns the rows at `[first, end)` in the requested order; ties are shuffled if there is a `random`. */
+/**
+ * Returns the rows at `[first, end)` in the requested order. Ties are shuffled if there is a `random`; if `isByMillisecond`, the rows
+ * of a millisecond are ties, in a fixed order without a `random`.
+ */
 function pickRows(
   list: RowList,
   language: string,
@@ -79,20 +86,29 @@ function pickRows(
     end,
     isAscending,
     random,
-  }: { first: number; end: number; isAscending: boolean; random: Random | undefined },
+    isByMillisecond,
+  }: {
+    first: number;
+    end: number;
+    isAscending: boolean;
+    random: Random | undefined;
+    isByMillisecond: boolean;
+  },
 ): Buffer[] {
   if (first === end) return [];
   const from = isAscending ? first : list.length - end;
   const to = isAscending ? end : list.length - first;
-  const [low, high] = random ? widenToTies(list, from, to) : [from, to];
+  const tieOf = isByMillisecond ? millisecondOf : (ticks: bigint) => ticks;
+  const [low, high] = random || isByMillisecond ? widenToTies(list, from, to, tieOf) : [from, to];
   const rows = [...list.rows(low, high, language)];
-  if (random) {
+  if (random || isByMillisecond) {
     for (let start = 0; start < rows.length; ) {
       let next = start + 1;
-      while (next < rows.length && rows[next]!.ticks === rows[start]!.ticks) next++;
+      while (next < rows.length && tieOf(rows[next]!.ticks) === tieOf(rows[start]!.ticks)) next++;
       if (next - start > 1) {
         const group = rows.slice(start, next);
-        shuffle(random, group);
+        if (random) shuffle(random, group);
+        else group.sort((a, b) => hashOf(a.bytes) - hashOf(b.bytes));
         rows.splice(start, group.length, ...group);
       }
       start = next;
@@ -103,11 +119,29 @@ function pickRows(
 }
 
 /** Extends the range to whole tie groups: a group across a page boundary is shuffled as a whole, so a row may be on both pages. */
-function widenToTies(list: RowList, from: number, to: number): [number, number] {
+function widenToTies(
+  list: RowList,
+  from: number,
+  to: number,
+  tieOf: (ticks: bigint) => bigint,
+): [number, number] {
   let low = from;
   let high = to;
-  const [lowTicks, highTicks] = [list.ticksAt(from), list.ticksAt(to - 1)];
-  while (low > 0 && list.ticksAt(low - 1) === lowTicks) low--;
-  while (high < list.length && list.ticksAt(high) === highTicks) high++;
+  const [lowTie, highTie] = [tieOf(list.ticksAt(from)), tieOf(list.ticksAt(to - 1))];
+  while (low > 0 && tieOf(list.ticksAt(low - 1)) === lowTie) low--;
+  while (high < list.length && tieOf(list.ticksAt(high)) === highTie) high++;
   return [low, high];
+}
+
+/** Ticks at the start of the millisecond, also before 1970. */
+function millisecondOf(ticks: bigint): bigint {
+  const rest = ticks % TICKS_PER_MILLISECOND;
+  return ticks - (rest < 0n ? rest + TICKS_PER_MILLISECOND : rest);
+}
+
+/** FNV-1a: an order that has nothing to do with the content. */
+function hashOf(bytes: Buffer): number {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
 }

@@ -1,4 +1,5 @@
 import type { FaultRule } from './faults.ts';
+import type { Lag } from './memory.ts';
 import type { Random } from './random.ts';
 import { drawCount } from './random.ts';
 
@@ -7,6 +8,8 @@ export interface Moves {
   append?: number;
   insertLate?: number;
   deleteHead?: number;
+  /** The oldest rows that `deleteHead` leaves; default 0. */
+  spareHead?: number;
   /** Single rows anywhere in the list. */
   deleteMiddle?: number;
 }
@@ -15,6 +18,11 @@ export interface Moves {
 export interface Misbehaviour {
   /** Returns ties in a different order at every request. */
   shuffleTies: boolean;
+  /**
+   * Orders rows by the millisecond of `createdOn`; inside a millisecond in a fixed order that has nothing to do with the ticks. With
+   * `shuffleTies`, all rows of a millisecond are ties. `Simulator.rows` stays in the order of the ticks.
+   */
+  millisecondOrder: boolean;
   /** Most rows in a response, even if `top` is larger. A list is used cyclically, one item per request. */
   cap: number | number[];
   /** Rows in a response when `top` is not given. */
@@ -25,8 +33,10 @@ export interface Misbehaviour {
   moves: Moves;
   /** Delay of each response; a range means a uniform distribution. */
   latencyMs: number | [number, number];
-  /** Computes the sent `totalCount` from the right one. */
-  totalCount: (right: number) => number;
+  /** Responses that show an earlier state of the list. A new value starts counting at zero. */
+  lag: Lag | undefined;
+  /** Computes the sent `totalCount` from the right one; `undefined` omits it. */
+  totalCount: (right: number) => number | null | undefined;
   /** Added to the time in the Date header, and to nothing else. */
   clockOffsetMs: number;
   /** Whether responses have a Date header. */
@@ -48,11 +58,13 @@ export interface Misbehaviour {
 /** A server without misbehaviour. */
 export const GOOD_BEHAVIOUR: Misbehaviour = {
   shuffleTies: false,
+  millisecondOrder: false,
   cap: Number.POSITIVE_INFINITY,
   defaultTop: 50,
   ignoreSortOrder: false,
   moves: {},
   latencyMs: 0,
+  lag: undefined,
   totalCount: (right) => right,
   clockOffsetMs: 0,
   dateHeader: true,
@@ -65,7 +77,7 @@ export const GOOD_BEHAVIOUR: Misbehaviour = {
 };
 
 /** Draws the number of rows for each kind of change. */
-export function drawMoves(random: Random, moves: Moves): Required<Moves> {
+export function drawMoves(random: Random, moves: Moves): Required<Omit<Moves, 'spareHead'>> {
   return {
     append: drawCount(random, moves.append ?? 0),
     insertLate: drawCount(random, moves.insertLate ?? 0),

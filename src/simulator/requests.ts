@@ -18,6 +18,8 @@ export interface SeenRequest {
   rows: number;
   /** The fault that was applied. */
   fault?: FaultName | number;
+  /** The response showed an earlier state of the list. */
+  isLagging?: boolean;
 }
 
 /** Totals since the start, including requests that are no longer in the log. */

@@ -87,12 +87,34 @@ export class RowList {
   /** Appends rows without a check: none may be older than the last row of the list. */
   push(piece: Piece): void {
     const last = this.#pieces.at(-1);
-    if (last?.block === piece.block && last.to === piece.from) last.to = piece.to;
-    else {
+    if (last?.block === piece.block && last.to === piece.from) {
+      // A new object: copies of the list share the pieces.
+      this.#pieces[this.#pieces.length - 1] = { ...last, to: piece.to };
+    } else {
       this.#pieces.push({ ...piece });
       this.#offsets.push(this.#length);
     }
     this.#length += piece.to - piece.from;
+  }
+
+  /** Returns a list with the same rows that later changes of this one do not affect. Copies no row. */
+  copy(): RowList {
+    const copy = new RowList(this.cache);
+    copy.assign(this);
+    return copy;
+  }
+
+  /** Replaces the rows by those of `other`, and returns the pieces it had before. */
+  assign(other: RowList): Piece[] {
+    const before = this.#pieces;
+    this.#pieces = [...other.#pieces];
+    this.#offsets = [...other.#offsets];
+    this.#length = other.#length;
+    return before;
+  }
+
+  get pieces(): readonly Piece[] {
+    return this.#pieces;
   }
 
   /** Inserts the rows of a sorted piece, each after all rows that are not newer. */

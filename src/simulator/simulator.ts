@@ -1,13 +1,14 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { changesOf, type ListChanges } from './changes.ts';
 import { FaultPlan } from './faults.ts';
 import type { RowInput } from './fixed.ts';
 import { createHandler } from './handler.ts';
 import { History } from './history.ts';
+import { LagPlan } from './memory.ts';
 import { GOOD_BEHAVIOUR, type Misbehaviour } from './misbehaviour.ts';
 import { createRandom } from './random.ts';
 import { type RequestCounts, RequestLog, type SeenRequest } from './requests.ts';
-import type { SimulatedRow } from './rows.ts';
 import { TokenBook } from './tokens.ts';
 
 export interface SimulatorOptions extends Partial<Misbehaviour> {
@@ -42,7 +43,11 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
   cacheBytes?: number;
   /** Renders the rows at the start, as far as they fit into the cache, instead of when they are first read. */
   prerender?: boolean;
+  /** Records when each row was in the list: `spans`. For short lists. */
+  recordSpans?: boolean;
 }
+
+type Served = Omit<Simulator, keyof ListChanges>;
 
 const DEFAULTS = {
   port: 0,
@@ -61,35 +66,20 @@ const DEFAULTS = {
   scopes: ['PM.Audit', 'PM.Audit.Read', 'OR.Users.Read'] as readonly string[],
   cacheBytes: 128 * 1_048_576,
   prerender: false,
+  recordSpans: false,
 };
 
 /** A simulated UiPath organization that listens on 127.0.0.1. */
-export interface Simulator {
+export interface Simulator extends ListChanges {
   /** `http://127.0.0.1:PORT`, without a `/` at the end: the value for `UIPATH_BASE_URL`. */
   readonly url: string;
   readonly organization: string;
   readonly partitionGlobalId: string;
   readonly clientId: string;
   readonly clientSecret: string;
-  /** Number of rows in the list now. */
-  readonly length: number;
-  /** All rows in the list now, oldest first, ties in the order of their insertion, messages in English. */
-  readonly rows: SimulatedRow[];
-  /** The same rows one by one, in the requested language, for lists that are too long for memory. */
-  iterateRows(language?: string): Iterable<SimulatedRow>;
-  /** All deleted rows, in the order of deletion. */
-  readonly removed: SimulatedRow[];
-  /** Adds this many typical rows after the newest typical one, or inserts rows by their `createdOn`. */
-  append(rows: number | readonly RowInput[]): void;
-  /** Adds this many typical rows that are older than the newest one, or inserts rows by their `createdOn`. */
-  insertLate(rows: number | readonly RowInput[]): void;
-  /** Deletes the oldest rows. */
-  deleteHead(count: number): void;
-  /** Deletes rows; the oldest has index 0. */
-  deleteAt(index: number, count: number): void;
   /**
-   * Changes the server's behaviour; omitted properties stay, and `undefined` restores the good behaviour. New `faults` start
-   * counting at zero.
+   * Changes the server's behaviour; omitted properties stay, and `undefined` restores the good behaviour. New `faults` and a new
+   * `lag` start counting at zero.
    */
   set(behaviour: Partial<Misbehaviour>): void;
   /** Revokes every issued token. */
@@ -113,32 +103,26 @@ export async function createSimulator(options: SimulatorOptions = {}): Promise<S
   const random = createRandom(settings.seed, 11);
   let behaviour = changeBehaviour(GOOD_BEHAVIOUR, options);
   let faults = new FaultPlan(behaviour.faults, random);
+  const lagRandom = createRandom(settings.seed, 13);
+  let lags = new LagPlan(behaviour.lag, lagRandom);
   const handle = createHandler({
     ...{ history, log, tokens, random, settings },
     behaviour: () => behaviour,
     faults: () => faults,
+    lags: () => lags,
   });
   const server = createServer((request, response) => void handle(request, response));
   const port = await listen(server, settings.port);
-  return {
-    ...describeHistory(history, settings.lateWithinMs),
+  const served: Served = {
     url: `http://127.0.0.1:${port}`,
     organization: settings.organization,
     partitionGlobalId: settings.partitionGlobalId,
     clientId: settings.clientId,
     clientSecret: settings.clientSecret,
-    get length() {
-      return history.list.length;
-    },
-    get rows() {
-      return [...history.rows('en')];
-    },
-    get removed() {
-      return [...history.removedRows('en')];
-    },
     set: (changes) => {
       behaviour = changeBehaviour(behaviour, changes);
       if ('faults' in changes) faults = new FaultPlan(behaviour.faults, random);
+      if ('lag' in changes) lags = new LagPlan(behaviour.lag, lagRandom);
     },
     revokeTokens: () => tokens.revokeAll(),
     get requests() {
@@ -150,19 +134,10 @@ export async function createSimulator(options: SimulatorOptions = {}): Promise<S
     clearRequests: () => log.clear(),
     close: () => close(server),
   };
-}
-
-function describeHistory(
-  history: History,
-  lateWithinMs: number,
-): Pick<Simulator, 'iterateRows' | 'append' | 'insertLate' | 'deleteHead' | 'deleteAt'> {
-  return {
-    iterateRows: (language = 'en') => history.rows(language),
-    append: (rows) => history.append(rows),
-    insertLate: (rows) => history.insertLate(rows, lateWithinMs),
-    deleteHead: (count) => history.delete(0, count),
-    deleteAt: (index, count) => history.delete(index, count),
-  };
+  return Object.defineProperties(
+    served,
+    Object.getOwnPropertyDescriptors(changesOf(history, settings.lateWithinMs)),
+  ) as Simulator;
 }
 
 async function listen(server: Server, port: number): Promise<number> {

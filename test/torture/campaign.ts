@@ -1,6 +1,6 @@
 /** The rounds of one seed, one after another. */
 import { createRandom, shuffle } from '../../src/simulator/random.ts';
-import { type Fault, type Played, playRound } from './play.ts';
+import { countFindings, type Fault, type Played, playRound } from './play.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A round that was missed is played again so often at most. */
@@ -40,6 +40,6 @@ export async function playCampaign(workshop: Workshop, options: CampaignOptions)
   }
 }
 
-export function isWrong({ lost, doubled, altered, broken }: Played): boolean {
-  return lost.length + doubled.length + altered.length + broken.length > 0;
+export function isWrong(played: Played): boolean {
+  return countFindings(played) > 0;
 }

@@ -1,5 +1,6 @@
 import { COMPANY_FAULTS } from './faults-company.ts';
 import { DATABASE_FAULTS } from './faults-database.ts';
+import { HISTORY_FAULTS } from './faults-history.ts';
 import { LIST_FAULTS } from './faults-list.ts';
 import { PROCESS_FAULTS } from './faults-process.ts';
 import { SOURCE_FAULTS } from './faults-source.ts';
@@ -10,5 +11,6 @@ export const FAULTS: readonly Fault[] = [
   ...DATABASE_FAULTS,
   ...SOURCE_FAULTS,
   ...LIST_FAULTS,
+  ...HISTORY_FAULTS,
   ...COMPANY_FAULTS,
 ];

@@ -81,7 +81,9 @@ function describeRound(played: Played): string {
 }
 
 function describeFindings(played: Played, { seed, fault }: Options): string {
-  const findings = (['broken', 'lost', 'doubled', 'altered'] as const).flatMap((kind) =>
+  const findings = (
+    ['broken', 'lost', 'doubled', 'altered', 'falselyComplete', 'falselyGone'] as const
+  ).flatMap((kind) =>
     played[kind].slice(0, SHOWN.findings).map((text) => `  ${kind}: ${text.slice(0, SHOWN.characters)}`),
   );
   const only = fault ? ` --fault '${fault.name}'` : '';

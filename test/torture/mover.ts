@@ -2,32 +2,40 @@
 import { below, type Random } from '../../src/simulator/random.ts';
 import type { Simulator } from '../../src/simulator/simulator.ts';
 
-/** The most rows that are appended, so that a late row stays within the lookback: see scenario.ts. */
-const MAX_APPENDED = 400;
 const MOVE_MS = 25;
+/** More than 100 in one run would be a wholesale change of the source. */
+const MAX_DELETED_INSIDE = 60;
+/** Of the time that the list spans: older rows could come in front of the head, while it is deleted. */
+const MAX_AGE = 0.7;
 
 export class Mover {
-  #appended = 0;
+  #deletedInside = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly simulator: Simulator,
     private readonly random: Random,
+    private readonly spacingMs: number,
   ) {}
 
-  /** Appends rows, as many as the round may still have. */
-  append(count: number): void {
-    const allowed = Math.min(count, MAX_APPENDED - this.#appended);
-    this.#appended += allowed;
-    if (allowed > 0) this.simulator.append(allowed);
+  /** Inserts rows of any age, up to most of the list's. */
+  insertLate(count: number): void {
+    const toMs = MAX_AGE * this.simulator.length * this.spacingMs;
+    if (toMs > 0) this.simulator.insertLate(count, { fromMs: 0, toMs });
+  }
+
+  deleteInside(): void {
+    if (this.#deletedInside >= MAX_DELETED_INSIDE) return;
+    this.#deletedInside++;
+    this.simulator.deleteAt(below(this.random, this.simulator.length), 1);
   }
 
   start(): void {
     this.#timer ??= setInterval(() => {
-      this.append(below(this.random, 6));
-      if (this.random() < 0.3) this.simulator.insertLate(1);
+      this.simulator.append(below(this.random, 6));
+      if (this.random() < 0.3) this.insertLate(1);
       if (this.random() < 0.5) this.simulator.deleteHead(1 + below(this.random, 6));
-      if (this.random() < 0.4) this.simulator.deleteAt(below(this.random, this.simulator.length), 1);
+      if (this.random() < 0.4) this.deleteInside();
     }, MOVE_MS);
   }
 

@@ -3,10 +3,12 @@ import pg from 'pg';
 import { createRandom } from '../../src/simulator/random.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import type { Cluster } from './cluster.ts';
+import type { Claim } from './completeness.ts';
 import { Missed, Round } from './round.ts';
 import { drawScenario, type Wishes } from './scenario.ts';
+import { prove, settle, verify } from './settle.ts';
 import { judge, type Target, type Verdict } from './verdict.ts';
-import { watchWatermark } from './watch.ts';
+import { watchTables } from './watch.ts';
 import type { Workshop } from './workshop.ts';
 
 export interface Fault extends Wishes {
@@ -15,6 +17,8 @@ export interface Fault extends Wishes {
   does: string;
   /** Needs the small file system. */
   needsDisk?: boolean;
+  /** Quiet runs, as they are by default, within which all must be right: where late and deleted rows cannot cancel in the count. */
+  quietRuns?: number;
   /** Begins without tables. */
   isWithoutTables?: boolean;
   /** Does it, and waits for the first commit afterwards. Throws `Missed` where the worker was too quick for it. */
@@ -33,11 +37,10 @@ export interface Played extends Verdict {
   logs: string[];
 }
 
-/** The end of a run that has nothing against it, on a slow machine. */
-const QUIET_MS = 40_000;
-/** `run` says so many times at most that it was locked out, or the database is just coming up. */
-const MAX_TRIES = 5;
-const TEMPORARY = 75;
+export function countFindings(verdict: Omit<Verdict, 'rows' | 'completeness'>): number {
+  const { lost, doubled, altered, broken, falselyComplete, falselyGone } = verdict;
+  return [lost, doubled, altered, broken, falselyComplete, falselyGone].flat().length;
+}
 
 export async function playRound(
   workshop: Workshop,
@@ -57,8 +60,6 @@ export async function playRound(
   const round = new Round({ random, scenario, simulator, cluster, workshop, pool, url });
   try {
     const { isMissed, verdict } = await playAndJudge(round, fault);
-    const isWrong =
-      verdict.lost.length + verdict.doubled.length + verdict.altered.length + verdict.broken.length;
     return {
       ...verdict,
       fault: fault.name,
@@ -67,7 +68,7 @@ export async function playRound(
       recoveryMs: isMissed ? undefined : round.recoveryMs,
       notes: isMissed ? [] : round.notes,
       durationMs: performance.now() - startedAt,
-      logs: isWrong ? round.programs.map((program) => program.stderr()) : [],
+      logs: countFindings(verdict) > 0 ? round.programs.map((program) => program.stderr()) : [],
     };
   } finally {
     await tidy(round, { pool, simulator, cluster, name });
@@ -80,7 +81,7 @@ async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boo
   const fail = (error: unknown) => broken.push((error as Error).message);
   let isMissed = false;
   let target: Target | undefined;
-  const stopWatching = watchWatermark(pool, simulator.organization);
+  const stopWatching = watchTables(pool, simulator.organization);
   try {
     const runId = await readEarlier(round);
     target = { row: simulator.rows.at(-1)!, runId };
@@ -89,14 +90,30 @@ async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boo
     isMissed = error instanceof Missed;
     if (!isMissed) fail(error);
   }
+  const judgeNow = (claims: readonly Claim[] = []) =>
+    judge(pool, simulator, { target, claims, replacedAt: round.replacedAt });
   await settle(round)
-    .then(() => verify(round))
+    .then(() => prove(round, { quietRuns: isMissed ? undefined : fault.quietRuns, judge: judgeNow }))
+    .then(({ completeness }) => (completeness.state === 'source changed' ? undefined : verify(round)))
     .catch(fail);
-  broken.push(...[await stopWatching()].flatMap((sentence) => sentence ?? []));
-  const verdict = await judge(pool, simulator, target);
-  const all = [...broken, ...verdict.broken];
-  const isRight = all.length + verdict.lost.length + verdict.doubled.length + verdict.altered.length === 0;
-  return { isMissed: isMissed && isRight, verdict: { ...verdict, broken: all } };
+  const { sentence, claims } = await stopWatching();
+  if (sentence) broken.push(sentence);
+  const verdict = await judgeNow(await dropLagging(round, claims));
+  const whole = { ...verdict, broken: [...broken, ...verdict.broken] };
+  return { isMissed: isMissed && countFindings(whole) === 0, verdict: whole };
+}
+
+/** A replica that lags can make a run say "complete" wrongly; runs that began later heal it. */
+async function dropLagging(round: Round, claims: readonly Claim[]): Promise<Claim[]> {
+  const { laggedUntil } = round;
+  if (laggedUntil === undefined) return [...claims];
+  const rows = await round.query<{ run_id: string; started_at: Date }>(
+    'select run_id, started_at from audit.runs',
+  );
+  const late = rows
+    .filter(({ started_at: at }) => at.getTime() > laggedUntil)
+    .map((row) => BigInt(row.run_id));
+  return claims.filter(({ runId }) => late.includes(runId));
 }
 
 /** In some rounds an earlier run, whose number this gives, has read a part; since then rows came late and many at the end. */
@@ -105,72 +122,9 @@ async function readEarlier(round: Round): Promise<string> {
   if (scenario.appended === 0) return '0';
   const { code, stderr } = await round.start('run').ended;
   if (code !== 0) throw new Error(`the earlier run ended with ${code}:\n${stderr}`);
-  if (!scenario.isWithoutLookback) simulator.insertLate(round.draw(1, 20));
+  round.mover.insertLate(round.draw(1, 20));
   simulator.append(scenario.appended);
   return (await round.runs())[0]!.run_id;
-}
-
-/**
- * The list stands still, requests are answered, the database is up: one more run must bring the table to the truth. A cap
- * and ties in any order stay, since they are no passing faults.
- */
-async function settle(round: Round): Promise<void> {
-  const { simulator, cluster, programs } = round;
-  round.mover.stop();
-  simulator.set({ faults: [], latencyMs: 0 });
-  await cluster.ensureStarted();
-  const alive = programs.filter((program) => !program.hasEnded());
-  for (const program of alive) program.kill('SIGCONT');
-  const services = round.scenario.command === 'start' ? alive : [];
-  if (services.length === 0) {
-    for (const program of alive) await within(QUIET_MS, program.ended, 'a worker to end');
-    await runUntilDone(round);
-    return;
-  }
-  const { rows } = await round.pool.query<{ now: Date }>('select clock_timestamp() as now');
-  const hasRun = () => hasSucceededSince(round, rows[0]!.now);
-  await round.until(hasRun, { withinMs: QUIET_MS, what: 'a run of the schedule after the fault' });
-  for (const program of services) {
-    program.kill('SIGTERM');
-    const { code } = await within(QUIET_MS, program.ended, 'start to end after SIGTERM');
-    round.demand(code === 0, `start ended with ${code} after SIGTERM`);
-  }
-}
-
-async function runUntilDone(round: Round): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    const { code, stderr } = await within(QUIET_MS, round.start('run').ended, 'the last run');
-    if (code === 0) return;
-    if (code !== TEMPORARY || tries === MAX_TRIES)
-      throw new Error(`the last run ended with ${code}:\n${stderr}`);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
-}
-
-/** In every other round the program's own verdict is asked for as well. */
-async function verify(round: Round): Promise<void> {
-  if (round.chance(0.5)) return;
-  const { code, stdout, stderr } = await within(QUIET_MS, round.start('verify').ended, 'verify');
-  round.demand(code === 0, `verify ended with ${code}: ${stdout}${stderr}`);
-}
-
-async function hasSucceededSince(round: Round, since: Date): Promise<boolean> {
-  const rows = await round.query(
-    `select from audit.runs where organization = $1 and started_at > $2 and outcome = 'succeeded'`,
-    [round.simulator.organization, since],
-  );
-  return rows.length > 0;
-}
-
-async function within<T>(milliseconds: number, promise: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`waited ${milliseconds} ms for ${what} in vain`)),
-      milliseconds,
-    );
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 async function tidy(

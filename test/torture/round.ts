@@ -48,13 +48,19 @@ export class Round {
   /** From the fault's end to the next commit. */
   recoveryMs: number | undefined;
   readonly programs: Program[] = [];
+  /** Until then a replica lagged: what runs said that began before may be false, and heals. */
+  laggedUntil: number | undefined;
+  /** When the list was replaced by another one. No run may say "complete" afterwards. */
+  replacedAt: number | undefined;
+  /** The states of audit.completeness that are right at the end. */
+  endings: readonly string[] = ['complete'];
   #fault: { endedAt: number; runId: string; progress: string } | undefined;
   #pagesBefore = 0;
 
   readonly mover: Mover;
 
   constructor(private readonly parts: Parts) {
-    this.mover = new Mover(parts.simulator, parts.random);
+    this.mover = new Mover(parts.simulator, parts.random, parts.scenario.spacingMs);
   }
 
   get simulator(): Simulator {

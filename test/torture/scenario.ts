@@ -3,12 +3,7 @@ import { below, pick, type Random } from '../../src/simulator/random.ts';
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts';
 import type { Command } from './round.ts';
 
-/**
- * A run promises late rows within EXPORT_LOOKBACK, one hour, of what was known before. Late rows come up to 20 minutes
- * behind the newest row, and the 400 rows a round may append afterwards take 34 minutes more: all of them are promised.
- */
 const SPACING_MS = 5_000;
-const LATE_WITHIN_MS = 20 * 60_000;
 
 export interface Scenario {
   command: Command;
@@ -17,8 +12,7 @@ export interface Scenario {
   appended: number;
   /** Rows come and go while the fault is on. */
   moves: boolean;
-  /** EXPORT_LOOKBACK is 0: nothing but the watermark itself says where to go on. Then no row may come late. */
-  isWithoutLookback: boolean;
+  spacingMs: number;
   pagesToRead: number;
   simulator: SimulatorOptions;
   environment: Record<string, string>;
@@ -31,8 +25,8 @@ export interface Wishes {
   hadEarlierRun?: number;
   /** Chance that rows come and go while the fault is on; default 0.5. */
   moves?: number;
-  /** The fault itself brings late rows. */
-  isLate?: boolean;
+  /** Mean time between two rows; default 5 s. */
+  spacingMs?: number;
   /** The newest row happened about now, and not in 2023. */
   endsNow?: boolean;
   simulator?: (random: Random) => SimulatorOptions;
@@ -49,7 +43,7 @@ export function drawScenario(random: Random, organization: string, wishes: Wishe
   const latencyMs: [number, number] = [2, 4 + below(random, 8)];
   const command = pick(random, commands);
   const isMoving = random() < moves;
-  const isWithoutLookback = random() < 0.6 && !isMoving && !wishes.isLate;
+  const spacingMs = wishes.spacingMs ?? SPACING_MS;
   const environment: Record<string, string> = {
     EXPORT_PAGE_SIZE: String(pageSize),
     EXPORT_CONCURRENCY: String(1 + below(random, 4)),
@@ -59,25 +53,25 @@ export function drawScenario(random: Random, organization: string, wishes: Wishe
     RETRY_MAX_DELAY: '200ms',
     HTTP_TIMEOUT: '5s',
     STATUS_PORT: 'off',
-    ...(isWithoutLookback ? { EXPORT_LOOKBACK: '0s' } : {}),
+    EXPORT_SETTLE: '0s',
     ...wishes.environment?.(random),
   };
   const toRead = command === 'backfill' ? events + appended : rows;
-  const startAt = wishes.endsNow ? { startAt: new Date(Date.now() - (events + appended) * SPACING_MS) } : {};
+  const startAt = wishes.endsNow ? { startAt: new Date(Date.now() - (events + appended) * spacingMs) } : {};
   return {
     command,
     events,
     appended,
     moves: isMoving,
-    isWithoutLookback,
+    spacingMs,
     pagesToRead: Math.ceil(toRead / (Number(environment.EXPORT_PAGE_SIZE) - 1)),
     simulator: {
       organization,
       events,
       latencyMs,
       seed: 1 + below(random, 1e6),
-      spacingMs: SPACING_MS,
-      lateWithinMs: LATE_WITHIN_MS,
+      spacingMs,
+      recordSpans: true,
       policyBytes: 2_000,
       createdOnForm: pick(random, ['full', 'mixed']),
       ...startAt,

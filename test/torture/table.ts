@@ -9,6 +9,8 @@ interface FaultSummary {
   lost: number;
   doubled: number;
   altered: number;
+  falselyComplete: number;
+  falselyGone: number;
   /** Promises about watermark, history, exit codes and time that did not hold. */
   broken: number;
   recoveryMs: { median: number; longest: number } | undefined;
@@ -33,6 +35,8 @@ export function summarize(
       lost: sum(({ lost }) => lost.length),
       doubled: sum(({ doubled }) => doubled.length),
       altered: sum(({ altered }) => altered.length),
+      falselyComplete: sum(({ falselyComplete }) => falselyComplete.length),
+      falselyGone: sum(({ falselyGone }) => falselyGone.length),
       broken: sum(({ broken }) => broken.length),
       recoveryMs: spread(counted.flatMap(({ recoveryMs }) => recoveryMs ?? [])),
       notes: countEach(counted.flatMap(({ notes }) => notes)),
@@ -69,6 +73,8 @@ const HEAD = [
   'lost',
   'doubled',
   'altered',
+  'falsely complete',
+  'falsely gone',
   'broken',
   'recovery, median',
   'longest',
@@ -92,7 +98,8 @@ export function renderTable({ faults, total }: ReturnType<typeof summarize>): st
     const { recoveryMs } = summary;
     table.push([
       ...[summary.fault, summary.rounds, summary.missed, summary.rows],
-      ...[summary.lost, summary.doubled, summary.altered, summary.broken],
+      ...[summary.lost, summary.doubled, summary.altered],
+      ...[summary.falselyComplete, summary.falselyGone, summary.broken],
       ...(recoveryMs ? [`${recoveryMs.median} ms`, `${recoveryMs.longest} ms`] : ['', '']),
     ]);
   }

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { SimulatedRow } from '../../src/simulator/rows.ts';
 import type { Simulator } from '../../src/simulator/simulator.ts';
+import type { RowSpan } from '../../src/simulator/spans.ts';
 import {
   fieldsOf,
   type Row,
@@ -10,6 +11,14 @@ import {
   storedIdOf,
   withoutEach,
 } from '../support/compare.ts';
+import {
+  type Claim,
+  countDeletedInside,
+  type Facts,
+  findFalseClaims,
+  findFalselyGone,
+  findUnnoticed,
+} from './completeness.ts';
 
 interface Differences {
   /** Shown by the source now, and not stored. */
@@ -59,10 +68,16 @@ const PROMISES = `
   ), stored as (
     select run_id, count(*) as events from audit.events where organization = $1 group by run_id
   )
+ -- Events dated ahead of the source's clock do not move the watermark, and the last minute may have been ahead then.
   select format('the watermark is %s, and the newest stored event %s', w.created_on_ticks, newest.ticks) as sentence
   from audit.watermarks w,
-    (select max(created_on_ticks) as ticks from audit.events where organization = $1) newest
-  where organization = $1 and w.created_on_ticks is distinct from newest.ticks
+    (
+      select max(created_on_ticks) filter (where created_on <= now() - interval '1 minute') as least,
+        max(created_on_ticks) filter (where created_on <= now()) as ticks
+      from audit.events where organization = $1
+    ) newest
+  where organization = $1 and (w.created_on_ticks < newest.least or w.created_on_ticks > newest.ticks
+    or (w.created_on_ticks is null) <> (newest.ticks is null))
   union all
   select format('run %s is still open though run %s began', run_id, next_run_id)
   from runs where outcome is null and next_run_id is not null
@@ -91,11 +106,39 @@ const PROMISES = `
     from audit.ledger where organization = $1
   ) chain where previous_digest is distinct from digest_before or batch <> number
   union all
+  select format('%s noted as gone are not stored', count(*)) from audit.gone_events g
+  where organization = $1 and not exists (
+    select from audit.events e
+    where (e.organization, e.log, e.created_on, e.event_id) = (g.organization, g.log, g.created_on, g.event_id)
+  ) having count(*) > 0
+  union all
   select 'rows were rejected' where exists (select from audit.rejected_events where organization = $1)`;
 
 export interface Verdict extends Differences {
   rows: number;
   broken: string[];
+  /** Why "complete" was false, for each time. */
+  falselyComplete: string[];
+  /** Events noted as gone that are not. */
+  falselyGone: string[];
+  completeness: Completeness;
+}
+
+/** What the program says, and what there is to notice. */
+export interface Completeness {
+  state: string | undefined;
+  reason: string | null;
+  /** Deleted behind the head, and not noted as gone. */
+  unnoticed: string[];
+  /** Stored events that the source deleted other than by retention. */
+  deletedInside: number;
+}
+
+export interface JudgeOptions {
+  target: Target | undefined;
+  claims: readonly Claim[];
+  /** The list was replaced by another one then: what the source shows need not be stored, and no run may say "complete". */
+  replacedAt: number | undefined;
 }
 
 /** The newest row when the fault began, and the last run before: a later run that succeeded must have come beyond it. */
@@ -108,12 +151,13 @@ export interface Target {
 export async function judge(
   pool: pg.Pool,
   simulator: Simulator,
-  target: Target | undefined,
+  { target, claims, replacedAt }: JudgeOptions,
 ): Promise<Verdict> {
   const { organization, rows: shown, removed: gone } = simulator;
   const events = await pool.query(STORED_EVENTS, [organization]);
   const texts = (rows: readonly SimulatedRow[]) => rows.map(({ text }) => text);
-  const early = target && shown.some(({ text }) => text === target.row.text) ? await findEarlyEnds() : [];
+  const isTold = target && replacedAt === undefined;
+  const early = isTold && shown.some(({ text }) => text === target.row.text) ? await findEarlyEnds() : [];
   async function findEarlyEnds(): Promise<string[]> {
     const { row, runId } = target!;
     const { rows } = await pool.query<{ run_id: string }>(EARLY_ENDS, [
@@ -123,10 +167,57 @@ export async function judge(
     ]);
     return rows.map((run) => `run ${run.run_id} succeeded without having read the whole list`);
   }
+  const differences = compareWithTruth(events.rows, texts(shown), texts(gone));
+  const facts = { ...factsOf(simulator.spans(), events.rows), gone: await readGone(pool, organization) };
+  const completeness = await readCompleteness(pool, organization, facts);
+  const hole = [...differences.lost, ...completeness.unnoticed];
   return {
     rows: events.rows.length,
-    ...compareWithTruth(events.rows, texts(shown), texts(gone)),
+    ...differences,
+    lost: replacedAt === undefined ? differences.lost : [],
     broken: [...(await findBrokenPromises(pool, organization)), ...early],
+    falselyComplete: [
+      ...findFalseClaims(claims, facts),
+      ...claims
+        .filter(({ provenAt }) => replacedAt !== undefined && provenAt > replacedAt)
+        .map(({ runId }) => `run ${runId} said "complete" of a list that was replaced`),
+      ...(completeness.state === 'complete' ? hole.map((fields) => `"complete" without ${fields}`) : []),
+    ],
+    falselyGone: findFalselyGone(facts),
+    completeness,
+  };
+}
+
+function factsOf(spans: readonly RowSpan[], events: readonly Row[]): Pick<Facts, 'spans' | 'stored'> {
+  return {
+    spans: spans.map(({ text, ...span }) => ({ fields: fieldsOf(JSON.parse(text)), ...span })),
+    stored: events.map((row) => ({ fields: storedFieldsOf(row), runId: BigInt(row.run_id as string) })),
+  };
+}
+
+async function readGone(pool: pg.Pool, organization: string): Promise<Facts['gone']> {
+  const { rows } = await pool.query<Row>(
+    `select e.*, g.state, g.suspected_run_id from audit.gone_events g
+     join audit.events e using (organization, log, created_on, event_id) where g.organization = $1`,
+    [organization],
+  );
+  return rows.map((row) => ({
+    fields: storedFieldsOf(row),
+    state: String(row.state),
+    suspectedRunId: BigInt(row.suspected_run_id as string),
+  }));
+}
+
+async function readCompleteness(pool: pg.Pool, organization: string, facts: Facts): Promise<Completeness> {
+  const { rows } = await pool.query<{ state: string; reason: string | null }>(
+    'select state, reason from audit.completeness where organization = $1',
+    [organization],
+  );
+  return {
+    state: rows[0]?.state,
+    reason: rows[0]?.reason ?? null,
+    unnoticed: findUnnoticed(facts),
+    deletedInside: countDeletedInside(facts),
   };
 }
 

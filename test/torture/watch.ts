@@ -1,36 +1,82 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import type { Claim } from './completeness.ts';
 
 const WATCH_MS = 15;
 
-/** In one statement, so that both are of one moment. */
-const WATERMARK_AHEAD = `
-  select w.created_on_ticks as watermark, newest.ticks as newest
-  from audit.watermarks w, (
-    select max(created_on_ticks) as ticks from audit.events
-    where organization = $1 and created_on = (select max(created_on) from audit.events where organization = $1)
-  ) newest
-  where w.organization = $1 and w.created_on_ticks is distinct from newest.ticks`;
+/**
+ * In one statement, so that all is of one moment. The watermark is the newest stored event, except those dated ahead of the
+ * source's clock; what happened within the last minute may have been ahead when it was stored.
+ */
+const LOOK = `
+  select w.created_on_ticks as watermark,
+    (select max(created_on_ticks) from audit.events e
+      where e.organization = $1 and e.created_on = (
+        select max(created_on) from audit.events where organization = $1 and created_on <= now() - interval '1 minute'
+      )) as least,
+    (select max(created_on_ticks) from audit.events e
+      where e.organization = $1 and e.created_on = (
+        select max(created_on) from audit.events where organization = $1 and created_on <= now() + interval '2 seconds'
+      )) as most,
+    c.state, w.proven_at, clock_timestamp() as seen_at,
+    (select max(run_id) from audit.runs where organization = $1) as run_id
+  from audit.watermarks w join audit.completeness c using (organization, log) where w.organization = $1`;
+
+interface Look {
+  watermark: string | null;
+  least: string | null;
+  most: string | null;
+  state: string;
+  proven_at: Date | null;
+  seen_at: Date;
+  run_id: string | null;
+}
+
+export interface Watched {
+  /** About the first time that the watermark was wrong. */
+  sentence: string | undefined;
+  /** Each time that a run said "complete". */
+  claims: Claim[];
+}
 
 /**
- * Looks again and again, whatever befalls the worker and the database, whether the watermark is the newest stored event.
- * The function it gives back ends that, and gives the sentence about the first time it was not.
+ * Looks again and again, whatever befalls the worker and the database, whether the watermark is the newest stored event, and
+ * whether the state is `complete`. The function it gives back ends that, and gives what was seen.
  */
-export function watchWatermark(pool: pg.Pool, organization: string): () => Promise<string | undefined> {
+export function watchTables(pool: pg.Pool, organization: string): () => Promise<Watched> {
   let isOver = false;
-  const watch = async () => {
+  const watch = async (): Promise<Watched> => {
+    const watched: Watched = { sentence: undefined, claims: [] };
     while (!isOver) {
       // The database may be away, or without tables.
-      const found = await pool.query(WATERMARK_AHEAD, [organization]).catch(() => undefined);
-      const row = found?.rows[0];
-      if (row) return `the watermark was ${row.watermark} while the newest stored event was ${row.newest}`;
+      const found = await pool.query<Look>(LOOK, [organization]).catch(() => undefined);
+      const look = found?.rows[0];
+      if (look) {
+        watched.sentence ??= sayWrong(look);
+        noteClaim(look, watched.claims);
+      }
       await sleep(WATCH_MS);
     }
-    return undefined;
+    return watched;
   };
   const watching = watch();
   return () => {
     isOver = true;
     return watching;
   };
+}
+
+function sayWrong({ watermark, least, most }: Look): string | undefined {
+  if (watermark === null && least === null) return undefined;
+  const isBehind = least !== null && (watermark === null || BigInt(watermark) < BigInt(least));
+  const isAhead = watermark !== null && (most === null || BigInt(watermark) > BigInt(most));
+  if (!isBehind && !isAhead) return undefined;
+  return `the watermark was ${watermark} while the newest stored event was ${isBehind ? least : most}`;
+}
+
+function noteClaim({ state, proven_at: proven, seen_at: seen, run_id: runId }: Look, claims: Claim[]): void {
+  if (state !== 'complete' || proven === null || runId === null) return;
+  const [provenAt, before] = [proven.getTime(), claims.at(-1)];
+  if (before?.provenAt === provenAt && before.runId === BigInt(runId)) return;
+  claims.push({ provenAt, seenAt: seen.getTime(), runId: BigInt(runId) });
 }
