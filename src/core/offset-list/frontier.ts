@@ -477,7 +477,7 @@ function later(a: bigint, b: bigint): bigint {
 }
 
 function checkTotal(page: Page, end: number): string[] {
-  return page.totalCount > end ? [describeTotal(page, end)] : [];
+  return page.totalCount !== end ? [describeTotal(page, end)] : [];
 }
 
 function describeTotal({ totalCount }: Page, end: number): string {

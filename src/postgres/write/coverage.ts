@@ -25,7 +25,7 @@ export interface ReadRange extends CoveredRange {
  * earlier range is added.
  */
 const mergedTime = (stored: string, now: string) => `case
-      when ${now}::timestamptz is null then case when m.from_ticks <= $3 then ${stored} end
+      when ${now} is null then case when m.from_ticks <= $3 then ${stored} end
       when (m.from_ticks >= $3 or $8::boolean) and (m.to_ticks <= $4 or $9::boolean) then ${now}
       else least(${stored}, ${now}) end`;
 const EXTEND_COVERAGE = `
@@ -40,11 +40,11 @@ const EXTEND_COVERAGE = `
     from touching
   ), extended as (
     update audit.coverage c set to_ticks = greatest(m.to_ticks, $4::bigint), to_at = greatest(m.to_at, $6::timestamptz),
-      proven_at = ${mergedTime('m.proven_at', '$10')},
-      verified_at = ${mergedTime('m.verified_at', '$11')}
+      proven_at = ${mergedTime('m.proven_at', '$10::timestamptz')},
+      verified_at = ${mergedTime('m.verified_at', '$11::timestamptz')}
     from merged m
     where c.organization = $1 and c.log = $2 and c.from_ticks = m.from_ticks and m.ranges = 1 and m.from_ticks <= $3
-      and (m.to_ticks < $4 or $10 is not null or $11 is not null)
+      and (m.to_ticks < $4 or $10::timestamptz is not null or $11::timestamptz is not null)
     returning 1
   ), replaced as (
     delete from audit.coverage c using merged m
@@ -54,8 +54,8 @@ const EXTEND_COVERAGE = `
   insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
   select $1, $2, least(from_ticks, $3::bigint), greatest(to_ticks, $4::bigint), least(from_at, $5::timestamptz),
     greatest(to_at, $6::timestamptz),
-    case when ranges = 0 then $10 else ${mergedTime('m.proven_at', '$10')} end,
-    case when ranges = 0 then $11 else ${mergedTime('m.verified_at', '$11')} end,
+    case when ranges = 0 then $10::timestamptz else ${mergedTime('m.proven_at', '$10::timestamptz')} end,
+    case when ranges = 0 then $11::timestamptz else ${mergedTime('m.verified_at', '$11::timestamptz')} end,
     coalesce(begun_at, now()), case when from_ticks <= $3 then run_id else $7::bigint end
   from merged m
   -- After the ranges that it replaces are deleted.

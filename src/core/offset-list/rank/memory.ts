@@ -8,11 +8,8 @@ export interface RankMemory {
   /** Offset of the first row after the head instant. */
   headOffset: number;
   scrub: ScrubCursor;
-  /**
-   * A difference that a search confined to one page and could not resolve. `settlesAt`: when, in milliseconds since 1970, the last row
-   * there may be suspected.
-   */
-  difference: { missing: number; settlesAt: number | undefined } | undefined;
+  /** A difference that a search confined to one page and could not resolve. */
+  difference: { missing: number } | undefined;
   /** A place at which the source's list was another one. */
   changedAt: bigint | undefined;
 }
@@ -22,7 +19,7 @@ export function formatRanks({ largest, headOffset, scrub, difference, changedAt 
     largest,
     headOffset,
     scrub: { skip: scrub.skip, place: scrub.place === undefined ? null : scrub.place.toString() },
-    difference: difference ? { missing: difference.missing, settlesAt: difference.settlesAt ?? null } : null,
+    difference: difference ? { missing: difference.missing } : null,
     changedAt: changedAt === undefined ? null : changedAt.toString(),
   };
 }
@@ -37,10 +34,7 @@ export function parseRanks(ranks: Json): RankMemory {
     largest: naturalIn(value.largest),
     headOffset: naturalIn(value.headOffset),
     scrub: { skip: naturalIn(scrub.skip), place: bigintIn(scrub.place) },
-    difference:
-      typeof missing === 'number'
-        ? { missing, settlesAt: typeof difference.settlesAt === 'number' ? difference.settlesAt : undefined }
-        : undefined,
+    difference: typeof missing === 'number' ? { missing } : undefined,
     changedAt: bigintIn(value.changedAt),
   };
 }

@@ -67,7 +67,7 @@ export function createRankProver(fetchPage: Sequence, store: RankStore, options:
       if (!session.end) throw new Error('prove() was called before the read reached the end');
       try {
         session.end = await perform(locateNewest(run, session.end));
-        const remembered = shouldRetry ? undefined : session.rememberedDifference(new Date());
+        const remembered = shouldRetry ? undefined : session.rememberedDifference;
         const verdict = await perform(prove(run, session.end, remembered));
         return session.conclude(verdict, {
           suspicions: await store.countSuspicions(),

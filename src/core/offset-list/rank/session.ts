@@ -102,13 +102,9 @@ export class RankSession {
     if (oldestChange !== undefined) run.changes.push({ page, place: oldestChange });
   }
 
-  /** A difference that an earlier run could not resolve, unless something there may be suspected by now. */
-  rememberedDifference(now: Date): number | undefined {
-    const { difference } = this.memory;
-    if (!difference) return undefined;
-    return difference.settlesAt !== undefined && difference.settlesAt <= now.getTime()
-      ? undefined
-      : difference.missing;
+  /** A difference that an earlier run could not resolve. */
+  get rememberedDifference(): number | undefined {
+    return this.memory.difference?.missing;
   }
 
   conclude(verdict: Verdict, { suspicions, hasEvents }: { suspicions: number; hasEvents: boolean }): Proof {
@@ -152,7 +148,8 @@ export class RankSession {
 
   private describeDifference({ missing, isConfined }: Extract<Verdict, { kind: 'difference' }>): Proof {
     const { settlesAt } = this.run;
-    if (isConfined) this.memory.difference = { missing, settlesAt: settlesAt?.getTime() };
+    // An event that may be suspected soon is looked for again.
+    if (isConfined && !settlesAt) this.memory.difference = { missing };
     const reason =
       missing > 0
         ? 'the source counts more events than are stored, and no response shows them'

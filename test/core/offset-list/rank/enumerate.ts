@@ -365,7 +365,12 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     };
     const newest = () => {
       const gone = [...state.deleted.keys()].map((name) => Number.parseFloat(name));
-      return Math.max(0, ...source.map(({ time }) => time), ...state.store.events.map(({ time }) => time), ...gone);
+      return Math.max(
+        0,
+        ...source.map(({ time }) => time),
+        ...state.store.events.map(({ time }) => time),
+        ...gone,
+      );
     };
     if (kind === 'append') source.push(row((n > 0 ? source[n - 1]!.time : newest()) + 16));
     else if (kind === 'append-tie') source.push(row(source[n - 1]!.time));

@@ -169,6 +169,7 @@ export class MemoryStore {
       isHeadUndecided: judgement.isHeadUndecided,
       isSourceChanged: judgement.isMostlyUnshown,
       newlyRejected: [],
+      goneEvents: [],
     };
   }
 
@@ -306,10 +307,7 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
   const proof = ((): Proof => {
     try {
       session.end = perform(locateNewest(run, session.end!), 'newest');
-      const verdict = perform(
-        prove(run, session.end, session.rememberedDifference(clockOf(store.run))),
-        'count',
-      );
+      const verdict = perform(prove(run, session.end, session.rememberedDifference), 'count');
       const suspicions = store.suspicions.length;
       return session.conclude(verdict, {
         suspicions,
