@@ -25,7 +25,7 @@ function renderHistogram(counts: readonly number[]): Html {
 <td class="wide"><svg viewBox="0 0 ${WIDTH} 10" preserveAspectRatio="none" aria-hidden="true"><rect class="bar" x="0" y="0" width="${late === 0 ? 0 : Math.max(1, Math.round((WIDTH * late) / most))}" height="10"></rect></svg></td>
 <td class="number${late === 0 && ' zero'}">${formatNumber(late)}</td></tr>`,
   );
-  return html`<table class="histogram"><caption>Late events by age when stored. EXPORT_LOOKBACK and the nightly EXPORT_RECHECK_WINDOW should exceed the highest age.</caption>
+  return html`<table class="histogram"><caption>Late events by age when stored.</caption>
 <thead class="unseen"><tr><th scope="col">Age when stored</th><th scope="col">Bar</th><th scope="col">Late events</th></tr></thead>
 <tbody>${rows}</tbody></table>`;
 }
