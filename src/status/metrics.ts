@@ -25,7 +25,6 @@ export interface Metrics {
 }
 
 interface RunSettings {
-  lookbackMs: number;
   recheck?: { windowMs: number } | undefined;
 }
 
@@ -55,10 +54,9 @@ export function createMetrics({
   if (pool) addPoolGauges(registry, pool);
   addLogCounter(registry, droppedLogLines);
   return {
-    follow(organization, { lookbackMs, recheck }) {
-      settings.lookback.set({ organization }, lookbackMs / 1000);
+    follow(organization, { recheck }) {
       settings.recheckWindow.set({ organization }, (recheck?.windowMs ?? 0) / 1000);
-      return runs(organization, { lookbackMs });
+      return runs(organization);
     },
     observeStatus: status.set,
     observeDatabaseAway: status.setAway,
@@ -70,10 +68,6 @@ function createSettingGauges(registry: Registry) {
   const setting = (name: string, help: string) =>
     new Gauge({ name: PREFIX + name, help, labelNames: ['organization'], registers: [registry] });
   return {
-    lookback: setting(
-      'lookback_seconds',
-      'EXPORT_LOOKBACK: how far before the watermark each run starts to read.',
-    ),
     recheckWindow: setting(
       'recheck_window_seconds',
       'EXPORT_RECHECK_WINDOW: how far back the recheck reads; 0 without a recheck.',

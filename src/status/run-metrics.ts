@@ -9,7 +9,7 @@ const PREFIX = 'uipath_audit_export_';
 
 const PAGE_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const RUN_BUCKETS_S = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
-/** A minute to a month, with the defaults of EXPORT_LOOKBACK (1 h) and EXPORT_RECHECK_WINDOW (48 h) among them. */
+/** A minute to a month, with the default of EXPORT_RECHECK_WINDOW (48 h) among them. */
 const LATENESS_BUCKETS_S = [
   60, 300, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 172_800, 604_800, 2_592_000,
 ];
@@ -22,7 +22,7 @@ type Kind = RunSummary['kind'];
 
 /** Counts the runs of one organization in this process. No method throws. */
 export interface RunMetrics {
-  observeChunk(kind: Kind, progress: ChunkProgress): void;
+  observeChunk(progress: ChunkProgress): void;
   observeRun(summary: RunSummary): void;
   observeFailure(kind: Kind, error: unknown): void;
 }
@@ -30,28 +30,21 @@ export interface RunMetrics {
 type Instruments = ReturnType<typeof createInstruments>;
 
 /** Creates the instruments. Returns a function that gives each organization its own label. */
-export function createRunMetrics(
-  registry: Registry,
-  now: () => Date,
-): (organization: string, settings: { lookbackMs: number }) => RunMetrics {
+export function createRunMetrics(registry: Registry, now: () => Date): (organization: string) => RunMetrics {
   const instruments = createInstruments(registry);
-  return (organization, settings) => {
+  return (organization) => {
     // Starts each counter at 0: `increase` in an alert does not see a counter that first appears with 1.
     for (const kind of KINDS) {
       for (const outcome of OUTCOMES) instruments.ended.inc({ organization, kind, outcome }, 0);
     }
-    instruments.beyondLookback.inc({ organization }, 0);
     const flush = createFlush(instruments, organization);
     return {
-      observeChunk(kind, { counters, waitMs, result }) {
+      observeChunk({ counters, waitMs, result }) {
         flush.add(counters);
         instruments.pageWait.observe({ organization }, waitMs / 1000);
         for (const ticks of result?.lateTicks ?? []) {
           const lateMs = Math.max(0, now().getTime() - dateOfTicks(ticks).getTime());
           instruments.lateness.observe({ organization }, lateMs / 1000);
-          // Only rechecks count here: after an outage a run also stores old late events, and it did find them.
-          if (kind !== 'run' && lateMs > settings.lookbackMs)
-            instruments.beyondLookback.inc({ organization });
         }
       },
       observeRun({ kind, outcome, counters, durationMs }) {

@@ -107,7 +107,7 @@ export function createWorker(
     try {
       health.runStarted(kind);
       const onChunk: Slot['onChunk'] = (progress) => {
-        metrics.observeChunk(kind, progress);
+        metrics.observeChunk(progress);
         slot.onChunk(progress);
       };
       const anySignal = AbortSignal.any([signal, slot.signal]);

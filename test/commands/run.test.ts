@@ -52,6 +52,29 @@ describe('run, as a process', () => {
     expect(await countStored()).toBe(253);
   });
 
+  test('exits 2 if the watermark does not match the events, until a backfill of the whole list', async () => {
+    await runProgram(['run'], environment);
+    await pool.query('delete from audit.events where organization = $1 and created_on > $2', [
+      simulator.organization,
+      '2023-01-01T00:30:00Z',
+    ]);
+    for (const command of [['run'], ['backfill', '--from', '2022-01-01']]) {
+      const refused = await runProgram(command, environment);
+      expect(refused.code).toBe(2);
+      expect(refused.stderr).toMatch(/does not match audit\.events: .* Run backfill without --from and --to/);
+    }
+    expect((await runProgram(['status'], environment)).stdout.replace(/\s+/g, ' ')).toContain(
+      'Run backfill without --from and --to',
+    );
+    const again = await runProgram(['backfill'], environment);
+    expect([again.code, again.stdout]).toEqual([
+      0,
+      expect.stringContaining('warning: The watermark was reset'),
+    ]);
+    expect(await countStored()).toBe(250);
+    expect((await runProgram(['run'], environment)).code).toBe(0);
+  });
+
   test('requests its token while it waits for the database, and only once', async () => {
     await runProgram(['migrate'], environment);
     const client = await pool.connect();

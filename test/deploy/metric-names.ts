@@ -5,7 +5,7 @@ import { createMetrics } from '../../src/status/metrics.ts';
 /** Every name that /metrics may show, with the three of each histogram. */
 export async function exportedNames(): Promise<Set<string>> {
   const metrics = createMetrics({ pool: { totalCount: 0, idleCount: 0, waitingCount: 0 } });
-  metrics.follow('acme', { lookbackMs: 1 }).observeChunk('run', {
+  metrics.follow('acme', {}).observeChunk({
     ...{ done: 0, total: 0, taken: 0, frontier: 0n, waitMs: 0 },
     ...{ counters: newCounters(), result: undefined },
   });

@@ -10,7 +10,7 @@ import { hasPromtool, promtool } from '../support/promtool.ts';
 import { completeness, minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
 
 const OWN = 'uipath_audit_export_';
-const SETTINGS = { lookbackMs: 3_600_000, recheck: { windowMs: 172_800_000 } };
+const SETTINGS = { recheck: { windowMs: 172_800_000 } };
 
 const NO_POOL = { totalCount: 0, idleCount: 0, waitingCount: 0 };
 
@@ -46,10 +46,10 @@ describe('counters', () => {
     const counters = newCounters();
     const retriesBy = { 'HTTP 429': 1 };
     Object.assign(counters, { pages: 1, requests: 3, retries: 1, retriesBy, inserted: 5, late: 2 });
-    acme.observeChunk('run', page(counters));
+    acme.observeChunk(page(counters));
     Object.assign(counters, { pages: 2, requests: 4, inserted: 8, updated: 1, unchanged: 7, rejected: 2 });
     Object.assign(retriesBy, { 'HTTP 429': 3, 'time-out': 1 });
-    acme.observeChunk('run', page(counters));
+    acme.observeChunk(page(counters));
     counters.requests = 5;
     acme.observeRun({
       ...{ runId: '1', kind: 'run', outcome: 'succeeded', warnings: [] },
@@ -76,10 +76,10 @@ describe('counters', () => {
     const metrics = createMetrics();
     const acme = metrics.follow('acme', SETTINGS);
     const first = { ...newCounters(), requests: 2 };
-    acme.observeChunk('run', page(first));
+    acme.observeChunk(page(first));
     Object.assign(first, { requests: 10, retries: 7, retriesBy: { 'network fault': 7 } });
     acme.observeFailure('run', new ExportError('source-away', 'gone'));
-    acme.observeChunk('run', page({ ...newCounters(), requests: 1, retriesBy: { 'network fault': 2 } }));
+    acme.observeChunk(page({ ...newCounters(), requests: 1, retriesBy: { 'network fault': 2 } }));
     expect(await scrape(metrics)).toMatchObject({
       'source_requests_total{organization="acme"}': 11,
       'source_retries_total{organization="acme",reason="network fault"}': 9,
@@ -115,16 +115,12 @@ describe('counters', () => {
   test('keep two organizations apart', async () => {
     const metrics = createMetrics();
     const acme = metrics.follow('acme', SETTINGS);
-    metrics
-      .follow('globex', { lookbackMs: 60_000 })
-      .observeChunk('run', page({ ...newCounters(), pages: 9 }));
-    acme.observeChunk('run', page({ ...newCounters(), pages: 4 }));
+    metrics.follow('globex', {}).observeChunk(page({ ...newCounters(), pages: 9 }));
+    acme.observeChunk(page({ ...newCounters(), pages: 4 }));
     expect(await scrape(metrics)).toMatchObject({
       'pages_total{organization="acme"}': 4,
       'pages_total{organization="globex"}': 9,
-      'lookback_seconds{organization="acme"}': 3_600,
       'recheck_window_seconds{organization="acme"}': 172_800,
-      'lookback_seconds{organization="globex"}': 60,
       'recheck_window_seconds{organization="globex"}': 0,
     });
   });
@@ -133,27 +129,17 @@ describe('counters', () => {
 describe('lateness', () => {
   const result = { inserted: 2, updated: 0, unchanged: 0, newlyRejected: [] };
   const lateTicks = [ticksOfDate(minutesAgo(2)), ticksOfDate(minutesAgo(90))];
-  const observe = async (kind: 'run' | 'recheck') => {
-    const metrics = createMetrics({ now: () => NOW });
-    const late = page(newCounters(), { result: { ...result, lateTicks } });
-    metrics.follow('acme', SETTINGS).observeChunk(kind, late);
-    return scrape(metrics);
-  };
 
   test('is the age of a late event when it was stored, in seconds', async () => {
-    expect(await observe('run')).toMatchObject({
+    const metrics = createMetrics({ now: () => NOW });
+    metrics.follow('acme', SETTINGS).observeChunk(page(newCounters(), { result: { ...result, lateTicks } }));
+    expect(await scrape(metrics)).toMatchObject({
       'event_lateness_seconds_sum{organization="acme"}': 5_520,
       'event_lateness_seconds_bucket{le="60",organization="acme"}': 0,
       'event_lateness_seconds_bucket{le="300",organization="acme"}': 1,
       'event_lateness_seconds_bucket{le="3600",organization="acme"}': 1,
       'event_lateness_seconds_bucket{le="7200",organization="acme"}': 2,
     });
-  });
-
-  test('is beyond the lookback where only a recheck found the event', async () => {
-    const name = 'late_rows_beyond_lookback_total{organization="acme"}';
-    expect((await observe('recheck'))[name]).toBe(1);
-    expect((await observe('run'))[name]).toBe(0);
   });
 });
 
@@ -289,7 +275,7 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
   const acme = metrics.follow('acme', SETTINGS);
   const counters = { ...newCounters(), retriesBy: { 'HTTP 429': 1 } };
   const result = { inserted: 1, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [ticksOfDate(NOW)] };
-  acme.observeChunk('run', page(counters, { result }));
+  acme.observeChunk(page(counters, { result }));
   const ended = { runId: '1', kind: 'run', outcome: 'succeeded', warnings: [], ledger: null } as const;
   acme.observeRun({ ...ended, warnings: [], counters, durationMs: 1 });
   const { text } = await metrics.render();
@@ -312,7 +298,7 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
 (hasPromtool ? test : test.skip)('promtool accepts all of them', async () => {
   const metrics = createMetrics({ pool: NO_POOL });
   metrics.observeStatus(statusReport());
-  metrics.follow('acme', SETTINGS).observeChunk('run', page(newCounters()));
+  metrics.follow('acme', SETTINGS).observeChunk(page(newCounters()));
   const { text } = await metrics.render();
   expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
 });

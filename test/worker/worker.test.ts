@@ -28,7 +28,7 @@ afterEach(async () => {
 function employ(scene: Pick<Scene, 'app'>, retryWaits?: { firstMs: number; longestMs: number }) {
   const health = createHealth([scene.app.config.source.organization]);
   health.databaseReady();
-  const metrics = createMetrics().follow('acme', { lookbackMs: 3_600_000 });
+  const metrics = createMetrics().follow('acme', {});
   worker = createWorker(scene.app, { health, metrics }, stopping.signal, {
     ...(retryWaits && { retryWaits }),
   });
