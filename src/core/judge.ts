@@ -125,9 +125,9 @@ function moveHead(
   const start = before === undefined || oldest > before ? oldest : before;
   let head = start;
   let aged = 0;
-  // Retention deletes the oldest rows first. It may leave a few behind, but no other history.
+  // Retention deletes the oldest rows first. It may leave a few, but shows no other history in their place.
   const decide = (isUndecided: boolean) => {
-    const isReplaced = aged >= MIN_UNSHOWN && countUntil(shown, start) >= MIN_UNSHOWN;
+    const isReplaced = aged >= MIN_UNSHOWN && countBefore(shown, head) >= MIN_UNSHOWN;
     return { head: isReplaced ? start : head, isUndecided, isReplaced };
   };
   const newest = newestOf(shown);
@@ -152,9 +152,9 @@ function moveHead(
   return decide(span === undefined || span.to !== undefined);
 }
 
-/** The number of shown events at or before a place. */
-function countUntil({ events, others }: Shown, place: bigint): number {
-  return [...events, ...others.events].filter(({ event }) => placeOfTicks(event.createdOnTicks) <= place)
+/** The number of shown events before a place. */
+function countBefore({ events, others }: Shown, place: bigint): number {
+  return [...events, ...others.events].filter(({ event }) => placeOfTicks(event.createdOnTicks) < place)
     .length;
 }
 

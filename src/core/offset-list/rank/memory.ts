@@ -10,17 +10,31 @@ export interface RankMemory {
   scrub: ScrubCursor;
   /** A difference that a search confined to one page and could not resolve. */
   difference: { missing: number } | undefined;
-  /** A place at which the source's list was another one. */
+  /** The newest place of the last count. */
+  newest: bigint | undefined;
+  /** A place at which the source's list was another one. It is looked at again. */
   changedAt: bigint | undefined;
+  /** The newest place known when the source changed. The source is the same one again when its list reaches back to it. */
+  newestBeforeChange: bigint | undefined;
 }
 
-export function formatRanks({ largest, headOffset, scrub, difference, changedAt }: RankMemory): Json {
+export function formatRanks({
+  largest,
+  headOffset,
+  scrub,
+  difference,
+  changedAt,
+  newestBeforeChange,
+  newest,
+}: RankMemory): Json {
   return {
     largest,
     headOffset,
     scrub: { skip: scrub.skip, place: scrub.place === undefined ? null : scrub.place.toString() },
     difference: difference ? { missing: difference.missing } : null,
     changedAt: changedAt === undefined ? null : changedAt.toString(),
+    newestBeforeChange: newestBeforeChange === undefined ? null : newestBeforeChange.toString(),
+    newest: newest === undefined ? null : newest.toString(),
   };
 }
 
@@ -36,6 +50,8 @@ export function parseRanks(ranks: Json): RankMemory {
     scrub: { skip: naturalIn(scrub.skip), place: bigintIn(scrub.place) },
     difference: typeof missing === 'number' ? { missing } : undefined,
     changedAt: bigintIn(value.changedAt),
+    newestBeforeChange: bigintIn(value.newestBeforeChange),
+    newest: bigintIn(value.newest),
   };
 }
 

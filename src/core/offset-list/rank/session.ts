@@ -109,6 +109,23 @@ export class RankSession {
 
   conclude(verdict: Verdict, { suspicions, hasEvents }: { suspicions: number; hasEvents: boolean }): Proof {
     this.memory.difference = undefined;
+    const proof = this.assess(verdict, { suspicions, hasEvents });
+    const { memory } = this;
+    if (proof.state === 'source changed') memory.newestBeforeChange ??= memory.newest;
+    else if (proof.state === 'complete') {
+      const before = memory.newestBeforeChange;
+      if (before !== undefined && this.run.head > before)
+        return { state: 'source changed', reason: STILL_CHANGED };
+      memory.newestBeforeChange = undefined;
+      memory.newest = this.end?.newest?.place ?? memory.newest;
+    }
+    return proof;
+  }
+
+  private assess(
+    verdict: Verdict,
+    { suspicions, hasEvents }: { suspicions: number; hasEvents: boolean },
+  ): Proof {
     if (verdict.kind === 'empty') return this.concludeEmpty(hasEvents);
     const changed = this.sourceChanged();
     if (changed) return changed;
@@ -160,6 +177,8 @@ export class RankSession {
 
 const SOURCE_CHANGED =
   'most of the stored events that the source should list are not in its list: it was reset, restored, or is another source';
+const STILL_CHANGED =
+  'the list of the source does not reach back to the events that were stored before it changed';
 const SETTLING = '; events stored within EXPORT_SETTLE are not suspected yet';
 
 const REASONS: Record<Exclude<Verdict['kind'], 'empty' | 'proven' | 'difference'>, string> = {
