@@ -13,6 +13,7 @@ import {
 } from '../postgres/read/start-point.ts';
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
+import { checkSourceOfRun } from './source-identity.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
 export interface RunRequest extends RunConditions {
@@ -43,7 +44,9 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     request.kind === 'backfill' && !request.shouldRestart
       ? await readUnfinishedBackfill(app.pool, key, range)
       : undefined;
-  const work = async ({ session, log, counters, watchers }: Run) => {
+  const work = async (run: Run) => {
+    const { session, log, counters, watchers } = run;
+    await checkSourceOfRun(app, run, { ...request, isResumed: unfinished !== undefined });
     for (const other of await readLookalikes(app.pool, key.organization)) {
       log.warn(
         `${other} is stored as well. If it is the same organization with other capitals, its events are stored twice`,

@@ -10,6 +10,7 @@ import { readStoredEvents } from '../postgres/read/stored-events.ts';
 import { type ProvenRange, recordProof } from '../postgres/write/coverage.ts';
 import { findMissingRejected } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
+import { assertSameSource } from './source-identity.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
 /** At most this many findings of each kind are listed; all are counted. */
@@ -44,6 +45,7 @@ export interface SourceReport {
  * exported yet. If there are no differences, or all are repaired, records the range in `audit.coverage`.
  */
 export async function verifyAgainstSource(app: App, request: VerifyRequest): Promise<SourceReport> {
+  await assertSameSource(app, request.signal);
   if (!request.shouldRepair) return compareWithSource(app, request, undefined);
   let report: SourceReport | undefined;
   await withRun(app, 'verify', async (run) => {

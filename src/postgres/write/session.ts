@@ -4,6 +4,7 @@
 import type { ExportError } from '../../core/errors.ts';
 import type { RejectedRow } from '../../core/event.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import type { SourceIdentity } from '../../core/source-identity.ts';
 import { knownUntil } from '../../core/start-point.ts';
 import {
   addCommitted,
@@ -17,11 +18,19 @@ import { type Plan, type PlanResults, type Statement, transact } from '../connec
 import type { Client } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
 import { createCopyEncoder } from '../format/copy-format.ts';
+import type { StoredSource } from '../read/source-identity.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
 import { extendCoverage } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { upsertRejected } from './rejected.ts';
 import { describeRun, endRun, moveWatermark, updateRun, updateSourceTotal } from './run-rows.ts';
+import {
+  markFormerSource,
+  rememberSource,
+  replaceSource,
+  type ShownSpan,
+  type SliceCursor,
+} from './source-identity.ts';
 import {
   canCopy,
   copiedBatch,
@@ -44,6 +53,7 @@ export interface SessionFacts extends LogKey {
   isSynchronous: boolean;
   runId: string;
   watermark: StoredWatermark | undefined;
+  source: StoredSource;
   /** Ticks of the newest event that was stored when the run began. */
   newestStored: bigint | undefined;
   lease: Lease;
@@ -61,7 +71,10 @@ type Work<Read extends Plan, Last extends Plan, T> = (
 /** A run in progress. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
   readonly runId: string;
-  readonly stored: StoredWatermark | undefined;
+  /** The watermark at the start of the run. */
+  stored: StoredWatermark | undefined;
+  /** The source of the stored events. */
+  readonly source: StoredSource;
   /** The newest entry that this run appended to the ledger. */
   newestEntry: LedgerHead | undefined;
   private movesWatermark = true;
@@ -70,6 +83,7 @@ export class PostgresSession implements RunSession {
   constructor(private readonly facts: SessionFacts) {
     this.runId = facts.runId;
     this.stored = facts.watermark;
+    this.source = facts.source;
   }
 
   get known(): bigint | undefined {
@@ -183,6 +197,35 @@ export class PostgresSession implements RunSession {
   }): Promise<void> {
     this.movesWatermark = range.movesWatermark ?? true;
     await this.writePlan('describing the run', { run: describeRun(this.runId, range) });
+  }
+
+  /** Stores where the events come from. Call before the first commit. */
+  async rememberSource(identity: SourceIdentity): Promise<void> {
+    await this.writePlan('storing the address of the source', {
+      source: rememberSource(this.facts, identity),
+    });
+  }
+
+  /** Marks the stored events of a span that another source does not show. Returns how many. May be repeated. */
+  async markFormerSource(span: ShownSpan, onProgress: () => void): Promise<number> {
+    let marked = 0;
+    for (let cursor: SliceCursor | undefined; ; ) {
+      const slice = markFormerSource({ ...this.facts, runId: this.runId }, span, cursor);
+      const last = await this.write('marking the events of the former source', {}, async () => ({
+        plan: { slice },
+        result: ({ slice: rows }) => rows[0],
+      }));
+      onProgress();
+      if (!last) return marked;
+      marked += Number(last.marked);
+      cursor = [last.created_on, last.event_id];
+    }
+  }
+
+  /** Replaces the source: forgets the watermark and what was proven. The events stay. Call before the first commit. */
+  async replaceSource(identity: SourceIdentity): Promise<void> {
+    await this.writePlan('accepting another source', replaceSource(this.facts, identity));
+    this.stored = undefined;
   }
 
   release(): Promise<void> {

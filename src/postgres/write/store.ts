@@ -5,6 +5,7 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';
 import { storableText } from '../format/columns.ts';
+import { SOURCE_COLUMNS, type SourceRow, toStoredSource } from '../read/source-identity.ts';
 import { toWatermark, type WatermarkRow } from '../read/watermark.ts';
 import { Lease, lockFreeLease } from './lease.ts';
 import { PostgresSession, type RunKind } from './session.ts';
@@ -106,8 +107,8 @@ async function beginRun(
     );
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, log, runId, leaseMs });
-    const { rows } = await client.query<WatermarkRow>(
-      'select created_on_ticks, read_at, resume from audit.watermarks where organization = $1 and log = $2',
+    const { rows } = await client.query<WatermarkRow & SourceRow>(
+      `select created_on_ticks, read_at, resume, ${SOURCE_COLUMNS} from audit.watermarks where organization = $1 and log = $2`,
       [organization, log],
     );
     const newest = await client.query<{ ticks: string }>(
@@ -116,6 +117,7 @@ async function beginRun(
       [organization, log],
     );
     const newestStored = newest.rows[0] && BigInt(newest.rows[0].ticks);
-    return { runId, lease, watermark: toWatermark(rows[0]!), newestStored };
+    const source = toStoredSource(rows[0]);
+    return { runId, lease, watermark: toWatermark(rows[0]!), source, newestStored };
   });
 }
