@@ -144,20 +144,17 @@ async function acceptSource(
   const { signal, meter, onProgress } = watch;
   let reached: bigint | undefined;
   let marked = 0;
-  const mark = async (until: bigint | undefined, eventIds: string[]) => {
-    marked += await session.markFormerSource({ from: reached, to: until, eventIds }, onProgress);
+  const mark = async (to: bigint | undefined, shown: Place[]) => {
+    marked += await session.markFormerSource({ from: reached, to, shown }, onProgress);
+    reached = to;
   };
-  for await (const chunk of app.source.read(
+  for await (const { events, frontier } of app.source.read(
     { frontier: undefined },
     { pageSize, concurrency, signal, meter },
   )) {
     onProgress();
-    if (chunk.events.length === 0) continue;
-    await mark(
-      chunk.frontier,
-      chunk.events.map(({ eventId }) => eventId),
-    );
-    reached = chunk.frontier;
+    const shown = events.map(({ event, eventId }) => ({ eventId, ticks: event.createdOnTicks }));
+    if (shown.length > 0) await mark(frontier, shown);
   }
   await mark(undefined, []);
   await session.replaceSource(found);

@@ -210,10 +210,10 @@ export class PostgresSession implements RunSession {
   async markFormerSource(span: ShownSpan, onProgress: () => void): Promise<number> {
     let marked = 0;
     for (let cursor: SliceCursor | undefined; ; ) {
-      const slice = markFormerSource({ ...this.facts, runId: this.runId }, span, cursor);
+      const plan = markFormerSource({ ...this.facts, runId: this.runId }, span, cursor);
       const last = await this.write('marking the events of the former source', {}, async () => ({
-        plan: { slice },
-        result: ({ slice: rows }) => rows[0],
+        plan,
+        result: ({ slice }) => slice[0],
       }));
       onProgress();
       if (!last) return marked;

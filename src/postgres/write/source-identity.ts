@@ -1,6 +1,6 @@
 /** Builds the statements that remember the source of a log, and that mark the events of a former source. */
 import type { LogKey } from '../../core/log-key.ts';
-import type { SourceIdentity } from '../../core/source-identity.ts';
+import type { Place, SourceIdentity } from '../../core/source-identity.ts';
 import { formatMicroseconds, MAX_TICKS } from '../../core/ticks.ts';
 import type { Plan, Statement } from '../connection/pipeline.ts';
 
@@ -18,20 +18,20 @@ export function rememberSource(
   return { text: REMEMBER_SOURCE, values: [organization, log, url, path, partition] };
 }
 
-/** A span of complete tie groups at the source, and the ids of the events that it shows there. */
+/** A span of complete tie groups at the source, and the events that it shows there. */
 export interface ShownSpan {
   /** Half-open, in ticks; `undefined` is unbounded. */
   from: bigint | undefined;
   to: bigint | undefined;
-  eventIds: readonly string[];
+  shown: readonly Place[];
 }
 
 /** The key of the last row of a slice. */
 export type SliceCursor = [createdOn: string, eventId: string];
 
 /**
- * Marks the next stored rows of a span that the source does not show; those that it shows are no longer gone. Repeatable.
- * Returns the key of the last row, or no row after the end of the span.
+ * Marks the next stored rows of a span that the source does not show. Repeatable. Returns the key of the last row, or no row
+ * after the end of the span.
  * $1 organization, $2 log, $3 run, $4 and $5 from as time and ticks, $6 and $7 to, $8 and $9 the key of the last row of the slice
  * before, $10 ids.
  */
@@ -44,37 +44,44 @@ const MARK_FORMER_SOURCE = `
       and ($8::timestamptz is null or (created_on >= $8 and (created_on, event_id) > ($8, $9::uuid)))
     order by created_on, event_id
     limit ${SLICE_ROWS}
-  ), shown as materialized (
-    select unnest($10::uuid[]) as event_id
   ), marked as (
     insert into audit.gone_events as stored
       (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at, gone_run_id)
     select $1, $2, created_on, event_id, created_on_ticks, 'former source', $3::bigint, now(), $3
-    from slice where event_id not in (select event_id from shown)
+    from slice where event_id not in (select unnest($10::uuid[]))
     on conflict (organization, log, created_on, event_id) do update
       set state = excluded.state, gone_at = excluded.gone_at, gone_run_id = excluded.gone_run_id
       where stored.state in ('suspected', 'shown again')
-    returning 1
-  ), shown_again as (
-    update audit.gone_events g set state = 'shown again', shown_again_at = now(), shown_again_run_id = $3
-    from slice
-    where g.organization = $1 and g.log = $2 and g.created_on = slice.created_on and g.event_id = slice.event_id
-      and g.state in ('gone', 'former source') and slice.event_id in (select event_id from shown)
     returning 1
   )
   select created_on::text, event_id, (select count(*) from marked) as marked
   from slice order by slice.created_on desc, slice.event_id desc limit 1`;
 
+/** Events that the source shows are not gone. $1 organization, $2 log, $3 run, $4 times, $5 ids. */
+const UNMARK_SHOWN = `
+  update audit.gone_events g set state = 'shown again', shown_again_at = now(), shown_again_run_id = $3
+  from unnest($4::timestamptz[], $5::uuid[]) as shown (created_on, event_id)
+  where g.organization = $1 and g.log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id
+    and g.state in ('gone', 'former source')`;
+
+/** The statements of one slice, which begins behind `after`. Without a name: each is planned for the present size of the tables. */
 export function markFormerSource(
   { organization, log, runId }: LogKey & { runId: string },
-  { from, to, eventIds }: ShownSpan,
+  { from, to, shown }: ShownSpan,
   after: SliceCursor | undefined,
-): Statement {
+): { unmark: Statement | undefined; slice: Statement } {
   const bounds = [from, to].flatMap((ticks) =>
     ticks === undefined || ticks > MAX_TICKS ? [null, null] : [formatMicroseconds(ticks), ticks.toString()],
   );
-  const values = [organization, log, runId, ...bounds, ...(after ?? [null, null]), eventIds];
-  return { name: 'mark-former-source', text: MARK_FORMER_SOURCE, values };
+  const ids = shown.map(({ eventId }) => eventId);
+  const times = shown.map(({ ticks }) => formatMicroseconds(ticks));
+  const values = [organization, log, runId, ...bounds, ...(after ?? [null, null]), ids];
+  // Once for each span. A statement of its own, since a statement does not see the rows that it inserts, but searches them.
+  const unmark =
+    after || ids.length === 0
+      ? undefined
+      : { text: UNMARK_SHOWN, values: [organization, log, runId, times, ids] };
+  return { unmark, slice: { text: MARK_FORMER_SOURCE, values } };
 }
 
 /**
