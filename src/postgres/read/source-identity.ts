@@ -68,25 +68,22 @@ const PLACES = `
     where organization = $1 and log = $2
       and day between (oldest.created_on at time zone 'UTC')::date and (newest.created_on at time zone 'UTC')::date
     group by day
-  ), half as (
-    select day from days where reached * 2 >= total order by day limit 1
   ), pivot as materialized (
     select start + (stop - start) / 2 as at
     from (
       select greatest(oldest.created_on, day::timestamp at time zone 'UTC') as start,
         least(newest.created_on, (day + 1)::timestamp at time zone 'UTC') as stop
-      from oldest, newest, half
+      from oldest, newest, (select day from days where reached * 2 >= total order by day limit 1) half
     ) spans
+  ), between_both as not materialized (
+    select * from candidates
+    where (created_on, event_id) > (select created_on, event_id from oldest)
+      and (created_on, event_id) < (select created_on, event_id from newest)
   ), middle as (
-    (select c.* from candidates c, oldest, newest, pivot
-     where c.created_on >= pivot.at and (c.created_on, c.event_id) > (oldest.created_on, oldest.event_id)
-       and (c.created_on, c.event_id) < (newest.created_on, newest.event_id)
-     order by c.created_on, c.event_id limit 1)
+    -- Subqueries, not joins: with a join it would sort half of the table.
+    (select * from between_both where created_on >= (select at from pivot) order by created_on, event_id limit 1)
     union all
-    (select c.* from candidates c, oldest, newest, pivot
-     where c.created_on < pivot.at and (c.created_on, c.event_id) > (oldest.created_on, oldest.event_id)
-       and (c.created_on, c.event_id) < (newest.created_on, newest.event_id)
-     order by c.created_on desc, c.event_id desc limit 1)
+    (select * from between_both where created_on < (select at from pivot) order by created_on desc, event_id desc limit 1)
     limit 1
   )
   select distinct event_id, created_on_ticks from (
