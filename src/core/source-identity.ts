@@ -21,7 +21,7 @@ export interface SourceIdentity {
   partition: string | null;
 }
 
-/** A stored event that the source is asked for. */
+/** A stored event to look for at the source. */
 export type Place = Pick<IdentifiedEvent, 'eventId'> & { ticks: bigint };
 
 /** How many stored events are looked for. */

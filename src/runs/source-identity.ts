@@ -1,7 +1,7 @@
 /**
  * Decides at the start of a run whether the source is the one that the stored events came from, before anything is stored.
  *
- * The address is compared with the remembered one. If it changed, or none is remembered, the source is asked for stored events
+ * The address is compared with the remembered one. If it changed, or none is remembered, stored events are looked for at the source,
  * at three places. It is accepted if it shows all of them; or if EXPORT_ACCEPT_SOURCE names it: then stored events that it does
  * not show are marked, and everything known about the former source is forgotten, so that the run reads from the oldest row.
  * A failed request is an error of the run and never decides.
