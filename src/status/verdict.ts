@@ -80,14 +80,14 @@ function assessRuns(
     const problem = 'no run has read the source to its end yet';
     return { problem, isFirst: running !== undefined && !failure, reasons: failure ? [failure] : [] };
   }
-  const ended = describeWhen(lastSuccessAt, now);
-  if (failure) {
-    return { problem: 'the last run did not succeed', reasons: [failure, `Last success: ${ended}.`] };
-  }
+  if (failure) return { problem: 'the last run did not succeed', reasons: [failure] };
   if (isOverdue) {
     const reason =
       'Earlier runs were more frequent. Check that `node dist/main.js start`, or the scheduler that calls run, is running.';
-    return { problem: `the last success was ${ended}`, reasons: running ? [] : [reason] };
+    return {
+      problem: `the last success was ${describeWhen(lastSuccessAt, now)}`,
+      reasons: running ? [] : [reason],
+    };
   }
   return { reasons: [] };
 }
