@@ -135,7 +135,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
     notes.push(
       `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest is between ` +
         `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, detected ${describeWhen(newest.noticedAt, now)}. ` +
-        '`node dist/main.js backfill` with --from and --to reads what the source still has.',
+        '`node dist/main.js backfill --from FROM --to TO` reads what the source still has.',
     );
   }
   if (rejected > 0) {

@@ -114,7 +114,7 @@ export async function openPageScene(
   };
 }
 
-/** $1 organization, $2 the scene's instant. Of the gone events, three are recent and one is suspected. */
+/** $1 organization, $2 the scene's instant. Four events are gone, and one is suspected. */
 const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   {
     organization: ORGANIZATIONS.behind,
@@ -158,9 +158,11 @@ const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
       select $1, log, created_on, event_id, created_on_ticks, case when n = 1 then 'suspected' else 'gone' end, noticed_at, 1,
         case when n > 1 then noticed_at + interval '5 minutes' end, 2
       from (
-        select *, row_number() over (order by created_on desc) as n from (
-          select *, row_number() over (order by created_on desc) as place from audit.events where organization = $1
-        ) placed where place in (30, 50, 80, 130, 400)
+        select n, e.* from generate_series(1, 5) n
+        cross join lateral (
+          select * from audit.events where organization = $1 and created_on <= $2::timestamptz - n * n * interval '26 hours'
+          order by created_on desc limit 1
+        ) e
       ) picked
       cross join lateral (select $2::timestamptz - (n * n * n - 0.5) * interval '80 minutes' as noticed_at) noticed`,
   },

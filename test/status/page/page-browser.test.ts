@@ -16,7 +16,7 @@ const HEADLINES: Record<PageState, RegExp> = {
   failing: /^Not current: the last run did not succeed$/,
   gap: /^Current, but with a gap$/,
   gone: /^Complete and current: 4 events deleted at the source$/,
-  overview: /^1 of 5 need no attention$/,
+  overview: /^4 of 5 need attention$/,
 };
 
 if (!hasBrowser)
