@@ -42,6 +42,10 @@ export function batchOf(events: readonly AuditEvent[], rest: Partial<Commit> = {
     isEnd: true,
     beganAt: new Date('2026-01-01T12:00:00Z'),
     covered: undefined,
+    span: undefined,
+    others: { events: [], rejected: [] },
+    oldest: undefined,
+    sourceTime: new Date('9999-01-01T00:00:00Z'),
     counters: newCounters(),
     ...rest,
   };
