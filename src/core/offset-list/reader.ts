@@ -158,10 +158,9 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
       // Everything older than the frontier is read now.
       if (result.groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
       const isUnreadable = page.rows.length > 0 && page.rows.every(({ ticks }) => ticks === undefined);
-      const isEnd = isDone && until === undefined && !result.isEmpty;
       const now = ticksOfDate(shownUntil(page));
       if (!isUnreadable)
-        covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now, isEnd });
+        covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now });
       const warnings: ReadWarning[] = result.warnings.map((message) => ({
         kind: warningKindOf(message),
         message,
