@@ -107,6 +107,8 @@ export interface PageResult {
   isDone: boolean;
   /** The list has no rows. */
   isEmpty: boolean;
+  /** The list begins with too many unreadable rows: the read ends before its end. */
+  isUnreadable: boolean;
   /** Ticks of the oldest row that the source still has, if this page shows it. */
   head: bigint | undefined;
   /** The tie group that was taken but may be incomplete, if any. */
@@ -156,6 +158,7 @@ const NOTHING = {
   others: [],
   isDone: false,
   isEmpty: false,
+  isUnreadable: false,
   head: undefined,
   unproven: undefined,
   warnings: [],
@@ -241,7 +244,7 @@ function evaluateUnreadablePage(state: FrontierState, placed: PlacedPage): PageR
   const top = state.top * 2;
   const mayShowMore = page.rows.length >= state.top && top <= state.pageSize * MAX_TOP_IN_PAGES;
   if (mayShowMore) return lookOnly(placed, { ...state, top });
-  return { ...lookOnly(placed, state), isDone: true };
+  return { ...lookOnly(placed, state), isDone: true, isUnreadable: true };
 }
 
 /** Takes the rows of a trusted page. `chain` contains the rows of the group that the page continues, and the page's own rows. */
