@@ -9,6 +9,7 @@ import { openScene, type Scene } from './scene.ts';
 import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
 import { biSection } from './sections/bi.ts';
+import { completenessSection } from './sections/completeness.ts';
 import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { latencySection } from './sections/latency.ts';
@@ -23,7 +24,7 @@ import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
   ...[backfillSection, latencySection, rereadSection, verifySection],
-  ...[growthSection, quietSection, rollupSection, biSection, footprintSection],
+  ...[growthSection, quietSection, completenessSection, rollupSection, biSection, footprintSection],
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [ledgerSection, tamperingSection, organizationsSection, migrationSection];

@@ -11,8 +11,10 @@ process.on('message', ({ number, ...ask }: Ask & { number: number }) => {
 });
 tell({ number: 0, look: look() });
 
-function doAs({ append, set }: Simulator, ask: Ask): void {
+function doAs({ append, insertLate, deleteAt, set }: Simulator, ask: Ask): void {
   if (ask.append !== undefined) append(ask.append);
+  if (ask.insertLate !== undefined) insertLate(1, ask.insertLate);
+  if (ask.deleteAt !== undefined) deleteAt(ask.deleteAt, 1);
   if (ask.latencyMs !== undefined) set({ latencyMs: ask.latencyMs });
 }
 

@@ -1,12 +1,17 @@
 /** A simulated organization in a process of its own, which answers questions beside its requests. */
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { AgeRange } from '../src/simulator/changes.ts';
 import type { RequestCounts } from '../src/simulator/requests.ts';
 
 /** What it may be told to do; then it tells how it stands. */
 export interface Ask {
   append?: number;
   latencyMs?: number;
+  /** One event, this much older than the newest one. */
+  insertLate?: AgeRange;
+  /** The event at this index, the oldest has 0. */
+  deleteAt?: number;
 }
 
 export interface Look {

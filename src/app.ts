@@ -156,7 +156,7 @@ function openSource(
   environment: Environment,
   closers: Closers,
 ): Pick<App, 'log' | 'source'> {
-  const { organization, log: _log, baseUrl: _baseUrl, ...settings } = config;
+  const { organization, log: _log, ...settings } = config;
   const log = logging.log.child({ organization });
   const source = createUipathSource({
     ...settings,

@@ -18,7 +18,7 @@ const REPORT_SECONDS = 10;
 
 const WANTED = { rateRatio: 0.8, peakMegabytes: 150, peakRatio: 1.1 };
 
-/** A table that has grown, with the source it was read from. Nobody but `quiet` touches it afterwards. */
+/** A table that has grown, with the source it was read from. Nobody but `quiet` and `completeness` touches it afterwards. */
 interface Grown {
   database: Database;
   simulator: SimulatorProcess;

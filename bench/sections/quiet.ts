@@ -9,7 +9,7 @@ import type { Observed, Watched } from './quiet-runs.ts';
 import { NEW_EVENTS, type Place, watchOneOffs, watchSchedule } from './quiet-runs.ts';
 
 const SIZES = { full: [10_000, 100_000], short: [5_000] };
-const WANTED = { cpuMs: 50, cpuGrowth: 1.5 };
+const WANTED = { requests: 3, cpuMs: 50, cpuGrowth: 1.5 };
 /** A run writes its own row and renews its lease. */
 const QUIET_TABLES = new Set(['audit.runs', 'audit.watermarks']);
 
@@ -109,9 +109,9 @@ function targetsOf(measured: readonly AtSize[]): Target[] {
   const targets: Target[] = [
     {
       what: 'quiet run in start, list and token requests',
-      wanted: '1 and 0',
+      wanted: `${WANTED.requests} and 0`,
       found: `${shortSpread(requests)} and ${shortSpread(tokens)}`,
-      isMet: requests.min === 1 && requests.max === 1 && tokens.max === 0,
+      isMet: requests.max <= WANTED.requests && tokens.max === 0,
     },
     {
       what: 'quiet run in start, CPU',

@@ -83,9 +83,10 @@ export function parseConfig<N extends Needs>(
   const shared = parseValues(env, sharedNames, findings);
   const sources =
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
+  checkAcceptedSource(shared.values as Values, sources, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
-  const common = describeCommon(shared.values as Values, selected);
+  const common = describeCommon(shared.values as Values, sources);
   const config = { ...describeSources(needs, selected), ...common };
   return { config: freezeDeep(config) as ConfigFor[N], warnings: findings.warnings };
 }
@@ -179,6 +180,25 @@ function parseValues(
   return { raw, values: values as Partial<Values> };
 }
 
+/** EXPORT_ACCEPT_SOURCE must be the base URL of an organization, so that it does not stay set when the address changes again. */
+function checkAcceptedSource(values: Values, sources: readonly SourceConfig[], findings: Findings): void {
+  const accepted = parseAcceptedSource(values, sources);
+  if (accepted === undefined || sources.length === 0) return;
+  const baseUrls = [...new Set(sources.map(({ baseUrl }) => baseUrl))];
+  if (baseUrls.includes(accepted)) return;
+  const expected =
+    baseUrls.length === 1 ? `UIPATH_BASE_URL, ${baseUrls[0]}` : 'the UIPATH_BASE_URL of an organization';
+  findings.problems.push(
+    `EXPORT_ACCEPT_SOURCE: expected ${expected}, found ${quote(accepted)}. Correct it, or remove it: it is needed only ` +
+      'until another source was accepted.',
+  );
+}
+
+function parseAcceptedSource(values: Values, sources: readonly SourceConfig[]): string | undefined {
+  const names = sources.map(({ organization }) => organization);
+  return removeOrganization(values.EXPORT_ACCEPT_SOURCE, names);
+}
+
 function describeCommon(values: Values, sources: readonly SourceConfig[]): DatabaseConfig {
   const { DATABASE_URL: url, EXPORT_RECHECK_SCHEDULE: recheckSchedule, STATUS_PORT: port } = values;
   return {
@@ -195,10 +215,7 @@ function describeCommon(values: Values, sources: readonly SourceConfig[]): Datab
       lookbackMs: values.EXPORT_LOOKBACK,
       scrubPages: values.EXPORT_SCRUB_PAGES,
       settleMs: values.EXPORT_SETTLE,
-      acceptSource: removeOrganization(
-        values.EXPORT_ACCEPT_SOURCE,
-        sources.map(({ organization }) => organization),
-      ),
+      acceptSource: parseAcceptedSource(values, sources),
       recheck:
         recheckSchedule === undefined
           ? undefined

@@ -1,6 +1,6 @@
 import ms from 'ms';
 import { validate as isCronExpression } from 'node-cron';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CLASSIC_LOG } from '../core/log-key.ts';
 
 /** The schema that parses one variable's text, and a description of the text it accepts. */

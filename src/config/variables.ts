@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { CLASSIC_LOG } from '../core/log-key.ts';
 import {
   cron,

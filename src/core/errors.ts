@@ -14,6 +14,8 @@ interface Treatment {
 const TREATMENTS = {
   /** A variable, an address, a credential or a permission is wrong. A person must correct it. */
   configuration: { exitCode: 2, severity: 3, isRetryable: true, logLevel: 'error' },
+  /** The source is not the one that the stored events came from. A person must decide. */
+  'other-source': { exitCode: 2, severity: 3, isRetryable: false, logLevel: 'error' },
   /** No usable response from the source after all retries. */
   'source-away': { exitCode: 75, severity: 0, isRetryable: true, logLevel: 'error' },
   /** The source broke its contract, for example by ignoring the requested order. */

@@ -13,6 +13,7 @@
  */
 import type { CoveredRange } from './coverage.ts';
 import { ExportError } from './errors.ts';
+import { placeOfTicks } from './place.ts';
 import type { Prover, ProverOptions } from './prover.ts';
 import type { RankStore, Shown } from './store.ts';
 
@@ -120,6 +121,24 @@ export interface Source {
 export function isEmptyChunk({ events, rejected, others, span, warnings, isLast }: Chunk): boolean {
   const rows = events.length + rejected.length + others.events.length + others.rejected.length;
   return rows + warnings.length === 0 && span === undefined && !isLast;
+}
+
+/** The rows of a chunk that no earlier chunk of the read has taken: those from the frontier before to the frontier after it. */
+export function takenFrom(
+  chunk: Chunk,
+  reached: bigint | undefined,
+): Pick<Chunk, 'events' | 'rejected' | 'warnings'> {
+  const { events, rejected, frontier, warnings } = chunk;
+  const isTaken = (ticks: bigint) => (reached === undefined || ticks >= reached) && ticks < frontier;
+  const place = reached === undefined ? undefined : placeOfTicks(reached);
+  return {
+    events: events.filter(({ event }) => isTaken(event.createdOnTicks)),
+    // A row without a place is in each chunk that shows it so.
+    rejected: rejected.filter(
+      (row) => row.place !== undefined && (place === undefined || row.place >= place) && row.place < frontier,
+    ),
+    warnings,
+  };
 }
 
 /** Throws `interrupted` once the signal is aborted. */

@@ -14,6 +14,7 @@ import {
 import type { PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openProver } from './prover.ts';
 import { type Run, type RunConditions, type RunSummary, withRun } from './run.ts';
+import { checkSourceOfRun } from './source-identity.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
 export interface RunRequest extends RunConditions {
@@ -48,6 +49,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
     const { session, log, counters, watchers, warn } = run;
     const { watermarkReset } = session;
     const unfinished = remainder?.kind === 'resume' && watermarkReset === undefined ? remainder : undefined;
+    await checkSourceOfRun(app, run, { ...request, isResumed: unfinished !== undefined });
     const explanation = explainStart(watermarkReset, remainder);
     if (explanation !== undefined) warn(explanation);
     for (const other of await readLookalikes(app.pool, key.organization)) {

@@ -22,7 +22,17 @@ export interface RunSummary {
   /** The newest entry that the run appended to the ledger; `null` if it appended none. */
   ledger: LedgerHead | null;
   /** What the run proved; `null` if it did not count. */
-  proof: Proof | null;
+  proof: ProofSummary | null;
+}
+
+/** A proof for a person or as JSON. */
+export interface ProofSummary {
+  state: Proof['state'];
+  reason?: string;
+  /** Events that the source counts and that are not stored; negative: stored events that it does not count. */
+  missing?: number;
+  /** When the source was asked for its newest event. */
+  provenAt?: Date;
 }
 
 export interface Run {
@@ -63,6 +73,12 @@ function describeWarning({ kind, message }: ReadWarning): string {
 const GONE =
   'The source no longer shows an event that lies between its oldest and its newest one: only an administrator of the source deletes ' +
   'single events there. The event stays stored; see bi.gone_events';
+
+function summarize(proof: Proof): ProofSummary {
+  if (proof.state === 'complete') return { state: proof.state, provenAt: proof.provenAt };
+  const { state, reason } = proof;
+  return proof.state === 'incomplete' ? { state, reason, missing: proof.missing } : { state, reason };
+}
 
 /** A warning for a proof that needs attention. */
 function describeProof(proof: Proof): string | undefined {
@@ -115,7 +131,7 @@ export async function withRun(
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
     // Logs the newest digest of the ledger: the log is out of reach of a user who could rewrite the tables.
-    const proof = conclusion?.proof ?? null;
+    const proof = conclusion ? summarize(conclusion.proof) : null;
     const completeness = proof?.state;
     const facts = { kind, outcome, ...counters, completeness, warnings: warnings.length, durationMs, ledger };
     log.info(error === null ? facts : { ...facts, error }, `${kind} ${outcome}`);

@@ -2,8 +2,13 @@
 import type { App } from '../app.ts';
 import { createComparer, type Difference, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
-import { placeOfTicks } from '../core/place.ts';
-import { type Chunk, isEmptyChunk, type ReadProgress, throwIfInterrupted } from '../core/source.ts';
+import {
+  type Chunk,
+  isEmptyChunk,
+  type ReadProgress,
+  takenFrom,
+  throwIfInterrupted,
+} from '../core/source.ts';
 import { addCommitted, newCounters, type RunCounters } from '../core/store.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { readExportedUntil } from '../postgres/read/start-point.ts';
@@ -11,6 +16,7 @@ import { readStoredEvents } from '../postgres/read/stored-events.ts';
 import { type ReadRange, recordVerified } from '../postgres/write/coverage.ts';
 import { findMissingRejected } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
+import { assertSameSource } from './source-identity.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
 /** At most this many findings of each kind are listed; all are counted. */
@@ -45,6 +51,7 @@ export interface SourceReport {
  * exported yet. If there are no differences, or all are repaired, records the range in `audit.coverage`.
  */
 export async function verifyAgainstSource(app: App, request: VerifyRequest): Promise<SourceReport> {
+  await assertSameSource(app, request.signal);
   if (!request.shouldRepair) return compareWithSource(app, request, undefined);
   let report: SourceReport | undefined;
   await withRun(app, 'verify', async (run) => {
@@ -122,7 +129,7 @@ async function readAndCompare(
     readAt ??= chunk.requestedAt;
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
-    const taken = takenOf(chunk, range);
+    const taken = takenFrom(chunk, reached);
     const findings = await compareEvents(app, taken.events, range, comparison);
     const missingRejected = await findMissingRejected(app.pool, app.config.source, taken.rejected);
     report.events += taken.events.length;
@@ -140,21 +147,6 @@ async function readAndCompare(
   }
   return proven;
 }
-
-/** The rows of a chunk that no earlier chunk has, and no later one will have. */
-function takenOf(chunk: Chunk, { from, to }: { from: bigint | undefined; to: bigint }): Taken {
-  const isTaken = (ticks: bigint) => (from === undefined || ticks >= from) && ticks < to;
-  // A row without a place is in each chunk that shows it so.
-  const isRejectedTaken = ({ place }: { place: bigint | undefined }) =>
-    place !== undefined && (from === undefined || place >= placeOfTicks(from)) && place < to;
-  return {
-    events: chunk.events.filter(({ event }) => isTaken(event.createdOnTicks)),
-    rejected: chunk.rejected.filter(isRejectedTaken),
-    warnings: chunk.warnings,
-  };
-}
-
-type Taken = Pick<Chunk, 'events' | 'rejected' | 'warnings'>;
 
 /** Returns the differences for which the source has an event. */
 async function compareEvents(
@@ -183,7 +175,7 @@ async function compareEvents(
 /** Stores the missing and changed events of a chunk. Returns how many rows that changed. */
 async function repairChunk(
   { session, counters, watchers }: Run,
-  chunk: Taken,
+  chunk: ReturnType<typeof takenFrom>,
   { findings, missingRejected }: { findings: readonly SourceFinding[]; missingRejected: Chunk['rejected'] },
 ): Promise<number> {
   const events = findings.flatMap(({ expected }) => expected ?? []);

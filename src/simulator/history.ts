@@ -4,7 +4,8 @@ import { ListMemory } from './memory.ts';
 import type { Moves } from './misbehaviour.ts';
 import { drawMoves } from './misbehaviour.ts';
 import { below, createRandom, type Random } from './random.ts';
-import { type Block, BlockCache, type Piece, RowList, rowsOf, type SimulatedRow } from './rows.ts';
+import { RowMarks } from './row-marks.ts';
+import { BlockCache, type Piece, RowList, rowsOf, type SimulatedRow } from './rows.ts';
 import { type RowSpan, SpanLog } from './spans.ts';
 import { EventStream, formatCreatedOn, type StreamOptions } from './stream.ts';
 
@@ -167,8 +168,7 @@ export class History {
 
   /** The deleted rows that are not in the list again, each once, in the order of deletion. */
   *removedRows(language: string): Generator<SimulatedRow> {
-    const seen = new RowMarks();
-    for (const piece of this.list.pieces) seen.add(piece);
+    const seen = new RowMarks(this.list.pieces);
     for (const { block, from, to } of this.#removed) {
       let index = from;
       for (const row of rowsOf(this.#cache, block, from, to, language)) {
@@ -226,29 +226,6 @@ export class History {
   #insert(rows: readonly RowInput[], fallbackTicks: bigint): void {
     const block = createFixedBlock(rows, fallbackTicks);
     this.list.insertSorted({ block, from: 0, to: block.length });
-  }
-}
-
-/** A set of rows, each a block and an index in it. */
-class RowMarks {
-  #marks = new Map<Block, Uint8Array>();
-
-  add({ block, from, to }: Piece): void {
-    this.#of(block).fill(1, from, to);
-  }
-
-  /** Returns whether the row is new. */
-  addRow(block: Block, index: number): boolean {
-    const marks = this.#of(block);
-    const isNew = marks[index] === 0;
-    marks[index] = 1;
-    return isNew;
-  }
-
-  #of(block: Block): Uint8Array {
-    const marks = this.#marks.get(block) ?? new Uint8Array(block.length);
-    this.#marks.set(block, marks);
-    return marks;
   }
 }
 

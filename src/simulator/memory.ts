@@ -21,10 +21,12 @@ const MAX_STATES = 256;
 export class ListMemory {
   #states: { list: RowList; changedAt: number }[] = [];
 
+  constructor(private readonly now: () => number = () => performance.now()) {}
+
   /** Call before each change. */
   remember(list: RowList): void {
     if (this.#states.length >= MAX_STATES) this.#states.shift();
-    this.#states.push({ list: list.copy(), changedAt: performance.now() });
+    this.#states.push({ list: list.copy(), changedAt: this.now() });
   }
 
   /** The list `changes` changes ago; `undefined` if that is the current one. */
@@ -35,7 +37,7 @@ export class ListMemory {
 
   /** The list `ms` milliseconds ago; `undefined` if that is the current one. */
   ago(ms: number): RowList | undefined {
-    const at = performance.now() - ms;
+    const at = this.now() - ms;
     return this.#states.find(({ changedAt }) => changedAt > at)?.list;
   }
 }

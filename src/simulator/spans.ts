@@ -1,3 +1,4 @@
+import { RowMarks } from './row-marks.ts';
 import type { Block, BlockCache, Piece, SimulatedRow } from './rows.ts';
 import { rowsOf } from './rows.ts';
 
@@ -21,17 +22,16 @@ export class SpanLog {
 
   record(before: readonly Piece[], after: readonly Piece[], isRetention: boolean): void {
     const at = Date.now();
-    const [had, has] = [marksOf(before), marksOf(after)];
+    const [had, has] = [new RowMarks(before), new RowMarks(after)];
     for (const { block, from, to } of before) {
       for (let row = from; row < to; row++) {
-        const span = has.get(block)?.[row] ? undefined : this.#of(block, row).at(-1);
+        const span = has.has(block, row) ? undefined : this.#of(block, row).at(-1);
         if (span) Object.assign(span, { to: at, isRetention });
       }
     }
     for (const { block, from, to } of after) {
       for (let row = from; row < to; row++) {
-        if (!had.get(block)?.[row])
-          this.#of(block, row).push({ from: at, to: undefined, isRetention: false });
+        if (!had.has(block, row)) this.#of(block, row).push({ from: at, to: undefined, isRetention: false });
       }
     }
   }
@@ -53,13 +53,4 @@ export class SpanLog {
     spans[row] ??= [];
     return spans[row];
   }
-}
-
-function marksOf(pieces: readonly Piece[]): Map<Block, Uint8Array> {
-  const marks = new Map<Block, Uint8Array>();
-  for (const { block, from, to } of pieces) {
-    const rows = marks.get(block) ?? new Uint8Array(block.length);
-    marks.set(block, rows.fill(1, from, to));
-  }
-  return marks;
 }

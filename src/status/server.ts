@@ -44,8 +44,8 @@ const MAX_REQUESTS_PER_CONNECTION = 50;
 const CLOSE_GRACE_MS = 1_000;
 
 /**
- * Serves `/`, `/healthz`, `/readyz` and `/metrics` for GET and HEAD. Of events it shows only times and counts. Throws
- * `configuration` when it cannot listen on host and port.
+ * Serves `/`, `/healthz`, `/readyz` and `/metrics` for GET and HEAD. Of events it shows times and counts, and
+ * of gone events category and action. Throws `configuration` when it cannot listen on host and port.
  */
 export async function createStatusServer(options: StatusServerOptions): Promise<StatusServer> {
   const { host, port, clientTimeoutMs = 10_000 } = options;

@@ -80,14 +80,14 @@ function assessRuns(
     const problem = 'no run has read the source to its end yet';
     return { problem, isFirst: running !== undefined && !failure, reasons: failure ? [failure] : [] };
   }
-  const ended = describeWhen(lastSuccessAt, now);
-  if (failure) {
-    return { problem: 'the last run did not succeed', reasons: [failure, `Last success: ${ended}.`] };
-  }
+  if (failure) return { problem: 'the last run did not succeed', reasons: [failure] };
   if (isOverdue) {
     const reason =
       'Earlier runs were more frequent. Check that `node dist/main.js start`, or the scheduler that calls run, is running.';
-    return { problem: `the last success was ${ended}`, reasons: running ? [] : [reason] };
+    return {
+      problem: `the last success was ${describeWhen(lastSuccessAt, now)}`,
+      reasons: running ? [] : [reason],
+    };
   }
   return { reasons: [] };
 }
@@ -135,7 +135,7 @@ function notesOn(status: OrganizationStatus, now: Date): string[] {
     notes.push(
       `${count(gapCount, 'gap')}: the source may have deleted events before they were read, or no run requested them. The newest is between ` +
         `${describeInstant(newest.from)} and ${describeInstant(newest.to)}, detected ${describeWhen(newest.noticedAt, now)}. ` +
-        '`node dist/main.js backfill` with --from and --to reads what the source still has.',
+        '`node dist/main.js backfill --from FROM --to TO` reads what the source still has.',
     );
   }
   if (rejected > 0) {

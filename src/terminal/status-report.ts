@@ -2,7 +2,7 @@
 import { countLogs, findSeveralLogs, nameLog } from '../core/log-key.ts';
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
-import { describeState } from '../status/state.ts';
+import { describeState, kindOf } from '../status/state.ts';
 import { assessDatabase, assessOrganization, type Verdict } from '../status/verdict.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
 import { type Colours, hang, pad, printable } from './screen.ts';
@@ -128,11 +128,12 @@ function describeFacts(status: OrganizationStatus, now: Date, colours: Colours):
 
 function describeCompleteness({ completeness }: OrganizationStatus, now: Date): Fact[] {
   const { provenAt, suspected } = completeness;
+  const proven = ['complete', 'gap'].includes(kindOf(completeness)) ? 'proven' : 'last proven';
   const facts: Fact[] = [
     [
       'Completeness',
       describeState(completeness),
-      provenAt ? `proven ${describeWhen(provenAt, now)}` : undefined,
+      provenAt ? `${proven} ${describeWhen(provenAt, now)}` : undefined,
     ],
   ];
   if (suspected > 0) {

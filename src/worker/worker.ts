@@ -135,13 +135,16 @@ export function createWorker(
     const code = error instanceof ExportError ? error.code : undefined;
     const message = error instanceof Error ? error.message : String(error);
     const { isRetryable, logLevel } = code ? treatmentOf(code) : UNEXPECTED;
-    if (!isRetryable) {
-      retries.forget(kind);
+    if (!isRetryable) retries.forget(kind);
+    if (code === 'superseded') {
       app.log[logLevel]({ kind }, message);
       return;
     }
     metrics.observeFailure(kind, error);
-    const retryInSeconds = retries.plan(kind, () => request(kind, requestedAt)) / 1000;
+    // An error that only a person can end waits for the schedule.
+    const retryInSeconds = isRetryable
+      ? retries.plan(kind, () => request(kind, requestedAt)) / 1000
+      : undefined;
     // With several organizations, another process usually holds the lease of one of them.
     if (code === 'locked')
       app.log[shared ? 'debug' : logLevel]({ kind, retryInSeconds }, `standing by: ${message}`);

@@ -40,12 +40,22 @@ test('tables without a run are reported', async () => {
 
 test('a complete copy is shown as such, in aligned columns and without colour in a pipe', async () => {
   await runProgram(['run'], environment);
+  const client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  await client.query(
+    `update audit.watermarks set completeness = 'complete', completeness_reason = null, proven_at = now(), assessed_at = now()`,
+  );
+  await client.query('update audit.coverage set proven_at = now()');
+  await client.end();
   const { code, stdout, stderr } = await runProgram(['status'], environment);
   expect([code, stderr]).toEqual([0, '']);
-  expect(stdout).toMatch(/^✓ acme {2}Complete and current\n {2}Last complete read: /);
+  expect(stdout).toMatch(
+    /^✓ acme {2}Complete and current\n {2}Every event that the source showed (just now|\d+ s ago) is stored\.\n/,
+  );
+  expect(stdout).toMatch(/^ {2}Completeness {6}complete {2}\(proven (just now|\d+ s ago)\)$/m);
   expect(stdout).toMatch(/^ {2}Events stored {5}250$/m);
   expect(stdout).toMatch(
-    /^ {2}Complete {10}2023-01-01 00:00:\d\d UTC to 2023-01-01 02:04:38 UTC {2}\(proven (just now|\d+ s ago)\)$/m,
+    /^ {2}Proven {12}2023-01-01 00:00:\d\d UTC to .* UTC {2}\(counted (just now|\d+ s ago)\)$/m,
   );
   expect(stdout).toMatch(/^ {2}Events at source {2}250 /m);
   expect(stdout).toMatch(/^Migrations: \d+ applied, none pending\.$/m);
@@ -107,11 +117,11 @@ test('more than three organizations have an overview before the details', async 
   expect(code).toBe(0);
   const [summary, head, ...rows] = stdout.split('\n\n')[0]!.split('\n');
   expect(summary).toBe('4 organizations: 4 failing');
-  expect(head).toMatch(/^ {5}Organization {4}State {9}Newest event +Last success +Stored +Gaps +Rejected$/);
+  expect(head).toMatch(/^ {5}Organization {4}State {8}Newest event +Last success +Stored +Gaps +Rejected$/);
   expect(rows).toHaveLength(4);
-  expect(rows).toContainEqual(expect.stringMatching(/^ {2}✗ {2}acme {12}Not current {3}.* 250 +0 +0$/));
+  expect(rows).toContainEqual(expect.stringMatching(/^ {2}✗ {2}acme {12}Not current {2}.* 250 +0 +0$/));
   expect(rows).toContainEqual(
-    expect.stringMatching(/^ {2}✗ {2}株式会社テスト {2}Not complete {2}none yet .* 0 +0 +0$/),
+    expect.stringMatching(/^ {2}✗ {2}株式会社テスト {2}Not proven {3}none yet .* 0 +0 +0$/),
   );
   for (const name of ['acme', ...names]) expect(stdout).toMatch(new RegExp(`^✗ ${name}  Not `, 'm'));
   expect(stdout).toMatch(/^ {2}No run is recorded\.$/m);

@@ -302,6 +302,19 @@ describe('the addresses of the source', () => {
     expect(config.export.acceptSource).toBe(config.source.baseUrl);
   });
 
+  test.each([
+    ['another host', 'https://other.example'],
+    ['another port', 'https://host.example:8443'],
+    ['another scheme', 'http://host.example'],
+    ['another path', 'https://host.example/other'],
+  ])('must be the same in EXPORT_ACCEPT_SOURCE: %s', (_, accepted) => {
+    const problem = problemOf({ UIPATH_BASE_URL: 'https://host.example', EXPORT_ACCEPT_SOURCE: accepted });
+    expect(problem).toContain(
+      `EXPORT_ACCEPT_SOURCE: expected UIPATH_BASE_URL, https://host.example, found ${JSON.stringify(accepted)}. Correct it, or ` +
+        'remove it',
+    );
+  });
+
   test('contain the partition if the path has its placeholder', () => {
     const path = '/{organization}/audit_/api/auditlogs/{partitionGlobalId}';
     const { source } = configOf({ UIPATH_AUDIT_PATH: path, UIPATH_PARTITION_GLOBAL_ID: '0f-1' });

@@ -16,6 +16,7 @@ test.each<[ErrorCode[], ErrorCode | undefined]>([
 
 test.each<[ErrorCode, number]>([
   ['configuration', 2],
+  ['other-source', 2],
   ['source-away', 75],
   ['source-invalid', 1],
   ['database-away', 75],

@@ -36,7 +36,6 @@ describe('an organization', () => {
     expect([level, headline]).toEqual(['bad', 'Not current: the last run did not succeed']);
     expect(reasons).toEqual([
       'Run 8 (run) failed 118 s ago: HTTP 503',
-      'Last success: 5 minutes ago.',
       'Every event that the source showed 5 minutes ago is stored.',
     ]);
   });

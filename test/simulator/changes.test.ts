@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { makeEvent } from '../../src/simulator/events.ts';
+import { createFixedBlock } from '../../src/simulator/fixed.ts';
+import { ListMemory } from '../../src/simulator/memory.ts';
+import { BlockCache, RowList } from '../../src/simulator/rows.ts';
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { getList, readPage, readTimes, rowAt, withSimulator } from './client.ts';
 
@@ -70,15 +73,27 @@ describe('a lagging replica', () => {
     expect(new Set(found[0])).toEqual(new Set([9, 7, 6, 5, 4]));
   });
 
-  test('shows the list as it was some milliseconds ago', () =>
+  test('shows the list as it was some milliseconds ago', () => {
+    let now = 0;
+    const memory = new ListMemory(() => now);
+    const list = new RowList(new BlockCache(1_000_000));
+    for (now = 10; now <= 30; now += 10) {
+      memory.remember(list);
+      const block = createFixedBlock(rowsAt(now));
+      list.push({ block, from: 0, to: block.length });
+    }
+    now = 30;
+    const lengthAgo = (ms: number) => memory.ago(ms)?.length ?? list.length;
+    expect([0, 1, 10, 11, 20, 21, 1000].map(lengthAgo)).toEqual([3, 2, 2, 1, 1, 0, 0]);
+  });
+
+  test('can lag by milliseconds', () =>
     withSimulator({ rows: rowsAt(1) }, async (simulator) => {
       simulator.append(rowsAt(2));
-      await sleep(60);
-      simulator.append(rowsAt(3));
-      simulator.set({ lag: { ms: 40 } });
+      simulator.set({ lag: { ms: 3_600_000 } });
+      expect(await readTimes(simulator)).toEqual([]);
+      simulator.set({ lag: { ms: 0 } });
       expect(await readTimes(simulator)).toEqual(times(1, 2));
-      await sleep(60);
-      expect(await readTimes(simulator)).toEqual(times(1, 2, 3));
     }));
 
   test('remembers what a long list was while it moves at every request', () =>

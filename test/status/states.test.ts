@@ -22,6 +22,8 @@ interface Case {
   reason?: string;
   missing?: number;
   hasGap?: boolean;
+  /** By an earlier count. */
+  isOnceProven?: boolean;
   expected: [state: string, reason: string | null];
 }
 
@@ -37,7 +39,10 @@ const CASES: Record<string, Case> = {
     ...{ completeness: 'incomplete', missing: 3, reason: 'a tie is larger than a page' },
     expected: ['complete but for 3', 'a tie is larger than a page'],
   },
-  'not-listed': { completeness: 'incomplete', missing: -1200, expected: ['complete but for 1200', null] },
+  'not-listed': {
+    ...{ completeness: 'incomplete', missing: -1200, isOnceProven: true },
+    expected: ['complete but for 1200', null],
+  },
   'without-number': {
     ...{ completeness: 'incomplete', reason: 'the search ended' },
     expected: ['not proven', 'the search ended'],
@@ -66,11 +71,18 @@ let metrics: string;
 beforeAll(async () => {
   database = await createMigratedDatabase();
   pool = createPool(database.url, () => {});
-  for (const [organization, { completeness, reason, missing, hasGap = false }] of Object.entries(CASES)) {
+  for (const [organization, given] of Object.entries(CASES)) {
+    const {
+      completeness,
+      reason,
+      missing,
+      hasGap = false,
+      isOnceProven = completeness === 'complete',
+    } = given;
     await pool.query(
       `insert into audit.watermarks (organization, created_on, completeness, completeness_reason, missing_events, proven_at, source_total)
-       values ($1, '2026-01-01Z', $2, $3, $4, case when $2 = 'complete' then timestamptz '2026-01-02Z' end, 777)`,
-      [organization, completeness, reason ?? null, missing ?? null],
+       values ($1, '2026-01-01Z', $2, $3, $4, case when $5 then timestamptz '2026-01-02Z' end, 777)`,
+      [organization, completeness, reason ?? null, missing ?? null, isOnceProven],
     );
     await pool.query(
       `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome) values ($1, 'classic', 'run', now(), now(), 'succeeded')`,
@@ -125,7 +137,7 @@ function sampleOf(name: string, labels: string): number | undefined {
   return line === undefined ? undefined : Number(line.split(' ').at(-1));
 }
 
-describe.each(Object.entries(CASES))('%s', (organization, { expected, missing }) => {
+describe.each(Object.entries(CASES))('%s', (organization, { expected, missing, isOnceProven = false }) => {
   const [state, reason] = expected;
 
   test('is read in bi.export_health by a dashboard', async () => {
@@ -137,8 +149,12 @@ describe.each(Object.entries(CASES))('%s', (organization, { expected, missing })
   });
 
   test('is read in status', () => {
-    const [, shown] = /^ {2}Completeness {6}(.*?)(?: {2}\(proven .*\))?$/m.exec(textOf(organization)) ?? [];
+    const line =
+      /^ {2}Completeness {6}(.*?)(?: {2}\((.*) \d+ days ago\))?$/m.exec(textOf(organization)) ?? [];
+    const [, shown, proven] = line;
     expect(shown).toBe(describeCase(expected));
+    const isProven = ['complete', 'gap'].includes(state);
+    expect(proven).toBe(isProven ? 'proven' : isOnceProven ? 'last proven' : undefined);
   });
 
   test('is read in status --json', () => {

@@ -45,7 +45,7 @@ export function batchOf(events: readonly AuditEvent[], rest: Partial<Commit> = {
     rejected: [],
     others: { events: [], rejected: [] },
     oldest: undefined,
-    sourceTime: new Date('2100-01-01T00:00:00Z'),
+    sourceTime: new Date('9999-01-01T00:00:00Z'),
     frontier: newest + 1n,
     resume: { skip: events.length },
     sourceTotal: events.length,

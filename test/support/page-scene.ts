@@ -10,7 +10,7 @@ import { createHealth, type RunHealth } from '../../src/status/health.ts';
 import { createMetrics } from '../../src/status/metrics.ts';
 import { createStatusServer } from '../../src/status/server.ts';
 
-export const PAGE_STATES = ['empty', 'healthy', 'behind', 'failing', 'gap', 'overview'] as const;
+export const PAGE_STATES = ['empty', 'healthy', 'behind', 'failing', 'gap', 'gone', 'overview'] as const;
 export type PageState = (typeof PAGE_STATES)[number];
 
 export interface PageScene {
@@ -29,6 +29,7 @@ const ORGANIZATIONS = {
   behind: 'globex',
   failing: 'initech',
   gap: 'northwind',
+  gone: 'contoso',
 } as const;
 
 const SCHEDULE_MS = 300_000;
@@ -60,6 +61,7 @@ export async function openPageScene(
   await seed(ORGANIZATIONS.behind, 60, '3 hours');
   await seed(ORGANIZATIONS.failing, 120, '35 minutes');
   await seed(ORGANIZATIONS.gap, 200, '6 minutes');
+  await seed(ORGANIZATIONS.gone, 90, '3 minutes');
   for (const query of TROUBLES)
     await pool.query(query.text, [query.organization, now, ...(query.values ?? [])]);
 
@@ -97,6 +99,7 @@ export async function openPageScene(
       health.runFailed('run', new ExportError('source-away', ERROR)),
     ),
     gap: await serve(ORGANIZATIONS.gap, succeeded),
+    gone: await serve(ORGANIZATIONS.gone, succeeded),
     overview: await serve(undefined, succeeded),
   };
   return {
@@ -111,7 +114,7 @@ export async function openPageScene(
   };
 }
 
-/** $1 organization, $2 the scene's instant. */
+/** $1 organization, $2 the scene's instant. Four events are gone, and one is suspected. */
 const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
   {
     organization: ORGANIZATIONS.behind,
@@ -147,6 +150,21 @@ const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
       select $1, page_scene_ticks(back_at), page_scene_ticks(w.created_on), back_at, w.created_on, $2::timestamptz - interval '1 minute',
         back_at + interval '2 hours', (select max(run_id) from audit.runs where organization = $1)
       from cut, audit.watermarks w where w.organization = $1 and exists (select from old)`,
+  },
+  {
+    organization: ORGANIZATIONS.gone,
+    text: `insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_at, suspected_run_id,
+        gone_at, gone_run_id)
+      select $1, log, created_on, event_id, created_on_ticks, case when n = 1 then 'suspected' else 'gone' end, noticed_at, 1,
+        case when n > 1 then noticed_at + interval '5 minutes' end, 2
+      from (
+        select n, e.* from generate_series(1, 5) n
+        cross join lateral (
+          select * from audit.events where organization = $1 and created_on <= $2::timestamptz - n * n * interval '26 hours'
+          order by created_on desc limit 1
+        ) e
+      ) picked
+      cross join lateral (select $2::timestamptz - (n * n * n - 0.5) * interval '80 minutes' as noticed_at) noticed`,
   },
   {
     organization: ORGANIZATIONS.gap,
@@ -205,9 +223,10 @@ const FUNCTIONS = `
     from (select run_id, count(*) as events, count(*) filter (where first_seen_at > created_on + interval '2 hours') as late
       from audit.events where organization = name group by run_id) as stored
     where r.run_id = stored.run_id;
-    insert into audit.watermarks (organization, created_on, created_on_ticks, created_on_raw, source_total)
+    insert into audit.watermarks (organization, created_on, created_on_ticks, created_on_raw, source_total, completeness, proven_at,
+      assessed_at)
     select name, created_on, created_on_ticks, to_char(created_on at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') || '4Z',
-      (select count(*) from audit.events where organization = name)
+      (select count(*) from audit.events where organization = name), 'complete', last_at, last_at
     from audit.events where organization = name order by created_on desc limit 1;
     insert into audit.coverage (organization, from_ticks, to_ticks, from_at, to_at, proven_at, begun_at, run_id)
     select name, page_scene_ticks(from_at), page_scene_ticks(to_at), from_at, to_at, last_at, to_at, last_run

@@ -160,8 +160,11 @@ export function openTerminal(when?: () => Promise<void>): Sink {
   };
 }
 
-/** The shell outlives its terminal, and leaves the program what signals do by default. */
-const ON_TERMINAL = `trap : HUP
+/**
+ * The shell outlives its terminal, notes its SIGHUP, and leaves the program what signals do by default. The kernel sends the signal
+ * to this shell only when the one above it has ended, which on a busy machine is long after the terminal is closed.
+ */
+const ON_TERMINAL = `trap 'echo > "$FILES/hup"' HUP
 echo ready > "$FILES/ready"
 until [ -e "$FILES/go" ]; do sleep 0.02; done
 sh -c 'echo $$ > "$FILES/pid.new"; mv "$FILES/pid.new" "$FILES/pid"; exec "$0" "$@"' "$@" > "$FILES/out"
@@ -192,6 +195,8 @@ function startOnTerminal(launch: Launch, directory: string, when?: () => Promise
     await new Promise((resolve) =>
       (terminal.exitCode ?? terminal.signalCode) === null ? terminal.once('exit', resolve) : resolve(null),
     );
+    // Otherwise the signal could end the program before it listens for it.
+    if (!when) await until(() => existsSync(at('hup')), 'the shell has its SIGHUP');
     writeFileSync(at('go'), '');
     await until(() => existsSync(at('code')), 'the program on the terminal has ended');
     return { code: Number(readFileSync(at('code'), 'utf8')), stdout: readFileSync(at('out'), 'utf8') };

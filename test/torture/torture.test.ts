@@ -42,9 +42,9 @@ if (unavailable !== undefined)
         signal: new AbortController().signal,
         onRound: (played) => rounds.push(played),
       });
-      const { rows, lost, doubled, altered, broken, isMissed } = rounds.at(-1)!;
-      expect({ lost, doubled, altered, broken, isMissed }).toEqual({
-        ...{ lost: [], doubled: [], altered: [], broken: [] },
+      const { rows, lost, doubled, altered, falselyComplete, falselyGone, broken, isMissed } = rounds.at(-1)!;
+      expect({ lost, doubled, altered, falselyComplete, falselyGone, broken, isMissed }).toEqual({
+        ...{ lost: [], doubled: [], altered: [], falselyComplete: [], falselyGone: [], broken: [] },
         isMissed: false,
       });
       expect(rows).toBeGreaterThan(1_000);

@@ -19,6 +19,7 @@ import {
   findFalselyGone,
   findUnnoticed,
 } from './completeness.ts';
+import { findBrokenPromises } from './promises.ts';
 
 interface Differences {
   /** Shown by the source now, and not stored. */
@@ -29,14 +30,31 @@ interface Differences {
   altered: string[];
 }
 
+/** The fields of a row's JSON text. */
+type Parse = (text: string) => string;
+
+/** A round is judged several times, and parsing its rows takes most of that. */
+const parsed = new WeakMap<Simulator, Map<string, string>>();
+
+function parserOf(simulator: Simulator): Parse {
+  const known = parsed.get(simulator) ?? new Map<string, string>();
+  parsed.set(simulator, known);
+  return (text) => {
+    const fields = known.get(text) ?? fieldsOf(JSON.parse(text));
+    known.set(text, fields);
+    return fields;
+  };
+}
+
 /** `shown` and `gone` are the source's rows as JSON texts: those it shows now, and those it has deleted. */
 export function compareWithTruth(
   events: readonly Row[],
   shown: readonly string[],
   gone: readonly string[],
+  parse: Parse = (text) => fieldsOf(JSON.parse(text)),
 ): Differences {
-  const sent = shown.map((text) => fieldsOf(JSON.parse(text)));
-  const everSent = [...sent, ...gone.map((text) => fieldsOf(JSON.parse(text)))];
+  const sent = shown.map(parse);
+  const everSent = [...sent, ...gone.map(parse)];
   const known = new Set(everSent);
   const stored = events.map((row) => ({ row, fields: storedFieldsOf(row) }));
   const [right, wrong] = [stored.filter(isRight), stored.filter((each) => !isRight(each))];
@@ -53,66 +71,6 @@ export function compareWithTruth(
 function fieldsAlone({ fields }: { fields: string }): string {
   return fields;
 }
-
-/** What the other tables promise of the events beside them; each sentence is a promise broken. */
-async function findBrokenPromises(pool: pg.Pool, organization: string): Promise<string[]> {
-  const { rows } = await pool.query<{ sentence: string }>(PROMISES, [organization]);
-  return rows.map(({ sentence }) => sentence);
-}
-
-const PROMISES = `
-  with runs as (
-    select *, lead(started_at) over (order by run_id) as next_started_at,
-      lead(run_id) over (order by run_id) as next_run_id
-    from audit.runs where organization = $1
-  ), stored as (
-    select run_id, count(*) as events from audit.events where organization = $1 group by run_id
-  )
- -- Events dated ahead of the source's clock do not move the watermark, and the last minute may have been ahead then.
-  select format('the watermark is %s, and the newest stored event %s', w.created_on_ticks, newest.ticks) as sentence
-  from audit.watermarks w,
-    (
-      select max(created_on_ticks) filter (where created_on <= now() - interval '1 minute') as least,
-        max(created_on_ticks) filter (where created_on <= now()) as ticks
-      from audit.events where organization = $1
-    ) newest
-  where organization = $1 and (w.created_on_ticks < newest.least or w.created_on_ticks > newest.ticks
-    or (w.created_on_ticks is null) <> (newest.ticks is null))
-  union all
-  select format('run %s is still open though run %s began', run_id, next_run_id)
-  from runs where outcome is null and next_run_id is not null
-  union all
-  select format('the last run, %s, is still open', run_id) from runs where outcome is null and next_run_id is null
-  union all
-  select format('run %s began before run %s had ended', next_run_id, run_id) from runs where next_started_at < ended_at
-  union all
-  select format('run %s %s without a reason', run_id, outcome) from runs
-  where (outcome = 'succeeded') <> (error is null)
-  union all
-  select format('run %s says it stored %s events, and %s are stored', run_id, rows_inserted, coalesce(events, 0))
-  from runs left join stored using (run_id) where rows_inserted <> coalesce(events, 0)
-  union all
-  select format('events are stored by run %s, which is not in the history', run_id)
-  from stored where run_id not in (select run_id from runs)
-  union all
-  select format('ledger entry %s lists %s rows, and %s are stored', batch, rows_inserted, coalesce(events, 0))
-  from (select * from audit.ledger where organization = $1) entries left join (
-    select batch, count(*) as events from audit.events where organization = $1 group by batch
-  ) rows using (batch) where rows_inserted <> coalesce(events, 0)
-  union all
-  select format('ledger entry %s does not follow the one before', batch) from (
-    select batch, previous_digest, lag(digest) over (order by batch) as digest_before,
-      row_number() over (order by batch) as number
-    from audit.ledger where organization = $1
-  ) chain where previous_digest is distinct from digest_before or batch <> number
-  union all
-  select format('%s noted as gone are not stored', count(*)) from audit.gone_events g
-  where organization = $1 and not exists (
-    select from audit.events e
-    where (e.organization, e.log, e.created_on, e.event_id) = (g.organization, g.log, g.created_on, g.event_id)
-  ) having count(*) > 0
-  union all
-  select 'rows were rejected' where exists (select from audit.rejected_events where organization = $1)`;
 
 export interface Verdict extends Differences {
   rows: number;
@@ -154,6 +112,7 @@ export async function judge(
   { target, claims, replacedAt }: JudgeOptions,
 ): Promise<Verdict> {
   const { organization, rows: shown, removed: gone } = simulator;
+  const parse = parserOf(simulator);
   const events = await pool.query(STORED_EVENTS, [organization]);
   const texts = (rows: readonly SimulatedRow[]) => rows.map(({ text }) => text);
   const isTold = target && replacedAt === undefined;
@@ -167,8 +126,11 @@ export async function judge(
     ]);
     return rows.map((run) => `run ${run.run_id} succeeded without having read the whole list`);
   }
-  const differences = compareWithTruth(events.rows, texts(shown), texts(gone));
-  const facts = { ...factsOf(simulator.spans(), events.rows), gone: await readGone(pool, organization) };
+  const differences = compareWithTruth(events.rows, texts(shown), texts(gone), parse);
+  const facts = {
+    ...factsOf(simulator.spans(), events.rows, parse),
+    gone: await readGone(pool, organization),
+  };
   const completeness = await readCompleteness(pool, organization, facts);
   const hole = [...differences.lost, ...completeness.unnoticed];
   return {
@@ -188,9 +150,13 @@ export async function judge(
   };
 }
 
-function factsOf(spans: readonly RowSpan[], events: readonly Row[]): Pick<Facts, 'spans' | 'stored'> {
+function factsOf(
+  spans: readonly RowSpan[],
+  events: readonly Row[],
+  parse: Parse,
+): Pick<Facts, 'spans' | 'stored'> {
   return {
-    spans: spans.map(({ text, ...span }) => ({ fields: fieldsOf(JSON.parse(text)), ...span })),
+    spans: spans.map(({ text, ...span }) => ({ fields: parse(text), ...span })),
     stored: events.map((row) => ({ fields: storedFieldsOf(row), runId: BigInt(row.run_id as string) })),
   };
 }

@@ -5,27 +5,27 @@ import type { Claim } from './completeness.ts';
 const WATCH_MS = 15;
 
 /**
- * In one statement, so that all is of one moment. The watermark is the newest stored event, except those dated ahead of the
- * source's clock; what happened within the last minute may have been ahead when it was stored.
+ * In one statement, so that all is of one moment. The watermark is a stored event that is not dated ahead of the source's clock. While
+ * a run is under way newer ones may be stored: rows that were shown before their turn.
  */
 const LOOK = `
   select w.created_on_ticks as watermark,
     (select max(created_on_ticks) from audit.events e
       where e.organization = $1 and e.created_on = (
-        select max(created_on) from audit.events where organization = $1 and created_on <= now() - interval '1 minute'
-      )) as least,
-    (select max(created_on_ticks) from audit.events e
-      where e.organization = $1 and e.created_on = (
         select max(created_on) from audit.events where organization = $1 and created_on <= now() + interval '2 seconds'
-      )) as most,
+      )) as newest,
+    exists (
+      select from audit.events e
+      where e.organization = $1 and e.created_on = w.created_on and e.created_on_ticks = w.created_on_ticks
+    ) as is_stored,
     c.state, w.proven_at, clock_timestamp() as seen_at,
     (select max(run_id) from audit.runs where organization = $1) as run_id
   from audit.watermarks w join audit.completeness c using (organization, log) where w.organization = $1`;
 
 interface Look {
   watermark: string | null;
-  least: string | null;
-  most: string | null;
+  newest: string | null;
+  is_stored: boolean;
   state: string;
   proven_at: Date | null;
   seen_at: Date;
@@ -33,15 +33,15 @@ interface Look {
 }
 
 export interface Watched {
-  /** About the first time that the watermark was wrong. */
+  /** About the first time that the watermark was ahead of the stored events, or none of them. */
   sentence: string | undefined;
   /** Each time that a run said "complete". */
   claims: Claim[];
 }
 
 /**
- * Looks again and again, whatever befalls the worker and the database, whether the watermark is the newest stored event, and
- * whether the state is `complete`. The function it gives back ends that, and gives what was seen.
+ * Looks again and again, whatever befalls the worker and the database, whether the watermark is a stored event, and whether the
+ * state is `complete`. The function it gives back ends that, and gives what was seen.
  */
 export function watchTables(pool: pg.Pool, organization: string): () => Promise<Watched> {
   let isOver = false;
@@ -66,12 +66,11 @@ export function watchTables(pool: pg.Pool, organization: string): () => Promise<
   };
 }
 
-function sayWrong({ watermark, least, most }: Look): string | undefined {
-  if (watermark === null && least === null) return undefined;
-  const isBehind = least !== null && (watermark === null || BigInt(watermark) < BigInt(least));
-  const isAhead = watermark !== null && (most === null || BigInt(watermark) > BigInt(most));
-  if (!isBehind && !isAhead) return undefined;
-  return `the watermark was ${watermark} while the newest stored event was ${isBehind ? least : most}`;
+function sayWrong({ watermark, newest, is_stored: isStored }: Look): string | undefined {
+  if (watermark === null) return undefined;
+  const isAhead = newest === null || BigInt(watermark) > BigInt(newest);
+  if (!isAhead && isStored) return undefined;
+  return `the watermark was ${watermark}, ${isStored ? 'stored' : 'not stored'}, while the newest stored event was ${newest}`;
 }
 
 function noteClaim({ state, proven_at: proven, seen_at: seen, run_id: runId }: Look, claims: Claim[]): void {

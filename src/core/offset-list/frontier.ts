@@ -26,7 +26,15 @@ import {
   provesEnd,
 } from './list-end.ts';
 import type { Page } from './page.ts';
-import { groupTies, headOf, type PlacedPage, placeRows, placesFrom, type TieGroup } from './places.ts';
+import {
+  groupTies,
+  headOf,
+  type PartialGroup,
+  type PlacedPage,
+  placeRows,
+  placesFrom,
+  type TieGroup,
+} from './places.ts';
 import { stepBack, stepForward } from './search.ts';
 import { type Chain, continueChain, isSameRow, mergeByCount, startChain } from './tie-chain.ts';
 
@@ -102,7 +110,7 @@ export interface PageResult {
   /** The tie groups in the span, in order. Every row in them must be stored. */
   groups: TieGroup[];
   /** Other rows that the page shows: of groups that may be incomplete, or without a place. They must be stored, too. */
-  others: SourceRow[];
+  others: PartialGroup[];
   /** Whether everything is read. */
   isDone: boolean;
   /** The list has no rows. */
@@ -202,7 +210,7 @@ function evaluatePlaced(state: FrontierState, placed: PlacedPage): PageResult {
 function lookOnly(placed: PlacedPage, next: FrontierState): PageResult {
   const { span, groups, others } = lookAt(placed);
   const state = { ...next, known: [], expectedEnd: undefined, fruitless: next.fruitless + 1 };
-  return { ...NOTHING, span, groups, others: [...placed.unplaced, ...others], head: headOf(placed), state };
+  return { ...NOTHING, span, groups, others, head: headOf(placed), state };
 }
 
 /** The complete groups of a page that is not read for its frontier, and its other rows. */
@@ -211,12 +219,17 @@ export function lookAt(
   { isEnd = false } = {},
 ): Pick<PageResult, 'span' | 'groups' | 'others'> {
   const { page, rows, places } = placed;
-  if (rows.length === 0) return { span: undefined, groups: [], others: [] };
+  const unplaced = unplacedOf(placed);
+  if (rows.length === 0) return { span: undefined, groups: [], others: unplaced };
   const last = places.at(-1)!;
   const end = isEnd ? rows.length : places.indexOf(last);
   const isFirstComplete = page.skip === 0;
   const start = isFirstComplete ? 0 : places.lastIndexOf(places[0]!) + 1;
-  const others = [...rows.slice(0, start), ...rows.slice(Math.max(start, end))];
+  const others = [
+    ...unplaced,
+    ...groupTies(rows, places, 0, start),
+    ...groupTies(rows, places, Math.max(start, end), rows.length),
+  ];
   const from = isFirstComplete ? places[0]! : afterPlace(places[0]!);
   const to = isEnd ? undefined : last;
   if (to !== undefined && from >= to) return { span: undefined, groups: [], others };
@@ -244,7 +257,9 @@ function evaluateUnreadablePage(state: FrontierState, placed: PlacedPage): PageR
   const top = state.top * 2;
   const mayShowMore = page.rows.length >= state.top && top <= state.pageSize * MAX_TOP_IN_PAGES;
   if (mayShowMore) return lookOnly(placed, { ...state, top });
-  return { ...lookOnly(placed, state), isDone: true, isUnreadable: true };
+  const groups = state.shown ? [state.shown] : [];
+  const looked = lookOnly(placed, { ...state, shown: undefined, newest: undefined });
+  return { ...looked, groups, isDone: true, isUnreadable: true };
 }
 
 /** Takes the rows of a trusted page. `chain` contains the rows of the group that the page continues, and the page's own rows. */
@@ -311,7 +326,7 @@ function takeGroups(
   placed: PlacedPage,
   { rows, places, complete, chain, isEnd }: TrustedRows & { isEnd: boolean },
 ): Pick<PageResult, 'span' | 'groups' | 'others'> {
-  const { page, unplaced } = placed;
+  const { page } = placed;
   const last = places.at(-1)!;
   const first = places.findIndex((place) => place >= frontier);
   const isContiguous =
@@ -325,14 +340,20 @@ function takeGroups(
   const end = Math.min(isEnd ? rows.length : complete, stop === -1 ? rows.length : stop);
   const to = stop !== -1 ? until : isEnd ? undefined : last;
   const others = [
-    ...unplaced,
-    ...(isContiguous || isWhole ? [] : rows.slice(0, start)),
-    ...(isShownNext || chain || stop !== -1 ? [] : rows.slice(Math.max(start, end))),
+    ...unplacedOf(placed),
+    ...(isContiguous || isWhole ? [] : groupTies(rows, places, 0, start)),
+    ...(isShownNext || chain || stop !== -1
+      ? []
+      : groupTies(rows, places, Math.max(start, end), rows.length)),
   ];
   const span = to === undefined || to > from ? { from, to } : undefined;
   const earlier = shown && shown.place >= from && (to === undefined || shown.place < to) ? shown : undefined;
   if (!span) return { span, groups: [], others };
   return { span, groups: withShown(groupTies(rows, places, start, end), earlier), others };
+}
+
+function unplacedOf({ unplaced }: PlacedPage): PartialGroup[] {
+  return unplaced.length === 0 ? [] : [{ place: undefined, rows: unplaced }];
 }
 
 /** Whether the rows are the last ones of `known`. */

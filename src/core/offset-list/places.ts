@@ -49,6 +49,12 @@ export interface TieGroup {
   rows: SourceRow[];
 }
 
+/** Rows of a group that may be incomplete, or without a place. */
+export interface PartialGroup {
+  place: bigint | undefined;
+  rows: readonly SourceRow[];
+}
+
 /** The tie groups among the rows from index `from` to before `to`. */
 export function groupTies(
   rows: readonly SourceRow[],

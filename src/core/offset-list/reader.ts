@@ -196,9 +196,8 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
     shown({ shown, frontier, skip, largest, newest }: FrontierState): Described | undefined {
       if (!shown || !last) return undefined;
       const { page, sourceTime } = last;
-      const others = shown.rows;
       return {
-        ...shownBy({ span: undefined, groups: [], others }, { ...page, rows: others }, bounds),
+        ...shownBy({ span: undefined, groups: [], others: [shown] }, { ...page, rows: shown.rows }, bounds),
         frontier,
         covered,
         warnings: [],

@@ -1,11 +1,11 @@
 /** Converts the rows of a page to what the store compares: events with identity, and rejected rows with their places. */
-import type { AuditEvent, PlacedRejectedRow, SourceRow } from '../event.ts';
+import type { AuditEvent, PlacedRejectedRow } from '../event.ts';
 import { type IdentifiedEvent, identifyGroup } from '../identity.ts';
 import { placeOfTicks } from '../place.ts';
 import type { Shown } from '../store.ts';
 import type { PageResult } from './frontier.ts';
 import type { Page } from './page.ts';
-import type { TieGroup } from './places.ts';
+import type { PartialGroup } from './places.ts';
 
 /** Exact bounds in ticks; rows outside of them are left out. */
 interface Bounds {
@@ -27,7 +27,7 @@ export function shownBy(
     );
   };
   const rows = identifyGroups(groups);
-  const rest = identifyGroups(groupOthers(others));
+  const rest = identifyGroups(others);
   const within = <T extends { event?: AuditEvent; place?: bigint | undefined }>(list: T[]) =>
     isBounded ? list.filter(isWithin) : list;
   return {
@@ -45,23 +45,7 @@ function boundSpan(span: NonNullable<Shown['span']>, { from, until }: Bounds): S
   return end !== undefined && start >= end ? undefined : { from: start, to: end };
 }
 
-/** Rows of groups that may be incomplete, by place. Those before the first readable row have none. */
-function groupOthers(
-  rows: readonly SourceRow[],
-): (Omit<TieGroup, 'place'> & { place: bigint | undefined })[] {
-  const groups = new Map<bigint | undefined, SourceRow[]>();
-  let place: bigint | undefined;
-  for (const row of rows) {
-    // A row after a hole may belong to another row than the one before it here.
-    place = row.ticks === undefined ? undefined : placeOfTicks(row.ticks);
-    const group = groups.get(place);
-    if (group) group.push(row);
-    else groups.set(place, [row]);
-  }
-  return [...groups].map(([at, of]) => ({ place: at, rows: of }));
-}
-
-function identifyGroups(groups: readonly { place: bigint | undefined; rows: readonly SourceRow[] }[]): {
+function identifyGroups(groups: readonly PartialGroup[]): {
   events: IdentifiedEvent[];
   rejected: PlacedRejectedRow[];
 } {

@@ -2,6 +2,7 @@
 import type { Json } from '../../core/source.ts';
 import { formatMicroseconds, formatTicks, MAX_TICKS, MIN_TICKS, parseTicks } from '../../core/ticks.ts';
 import { inUtc } from '../format/utc.ts';
+import { SOURCE_COLUMNS, type SourceRow } from './source-identity.ts';
 
 export interface StoredWatermark {
   ticks: bigint;
@@ -33,7 +34,7 @@ export function toWatermark(row: WatermarkRow): StoredWatermark | undefined {
  */
 export const READ_WATERMARK = `
   select w.created_on_ticks, w.created_on_raw, ${inUtc('w.created_on')} as created_on, w.read_at, w.resume,
-    w.head_ticks, w.ranks,
+    w.head_ticks, w.ranks, ${SOURCE_COLUMNS},
     newest.created_on_ticks as newest_ticks,
     exists (
       select from audit.events e
@@ -45,7 +46,7 @@ export const READ_WATERMARK = `
   ) newest on true
   where w.organization = $1 and w.log = $2`;
 
-export interface CheckedWatermarkRow extends WatermarkRow {
+export interface CheckedWatermarkRow extends WatermarkRow, SourceRow {
   created_on_raw: string | null;
   /** UTC, as `formatMicroseconds`. */
   created_on: string | null;

@@ -7,6 +7,7 @@ import type { LogKey } from '../../core/log-key.ts';
 import { afterPlace, placeOfTicks } from '../../core/place.ts';
 import type { Proof } from '../../core/prover.ts';
 import type { Json } from '../../core/source.ts';
+import type { SourceIdentity } from '../../core/source-identity.ts';
 import {
   addCommitted,
   type Commit,
@@ -22,12 +23,20 @@ import { type Plan, type PlanResults, type Statement, transact } from '../connec
 import type { Client } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
 import { createCopyEncoder } from '../format/copy-format.ts';
+import type { StoredSource } from '../read/source-identity.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
 import { RowCounter } from './count-rows.ts';
 import { extendCoverage } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { upsertRejected } from './rejected.ts';
 import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
+import {
+  markFormerSource,
+  rememberSource,
+  replaceSource,
+  type ShownSpan,
+  type SliceCursor,
+} from './source-identity.ts';
 import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
 import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
 import {
@@ -54,6 +63,7 @@ export interface SessionFacts extends LogKey {
   watermarkFault: string | undefined;
   /** Why the watermark was reset: completes "the watermark was reset, because …". */
   watermarkReset: string | undefined;
+  source: StoredSource;
   /** Ticks of the newest event that was stored when the run began. */
   newestStored: bigint | undefined;
   /** The head instant and the memory of the rank rule, as earlier runs left them. */
@@ -79,7 +89,10 @@ type Work<Read extends Plan, Last extends Plan, T> = (
 /** A run in progress. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
   readonly runId: string;
-  readonly stored: StoredWatermark | undefined;
+  /** The watermark at the start of the run. */
+  stored: StoredWatermark | undefined;
+  /** The source of the stored events. */
+  readonly source: StoredSource;
   /** The newest entry that this run appended to the ledger. */
   newestEntry: LedgerHead | undefined;
   private movesWatermark = true;
@@ -100,6 +113,7 @@ export class PostgresSession implements RunSession {
     this.counter = new RowCounter(client, { organization, log });
     this.watermarkFault = facts.watermarkFault;
     this.watermarkReset = facts.watermarkReset;
+    this.source = facts.source;
   }
 
   get known(): bigint | undefined {
@@ -295,6 +309,35 @@ export class PostgresSession implements RunSession {
   }): Promise<void> {
     this.movesWatermark = range.movesWatermark ?? true;
     await this.writePlan('describing the run', { run: describeRun(this.runId, range) });
+  }
+
+  /** Stores where the events come from. Call before the first commit. */
+  async rememberSource(identity: SourceIdentity): Promise<void> {
+    await this.writePlan('storing the address of the source', {
+      source: rememberSource(this.facts, identity),
+    });
+  }
+
+  /** Marks the stored events of a span that another source does not show. Returns how many. May be repeated. */
+  async markFormerSource(span: ShownSpan, onProgress: () => void): Promise<number> {
+    let marked = 0;
+    for (let cursor: SliceCursor | undefined; ; ) {
+      const plan = markFormerSource({ ...this.facts, runId: this.runId }, span, cursor);
+      const last = await this.write('marking the events of the former source', {}, async () => ({
+        plan,
+        result: ({ slice }) => slice[0],
+      }));
+      onProgress();
+      if (!last) return marked;
+      marked += Number(last.marked);
+      cursor = [last.created_on, last.event_id];
+    }
+  }
+
+  /** Replaces the source: forgets the watermark and what was proven. The events stay. Call before the first commit. */
+  async replaceSource(identity: SourceIdentity): Promise<void> {
+    await this.writePlan('accepting another source', replaceSource(this.facts, identity));
+    this.stored = undefined;
   }
 
   release(): Promise<void> {

@@ -5,6 +5,7 @@ import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { requireOwnConnection } from '../connection/pooler.ts';
 import { storableText } from '../format/columns.ts';
+import { toStoredSource } from '../read/source-identity.ts';
 import {
   type CheckedWatermarkRow,
   describeContradiction,
@@ -126,6 +127,7 @@ async function beginRun(
     return {
       runId,
       lease,
+      source: toStoredSource(row),
       watermark: contradiction === undefined ? toWatermark(row) : undefined,
       head: row.head_ticks === null || mustReset ? undefined : BigInt(row.head_ticks),
       ranks: mustReset ? null : row.ranks,

@@ -24,7 +24,7 @@ ${ranges.length === 0 && html`<p class="lead">No range of time has been read yet
 ${ranges.length > 0 && html`<ul class="ranges">${ranges.map(renderRange)}</ul>`}
 ${gapCount > gaps.length && html`<p class="lead">The newest of ${count(gapCount, 'gap')}.</p>`}
 <dl class="facts">
-${renderFact('Proven', provenAt ? renderWhen(provenAt, now) : 'never', assessedAt && html`last count ${renderWhen(assessedAt, now)}`)}
+${renderFact('Last proven', provenAt ? renderWhen(provenAt, now) : 'never', assessedAt && html`last count ${renderWhen(assessedAt, now)}`)}
 ${renderFact('Gone events', formatNumber(gone), suspected > 0 ? `and ${formatNumber(suspected)} suspected: the next run decides` : 'stored, and deleted at the source')}
 ${renderFact('Gaps', formatNumber(gapCount), 'time ranges that may have been deleted unread')}
 ${renderFact('Rejected rows', formatNumber(rejected), html`stored verbatim in <code>audit.rejected_events</code>`)}

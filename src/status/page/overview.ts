@@ -33,10 +33,11 @@ export function assessAll(assessed: readonly Assessed[]): Verdict {
   const level =
     LEVELS.find((candidate) => assessed.some(({ verdict }) => verdict.level === candidate)) ?? 'good';
   const good = assessed.filter(({ verdict }) => verdict.level === 'good').length;
+  const rest = assessed.length - good;
   const headline =
-    good === assessed.length
+    rest === 0
       ? 'All are complete and current'
-      : `${formatNumber(good)} of ${formatNumber(assessed.length)} need no attention`;
+      : `${formatNumber(rest)} of ${formatNumber(assessed.length)} ${rest === 1 ? 'needs' : 'need'} attention`;
   return { level, headline, reasons: [] };
 }
 

@@ -101,6 +101,7 @@ tbody tr { border-top: 1px solid var(--line); }
 .number { text-align: right; }
 .zero { color: var(--soft); }
 .scroll { overflow: auto; }
+.lead + .scroll { margin-top: .5rem; }
 .scroll.tall { max-height: 20rem; }
 .outcome { display: inline-flex; vertical-align: top; gap: .375rem; align-items: center; font-weight: 500; }
 .outcome .icon { width: 1rem; height: 1rem; }

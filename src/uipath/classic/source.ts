@@ -4,8 +4,10 @@ import { ExportError } from '../../core/errors.ts';
 import type { FetchPage, Page } from '../../core/offset-list/page.ts';
 import { createOffsetListReader } from '../../core/offset-list/reader.ts';
 import type { RequestMeter, Source } from '../../core/source.ts';
+import type { SourceIdentity } from '../../core/source-identity.ts';
 import { createRedactor, type Redactor } from '../../text/redaction.ts';
 import { createAgents, proxySecrets } from '../http/agents.ts';
+import { readPartition } from '../http/claims.ts';
 import { type HttpResponse, RequestFailure, ResponseTooLarge, send, showUrl } from '../http/request.ts';
 import {
   checkResponse,
@@ -20,6 +22,8 @@ import { parsePage } from './parse-page.ts';
 export interface UipathOptions extends RetryOptions {
   /** The list endpoint with all placeholders replaced, such as `https://cloud.uipath.com/acme/audit_/api/auditlogs`. */
   auditUrl: string;
+  /** UIPATH_BASE_URL, for `identify`; the origin of `auditUrl` by default. */
+  baseUrl?: string | undefined;
   credentials: Credentials;
   /** The language of `message`. */
   language: string;
@@ -41,6 +45,8 @@ export interface UipathSource extends Source {
   fetchPage: FetchPage;
   /** Returns the current token, or fetches a new one. Throws like `fetchPage`. */
   fetchToken(options: { signal: AbortSignal }): Promise<Token>;
+  /** Returns the address, and the partition that the current token shows. Requests at most a token. Throws like `fetchToken`. */
+  identify(options: { signal: AbortSignal }): Promise<SourceIdentity>;
   /** Closes idle connections and cancels a token request in flight. */
   close(): void;
 }
@@ -83,6 +89,12 @@ export function createUipathSource(options: UipathOptions): UipathSource {
     ...createOffsetListReader({ fetchPage, orderAdvice: ORDER_ADVICE }),
     fetchPage,
     fetchToken: ({ signal }) => tokens.fetchToken(signal),
+    async identify({ signal }) {
+      const { origin, pathname } = new URL(auditUrl);
+      const { value } = await tokens.fetchToken(signal);
+      const partition = readPartition(value, redact);
+      return { url: options.baseUrl ?? origin, path: pathname.replace(/\/+$/, ''), partition };
+    },
     close() {
       tokens.close();
       tokenAgents.close();

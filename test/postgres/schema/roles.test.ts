@@ -180,16 +180,20 @@ describe('audit_writer', () => {
       'audit.ledger_changes': 'insert, select',
       'audit.coverage': 'delete, insert, select',
       'audit.gaps': 'select',
+      'audit.completeness': 'select',
+      'audit.gone_events': 'delete, insert, select, update',
+      'audit.rejected_places': 'delete, insert, select, update',
       'audit.login_habits': 'select',
       'audit.migrations': 'select',
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
         'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
-        'source_total)',
+        'source_total completeness completeness_reason)',
       'audit.watermarks':
         'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at ' +
-        'lease_run_id lease_until lease_pid)',
+        'lease_run_id lease_until lease_pid head_ticks head_at ranks source_url source_path source_partition completeness ' +
+        'completeness_reason missing_events assessed_at proven_at)',
       ...Object.fromEntries((await viewsOfBi()).map((name) => [name, 'select'])),
     });
     expect(await rightsOf('public')).toEqual({});
@@ -276,6 +280,10 @@ describe('audit_reader', () => {
   });
 
   test('reads every view, with rows in it', async () => {
+    await admin.query(
+      `insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at)
+       select organization, log, created_on, event_id, created_on_ticks, 'gone', 1, now() from audit.events limit 1`,
+    );
     const views = await viewsOfBi();
     expect(views.length).toBeGreaterThan(3);
     for (const view of views) {

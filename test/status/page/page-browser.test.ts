@@ -14,8 +14,9 @@ const HEADLINES: Record<PageState, RegExp> = {
   healthy: /^Complete and current$/,
   behind: /^Not current: the last success was 3 hours ago$/,
   failing: /^Not current: the last run did not succeed$/,
-  gap: /^Current, but not complete$/,
-  overview: /^1 of 4 are complete and current$/,
+  gap: /^Current, but with a gap$/,
+  gone: /^Complete and current: 4 events deleted at the source$/,
+  overview: /^4 of 5 need attention$/,
 };
 
 if (!hasBrowser)
@@ -111,6 +112,54 @@ if (!hasBrowser)
     expect(await background(phone.page)).not.toBe(await background(desktop.page));
   });
 
+  test.each([
+    ['complete', null, null, 'Complete and current'],
+    ['not proven', 'the list changed during each of 3 counts', null, 'Current, but not proven'],
+    [
+      'incomplete',
+      'a group of 1,204 events with one time is larger than a page',
+      3,
+      'Current, complete but for 3',
+    ],
+    [
+      'source changed',
+      '83 of 90 events are not listed',
+      null,
+      'Source changed: it does not show what is stored',
+    ],
+  ])('shows the state %s on a desktop and a phone', async (completeness, reason, missing, headline) => {
+    const set = (...values: unknown[]) =>
+      scene.pool.query(
+        `update audit.watermarks set completeness = $1, completeness_reason = $2, missing_events = $3 where organization = 'acme'`,
+        values,
+      );
+    await set(completeness, reason, missing);
+    try {
+      for (const options of [{ viewport: DESKTOP }, { viewport: PHONE, colorScheme: 'dark' as const }]) {
+        const { page, complaints } = await open('healthy', options);
+        expect(await page.locator('.verdict h2').textContent()).toBe(headline);
+        const shown = missing === null ? completeness : `complete but for ${missing}`;
+        expect(await page.locator('.state').textContent()).toBe(
+          shown + (reason === null ? '' : `: ${reason}`),
+        );
+        expect(await isTooWide(page)).toBe(false);
+        if (options.viewport === PHONE) expect(await findingsOf(page)).toEqual([]);
+        expect(complaints).toEqual([]);
+      }
+    } finally {
+      await set('complete', null, null);
+    }
+  });
+
+  test('lists gone events without their users', async () => {
+    const { page } = await open('gone', { viewport: PHONE });
+    const rows = page.locator('#gone').locator('..').locator('tbody tr');
+    expect(await rows.count()).toBe(4);
+    expect(await rows.first().textContent()).toMatch(/UTCUserLogin\d+ hours ago$/);
+    expect(await page.locator('main').textContent()).not.toMatch(/User \d/);
+    expect(await page.getByText('and 1 suspected').count()).toBe(1);
+  });
+
   test('has the numbers of each chart', async () => {
     const { page } = await open('gap');
     const days = page.locator('#days').locator('..');
@@ -199,13 +248,13 @@ if (!hasBrowser)
   test('of several organizations links to the page of each, and back', async () => {
     const { page } = await open('overview');
     const names = await page.locator('.organizations a').allTextContents();
-    expect(names).toEqual(['globex', 'initech', 'northwind', 'acme']);
+    expect(names).toEqual(['globex', 'initech', 'contoso', 'northwind', 'acme']);
     await page.getByRole('link', { name: 'northwind' }).click();
     expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('northwind');
-    expect(await page.locator('.verdict h2').textContent()).toBe('Current, but not complete');
+    expect(await page.locator('.verdict h2').textContent()).toBe('Current, but with a gap');
     expect(await findingsOf(page)).toEqual([]);
     await page.getByRole('link', { name: 'All organizations' }).click();
-    expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('4 organizations');
+    expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe('5 organizations');
   });
 
   test('shows hostile text as text', async () => {

@@ -234,7 +234,7 @@ describe('the page of several organizations', () => {
 
   test('has a line for each, failing ones first', () => {
     const html = several();
-    expect(html).toContain('<title>1 of 2 need no attention – UiPath audit export</title>');
+    expect(html).toContain('<title>1 of 2 needs attention – UiPath audit export</title>');
     expect(textOf(html)).toMatch(
       /2 organizations .* b & c Not current: the last run did not succeed Lag 10 minutes .* acme Complete and current Lag/,
     );

@@ -76,7 +76,7 @@ export class RankSession {
       isKnownEnd ||
       (page.rows.length > 0 && provesEnd(page, { largest: run.largest, expectedEnd: undefined }));
     const look = lookAt(placed, { isEnd });
-    const shown = shownBy({ ...look, others: [...placed.unplaced, ...look.others] }, page);
+    const shown = shownBy(look, page);
     return { page, placed, isEnd, shown, ignored: this.insertedInHeadStep };
   }
 

@@ -85,6 +85,8 @@ export class MemoryStore {
   events: Stored[] = [];
   /** Rejected rows: `place key` → how often. */
   rejected = new Map<string, number>();
+  /** Texts of all rejected rows that were seen, with a place or without. */
+  kept = new Set<string>();
   head: bigint | undefined;
   watermark: number | undefined;
   hint = 0;
@@ -99,6 +101,7 @@ export class MemoryStore {
     Object.assign(copy, this);
     copy.events = this.events.map((event) => ({ ...event }));
     copy.rejected = new Map(this.rejected);
+    copy.kept = new Set(this.kept);
     copy.gone = [];
     return copy;
   }
@@ -175,6 +178,7 @@ export class MemoryStore {
 
   /** Returns the oldest place at which a rejected row is new. */
   private placeRejected({ span, rejected, others }: Shown): bigint | undefined {
+    for (const { text } of [...rejected, ...others.rejected]) this.kept.add(text);
     let oldest: bigint | undefined;
     const shown = new Map<string, number>();
     for (const { place, text } of rejected)
