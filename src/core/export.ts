@@ -95,8 +95,8 @@ function unreadableError({ reason, text }: RejectedRow): ExportError {
   const shown = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text;
   return new ExportError(
     'source-invalid',
-    `None of the rows that the source returned can be read as an event (${reason}). They are kept in audit.rejected_events; watermark ` +
-      `and coverage are unchanged. One of them: ${shown} Report it, with the version of this program, if the source is a UiPath.`,
+    `None of the rows that the source returned can be read as an event (${reason}). They are kept as rejected rows; watermark and ` +
+      `coverage are unchanged. One of them: ${shown} Report it, with the version of this program, if the source is a UiPath.`,
   );
 }
 
