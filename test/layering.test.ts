@@ -22,7 +22,12 @@ const LAYERS = [
 
 /** Inside a layer: each folder, and the folders beside it that it may import. */
 const FOLDERS: Record<string, Record<string, string[]>> = {
-  core: { 'core/offset-list': ['core'], core: [] },
+  core: {
+    'core/offset-list/rank': ['core/offset-list', 'core'],
+    // Only the reader: it opens the prover of its list.
+    'core/offset-list': ['core/offset-list/rank', 'core'],
+    core: [],
+  },
   uipath: { 'uipath/classic': ['uipath/http'], 'uipath/http': [] },
   postgres: {
     'postgres/write': ['postgres/connection', 'postgres/format', 'postgres/read'],

@@ -1,4 +1,5 @@
 /** Coverage: the range of time that a run has read completely, and gaps in it. */
+import { afterPlace } from './place.ts';
 import { formatTicks } from './ticks.ts';
 
 /** A half-open range of time that the run has read completely. */
@@ -15,7 +16,7 @@ interface Reading {
   head: bigint | undefined;
   /** Every row older than this has been read. */
   frontier: bigint;
-  /** The tie group that may be incomplete, if any. */
+  /** The place of the tie group that may be incomplete, if any. */
   unproven: bigint | undefined;
 }
 
@@ -31,7 +32,7 @@ export function extendCovered(
 ): CoveredRange | undefined {
   const reached = before?.to ?? start;
   const to = frontier > now ? now : frontier;
-  if (unproven !== undefined) return { from: unproven + 1n, to, isFromHead: false };
+  if (unproven !== undefined) return { from: afterPlace(unproven), to, isFromHead: false };
   if (head !== undefined && (reached === undefined || head >= reached)) {
     return { from: head, to, isFromHead: true };
   }

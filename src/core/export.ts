@@ -63,7 +63,6 @@ export async function exportEvents(
   const signal = AbortSignal.any([options.signal, stop.signal]);
   let beganAt: Date | undefined;
   let unreadable: RejectedRow | undefined;
-  let hasReadable = false;
   const commits = createCommitQueue<PendingCommit>({
     async commit(pending) {
       const result = await session.commit(pending.commit);
@@ -77,8 +76,7 @@ export async function exportEvents(
   try {
     for await (const chunk of source.read(start, { ...options, signal, meter: counters })) {
       beganAt ??= chunk.requestedAt;
-      if (chunk.isUnreadable) unreadable ??= chunk.others.rejected[0];
-      else hasReadable ||= chunk.events.length + chunk.others.events.length > 0;
+      unreadable = chunk.isUnreadable ? (unreadable ?? chunk.others.rejected[0]) : undefined;
       if (isEmptyChunk(chunk)) continue;
       const isEnd = chunk.isLast && options.until === undefined && !chunk.isUnreadable;
       const commit = commitOf(chunk, { isEnd, beganAt, counters });
@@ -88,7 +86,7 @@ export async function exportEvents(
     // A failed commit stops the read. Its error is the cause, so it replaces the error of the read.
     await commits.settled();
   }
-  if (unreadable && !hasReadable) throw unreadableError(unreadable);
+  if (unreadable) throw unreadableError(unreadable);
 }
 
 const MAX_SHOWN_CHARACTERS = 300;
@@ -97,8 +95,8 @@ function unreadableError({ reason, text }: RejectedRow): ExportError {
   const shown = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text;
   return new ExportError(
     'source-invalid',
-    `None of the rows that the source returned can be read as an event (${reason}). They are kept in audit.rejected_events; watermark ` +
-      `and coverage are unchanged. One of them: ${shown} Report it, with the version of this program, if the source is a UiPath.`,
+    `None of the rows that the source returned can be read as an event (${reason}). They are kept as rejected rows; watermark and ` +
+      `coverage are unchanged. One of them: ${shown} Report it, with the version of this program, if the source is a UiPath.`,
   );
 }
 

@@ -77,7 +77,7 @@ export interface Chunk extends Shown {
   requestedAt: Date;
   /** The source's clock at the response; this machine's if the response does not show it. Later events are dated ahead. */
   sourceTime: Date;
-  /** Rows were found, and none of them has a readable time. */
+  /** The read has found rows, and none of them so far has a readable time; or it cannot go on because of such rows. */
   isUnreadable: boolean;
   /** What the source's prover needs to know about this chunk. */
   evidence: unknown;

@@ -2,30 +2,23 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../../src/core/coverage.ts';
-import { type PageResult, startFrontier } from '../../src/core/offset-list/frontier.ts';
-import { ticksOfDate } from '../../src/core/ticks.ts';
+import { TICKS_PER_MILLISECOND } from '../../src/core/ticks.ts';
 import { ticksAt } from '../support/batch.ts';
 
-const BEGAN_AT = new Date('2026-01-01T12:00:00Z');
-const NOW = ticksOfDate(BEGAN_AT);
+const NOW = ticksAt('2026-01-01T12:00:00Z');
+const MS = TICKS_PER_MILLISECOND;
 
-function resultOf(frontier: bigint, given: Partial<PageResult> = {}): PageResult {
-  return {
-    state: startFrontier({ frontier, pageSize: 10 }),
-    ...{ groups: [], isDone: false, head: undefined, unproven: undefined, warning: undefined },
-    ...given,
-  };
+type Reading = Parameters<typeof extendCovered>[1];
+
+function resultOf(frontier: bigint, given: Partial<Reading> = {}): Reading {
+  return { frontier, head: undefined, unproven: undefined, ...given };
 }
 
-const extend = (before: CoveredRange | undefined, result: PageResult, frontier?: bigint) =>
-  extendCovered(
-    before,
-    { ...result, frontier: result.state.frontier },
-    { start: frontier, beganAt: BEGAN_AT },
-  );
+const extend = (before: CoveredRange | undefined, result: Reading, start?: bigint, isEnd = false) =>
+  extendCovered(before, result, { start, now: NOW, isEnd });
 
 describe('what a run has covered', () => {
-  test.each<[string, CoveredRange | undefined, bigint | undefined, PageResult, CoveredRange | undefined]>([
+  test.each<[string, CoveredRange | undefined, bigint | undefined, Reading, CoveredRange | undefined]>([
     [
       'a first run: from the oldest event that the source has',
       ...([undefined, undefined, resultOf(50n, { head: 10n })] as const),
@@ -62,30 +55,41 @@ describe('what a run has covered', () => {
       { from: 50n, to: 80n, isFromHead: true },
     ],
     [
-      'a tie group that may be incomplete: a new piece behind it',
-      ...([{ from: 10n, to: 50n, isFromHead: true }, undefined, resultOf(80n, { unproven: 60n })] as const),
-      { from: 61n, to: 80n, isFromHead: false },
+      'a tie group that may be incomplete: a new piece behind its millisecond',
+      ...([{ from: 10n, to: 50n, isFromHead: true }, 0n, resultOf(8n * MS, { unproven: 6n * MS })] as const),
+      { from: 7n * MS, to: 8n * MS, isFromHead: false },
     ],
     ['a page that shows nothing of where it lies', undefined, undefined, resultOf(80n), undefined],
   ])('%s', (_name, before, frontier, result, expected) => {
     expect(extend(before, result, frontier)).toEqual(expected);
   });
 
-  test('ends at the latest when the run began, even if events have later dates', () => {
+  test('ends at the latest when the page was requested, even if events have later dates', () => {
     const late = resultOf(NOW + 1_000n, { head: 10n });
     expect(extend(undefined, late)).toEqual({ from: 10n, to: NOW, isFromHead: true });
+    expect(extend(undefined, late, undefined, true)).toEqual({ from: 10n, to: NOW, isFromHead: true });
+  });
+
+  test('ends when the page was requested if it is the last one: no event was later', () => {
+    const before = { from: 10n, to: 50n, isFromHead: true };
+    expect(extend(before, resultOf(80n), undefined, true)).toEqual({ ...before, to: NOW });
+    expect(extend(undefined, resultOf(80n), 20n, true)).toEqual({ from: 20n, to: NOW, isFromHead: false });
+    expect(extend(before, resultOf(8n * MS, { unproven: 6n * MS }), undefined, true)).toEqual({
+      ...{ from: 7n * MS, to: NOW, isFromHead: false },
+    });
   });
 
   test('never claims a time before the head, beyond the frontier, or of a hole', () => {
-    const ticks = fc.bigInt({ min: 0n, max: 100n });
+    const ticks = fc.bigInt({ min: 0n, max: 100n * MS });
+    const place = fc.bigInt({ min: 0n, max: 100n }).map((ms) => ms * MS);
     const step = fc.record({
-      advance: fc.bigInt({ min: 0n, max: 20n }),
+      advance: fc.bigInt({ min: 0n, max: 20n }).map((ms) => ms * MS),
       head: fc.option(ticks, { nil: undefined }),
       isUnproven: fc.boolean(),
     });
     fc.assert(
       fc.property(
-        fc.option(ticks, { nil: undefined }),
+        fc.option(place, { nil: undefined }),
         fc.array(step, { maxLength: 20 }),
         (frontier, steps) => {
           let covered: CoveredRange | undefined;
@@ -93,7 +97,7 @@ describe('what a run has covered', () => {
           for (const { advance, head, isUnproven } of steps) {
             const before = covered;
             reached += advance;
-            const unproven = isUnproven ? reached - 1n : undefined;
+            const unproven = isUnproven ? reached - MS : undefined;
             covered = extend(before, resultOf(reached, { head, unproven }), frontier);
             if (covered === undefined) {
               expect([before, frontier, head]).toEqual([undefined, undefined, undefined]);
@@ -101,7 +105,8 @@ describe('what a run has covered', () => {
             }
             expect(covered.to).toBe(reached);
             if (unproven !== undefined) {
-              expect(covered.from).toBeGreaterThan(unproven);
+              // Every tick of the millisecond may be incomplete.
+              expect(covered.from).toBe(unproven + MS);
               continue;
             }
             // It extends the covered range, unless the page shows that the list starts after it.

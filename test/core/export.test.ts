@@ -6,7 +6,14 @@ import type { FetchPage } from '../../src/core/offset-list/page.ts';
 import { createOffsetListReader } from '../../src/core/offset-list/reader.ts';
 import type { ReadWarning, Source } from '../../src/core/source.ts';
 import { type Commit, newCounters } from '../../src/core/store.ts';
-import { type Change, type ModelOptions, ModelSource, ModelStore } from './offset-list/model.ts';
+import {
+  at,
+  type Change,
+  CLOCK_MS,
+  type ModelOptions,
+  ModelSource,
+  ModelStore,
+} from './offset-list/model.ts';
 
 const STEADY: ModelOptions = {
   gaps: [],
@@ -72,7 +79,7 @@ describe('the retention guard', () => {
     const store = new ModelStore();
     const { warnings } = await read(source, store);
     // The first page gave the rows up to 1009; 1010 was seen and left for the next.
-    expect(store.gaps).toEqual([{ from: 1010n, to: 1051n }]);
+    expect(store.gaps).toEqual([{ from: at(1010), to: at(1051) }]);
     expect(warnings).toEqual([
       { kind: 'gap', message: expect.stringContaining('may have been deleted before they were read') },
     ]);
@@ -83,22 +90,22 @@ describe('the retention guard', () => {
     const source = new ModelSource({ ...STEADY, gaps: rows(100) });
     const store = new ModelStore();
     await read(source, store);
-    store.known = 1020n;
+    store.known = at(1020);
     const history = after(3, { kind: 'deleteHead', count: 33 });
     const moving = new ModelSource({ ...STEADY, gaps: rows(100), history });
-    await read(moving, store, { frontier: 1010n, skip: 18 });
+    await read(moving, store, { frontier: at(1010), skip: 18 });
     expect(store.gaps).toEqual([]);
   });
 
   test('starts where the run had read to, not at its initial watermark', async () => {
     const store = new ModelStore();
-    store.known = 1005n;
+    store.known = at(1005);
     const history = after(3, { kind: 'deleteHead', count: 80 });
     const source = new ModelSource({ ...STEADY, gaps: rows(100), history });
-    await read(source, store, { frontier: 1000n });
+    await read(source, store, { frontier: at(1000) });
     expect(store.gaps).toHaveLength(1);
-    expect(store.gaps[0]).toMatchObject({ to: 1081n });
-    expect(store.gaps[0]!.from).toBeGreaterThan(1020n);
+    expect(store.gaps[0]).toMatchObject({ to: at(1081) });
+    expect(store.gaps[0]!.from).toBeGreaterThan(at(1020));
   });
 });
 
@@ -106,7 +113,7 @@ describe('a run', () => {
   test('records with every commit when its first page was requested', async () => {
     const { commits } = await read(new ModelSource({ ...STEADY, gaps: rows(100) }), new ModelStore());
     expect(commits.length).toBeGreaterThan(5);
-    expect(new Set(commits.map(({ beganAt }) => beganAt.getTime()))).toEqual(new Set([1]));
+    expect(new Set(commits.map(({ beganAt }) => beganAt.getTime()))).toEqual(new Set([CLOCK_MS + 1]));
   });
 
   test('takes a tie group of 150,000 rows', async () => {
@@ -133,7 +140,7 @@ describe('a run', () => {
       const source = new ModelSource({ ...STEADY, gaps, cap: 20, history });
       const store = new ModelStore();
       await read(source, store);
-      const stored = [...store.events.values()].filter(({ createdOnTicks }) => createdOnTicks === 1006n);
+      const stored = [...store.events.values()].filter(({ createdOnTicks }) => createdOnTicks === at(1006));
       expect([change.kind, stored.length]).toEqual([change.kind, 60]);
     }
   });
@@ -180,7 +187,7 @@ describe('a commit', () => {
       expect(store.events.size).toBe(100);
       // A page of ten repeats two rows.
       expect(commits.map(({ events }) => events.length)).toEqual([9, 32, 32, 27]);
-      expect(commits.map(({ frontier }) => frontier)).toEqual([1010n, 1042n, 1074n, 1101n]);
+      expect(commits.map(({ frontier }) => frontier)).toEqual([at(1010), at(1042), at(1074), at(1101)]);
       expect(commits.map(({ isEnd }) => isEnd)).toEqual([false, false, false, true]);
     });
 
@@ -202,7 +209,7 @@ describe('a commit', () => {
       const store = slowStore();
       const history = after(3, { kind: 'deleteHead', count: 60 });
       const { warnings } = await read(new ModelSource({ ...STEADY, gaps: rows(100), history }), store);
-      expect(store.gaps).toEqual([{ from: 1026n, to: 1061n }]);
+      expect(store.gaps).toEqual([{ from: at(1026), to: at(1061) }]);
       expect(warnings).toEqual([{ kind: 'gap', message: expect.stringContaining('may have been deleted') }]);
     });
 
@@ -273,7 +280,7 @@ test('a tie group whose order changes at every request is left out of what is kn
       message: expect.stringContaining('some may be stored only by a later run'),
     },
   ]);
-  expect(store.gaps).toEqual([{ from: 1006n, to: 1007n }]);
+  expect(store.gaps).toEqual([{ from: at(1006), to: at(1007) }]);
 });
 
 describe('an empty response', () => {

@@ -7,7 +7,7 @@ import { countBetween, readExportedUntil } from '../../src/postgres/read/start-p
 import { readStatus } from '../../src/postgres/read/status.ts';
 import { readStoredEvents } from '../../src/postgres/read/stored-events.ts';
 import { readUnfinishedBackfill } from '../../src/postgres/read/unfinished-backfill.ts';
-import { recordProof } from '../../src/postgres/write/coverage.ts';
+import { recordVerified } from '../../src/postgres/write/coverage.ts';
 import { findMissingRejected } from '../../src/postgres/write/rejected.ts';
 import type { RunKind } from '../../src/postgres/write/session.ts';
 import { openSession } from '../../src/postgres/write/store.ts';
@@ -17,7 +17,7 @@ import { type Bench, createBench, type Row } from '../support/bench.ts';
 import { expectCounted } from '../support/roll-ups.ts';
 
 const OTHER = 'tenant:A/"b"';
-const REJECTED = { text: '{"createdOn": 1}', reason: 'no date' };
+const REJECTED = { text: '{"createdOn": 1}', reason: 'no date', place: undefined };
 
 let bench: Bench;
 let organization: string;
@@ -192,8 +192,8 @@ test('planning a run and verify read only their own log', async () => {
   ]);
   expect(await findMissingRejected(pool, keyOf(CLASSIC_LOG), [REJECTED])).toEqual([]);
   expect(await findMissingRejected(pool, keyOf(OTHER), [REJECTED])).toEqual([REJECTED]);
-  const proof = { from: 0n, to: 1n, isFromHead: true, isToEnd: true, readAt: new Date('2026-02-01') };
-  await recordProof(pool, keyOf(OTHER), proof);
+  const verified = { from: 0n, to: 1n, isFromHead: true, isToEnd: true, verifiedAt: new Date('2026-02-01') };
+  await recordVerified(pool, keyOf(OTHER), verified);
   const { organizations } = await readStatus(pool, [organization]);
   expect(organizations.map(({ log, coverage, gapCount }) => [log, coverage.length, gapCount])).toEqual([
     [CLASSIC_LOG, 1, 0],

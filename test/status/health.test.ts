@@ -12,6 +12,7 @@ const summary: RunSummary = {
   warnings: [],
   durationMs: 5,
   ledger: null,
+  proof: null,
 };
 
 function healthOfReadyProcess() {

@@ -6,6 +6,7 @@ import { newCounters, type RunCounters } from '../../src/core/store.ts';
 import { ticksOfDate } from '../../src/core/ticks.ts';
 import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
 import { build } from '../../src/version.ts';
+import { commitResultOf } from '../support/batch.ts';
 import { hasPromtool, promtool } from '../support/promtool.ts';
 import { completeness, minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
 
@@ -33,7 +34,7 @@ function page(counters: RunCounters, given: Partial<ChunkProgress> = {}): ChunkP
     taken: 0,
     frontier: 0n,
     counters,
-    result: { inserted: 0, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [] },
+    result: commitResultOf(),
     waitMs: 40,
     ...given,
   };
@@ -53,7 +54,7 @@ describe('counters', () => {
     counters.requests = 5;
     acme.observeRun({
       ...{ runId: '1', kind: 'run', outcome: 'succeeded', warnings: [] },
-      ...{ counters, durationMs: 2_500, ledger: null },
+      ...{ counters, durationMs: 2_500, ledger: null, proof: null },
     });
     expect(await scrape(metrics)).toMatchObject({
       'pages_total{organization="acme"}': 2,
@@ -127,12 +128,12 @@ describe('counters', () => {
 });
 
 describe('lateness', () => {
-  const result = { inserted: 2, updated: 0, unchanged: 0, newlyRejected: [] };
   const lateTicks = [ticksOfDate(minutesAgo(2)), ticksOfDate(minutesAgo(90))];
+  const result = commitResultOf({ inserted: 2, lateTicks });
 
   test('is the age of a late event when it was stored, in seconds', async () => {
     const metrics = createMetrics({ now: () => NOW });
-    metrics.follow('acme', SETTINGS).observeChunk(page(newCounters(), { result: { ...result, lateTicks } }));
+    metrics.follow('acme', SETTINGS).observeChunk(page(newCounters(), { result }));
     expect(await scrape(metrics)).toMatchObject({
       'event_lateness_seconds_sum{organization="acme"}': 5_520,
       'event_lateness_seconds_bucket{le="60",organization="acme"}': 0,
@@ -274,9 +275,9 @@ test('docs/metrics.md lists every own metric with its type, labels and help, and
   metrics.observeStatus(statusReport({ organizations: [full] }));
   const acme = metrics.follow('acme', SETTINGS);
   const counters = { ...newCounters(), retriesBy: { 'HTTP 429': 1 } };
-  const result = { inserted: 1, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [ticksOfDate(NOW)] };
+  const result = commitResultOf({ inserted: 1, lateTicks: [ticksOfDate(NOW)] });
   acme.observeChunk(page(counters, { result }));
-  const ended = { runId: '1', kind: 'run', outcome: 'succeeded', warnings: [], ledger: null } as const;
+  const ended = { runId: '1', kind: 'run', outcome: 'succeeded', ledger: null, proof: null } as const;
   acme.observeRun({ ...ended, warnings: [], counters, durationMs: 1 });
   const { text } = await metrics.render();
   const found = [...text.matchAll(/^# HELP uipath_audit_export_(\S+) (.+)\n# TYPE \S+ (\S+)$/gm)];

@@ -115,6 +115,8 @@ export interface PageResult {
   isDone: boolean;
   /** The list has no rows. */
   isEmpty: boolean;
+  /** The list begins with too many unreadable rows: the read ends before its end. */
+  isUnreadable: boolean;
   /** Ticks of the oldest row that the source still has, if this page shows it. */
   head: bigint | undefined;
   /** The tie group that was taken but may be incomplete, if any. */
@@ -164,6 +166,7 @@ const NOTHING = {
   others: [],
   isDone: false,
   isEmpty: false,
+  isUnreadable: false,
   head: undefined,
   unproven: undefined,
   warnings: [],
@@ -255,7 +258,8 @@ function evaluateUnreadablePage(state: FrontierState, placed: PlacedPage): PageR
   const mayShowMore = page.rows.length >= state.top && top <= state.pageSize * MAX_TOP_IN_PAGES;
   if (mayShowMore) return lookOnly(placed, { ...state, top });
   const groups = state.shown ? [state.shown] : [];
-  return { ...lookOnly(placed, { ...state, shown: undefined, newest: undefined }), groups, isDone: true };
+  const looked = lookOnly(placed, { ...state, shown: undefined, newest: undefined });
+  return { ...looked, groups, isDone: true, isUnreadable: true };
 }
 
 /** Takes the rows of a trusted page. `chain` contains the rows of the group that the page continues, and the page's own rows. */

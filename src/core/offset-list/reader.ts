@@ -101,12 +101,18 @@ async function* readList(
       throwIfInterrupted(signal);
       const waitMs = Math.round(performance.now() - requestedAt);
       const result = evaluatePage(state, page);
+      // A page of the search for the frontier shows rows, too, but the next request is not for the rows after it.
+      const hasMoved = result.state.frontier > state.frontier;
       ({ state, isDone } = result);
       meter.pages += 1;
       // Before the chunk is yielded: the source works on the next requests while the caller stores this one.
       if (state.chain || state.expectedEnd?.check) prefetcher.drop();
-      else if (!isDone && result.groups.length > 0) prefetcher.prepare(state, page, state.margin);
-      yield { ...describe.result(result, page), waitMs, progress: measure(result, page) };
+      else if (!isDone && hasMoved) prefetcher.prepare(state, page, state.margin);
+      yield {
+        ...describe.result(result, page, hasMoved),
+        waitMs,
+        progress: measure(result, page, hasMoved),
+      };
     }
   } finally {
     prefetcher.drop();
@@ -148,16 +154,21 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
   let covered: CoveredRange | undefined;
   let last: { page: Sequenced<Page>; sourceTime: Date } | undefined;
   const bounds = { from: start.from, until };
+  let hasRows = false;
+  let hasReadable = false;
   return {
-    result(result: PageResult, page: Sequenced<Page>): Described {
+    result(result: PageResult, page: Sequenced<Page>, hasMoved: boolean): Described {
       const { state, head, isDone, unproven } = result;
       const { frontier, skip, largest, newest } = state;
       const sourceTime = sourceClockOf(page);
       last = { page, sourceTime };
       const gap = gapBefore(head, known);
       // Everything older than the frontier is read now.
-      if (result.groups.length > 0 && (known === undefined || frontier > known)) known = frontier;
-      const isUnreadable = page.rows.length > 0 && page.rows.every(({ ticks }) => ticks === undefined);
+      if (hasMoved && (known === undefined || frontier > known)) known = frontier;
+      // The page that confirms the end of the list may be one unreadable row.
+      hasRows ||= page.rows.length > 0;
+      hasReadable ||= page.rows.some(({ ticks }) => ticks !== undefined);
+      const isUnreadable = result.isUnreadable || (hasRows && !hasReadable);
       const now = ticksOfDate(shownUntil(page));
       if (!isUnreadable)
         covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now });
@@ -208,9 +219,9 @@ function warningKindOf(message: string): ReadWarning['kind'] {
 /** Measures progress from the first row taken to `end` or the end of the list. */
 function createMeasure(end: number | undefined) {
   let first: number | undefined;
-  return ({ state, groups, isDone }: PageResult, { skip, totalCount }: Page): ReadProgress => {
+  return ({ state, isDone }: PageResult, { skip, totalCount }: Page, hasMoved: boolean): ReadProgress => {
     // Before the first row is taken, the read searches for its start.
-    if (groups.length > 0 || isDone) first ??= Math.min(skip, state.skip);
+    if (hasMoved || isDone) first ??= Math.min(skip, state.skip);
     const done = first === undefined ? 0 : Math.max(0, state.skip - first);
     return { done, total: Math.max(done, (end ?? totalCount) - (first ?? 0)) };
   };

@@ -22,12 +22,12 @@ export interface ReadRange extends CoveredRange {
  * need no newer proof), $10 when it was proven, $11 when it was verified; null: it was not.
  *
  * A stored range keeps the time of its proof when a later range is added to it: what the source showed then is stored. It loses it when an
- * earlier range is added.
+ * earlier range is added. A proof of a part does not prove the whole.
  */
 const mergedTime = (stored: string, now: string) => `case
       when ${now} is null then case when m.from_ticks <= $3 then ${stored} end
       when (m.from_ticks >= $3 or $8::boolean) and (m.to_ticks <= $4 or $9::boolean) then ${now}
-      else least(${stored}, ${now}) end`;
+      when ${stored} is not null then least(${stored}, ${now}) end`;
 const EXTEND_COVERAGE = `
   with touching as (
     select * from audit.coverage

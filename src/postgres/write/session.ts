@@ -204,7 +204,8 @@ export class PostgresSession implements RunSession {
         result: ({ ledger }) => {
           this.spans.moveHead(batch.oldest);
           const oldestChange = placeOfTicks(events[0]!.event.createdOnTicks);
-          return { ...NOTHING, ...copiedBatch(events, ledger), newlyRejected, oldestChange };
+          const insertedIds = events.map(({ eventId }) => eventId);
+          return { ...NOTHING, ...copiedBatch(events, ledger), insertedIds, newlyRejected, oldestChange };
         },
       };
     });

@@ -106,6 +106,7 @@ export class SpanStore {
       digest === digestOf(shown.events) &&
       Number(others) === shown.others.events.length &&
       shown.others.rejected.length === 0 &&
+      shown.rejected.every(({ place }) => place !== undefined) &&
       (rejected ?? '') === placesText(shown.rejected);
     if (!isEqual) return undefined;
     this.moveHead(shown.oldest);

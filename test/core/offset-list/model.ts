@@ -4,8 +4,21 @@ import type { CoveredRange } from '../../../src/core/coverage.ts';
 import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
 import type { Page } from '../../../src/core/offset-list/page.ts';
 import { createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
+import { placeOfTicks } from '../../../src/core/place.ts';
 import type { Json, Source } from '../../../src/core/source.ts';
 import type { Commit, CommitResult, RunSession } from '../../../src/core/store.ts';
+import { commitResultOf } from '../../support/batch.ts';
+
+/** One millisecond: rows closer together may be in any order. */
+export const STEP = 10_000n;
+
+/** The time of a row: `steps` milliseconds after 1970. */
+export function at(steps: number): bigint {
+  return BigInt(steps) * STEP;
+}
+
+/** The clock before the first request, in milliseconds: later than every row. */
+export const CLOCK_MS = 1_000_000;
 
 /** A row and the rows without readable `createdOn` that follow it; they move together. */
 interface Block {
@@ -24,8 +37,10 @@ export type Change =
   | { kind: 'none' };
 
 export interface ModelOptions {
-  /** Distance of each row to the one before; 0 makes a tie. */
+  /** Distance of each row to the one before, in steps; 0 makes a tie. */
   gaps: number[];
+  /** Ticks of a step; a millisecond unless given. Shorter steps put rows of several times into one tie group. */
+  step?: bigint;
   contents: number[];
   /** A row without readable createdOn follows these rows. */
   unreadableAfter: number[];
@@ -38,15 +53,18 @@ export interface ModelOptions {
 }
 
 export class ModelSource implements Source {
-  readonly read = createOffsetListReader({
+  private readonly reader = createOffsetListReader({
     fetchPage: (request) => this.fetchPage(request),
     orderAdvice: '',
-  }).read;
+  });
+  readonly read = this.reader.read;
+  readonly prover = this.reader.prover;
   private blocks: Block[] = [];
   private readonly history: Change[];
   private readonly random: () => number;
   private readonly maxTies: number;
   private readonly isShuffling: boolean;
+  private readonly step: bigint;
   private unreadableCount = 0;
   private listed: SourceRow[] | undefined;
   cap: number;
@@ -61,9 +79,10 @@ export class ModelSource implements Source {
     this.maxTies = options.maxTies;
     this.isShuffling = options.isShuffling;
     this.random = mulberry(options.seed);
-    let ticks = 1000n;
+    this.step = options.step ?? STEP;
+    let ticks = at(1000);
     options.gaps.forEach((gap, i) => {
-      ticks += BigInt(gap);
+      ticks += BigInt(gap) * this.step;
       this.insert(ticks, options.contents[i % options.contents.length] ?? 0);
       if (options.unreadableAfter.includes(i)) this.addUnreadable();
     });
@@ -97,19 +116,19 @@ export class ModelSource implements Source {
       ...request,
       rows,
       totalCount: this.listed.length,
-      requestedAt: new Date(this.requests),
+      requestedAt: new Date(CLOCK_MS + this.requests),
       sourceTime: undefined,
     };
   }
 
   private apply(change: Change): void {
-    const newest = this.blocks.at(-1)?.ticks ?? 1000n;
+    const newest = this.blocks.at(-1)?.ticks ?? at(1000);
     if (change.kind === 'append') {
       for (let i = 0; i <= change.ties; i++)
-        this.insert(newest + BigInt(change.gap), change.content + (i % 2));
+        this.insert(newest + BigInt(change.gap) * this.step, change.content + (i % 2));
     } else if (change.kind === 'late') {
       const near = this.blocks[Math.floor(change.at * this.blocks.length)];
-      if (near) this.insert(near.ticks + 1n, change.content);
+      if (near) this.insert(near.ticks + this.step, change.content);
     } else if (change.kind === 'deleteHead') this.blocks.splice(0, change.count);
     else if (change.kind === 'delete')
       this.blocks.splice(Math.floor(change.at * this.blocks.length), change.count);
@@ -118,13 +137,13 @@ export class ModelSource implements Source {
   }
 
   private insert(ticks: bigint, content: number): void {
-    let at = this.blocks.length;
-    while (at > 0 && this.blocks[at - 1]!.ticks > ticks) at--;
+    let index = this.blocks.length;
+    while (index > 0 && this.blocks[index - 1]!.ticks > ticks) index--;
     let ties = 0;
-    while (this.blocks[at - 1 - ties]?.ticks === ticks) ties++;
+    for (const block of this.blocks) if (placeOfTicks(block.ticks) === placeOfTicks(ticks)) ties++;
     if (ties >= this.maxTies) return;
     const block = { ticks, content: `c${content}` };
-    this.blocks.splice(at, 0, { ...block, event: eventOf(block), unreadable: [] });
+    this.blocks.splice(index, 0, { ...block, event: eventOf(block), unreadable: [] });
   }
 
   private addUnreadable(): void {
@@ -134,7 +153,7 @@ export class ModelSource implements Source {
   private list(): SourceRow[] {
     const order = this.blocks.map((block) => ({
       block,
-      place: Number(block.ticks),
+      place: Number(placeOfTicks(block.ticks)),
       luck: this.isShuffling ? this.random() : 0,
     }));
     order.sort((a, b) => a.place - b.place || a.luck - b.luck);
@@ -149,7 +168,8 @@ export class ModelSource implements Source {
     for (const block of this.blocks) {
       const keys = [
         keyOf(block.ticks, block.content),
-        ...block.unreadable.map((text) => keyOf(block.ticks, text)),
+        // A row without a time has the place of the row before it.
+        ...block.unreadable.map((text) => keyOf(placeOfTicks(block.ticks), text)),
       ];
       for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
     }
@@ -180,19 +200,22 @@ export class ModelStore implements RunSession {
   async commit(commit: Commit): Promise<CommitResult> {
     if (this.commitsLeft-- <= 0) throw new Error('killed');
     const before = this.events.size;
-    for (const { eventId, event } of commit.events) {
+    for (const { eventId, event } of [...commit.events, ...commit.others.events]) {
       if (!this.events.has(eventId)) this.events.set(eventId, event);
-      this.newest =
-        this.newest === undefined || event.createdOnTicks > this.newest ? event.createdOnTicks : this.newest;
     }
-    for (const { text } of commit.rejected) this.rejected.add(text);
+    // A page that is not read for its frontier may show later events.
+    for (const { event } of commit.events) {
+      const isRead = event.createdOnTicks < commit.frontier;
+      if (isRead && (this.newest === undefined || event.createdOnTicks > this.newest))
+        this.newest = event.createdOnTicks;
+    }
+    for (const { text } of [...commit.rejected, ...commit.others.rejected]) this.rejected.add(text);
     if (commit.covered?.from === this.pieces.at(-1)?.from) this.pieces.pop();
     if (commit.covered) this.pieces.push(commit.covered);
     this.resume = commit.resume;
     const inserted = this.events.size - before;
     this.afterCommit(commit);
-    const unchanged = commit.events.length - inserted;
-    return { inserted, updated: 0, unchanged, newlyRejected: [], lateTicks: [] };
+    return commitResultOf({ inserted, unchanged: commit.events.length - inserted });
   }
 
   /** What lies between the pieces. */

@@ -13,18 +13,23 @@ import { newCounters } from '../../../src/core/store.ts';
 
 const ADVICE = 'Check the address.';
 
-/** A row whose time is its number. */
-function row(ticks: number): SourceRow {
+/** The time of row n. */
+function at(n: number): bigint {
+  return BigInt(n) * 10_000n;
+}
+
+/** A row at millisecond n. */
+function row(n: number): SourceRow {
   const text = { category: null, action: null, source: null, userName: null, email: null, message: null };
   const rest = { detailsVersion: null, auditLogDetails: null, extra: null, raw: null };
-  const createdOnTicks = BigInt(ticks);
+  const createdOnTicks = at(n);
   return {
     ticks: createdOnTicks,
-    event: { ...text, ...rest, createdOnTicks, createdOnRaw: String(ticks) },
+    event: { ...text, ...rest, createdOnTicks, createdOnRaw: String(n) },
   };
 }
 
-/** A list of rows at the instants 1 to `length`, and the signal of each request. */
+/** A list of rows at the milliseconds 1 to `length`, and the signal of each request. */
 function openList(length: number, list = Array.from({ length }, (_, i) => row(i + 1))) {
   const skips: number[] = [];
   const signals: AbortSignal[] = [];
@@ -60,12 +65,22 @@ async function readAll(
   return chunks;
 }
 
+/** The times of the events at or after `from`, each once: a page of the search for the frontier may show later ones, too. */
+function ticksFrom(chunks: readonly Chunk[], from: bigint): bigint[] {
+  const ticks = chunks.flatMap(({ events }) => events.map(({ event }) => event.createdOnTicks));
+  return [...new Set(ticks)].filter((time) => time >= from).sort((a, b) => (a < b ? -1 : 1));
+}
+
 describe('a chunk', () => {
   test('has the rows of one response, the frontier, and where a later read continues', async () => {
     const chunks = await readAll(openList(25));
     expect(chunks.map(({ events }) => events.length)).toEqual([9, 8, 8]);
-    expect(chunks.map(({ frontier }) => frontier)).toEqual([10n, 18n, 26n]);
-    expect(chunks.map(({ resume }) => resume)).toEqual([{ skip: 8 }, { skip: 16 }, { skip: 25 }]);
+    expect(chunks.map(({ frontier }) => frontier)).toEqual([at(10), at(18), at(26)]);
+    expect(chunks.map(({ resume }) => resume)).toEqual([
+      { skip: 8, largest: 10 },
+      { skip: 16, largest: 10 },
+      { skip: 25, largest: 10 },
+    ]);
     expect(chunks.map(({ isLast }) => isLast)).toEqual([false, false, true]);
     expect(chunks.map(({ progress }) => progress)).toEqual([
       { done: 8, total: 25 },
@@ -78,15 +93,24 @@ describe('a chunk', () => {
 
   test('is yielded for every response, also for one that only shows where to read next', async () => {
     const meter = newCounters();
-    const chunks = await readAll(
-      openList(500),
-      { frontier: 400n, resume: { skip: 450 } },
-      optionsOf({ meter }),
-    );
-    expect(chunks[0]).toMatchObject({ events: [], isLast: false, progress: { done: 0 } });
-    expect(isEmptyChunk(chunks[0]!)).toBe(true);
-    expect(chunks.flatMap(({ events }) => events)).toHaveLength(101);
+    const list = openList(500);
+    const chunks = await readAll(list, { frontier: at(400), resume: { skip: 450 } }, optionsOf({ meter }));
+    // The rows that it shows are compared, but the read has not come nearer to its end.
+    expect(chunks[0]).toMatchObject({
+      ...{ span: { from: at(442), to: at(450) }, frontier: at(400), isLast: false, progress: { done: 0 } },
+    });
+    expect(ticksFrom(chunks.slice(0, 1), at(0))).toEqual(Array.from({ length: 8 }, (_, i) => at(442 + i)));
+    expect(ticksFrom(chunks, at(400))).toHaveLength(101);
     expect(meter.pages).toBe(chunks.length);
+    // Nothing is prefetched while the read searches.
+    expect(list.skips.slice(0, 6)).toEqual([440, 438, 434, 426, 410, 378]);
+  });
+
+  test('of a response without rows needs no commit', async () => {
+    const chunks = await readAll(openList(50), { frontier: at(40), resume: { skip: 900 } });
+    expect(isEmptyChunk(chunks[0]!)).toBe(true);
+    expect(chunks.slice(1).map(isEmptyChunk)).not.toContain(true);
+    expect(ticksFrom(chunks, at(40))).toHaveLength(11);
   });
 
   test('of an empty list is the last one, and does not count as empty, so that the end is recorded', async () => {
@@ -100,7 +124,7 @@ describe('a chunk', () => {
 describe('a read', () => {
   test('with the last resume value starts near it, before the rows that must be read again', async () => {
     const list = openList(500);
-    await readAll(list, { frontier: 480n, resume: { skip: 500 }, rowsBeforeResume: 20 });
+    await readAll(list, { frontier: at(480), resume: { skip: 500 }, rowsBeforeResume: 20 });
     expect(list.skips[0]).toBe(470);
   });
 
@@ -117,15 +141,15 @@ describe('a read', () => {
     'that was given %j, which no offset list left, begins at the head and misses nothing',
     async (resume) => {
       const list = openList(60);
-      const chunks = await readAll(list, { frontier: 50n, resume });
+      const chunks = await readAll(list, { frontier: at(50), resume });
       expect(list.skips[0]).toBe(0);
-      expect(chunks.flatMap(({ events }) => events)).toHaveLength(11);
+      expect(ticksFrom(chunks, at(50))).toEqual(Array.from({ length: 11 }, (_, i) => at(50 + i)));
     },
   );
 
   test('with shouldMeasure reports the number of rows from its first chunk on, and does not count these requests', async () => {
     const meter = newCounters();
-    const options = optionsOf({ until: 101n, shouldMeasure: true, meter });
+    const options = optionsOf({ until: at(101), shouldMeasure: true, meter });
     const list = openList(1000);
     const chunks = await readAll(list, { frontier: undefined }, options);
     expect(chunks[0]!.progress).toEqual({ done: 8, total: 100 });

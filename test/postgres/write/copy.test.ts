@@ -216,7 +216,9 @@ describe('rows that COPY rejects are upserted', () => {
 
 describe('COPY is attempted for events newer than all stored ones', () => {
   test.each([
-    ['2026-01-01T10:00:00.0000019Z', '2026-01-01T10:00:00.0000020Z', 1],
+    ['2026-01-01T10:00:00.0009999Z', '2026-01-01T10:00:00.0010000Z', 1],
+    // Rows of one millisecond are one group: the stored one must be shown, too.
+    ['2026-01-01T10:00:00.0000019Z', '2026-01-01T10:00:00.0000020Z', 0],
     ['2026-01-01T10:00:00.0000010Z', '2026-01-01T10:00:00.0000019Z', 0],
     ['2026-01-01T10:00:00.0000010Z', '2026-01-01T10:00:00.0000010Z', 0],
     ['2026-01-01T10:00:00Z', '2026-01-01T09:00:00Z', 0],

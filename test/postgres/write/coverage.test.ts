@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Client } from '../../../src/postgres/connection/pool.ts';
-import { extendCoverage, type ProvenRange } from '../../../src/postgres/write/coverage.ts';
+import { extendCoverage, type ReadRange } from '../../../src/postgres/write/coverage.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
 const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 60);
-const DAY_ONE = new Date('2026-01-01T00:00:00Z');
-const DAY_TWO = new Date('2026-01-02T00:00:00Z');
+const [DAY_ONE, DAY_TWO, DAY_THREE] = [1, 2, 3].map((day) => new Date(Date.UTC(2026, 0, day))) as [
+  ...[Date, Date, Date],
+];
 
 let bench: Bench;
 let client: Client;
@@ -29,15 +30,11 @@ function begin(): void {
 async function extend(
   from: number,
   to: number,
-  rest: Partial<ProvenRange> & { run?: string; log?: string; renewAfterMs?: number } = {},
+  { run = '1', ...rest }: Omit<Partial<ReadRange>, 'from' | 'to'> & { run?: string } = {},
 ): Promise<void> {
-  const { run = '1', log = 'classic', renewAfterMs = 0, ...proven } = rest;
   const statement = extendCoverage(
-    { organization, log, runId: run, renewAfterMs },
-    {
-      ...{ from: BigInt(from), to: BigInt(to), isFromHead: false, isToEnd: false, readAt: DAY_ONE },
-      ...proven,
-    },
+    { organization, log: 'classic', runId: run },
+    { isFromHead: false, isToEnd: false, ...rest, from: BigInt(from), to: BigInt(to) },
   );
   if (statement) await client.query(statement);
 }
@@ -48,13 +45,18 @@ const spans = async (table: 'coverage' | 'gaps') =>
       organization,
     ])
   ).map((row) => [Number(row.from_ticks), Number(row.to_ticks)]);
+const dayOf = (time: unknown) => (time === null ? null : (time as Date).getUTCDate());
+/** From, to, the days of proof and verification, and the run. */
 const proofs = async () =>
   (
-    await bench.query(
-      'select from_ticks, to_ticks, extract(day from proven_at) as day, run_id from audit.coverage where organization = $1 order by 1',
+    await client.query(
+      'select from_ticks, to_ticks, proven_at, verified_at, run_id from audit.coverage where organization = $1 order by 1',
       [organization],
     )
-  ).map((row) => [Number(row.from_ticks), Number(row.to_ticks), Number(row.day), Number(row.run_id)]);
+  ).rows.map((row) => [
+    ...[Number(row.from_ticks), Number(row.to_ticks), dayOf(row.proven_at), dayOf(row.verified_at)],
+    Number(row.run_id),
+  ]);
 
 test('ranges in any order merge to their union, and audit.gaps has the spans between', async () => {
   const range = fc
@@ -78,66 +80,153 @@ test('ranges in any order merge to their union, and audit.gaps has the spans bet
 });
 
 describe('a range', () => {
-  test.each<[string, [number, number], Partial<ProvenRange>, number[]]>([
-    ['that holds the old one proves it', [5, 25], {}, [5, 25, 2, 2]],
-    ['of the same span proves it', [10, 20], {}, [10, 20, 2, 1]],
-    ['that continues the old one keeps its proof', [20, 30], {}, [10, 30, 1, 1]],
-    ['within the old one changes nothing', [12, 18], {}, [10, 20, 1, 1]],
+  type Case = [string, [number, number], Partial<ReadRange>, (number | null)[]];
+  test.each<Case>([
+    ['that was only read extends the old one, which keeps its proof', [20, 30], {}, [10, 30, 1, 1, 1]],
+    ['that was only read and begins earlier takes the proof', [5, 15], {}, [5, 20, null, null, 2]],
+    ['that was only read and holds the old one takes the proof', [5, 25], {}, [5, 25, null, null, 2]],
+    ['within the old one changes nothing', [12, 18], {}, [10, 20, 1, 1, 1]],
+    ['that holds the old one proves it', [5, 25], { provenAt: DAY_TWO }, [5, 25, 2, null, 2]],
+    ['of the same span proves it', [10, 20], { provenAt: DAY_TWO }, [10, 20, 2, 1, 1]],
+    ['of the same span verifies it', [10, 20], { verifiedAt: DAY_TWO }, [10, 20, 1, 2, 1]],
+    ['that continues the old one keeps the older proof', [20, 30], { provenAt: DAY_TWO }, [10, 30, 1, 1, 1]],
+    ['within the old one keeps the older proof', [12, 18], { provenAt: DAY_TWO }, [10, 20, 1, 1, 1]],
     [
       'from the head of the list to beyond the old one proves it all',
-      [15, 25],
-      { isFromHead: true },
-      [10, 25, 2, 1],
+      ...([[15, 25], { isFromHead: true, provenAt: DAY_TWO }, [10, 25, 2, 1, 1]] as const),
     ],
-    ['from the head, within the old one, changes nothing', [15, 18], { isFromHead: true }, [10, 20, 1, 1]],
     [
-      'from the head to what is known proves it all',
-      [15, 18],
-      { isFromHead: true, isToEnd: true },
-      [10, 20, 2, 1],
+      'from the head, within the old one, keeps the older proof',
+      ...([[15, 18], { isFromHead: true, provenAt: DAY_TWO }, [10, 20, 1, 1, 1]] as const),
     ],
-    ['from the beginning to what is known proves it all', [10, 18], { isToEnd: true }, [10, 20, 2, 1]],
-    ['from within to what is known changes nothing', [12, 18], { isToEnd: true }, [10, 20, 1, 1]],
-  ])('%s', async (_, [from, to], rest, expected) => {
+    [
+      'from the head to the end of the list proves it all',
+      ...([[15, 18], { isFromHead: true, isToEnd: true, provenAt: DAY_TWO }, [10, 20, 2, 1, 1]] as const),
+    ],
+    [
+      'from the beginning to the end of the list proves it all',
+      ...([[10, 18], { isToEnd: true, provenAt: DAY_TWO }, [10, 20, 2, 1, 1]] as const),
+    ],
+    [
+      'from within to the end of the list keeps the older proof',
+      ...([[12, 18], { isToEnd: true, provenAt: DAY_TWO }, [10, 20, 1, 1, 1]] as const),
+    ],
+  ] as Case[])('%s', async (_, [from, to], rest, expected) => {
     begin();
-    await extend(10, 20);
-    await extend(from, to, { ...rest, readAt: DAY_TWO, run: '2' });
+    await extend(10, 20, { provenAt: DAY_ONE, verifiedAt: DAY_ONE });
+    await extend(from, to, { ...rest, run: '2' });
     expect(await proofs()).toEqual([expected]);
   });
 
-  test.each([
-    ['less', 86_400_001, [10, 20, 1, 1]],
-    ['no less', 86_400_000, [10, 20, 2, 1]],
-  ])('of the same span that was proven %s than renewAfterMs before', async (_, renewAfterMs, expected) => {
+  test.each<[string, Partial<ReadRange>]>([
+    ['proves', { provenAt: DAY_TWO }],
+    ['verifies', { verifiedAt: DAY_TWO }],
+  ])('that %s a part of what was only read says nothing about the whole', async (_, rest) => {
     begin();
     await extend(10, 20);
-    await extend(10, 20, { readAt: DAY_TWO, run: '2', renewAfterMs });
-    expect(await proofs()).toEqual([expected]);
-  });
-
-  test('that is partly new is recorded even with a recent proof', async () => {
-    begin();
-    await extend(10, 20);
-    await extend(10, 21, { readAt: DAY_TWO, renewAfterMs: 86_400_001 });
-    expect(await proofs()).toEqual([[10, 21, 2, 1]]);
+    await extend(15, 25, rest);
+    expect(await proofs()).toEqual([[10, 25, null, null, 1]]);
   });
 
   test('that fills a gap merges three ranges, with the oldest proof', async () => {
     begin();
-    await extend(10, 20);
-    await extend(30, 40, { readAt: DAY_TWO, run: '2' });
+    await extend(10, 20, { provenAt: DAY_ONE });
+    await extend(30, 40, { provenAt: DAY_TWO, run: '2' });
     expect(await spans('gaps')).toEqual([[20, 30]]);
-    await extend(20, 30, { readAt: DAY_TWO, run: '3' });
-    expect(await proofs()).toEqual([[10, 40, 1, 1]]);
+    await extend(20, 30, { provenAt: DAY_TWO, run: '3' });
+    expect(await proofs()).toEqual([[10, 40, 1, null, 1]]);
   });
 
-  test('that is stored already is not written again', async () => {
+  test('that is stored already and was only read is not written again', async () => {
     begin();
     await extend(10, 20);
     const place = () =>
       bench.query('select ctid, xmin from audit.coverage where organization = $1', [organization]);
     const before = await place();
-    await extend(12, 18, { readAt: DAY_TWO });
+    await extend(12, 18);
     expect(await place()).toEqual(before);
+  });
+});
+
+describe('every way to add a range to two others', () => {
+  interface Stored {
+    from: number;
+    to: number;
+    provenAt: Date | undefined;
+    verifiedAt: Date | undefined;
+  }
+  type Added = Stored & { isFromHead: boolean; isToEnd: boolean };
+  const POINTS = [5, 10, 15, 20, 25, 30, 35, 40, 45];
+  const FIRST = { from: 10, to: 20 };
+  const SECOND = { from: 30, to: 40 };
+
+  /** The time of the merged range. A part that was not compared at that time takes it, unless it cannot be compared any more. */
+  function timeOf(
+    touching: readonly Stored[],
+    added: Added,
+    name: 'provenAt' | 'verifiedAt',
+  ): Date | undefined {
+    const times = touching.map((stored) => stored[name]);
+    const known = times.filter((time) => time !== undefined).sort((a, b) => +a - +b);
+    const oldest = known.length === times.length ? known[0] : undefined;
+    const now = added[name];
+    const isEarlier = touching.every(({ from }) => added.from < from);
+    if (now === undefined) return isEarlier ? undefined : oldest;
+    const isUncovered = touching.some(
+      ({ from, to }) => (from < added.from && !added.isFromHead) || (to > added.to && !added.isToEnd),
+    );
+    if (!isUncovered) return now;
+    return oldest && (oldest < now ? oldest : now);
+  }
+
+  function merged(stored: readonly Stored[], added: Added): Stored[] {
+    const isTouching = ({ from, to }: Stored) => from <= added.to && to >= added.from;
+    const touching = stored.filter(isTouching);
+    const all = [...touching, added];
+    const result = {
+      from: Math.min(...all.map(({ from }) => from)),
+      to: Math.max(...all.map(({ to }) => to)),
+      provenAt: timeOf(touching, added, 'provenAt'),
+      verifiedAt: timeOf(touching, added, 'verifiedAt'),
+    };
+    return [...stored.filter((range) => !isTouching(range)), result].sort((a, b) => a.from - b.from);
+  }
+
+  const times = [undefined, DAY_ONE];
+  const kinds: [string, Partial<Pick<ReadRange, 'provenAt' | 'verifiedAt'>>][] = [
+    ['only read', {}],
+    ['proven', { provenAt: DAY_TWO }],
+    ['verified', { verifiedAt: DAY_TWO }],
+  ];
+  test.each(kinds)('keeps the right time of proof and of verification if it was %s', async (_, kind) => {
+    await client.query('begin');
+    let cases = 0;
+    for (const provenAt of times)
+      for (const second of [undefined, { provenAt: undefined }, { provenAt: DAY_THREE }])
+        for (const from of POINTS)
+          for (const to of POINTS.filter((point) => point > from))
+            for (const isFromHead of [false, true])
+              for (const isToEnd of [false, true]) {
+                begin();
+                // The two times are independent of each other.
+                const stored: Stored[] = [{ ...FIRST, provenAt, verifiedAt: provenAt ? undefined : DAY_ONE }];
+                if (second) {
+                  const verifiedAt = second.provenAt ? undefined : DAY_THREE;
+                  stored.push({ ...SECOND, provenAt: second.provenAt, verifiedAt });
+                }
+                for (const { from: begin, to: end, ...rest } of stored) await extend(begin, end, rest);
+                const rest = { isFromHead, isToEnd, provenAt: undefined, verifiedAt: undefined, ...kind };
+                await extend(from, to, rest);
+                const added = { from, to, ...rest };
+                const expected = merged(stored, added).map((range) => [
+                  ...[range.from, range.to, range.provenAt?.getUTCDate() ?? null],
+                  range.verifiedAt?.getUTCDate() ?? null,
+                ]);
+                const found = (await proofs()).map((row) => row.slice(0, 4));
+                expect([added, stored, found]).toEqual([added, stored, expected]);
+                cases += 1;
+              }
+    await client.query('rollback');
+    expect(cases).toBe(2 * 3 * 36 * 4);
   });
 });

@@ -1,11 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { AuditEvent } from '../../../src/core/event.ts';
+import { identifyGroup } from '../../../src/core/identity.ts';
 import { type Commit, newCounters } from '../../../src/core/store.ts';
 import { createPool } from '../../../src/postgres/connection/pool.ts';
 import { countBetween } from '../../../src/postgres/read/start-point.ts';
 import type { PostgresSession, RunKind } from '../../../src/postgres/write/session.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
-import { batchOf, eventAt, ticksAt } from '../../support/batch.ts';
+import { batchOf, commitResultOf, eventAt, ticksAt } from '../../support/batch.ts';
 import { type Bench, createBench, type Row } from '../../support/bench.ts';
 import { withParameter } from '../../support/database.ts';
 
@@ -53,7 +54,11 @@ describe('a commit', () => {
     const counters = { ...newCounters(), pages: 3, requests: 4, retries: 1, inserted: 10, rowsRead: 10 };
     const events = [eventAt(TEN), eventAt('2026-01-01T10:30:00.1234567Z')];
     const result = await session.commit(batchOf(events, { counters, resume: { skip: 12 }, sourceTotal: 99 }));
-    expect(result).toEqual({ inserted: 2, updated: 0, unchanged: 0, newlyRejected: [], lateTicks: [] });
+    const insertedIds = identifyGroup(events).map(({ eventId }) => eventId);
+    expect(result).toEqual({
+      ...commitResultOf({ inserted: 2, insertedIds, oldestChange: ticksAt(TEN) }),
+      entry: { batch: '1', digest: expect.stringMatching(/^[0-9a-f]{64}$/) },
+    });
     expect(await watermark()).toMatchObject({
       created_on_ticks: ticksAt('2026-01-01T10:30:00.1234567Z').toString(),
       created_on_raw: '2026-01-01T10:30:00.1234567Z',
@@ -181,7 +186,7 @@ describe.each([
     await bench.query(`create ${kind} refuse ${where} for each row execute function refuse()`);
     const batch = batchOf(events, {
       covered: { from: 0n, to: 10n, isFromHead: true },
-      rejected: [{ reason: 'odd', text: '5' }],
+      rejected: [{ reason: 'odd', text: '5', place: undefined }],
     });
     try {
       await expect(session.commit(batch)).rejects.toMatchObject({ code });
@@ -256,7 +261,7 @@ describe('rows that are not events', () => {
   const texts = ['5', '{"createdOn":"\0"}', '{"createdOn":"\ufffd"}', 'x'.repeat(1_000_000), '""'];
 
   test('are stored once, verbatim, NUL included', async () => {
-    const rejected = [...texts, ...texts].map((text) => ({ reason: 'not a\0time', text }));
+    const rejected = [...texts, ...texts].map((text) => ({ reason: 'not a\0time', text, place: undefined }));
     const session = await begin();
     const { newlyRejected } = await session.commit(batchOf([], { rejected }));
     expect(newlyRejected.map(({ text }) => text).sort()).toEqual([...texts].sort());
@@ -271,10 +276,12 @@ describe('rows that are not events', () => {
   });
 
   test('and are read again only update last_seen_at', async () => {
-    const rejected = [{ reason: 'odd', text: '5' }];
+    const rejected = [{ reason: 'odd', text: '5', place: undefined }];
     await (await begin()).commit(batchOf([], { rejected }));
     const [before] = await rowsOf('rejected_events');
-    await (await begin()).commit(batchOf([], { rejected: [{ reason: 'another', text: '5' }] }));
+    await (await begin()).commit(
+      batchOf([], { rejected: [{ reason: 'another', text: '5', place: undefined }] }),
+    );
     const [after] = await rowsOf('rejected_events');
     expect(after).toEqual({ ...before, last_seen_at: after!.last_seen_at });
     expect(after!.last_seen_at).not.toBe(before!.last_seen_at);

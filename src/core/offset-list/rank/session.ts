@@ -180,7 +180,7 @@ const SOURCE_CHANGED =
   'most of the stored events that the source should list are not in its list: it was reset, restored, or is another source';
 const STILL_CHANGED =
   'the list of the source does not reach back to the events that were stored before it changed';
-const SETTLING = '; events stored within EXPORT_SETTLE are not suspected yet';
+const SETTLING = '; events that were stored recently are not suspected yet';
 
 const REASONS: Record<Exclude<Verdict['kind'], 'empty' | 'proven' | 'difference'>, string> = {
   unreadable: 'no row of the list has a readable time',
