@@ -109,7 +109,8 @@ export class PostgresSession implements RunSession {
     this.runId = runId;
     this.stored = facts.watermark;
     this.newestStored = facts.newestStored;
-    this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs });
+    const { hasChanged } = facts.source;
+    this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs, hasChanged });
     this.counter = new RowCounter(client, { organization, log });
     this.watermarkFault = facts.watermarkFault;
     this.watermarkReset = facts.watermarkReset;
@@ -229,17 +230,16 @@ export class PostgresSession implements RunSession {
     const { rows } = await this.reading(() => client.query(this.spans.digest(shown)));
     const same = this.spans.unchanged(shown, rows);
     if (same) return same;
+    // Events that are read again only to compare them are not counted.
+    const countOf = (result: StoredShown) =>
+      addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
     const stored = await this.write(storing(shown.events), {}, async () => {
       const result = await this.spans.store(shown, { known: this.known, ignored });
-      // Events that are read again only to compare them are not counted.
-      const counted = addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
-      return {
-        plan: { run: updateRun(this.runId, counted, undefined) },
-        result: () => ({ result, counted }),
-      };
+      return { plan: { run: updateRun(this.runId, countOf(result), undefined) }, result: () => result };
     });
-    Object.assign(counters, stored.counted);
-    return stored.result;
+    // The meter may have counted requests meanwhile.
+    Object.assign(counters, countOf(stored));
+    return stored;
   }
 
   /** The statements that end the transaction of a commit. */

@@ -70,7 +70,12 @@ export class SpanStore {
   constructor(
     private readonly client: Client,
     private readonly key: LogKey & { runId: string },
-    private readonly options: { head: bigint | undefined; settleMs: number },
+    private readonly options: {
+      head: bigint | undefined;
+      settleMs: number;
+      /** An earlier run found that the source has changed, and nothing has explained it since. */
+      hasChanged: boolean;
+    },
   ) {
     this.head = options.head;
   }
