@@ -73,6 +73,8 @@ comment on column audit.gone_events.gone_at is 'When a second run agreed, or the
 comment on column audit.gone_events.gone_run_id is 'That run in audit.runs.';
 comment on column audit.gone_events.shown_again_at is 'When the source showed it again.';
 comment on column audit.gone_events.shown_again_run_id is 'That run in audit.runs.';
+create index gone_events_open on audit.gone_events (organization, log) where state in ('suspected', 'gone');
+comment on index audit.gone_events_open is 'Counts suspected and gone events, also where a former source left millions of rows.';
 comment on index audit.gone_events_pkey is 'Finds the events of a range of time, which a count leaves out.';
 
 create table audit.rejected_places (
@@ -116,7 +118,7 @@ cross join lateral (
   select count(*) filter (where state = 'suspected') as suspected, count(*) filter (where state = 'gone') as events,
     max(gone_at) filter (where state = 'gone') as last_at,
     count(*) filter (where state = 'gone' and gone_at > now() - interval '7 days') as recent
-  from audit.gone_events g where g.organization = w.organization and g.log = w.log
+  from audit.gone_events g where g.organization = w.organization and g.log = w.log and g.state in ('suspected', 'gone')
 ) gone;
 comment on view audit.completeness is 'One row per log: is every event stored that the source shows? Status, page, metrics and bi.export_health show these states.';
 comment on column audit.completeness.organization is 'UIPATH_ORGANIZATION of the worker.';
