@@ -64,10 +64,10 @@ async function stateOf(scene: Scene): Promise<unknown> {
   return {
     events: await read('select ctid::text, xmin::text from audit.events where organization = $1 order by 1'),
     watermark: await read(
-      `select to_jsonb(w) - '{lease_run_id,lease_until,lease_pid,updated_at}'::text[] as watermark
+      `select to_jsonb(w) - '{lease_run_id,lease_until,lease_pid,updated_at,ranks,proven_at,assessed_at}'::text[] as watermark
        from audit.watermarks w where organization = $1`,
     ),
-    coverage: await read('select ctid::text, xmin::text from audit.coverage where organization = $1'),
+    coverage: await read('select from_ticks, run_id from audit.coverage where organization = $1'),
     gone: await read('select * from audit.gone_events where organization = $1 order by created_on, event_id'),
     ledger: await read('select batch from audit.ledger where organization = $1'),
   };
