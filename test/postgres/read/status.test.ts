@@ -5,6 +5,7 @@ import { readStatus } from '../../../src/postgres/read/status.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
+import { setClock } from '../../support/clock.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { applyMigrations, MIGRATIONS } from '../../support/migrations.ts';
 import { createDatabaseProxy } from '../../support/proxy.ts';
@@ -78,10 +79,12 @@ describe('an organization', () => {
     expect(status.runs).toHaveLength(2);
     expect(first).toMatchObject({ kind: 'run', outcome: 'succeeded', error: null, warnings: [] });
     expect(first?.counters).toEqual({
-      ...{ pages: 1, requests: 1, retries: 0, rowsRead: 5 },
+      // The page, its last row again, and the head of the list for the count.
+      ...{ pages: 3, requests: 3, retries: 0, rowsRead: 5 },
       ...{ inserted: 4, updated: 0, unchanged: 0, rejected: 1, late: 0 },
     });
-    expect(second?.counters).toMatchObject({ inserted: 1, late: 1, unchanged: 4, rejected: 1 });
+    // The page of old history shows the late event first: it is unchanged when the lookback is read.
+    expect(second?.counters).toMatchObject({ inserted: 1, late: 1, unchanged: 5, rejected: 1 });
     expect(second!.startedAt.getTime()).toBeGreaterThanOrEqual(first!.endedAt!.getTime());
   });
 
@@ -141,32 +144,40 @@ describe('an organization', () => {
 
   test('with a gap shows its span', async () => {
     const { organization, simulator, run } = await bench.open({ rows: [eventAt(1)] });
+    setClock(simulator, '2024-01-01T02:00:00Z');
     const { runId: _first } = await run();
     simulator.deleteHead(1);
-    simulator.append([eventAt(30)]);
+    simulator.append([eventAt(7200)]);
+    setClock(simulator, '2024-01-01T04:00:00Z');
     const { runId } = await run();
     const { gaps, gapCount, coverage } = await statusOf(organization);
     expect(coverage).toMatchObject([
-      { from: new Date('2024-01-01T01:00:30Z'), verifiedAt: null },
+      { from: new Date('2024-01-01T03:00:00Z'), verifiedAt: null },
       { from: new Date('2024-01-01T01:00:01Z'), verifiedAt: null },
     ]);
     expect(gapCount).toBe(1);
     expect(gaps).toEqual([
       {
-        from: new Date('2024-01-01T01:00:01Z'),
-        to: new Date('2024-01-01T01:00:30Z'),
+        // When the first run requested the end of the list.
+        from: coverage[1]!.to,
+        to: new Date('2024-01-01T03:00:00Z'),
         noticedAt: expect.any(Date),
         runId,
       },
     ]);
+    expect(gaps[0]!.from.toISOString()).toMatch(/^2024-01-01T02:0/);
   });
 
-  test('with an event dated in the future has no negative lag', async () => {
+  test('with an event dated in the future has no negative lag: only events up to the clock of the source count', async () => {
     const { organization, run } = await bench.open({
       rows: [eventAt(1), eventAt(2, '2999-01-01T00:00:00Z')],
     });
     await run();
-    expect(await statusOf(organization)).toMatchObject({ lagMs: 0, newestEventAt: new Date('2999-01-01') });
+    const before = await databaseTime();
+    const status = await statusOf(organization);
+    const newestEventAt = new Date('2024-01-01T01:00:01Z');
+    expect(status).toMatchObject({ newestEventAt, stored: 2 });
+    expect(status.lagMs).toBeGreaterThanOrEqual(before - newestEventAt.getTime());
   });
 
   test('shows its ten newest runs, newest first', async () => {

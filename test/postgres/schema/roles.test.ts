@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { createPool } from '../../../src/postgres/connection/pool.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { createSimulator, type Simulator } from '../../../src/simulator/simulator.ts';
+import { setClock } from '../../support/clock.ts';
 import {
   createMigratedDatabase,
   createTestDatabase,
@@ -116,6 +117,7 @@ describe('audit_writer', () => {
       expect([args[0], ended.code, ended.stderr]).toEqual([args[0], 0, expect.not.stringMatching(/error/i)]);
       return ended;
     };
+    setClock(simulator, JSON.parse(simulator.rows[299]!.text).createdOn);
     await did(['run']);
     expect(await stored()).toEqual({
       events: 300,
@@ -124,8 +126,9 @@ describe('audit_writer', () => {
       ranges: 1,
       outcomes: ['succeeded'],
     });
-    // Other messages, and a second piece of coverage.
+    // Other messages, and a second piece of coverage: the first one ends when the list was read to its end.
     simulator.deleteHead(simulator.length);
+    setClock(simulator, '2023-12-01T00:00:00Z');
     simulator.append(50);
     await did(['run']);
     expect(await stored()).toMatchObject({ events: 350, ranges: 2 });
@@ -370,7 +373,11 @@ describe('audit_reader', () => {
       const holder = await reader.connect();
       try {
         await holder.query(await sqlOf());
-        const environment = { ...environmentFor(simulator, url), UIPATH_ORGANIZATION: 'acme' };
+        const environment = {
+          ...environmentFor(simulator, url),
+          // Each case has another source.
+          ...{ UIPATH_ORGANIZATION: 'acme', EXPORT_ACCEPT_SOURCE: simulator.url },
+        };
         for (const command of ['run', 'backfill', 'migrate']) {
           const { code, stderr } = await runProgram([command], environment);
           expect([command, code, stderr]).toEqual([command, 0, expect.not.stringMatching(/error/i)]);

@@ -137,13 +137,15 @@ describe('a range', () => {
     expect(await proofs()).toEqual([[10, 40, 1, null, 1]]);
   });
 
-  test('that is stored already and was only read is not written again', async () => {
+  test('that is stored already and brings no newer proof is not written again', async () => {
     begin();
     await extend(10, 20);
     const place = () =>
       bench.query('select ctid, xmin from audit.coverage where organization = $1', [organization]);
     const before = await place();
     await extend(12, 18);
+    // Nor is one whose proof covers less.
+    await extend(12, 18, { provenAt: DAY_TWO });
     expect(await place()).toEqual(before);
   });
 });
