@@ -61,7 +61,8 @@ begin
   end if;
   -- Migration 0012 adds these.
   if to_regclass('audit.gone_events') is not null then
-    grant insert, delete, update on audit.gone_events, audit.rejected_places to audit_writer;
+    grant insert, update on audit.gone_events to audit_writer;
+    grant insert, delete, update on audit.rejected_places to audit_writer;
     grant update (completeness, completeness_reason) on audit.runs to audit_writer;
   end if;
 end $$;

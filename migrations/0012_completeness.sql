@@ -58,7 +58,7 @@ create table audit.gone_events (
   shown_again_at timestamptz,
   shown_again_run_id bigint,
   primary key (organization, log, created_on, event_id),
-  constraint gone_events_state check (state in ('suspected', 'gone', 'former source', 'shown again'))
+  constraint gone_events_state check (state in ('suspected', 'dismissed', 'gone', 'former source', 'shown again'))
 );
 comment on table audit.gone_events is 'Stored events that the source stopped showing between its oldest and its newest event. The events stay in audit.events.';
 comment on column audit.gone_events.organization is 'UIPATH_ORGANIZATION of the worker.';
@@ -66,13 +66,15 @@ comment on column audit.gone_events.log is 'Which audit log of the organization:
 comment on column audit.gone_events.created_on is 'When the event happened: with event_id the key of audit.events.';
 comment on column audit.gone_events.event_id is 'The event.';
 comment on column audit.gone_events.created_on_ticks is 'created_on in units of 100 ns since 1970: the exact instant.';
-comment on column audit.gone_events.state is 'suspected (one run missed it), gone (the next run agreed), former source (the source was replaced by another one that does not have it), or shown again.';
+comment on column audit.gone_events.state is 'suspected (one run missed it), dismissed (the source shows it, or changed as a whole), gone (the next run agreed), former source (the source was replaced by another one that does not have it), or shown again.';
 comment on column audit.gone_events.suspected_at is 'When a run first found that the source does not show it.';
 comment on column audit.gone_events.suspected_run_id is 'That run in audit.runs.';
 comment on column audit.gone_events.gone_at is 'When a second run agreed, or the other source was accepted.';
 comment on column audit.gone_events.gone_run_id is 'That run in audit.runs.';
 comment on column audit.gone_events.shown_again_at is 'When the source showed it again.';
 comment on column audit.gone_events.shown_again_run_id is 'That run in audit.runs.';
+create index gone_events_open on audit.gone_events (organization, log) where state in ('suspected', 'gone');
+comment on index audit.gone_events_open is 'Counts suspected and gone events, also where a former source left millions of rows.';
 comment on index audit.gone_events_pkey is 'Finds the events of a range of time, which a count leaves out.';
 
 create table audit.rejected_places (
@@ -116,7 +118,7 @@ cross join lateral (
   select count(*) filter (where state = 'suspected') as suspected, count(*) filter (where state = 'gone') as events,
     max(gone_at) filter (where state = 'gone') as last_at,
     count(*) filter (where state = 'gone' and gone_at > now() - interval '7 days') as recent
-  from audit.gone_events g where g.organization = w.organization and g.log = w.log
+  from audit.gone_events g where g.organization = w.organization and g.log = w.log and g.state in ('suspected', 'gone')
 ) gone;
 comment on view audit.completeness is 'One row per log: is every event stored that the source shows? Status, page, metrics and bi.export_health show these states.';
 comment on column audit.completeness.organization is 'UIPATH_ORGANIZATION of the worker.';
@@ -136,7 +138,7 @@ select g.organization, g.created_on, e.category, e.action, e.source, e.user_name
   g.suspected_at as noticed_at, g.gone_at, g.shown_again_at, g.event_id, g.log
 from audit.gone_events g
 left join audit.events e on e.organization = g.organization and e.created_on = g.created_on and e.event_id = g.event_id and e.log = g.log
-where g.state <> 'suspected' and g.gone_at is not null;
+where g.gone_at is not null;
 comment on view bi.gone_events is 'One row per stored event that UiPath stopped showing between its oldest and its newest event. The events are still in bi.events.';
 comment on column bi.gone_events.organization is 'The UiPath organization.';
 comment on column bi.gone_events.created_on is 'When the event happened.';
@@ -223,7 +225,8 @@ do $$
 begin
   if exists (select from pg_roles where rolname = 'audit_writer') then
     grant select on audit.gone_events, audit.rejected_places, audit.completeness, bi.gone_events to audit_writer;
-    grant insert, delete, update on audit.gone_events, audit.rejected_places to audit_writer;
+    grant insert, update on audit.gone_events to audit_writer;
+    grant insert, delete, update on audit.rejected_places to audit_writer;
     grant update (head_ticks, head_at, ranks, source_url, source_path, source_partition, completeness, completeness_reason,
       missing_events, assessed_at, proven_at) on audit.watermarks to audit_writer;
     grant update (completeness, completeness_reason) on audit.runs to audit_writer;

@@ -68,7 +68,8 @@ function listenForSignals(): AbortSignal {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  // Closing the terminal does not stop the work, as with nohup: only output to the terminal is lost.
+  // Closing the terminal does not stop the work, as with nohup: only output to the terminal is lost. Before this line, in the first
+  // 0.1 s, of which Node.js itself takes most, the signal ends the process, which has not read or changed anything yet.
   process.on('SIGHUP', () => {});
   return controller.signal;
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSimulator, type Simulator } from '../src/simulator/simulator.ts';
-import { createTestDatabase, type TestDatabase } from './support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from './support/database.ts';
 import { environmentFor } from './support/program.ts';
 import { ROOT } from './support/root.ts';
 import { canMount, hasTerminals, openFullDisk, openPipe, openTerminal, until } from './support/sinks.ts';
@@ -23,7 +23,7 @@ let environment: Record<string, string>;
 let organizations = 0;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createMigratedDatabase();
   pool = new pg.Pool({ connectionString: database.url });
   directory = mkdtempSync(join(tmpdir(), 'audit-stdio-'));
 });
@@ -46,11 +46,6 @@ async function countStored(): Promise<number> {
     simulator.organization,
   ]);
   return rows[0].n;
-}
-
-async function hasTables(): Promise<boolean> {
-  const { rows } = await pool.query(`select to_regclass('audit.events') is not null as has`);
-  return rows[0].has;
 }
 
 /** Runs a command with standard output on a descriptor, which is closed afterwards. */
@@ -184,7 +179,6 @@ describe('a terminal that is closed during a command', () => {
     'does not stop the command: %s',
     async (line) => {
       const args = line.split(' ');
-      if (!(await hasTables())) await runOnto(['migrate'], openSync('/dev/null', 'w'));
       simulator.set({ latencyMs: 150 });
       const sink = openTerminal(() => until(() => simulator.counts.list > 1, 'the program reads the list'));
       const program = sink.launch({
@@ -221,7 +215,6 @@ describe('a result that cannot be written', () => {
   test.each([...storing, ...reading].map((args) => [args.join(' '), args] as const))(
     'to a full disk is exit code 1 with a message, and all events are stored: %s',
     async (_, args) => {
-      if (args[0] !== 'migrate') await runOnto(['migrate'], openSync('/dev/null', 'w'));
       const { code, stderr } = await runOnto(args, openSync('/dev/full', 'w'));
       expect(stderr).toMatch(/Could not write the result to standard output: ENOSPC/);
       expect(code).toBe(1);
@@ -232,7 +225,6 @@ describe('a result that cannot be written', () => {
   test.each([...storing, ...reading].map((args) => [args.join(' '), args] as const))(
     'because the reader is gone is quiet, and all is stored: %s',
     async (_, args) => {
-      if (args[0] !== 'migrate') await runOnto(['migrate'], openSync('/dev/null', 'w'));
       expect(await runOnto(args, pipeWithoutReader())).toEqual({ code: 0, stderr: '' });
       if (storing.slice(0, 3).includes(args)) expect(await countStored()).toBe(EVENTS);
     },

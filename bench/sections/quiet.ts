@@ -11,7 +11,7 @@ import { NEW_EVENTS, type Place, watchOneOffs, watchSchedule } from './quiet-run
 const SIZES = { full: [10_000, 100_000], short: [5_000] };
 const WANTED = { requests: 3, cpuMs: 50, cpuGrowth: 1.5 };
 /** A run writes its own row and renews its lease. */
-const QUIET_TABLES = new Set(['audit.runs', 'audit.watermarks']);
+const QUIET_TABLES = new Set(['audit.runs', 'audit.watermarks', 'audit.coverage']);
 
 interface AtSize {
   rows: number;

@@ -23,15 +23,15 @@ interface Reading {
 /**
  * Extends the covered range of the run by one response. A new range starts where the list's oldest row is newer than the end
  * of the range, and after a tie group that may be incomplete. `now` is the source's clock when the response was requested: a range
- * never ends later, even if an event has a later date, and ends there if the response shows the end of the list.
+ * never ends later, even if an event has a later date. A count that agrees extends the range to the time of its last request.
  */
 export function extendCovered(
   before: CoveredRange | undefined,
   { head, frontier, unproven }: Reading,
-  { start, now, isEnd }: { start: bigint | undefined; now: bigint; isEnd: boolean },
+  { start, now }: { start: bigint | undefined; now: bigint },
 ): CoveredRange | undefined {
   const reached = before?.to ?? start;
-  const to = isEnd || frontier > now ? now : frontier;
+  const to = frontier > now ? now : frontier;
   if (unproven !== undefined) return { from: afterPlace(unproven), to, isFromHead: false };
   if (head !== undefined && (reached === undefined || head >= reached)) {
     return { from: head, to, isFromHead: true };

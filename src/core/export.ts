@@ -101,7 +101,7 @@ function unreadableError({ reason, text }: RejectedRow): ExportError {
 }
 
 function commitOf(chunk: Chunk, rest: Pick<Commit, 'isEnd' | 'beganAt' | 'counters'>): Commit {
-  const { span, events, rejected, others, oldest, frontier, resume, sourceTotal, sourceTime, covered } =
+  const { span, events, rejected, others, oldest, frontier, resume, sourceTotal, sourceTime, covered, gap } =
     chunk;
   return {
     span,
@@ -114,6 +114,7 @@ function commitOf(chunk: Chunk, rest: Pick<Commit, 'isEnd' | 'beganAt' | 'counte
     sourceTotal,
     sourceTime,
     covered,
+    gap,
     ...rest,
   };
 }

@@ -29,7 +29,15 @@ export function mergeCommits(earlier: PendingCommit, later: PendingCommit): Pend
   };
   const rejected = [...first.rejected, ...second.rejected];
   return {
-    commit: { ...second, span, events, rejected, others, oldest: second.oldest ?? first.oldest },
+    commit: {
+      ...second,
+      span,
+      events,
+      rejected,
+      others,
+      oldest: second.oldest ?? first.oldest,
+      gap: first.gap ?? second.gap,
+    },
     chunks: [...earlier.chunks, ...later.chunks],
     warnings: [...earlier.warnings, ...later.warnings],
   };

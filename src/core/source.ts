@@ -66,6 +66,8 @@ export interface Chunk extends Shown {
   frontier: bigint;
   /** The range in which every event that the source shows is in this chunk or an earlier one. It grows with each chunk. */
   covered: CoveredRange | undefined;
+  /** The span before the source's oldest row that no read has reached: its rows may have been deleted unread. */
+  gap: { from: bigint; to: bigint } | undefined;
   warnings: ReadWarning[];
   /** Lets a later read continue from `frontier`. */
   resume: Json;

@@ -84,6 +84,8 @@ export interface Commit extends Shown {
   sourceTime: Date;
   /** The range in which every event that the source shows is stored after this commit. May be empty. */
   covered: CoveredRange | undefined;
+  /** A span that was not read before the source deleted it: earlier ranges end where it starts. */
+  gap: { from: bigint; to: bigint } | undefined;
   /** The run's counters before this commit. The session adds this commit's rows. */
   counters: RunCounters;
 }

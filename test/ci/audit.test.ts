@@ -67,12 +67,12 @@ const finding =
       .end(JSON.stringify(isAdvisories ? { axios: [advisory] } : packument));
   };
 
-test('a known finding that is high fails the gate and is named', async () => {
+test.concurrent('a known finding that is high fails the gate and is named', async () => {
   const { code, output } = await audit(finding('high'));
   expect([code, output]).toEqual([1, expect.stringMatching(/axios .*: high\n.*1 known high or critical/)]);
 });
 
-test('a moderate one, or none, does not', async () => {
+test.concurrent('a moderate one, or none, does not', async () => {
   expect(await audit(finding('moderate'))).toEqual({
     code: 0,
     output: expect.stringContaining('0 known high'),
@@ -83,7 +83,7 @@ test('a moderate one, or none, does not', async () => {
   expect(none).toEqual({ code: 0, output: expect.stringContaining('0 known high') });
 });
 
-test.each<[string, RequestListener]>([
+test.concurrent.each<[string, RequestListener]>([
   [
     'does not know the request',
     (_request, response) => void response.writeHead(404).end('{"error":"not found"}'),

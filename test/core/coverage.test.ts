@@ -14,8 +14,8 @@ function resultOf(frontier: bigint, given: Partial<Reading> = {}): Reading {
   return { frontier, head: undefined, unproven: undefined, ...given };
 }
 
-const extend = (before: CoveredRange | undefined, result: Reading, start?: bigint, isEnd = false) =>
-  extendCovered(before, result, { start, now: NOW, isEnd });
+const extend = (before: CoveredRange | undefined, result: Reading, start?: bigint) =>
+  extendCovered(before, result, { start, now: NOW });
 
 describe('what a run has covered', () => {
   test.each<[string, CoveredRange | undefined, bigint | undefined, Reading, CoveredRange | undefined]>([
@@ -67,16 +67,6 @@ describe('what a run has covered', () => {
   test('ends at the latest when the page was requested, even if events have later dates', () => {
     const late = resultOf(NOW + 1_000n, { head: 10n });
     expect(extend(undefined, late)).toEqual({ from: 10n, to: NOW, isFromHead: true });
-    expect(extend(undefined, late, undefined, true)).toEqual({ from: 10n, to: NOW, isFromHead: true });
-  });
-
-  test('ends when the page was requested if it is the last one: no event was later', () => {
-    const before = { from: 10n, to: 50n, isFromHead: true };
-    expect(extend(before, resultOf(80n), undefined, true)).toEqual({ ...before, to: NOW });
-    expect(extend(undefined, resultOf(80n), 20n, true)).toEqual({ from: 20n, to: NOW, isFromHead: false });
-    expect(extend(before, resultOf(8n * MS, { unproven: 6n * MS }), undefined, true)).toEqual({
-      ...{ from: 7n * MS, to: NOW, isFromHead: false },
-    });
   });
 
   test('never claims a time before the head, beyond the frontier, or of a hole', () => {

@@ -250,7 +250,11 @@ function formsOf(secret: string): string[] {
       .slice(before.length === 0 ? 0 : before.length + 1, -4),
   );
   const url = base64.map((text) => text.replaceAll('+', '-').replaceAll('/', '_'));
-  return [secret, secret.slice(0, 8), json, encodeURIComponent(secret), inForm, ...base64, ...url];
+  const forms = [secret, secret.slice(0, 8), json, encodeURIComponent(secret), inForm, ...base64, ...url];
+  // A text without the shorter form has none that contains it.
+  return [...new Set(forms)].filter(
+    (form) => !forms.some((shorter) => shorter.length < form.length && form.includes(shorter)),
+  );
 }
 
 function findings(): string[] {

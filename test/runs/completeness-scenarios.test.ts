@@ -270,15 +270,11 @@ describe('a source that is another one than before', () => {
     expect(await goneEvents(scene)).toEqual([]);
   });
 
-  test('with few rows, most of them older than the stored ones, is not complete until they are stored', async () => {
+  test('reset, with a history of 90 rows of which 7 are new, is a changed source at the first run and in every later one', async () => {
     const scene = await openProven({ events: 1000, startAt, spacingMs: SPACING_MS });
     const from = new Date(startAt.getTime() + (1000 - 83) * SPACING_MS);
     scene.simulator.reset({ seed: 9, events: 90, startAt: from });
-    for (let runs = 0; runs < 4; runs++) {
-      await scene.run();
-      const { state } = await completenessOf(scene);
-      if (state === 'complete') await expectNothingLostOrDoubled(scene);
-    }
+    await expectChanged(scene);
   });
 
   async function expectChanged(scene: Scene): Promise<void> {
@@ -292,7 +288,7 @@ describe('a source that is another one than before', () => {
       expect((await scene.runs())[0]).toMatchObject({ completeness: 'source changed' });
       scene.simulator.append(3);
     }
-    expect(await goneEvents(scene)).toEqual([]);
+    expect((await goneEvents(scene)).filter(({ state }) => state !== 'dismissed')).toEqual([]);
   }
 });
 

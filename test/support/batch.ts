@@ -52,6 +52,7 @@ export function batchOf(events: readonly AuditEvent[], rest: Partial<Commit> = {
     isEnd: true,
     beganAt: new Date('2026-01-01T12:00:00Z'),
     covered: undefined,
+    gap: undefined,
     counters: newCounters(),
     ...rest,
   };

@@ -169,10 +169,9 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
       hasRows ||= page.rows.length > 0;
       hasReadable ||= page.rows.some(({ ticks }) => ticks !== undefined);
       const isUnreadable = result.isUnreadable || (hasRows && !hasReadable);
-      const isEnd = isDone && until === undefined && !result.isEmpty;
       const now = ticksOfDate(shownUntil(page));
       if (!isUnreadable)
-        covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now, isEnd });
+        covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now });
       const warnings: ReadWarning[] = result.warnings.map((message) => ({
         kind: warningKindOf(message),
         message,
@@ -182,6 +181,7 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
         ...shownBy(result, page, bounds),
         frontier,
         covered,
+        gap,
         warnings,
         resume: { skip, largest },
         isLast: isDone,
@@ -200,6 +200,7 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
         ...shownBy({ span: undefined, groups: [], others: [shown] }, { ...page, rows: shown.rows }, bounds),
         frontier,
         covered,
+        gap: undefined,
         warnings: [],
         resume: { skip, largest },
         isLast: false,

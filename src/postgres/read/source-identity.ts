@@ -53,7 +53,7 @@ const PLACES = `
       and not exists (
         select from audit.gone_events g
         where (g.organization, g.log, g.created_on, g.event_id) = (e.organization, e.log, e.created_on, e.event_id)
-          and g.state <> 'shown again'
+          and g.state not in ('shown again', 'dismissed')
       )
   ), oldest as materialized (
     select * from candidates order by created_on, event_id limit 1

@@ -83,6 +83,16 @@ export function extendCoverage(
   return { name: 'extend-coverage', text: EXTEND_COVERAGE, values };
 }
 
+/** Earlier ranges end where the gap starts: what they claim behind it was not read before the source deleted it. */
+export function cutCoverage({ organization, log }: LogKey, { from }: { from: bigint }): Statement {
+  const end = from + 1n;
+  return {
+    text: `update audit.coverage set to_ticks = $3, to_at = $4
+      where organization = $1 and log = $2 and from_ticks < $3::bigint and to_ticks > $3::bigint`,
+    values: [organization, log, end.toString(), formatMicroseconds(end)],
+  };
+}
+
 /** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 

@@ -26,7 +26,7 @@ import { createCopyEncoder } from '../format/copy-format.ts';
 import type { StoredSource } from '../read/source-identity.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
 import { RowCounter } from './count-rows.ts';
-import { extendCoverage } from './coverage.ts';
+import { cutCoverage, extendCoverage } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { upsertRejected } from './rejected.ts';
 import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
@@ -100,6 +100,7 @@ export class PostgresSession implements RunSession {
   private readonly spans: SpanStore;
   private readonly counter: RowCounter;
   private newestStored: bigint | undefined;
+  private ranks: Json;
 
   readonly watermarkFault: string | undefined;
   readonly watermarkReset: string | undefined;
@@ -109,7 +110,9 @@ export class PostgresSession implements RunSession {
     this.runId = runId;
     this.stored = facts.watermark;
     this.newestStored = facts.newestStored;
-    this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs });
+    this.ranks = facts.ranks;
+    const { hasChanged } = facts.source;
+    this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs, hasChanged });
     this.counter = new RowCounter(client, { organization, log });
     this.watermarkFault = facts.watermarkFault;
     this.watermarkReset = facts.watermarkReset;
@@ -138,7 +141,7 @@ export class PostgresSession implements RunSession {
     const read = async <Row extends object>(text: string, values: unknown[]) =>
       (await this.reading(() => client.query<Row>(text, [organization, log, ...values]))).rows;
     return {
-      ranks: this.facts.ranks,
+      ranks: this.ranks,
       get head() {
         return headNow();
       },
@@ -229,22 +232,22 @@ export class PostgresSession implements RunSession {
     const { rows } = await this.reading(() => client.query(this.spans.digest(shown)));
     const same = this.spans.unchanged(shown, rows);
     if (same) return same;
+    // Events that are read again only to compare them are not counted.
+    const countOf = (result: StoredShown) =>
+      addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
     const stored = await this.write(storing(shown.events), {}, async () => {
       const result = await this.spans.store(shown, { known: this.known, ignored });
-      // Events that are read again only to compare them are not counted.
-      const counted = addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
-      return {
-        plan: { run: updateRun(this.runId, counted, undefined) },
-        result: () => ({ result, counted }),
-      };
+      return { plan: { run: updateRun(this.runId, countOf(result), undefined) }, result: () => result };
     });
-    Object.assign(counters, stored.counted);
-    return stored.result;
+    // The meter may have counted requests meanwhile.
+    Object.assign(counters, countOf(stored));
+    return stored;
   }
 
   /** The statements that end the transaction of a commit. */
   private closing(batch: Commit, stored: Parameters<typeof addCommitted>[2]) {
     return {
+      gap: batch.gap && cutCoverage(this.facts, batch.gap),
       coverage: this.extendCoverage(batch),
       watermark: this.movesWatermark
         ? moveWatermark(this.facts, batch)
@@ -339,6 +342,8 @@ export class PostgresSession implements RunSession {
   async replaceSource(identity: SourceIdentity): Promise<void> {
     await this.writePlan('accepting another source', replaceSource(this.facts, identity));
     this.stored = undefined;
+    this.ranks = null;
+    this.spans.forget();
   }
 
   release(): Promise<void> {

@@ -51,7 +51,7 @@ const MARK_FORMER_SOURCE = `
     from slice where event_id not in (select unnest($10::uuid[]))
     on conflict (organization, log, created_on, event_id) do update
       set state = excluded.state, gone_at = excluded.gone_at, gone_run_id = excluded.gone_run_id
-      where stored.state in ('suspected', 'shown again')
+      where stored.state in ('suspected', 'dismissed', 'shown again')
     returning 1
   )
   select created_on::text, event_id, (select count(*) from marked) as marked
@@ -104,7 +104,7 @@ export function replaceSource(key: LogKey, identity: SourceIdentity): Plan {
     places: { text: 'delete from audit.rejected_places where organization = $1 and log = $2', values },
     // Those that the new source does not show are of the former source now. It shows the others.
     suspicions: {
-      text: `delete from audit.gone_events where organization = $1 and log = $2 and state = 'suspected'`,
+      text: `update audit.gone_events set state = 'dismissed' where organization = $1 and log = $2 and state = 'suspected'`,
       values,
     },
   };

@@ -59,7 +59,7 @@ export const READ_SPAN = `
     (select * from audit.events where organization = $1 and log = $2 and created_on = any ($8::timestamptz[]))
   ) e
   left join audit.gone_events g using (organization, log, created_on, event_id)
-  where g.state is null or g.state in ('suspected', 'shown again') or e.event_id = any ($9::uuid[])
+  where g.state is null or g.state in ('suspected', 'dismissed', 'shown again') or e.event_id = any ($9::uuid[])
   order by e.created_on_ticks, e.event_id
   limit $5`;
 
@@ -77,21 +77,17 @@ export const CONFIRM_GONE = `
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as t (created_on, event_id, created_on_ticks)
   where organization = $1 and log = $2 and g.created_on = t.created_on and g.event_id = t.event_id`;
 
-/** A suspicion that was wrong is forgotten; an event that was gone is noted as shown again. Parameters as SUSPECT. */
+/** A suspicion that was wrong is dismissed; an event that was gone is noted as shown again. Parameters as SUSPECT. */
 export const SHOW_AGAIN = `
-  with shown as (
-    select * from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as t (created_on, event_id, created_on_ticks)
-  ), forgotten as (
-    delete from audit.gone_events g using shown
-    where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id and state = 'suspected'
-  )
-  update audit.gone_events g set state = 'shown again', shown_again_at = now(), shown_again_run_id = $3::bigint
-  from shown
-  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id and state <> 'suspected'`;
+  update audit.gone_events g set state = case state when 'suspected' then 'dismissed' else 'shown again' end,
+    shown_again_at = now(), shown_again_run_id = $3::bigint
+  from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as shown (created_on, event_id, created_on_ticks)
+  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id`;
 
 /** $1 organization, $2 log, $3 run. */
-export const DROP_SUSPICIONS = `
-  delete from audit.gone_events where organization = $1 and log = $2 and state = 'suspected' and suspected_run_id = $3`;
+export const DISMISS_SUSPICIONS = `
+  update audit.gone_events set state = 'dismissed'
+  where organization = $1 and log = $2 and state = 'suspected' and suspected_run_id = $3`;
 
 /** Numbers of events by day. $1 organization, $2 log. */
 export const COUNT_DAYS = `

@@ -14,7 +14,7 @@ import { hashOfRejected, upsertRejected } from './rejected.ts';
 import {
   CONFIRM_GONE,
   DIGEST_SPAN,
-  DROP_SUSPICIONS,
+  DISMISS_SUSPICIONS,
   FIND_UNPLACED,
   PLACE_REJECTED,
   READ_SPAN,
@@ -70,7 +70,12 @@ export class SpanStore {
   constructor(
     private readonly client: Client,
     private readonly key: LogKey & { runId: string },
-    private readonly options: { head: bigint | undefined; settleMs: number },
+    private readonly options: {
+      head: bigint | undefined;
+      settleMs: number;
+      /** An earlier run found that the source has changed, and nothing has explained it since. */
+      hasChanged: boolean;
+    },
   ) {
     this.head = options.head;
   }
@@ -215,7 +220,7 @@ export class SpanStore {
     if (!this.isSourceChanged && (isTooMany || isTruncated || judgement.isMostlyUnshown)) {
       this.isSourceChanged = true;
       const { organization, log, runId } = this.key;
-      await this.client.query(DROP_SUSPICIONS, [organization, log, runId]);
+      await this.client.query(DISMISS_SUSPICIONS, [organization, log, runId]);
     }
     if (this.isSourceChanged) return { suspected: 0, confirmed: 0, isSourceChanged: true, goneEvents: [] };
     await this.mark(SUSPECT, suspected);

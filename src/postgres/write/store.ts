@@ -53,7 +53,8 @@ export async function openSession(
     await requireOwnConnection(pool, client);
     // A worker that is suspended in a transaction keeps its rows locked until the server closes the connection.
     await client.query(
-      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false)`,
+      `select set_config('idle_session_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
+         set_config('jit', 'off', false)`,
       [String(leaseMs)],
     );
     if (!isSynchronous) await client.query('set synchronous_commit = off');

@@ -80,9 +80,9 @@ function* compareRanks(run: RankRun, { newest }: ListEnd, head: Head): Step<numb
 
 /** Whether the count mixes no responses of different moments: no row in front of the newest group has become known since. */
 function isValid({ changes }: RankRun, { newest }: ListEnd): boolean {
-  const { page: shownBy, place: newestPlace } = newest!;
+  const { page, place: newestPlace } = newest!;
   return !changes.some(
-    ({ page, place }) => page !== shownBy && page.received > shownBy.sent && place < newestPlace,
+    ({ sent, received, place }) => sent !== page.sent && received > page.sent && place < newestPlace,
   );
 }
 

@@ -99,7 +99,8 @@ export class RankSession {
     run.news += inserted + shownAgain + suspected + confirmed;
     run.isSourceChanged ||= comparison.isSourceChanged;
     if (settlesAt && (!run.settlesAt || settlesAt > run.settlesAt)) run.settlesAt = settlesAt;
-    if (oldestChange !== undefined) run.changes.push({ page, place: oldestChange });
+    const { sent, received } = page;
+    if (oldestChange !== undefined) run.changes.push({ sent, received, place: oldestChange });
   }
 
   /** A difference that an earlier run could not resolve. */

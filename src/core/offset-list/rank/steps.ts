@@ -59,7 +59,7 @@ export interface RankRun {
   /** The most rows that the server has sent in one response. */
   largest: number;
   /** Responses that showed rows which were not stored, or not expected, with the oldest of these rows. */
-  readonly changes: { page: Sequenced<Page>; place: bigint }[];
+  readonly changes: { sent: number; received: number; place: bigint }[];
   /** Offset of the first row after the head instant, as last seen. */
   headOffset: number;
   /** Rows inserted, shown again, suspected or confirmed so far. */
