@@ -86,12 +86,17 @@ export function extendCoverage(
 /** Earlier ranges end where the gap starts: what they claim behind it was not read before the source deleted it. */
 export function cutCoverage({ organization, log }: LogKey, { from }: { from: bigint }): Statement {
   const end = from + 1n;
-  return {
-    text: `update audit.coverage set to_ticks = $3, to_at = $4
-      where organization = $1 and log = $2 and from_ticks < $3::bigint and to_ticks > $3::bigint`,
-    values: [organization, log, end.toString(), formatMicroseconds(end)],
-  };
+  return { text: CUT_COVERAGE, values: [organization, log, end.toString(), formatMicroseconds(end)] };
 }
+
+/** The worker may not update a range in place. $1 organization, $2 log, $3 and $4 the end as ticks and time. */
+const CUT_COVERAGE = `
+  with cut as (
+    delete from audit.coverage
+    where organization = $1 and log = $2 and from_ticks < $3::bigint and to_ticks > $3::bigint returning *
+  )
+  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
+  select $1, $2, from_ticks, $3, from_at, $4::timestamptz, proven_at, verified_at, begun_at, run_id from cut`;
 
 /** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';

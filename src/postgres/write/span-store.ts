@@ -66,6 +66,7 @@ export class SpanStore {
   /** Most stored events were missing in a response of this run: nothing is suspected any more. */
   private isSourceChanged = false;
   private suspectedEvents = 0;
+  private hasChanged: boolean;
 
   constructor(
     private readonly client: Client,
@@ -78,6 +79,13 @@ export class SpanStore {
     },
   ) {
     this.head = options.head;
+    this.hasChanged = options.hasChanged;
+  }
+
+  /** Forgets what is known about a former source. */
+  forget(): void {
+    this.head = undefined;
+    this.hasChanged = false;
   }
 
   /** The statement that `isUnchanged` and `store` need the result of. */

@@ -5,7 +5,6 @@ import { readStatus } from '../../../src/postgres/read/status.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
-import { setClock } from '../../support/clock.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { applyMigrations, MIGRATIONS } from '../../support/migrations.ts';
 import { createDatabaseProxy } from '../../support/proxy.ts';
@@ -144,11 +143,9 @@ describe('an organization', () => {
 
   test('with a gap shows its span', async () => {
     const { organization, simulator, run } = await bench.open({ rows: [eventAt(1)] });
-    setClock(simulator, '2024-01-01T02:00:00Z');
     const { runId: _first } = await run();
     simulator.deleteHead(1);
     simulator.append([eventAt(7200)]);
-    setClock(simulator, '2024-01-01T04:00:00Z');
     const { runId } = await run();
     const { gaps, gapCount, coverage } = await statusOf(organization);
     expect(coverage).toMatchObject([
@@ -158,14 +155,13 @@ describe('an organization', () => {
     expect(gapCount).toBe(1);
     expect(gaps).toEqual([
       {
-        // When the first run requested the end of the list.
-        from: coverage[1]!.to,
+        // Events of the time up to the end of the first run may have come late, and were not read either.
+        from: new Date('2024-01-01T01:00:01Z'),
         to: new Date('2024-01-01T03:00:00Z'),
         noticedAt: expect.any(Date),
         runId,
       },
     ]);
-    expect(gaps[0]!.from.toISOString()).toMatch(/^2024-01-01T02:0/);
   });
 
   test('with an event dated in the future has no negative lag: only events up to the clock of the source count', async () => {
