@@ -29,37 +29,34 @@ const mergedTime = (stored: string, now: string) => `case
       when (m.from_ticks >= $3 or $8::boolean) and (m.to_ticks <= $4 or $9::boolean) then ${now}
       when ${stored} is not null then least(${stored}, ${now}) end`;
 const EXTEND_COVERAGE = `
-  with touching as (
-    select * from audit.coverage
-    where organization = $1 and log = $2 and from_ticks <= $4::bigint and to_ticks >= $3::bigint
-  ), merged as (
+  with merged as (
     select min(from_ticks) as from_ticks, max(to_ticks) as to_ticks, min(from_at) as from_at, max(to_at) as to_at,
       case when bool_and(proven_at is not null) then min(proven_at) end as proven_at,
       case when bool_and(verified_at is not null) then min(verified_at) end as verified_at,
       min(begun_at) as begun_at, (array_agg(run_id order by from_ticks))[1] as run_id, count(*) as ranges
-    from touching
-  ), extended as (
-    update audit.coverage c set to_ticks = greatest(m.to_ticks, $4::bigint), to_at = greatest(m.to_at, $6::timestamptz),
-      proven_at = ${mergedTime('m.proven_at', '$10::timestamptz')},
-      verified_at = ${mergedTime('m.verified_at', '$11::timestamptz')}
+    from audit.coverage
+    where organization = $1 and log = $2 and from_ticks <= $4::bigint and to_ticks >= $3::bigint
+  ), timed as (
+    select *,
+      case when ranges = 0 then $10::timestamptz else ${mergedTime('m.proven_at', '$10::timestamptz')} end as new_proven_at,
+      case when ranges = 0 then $11::timestamptz else ${mergedTime('m.verified_at', '$11::timestamptz')} end as new_verified_at
     from merged m
-    where c.organization = $1 and c.log = $2 and c.from_ticks = m.from_ticks and m.ranges = 1 and m.from_ticks <= $3
-      and (m.to_ticks < $4 or $10::timestamptz is not null or $11::timestamptz is not null)
-    returning 1
+  ), changed as (
+    select * from timed
+    where ranges <> 1 or from_ticks > $3 or to_ticks < $4
+      or (new_proven_at, new_verified_at) is distinct from (proven_at, verified_at)
   ), replaced as (
-    delete from audit.coverage c using merged m
-    where c.organization = $1 and c.log = $2 and c.from_ticks <= $4 and c.to_ticks >= $3 and (m.ranges > 1 or m.from_ticks > $3)
+    delete from audit.coverage c using changed
+    where c.organization = $1 and c.log = $2 and c.from_ticks <= $4 and c.to_ticks >= $3
     returning 1
   )
   insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
   select $1, $2, least(from_ticks, $3::bigint), greatest(to_ticks, $4::bigint), least(from_at, $5::timestamptz),
-    greatest(to_at, $6::timestamptz),
-    case when ranges = 0 then $10::timestamptz else ${mergedTime('m.proven_at', '$10::timestamptz')} end,
-    case when ranges = 0 then $11::timestamptz else ${mergedTime('m.verified_at', '$11::timestamptz')} end,
-    coalesce(begun_at, now()), case when from_ticks <= $3 then run_id else $7::bigint end
-  from merged m
-  -- After the ranges that it replaces are deleted.
-  where (ranges <> 1 or from_ticks > $3) and (select count(*) from replaced) >= 0`;
+    greatest(to_at, $6::timestamptz), new_proven_at, new_verified_at, coalesce(begun_at, now()),
+    case when from_ticks <= $3 then run_id else $7::bigint end
+  from changed
+  -- After the ranges that it replaces are deleted. The worker may not update a range in place.
+  where (select count(*) from replaced) >= 0`;
 
 /**
  * Builds the statement that stores the range; `undefined` for an empty one. Run it with the lease of the log or with LOCK_COVERAGE, because
@@ -89,12 +86,17 @@ export function extendCoverage(
 /** Earlier ranges end where the gap starts: what they claim behind it was not read before the source deleted it. */
 export function cutCoverage({ organization, log }: LogKey, { from }: { from: bigint }): Statement {
   const end = from + 1n;
-  return {
-    text: `update audit.coverage set to_ticks = $3, to_at = $4
-      where organization = $1 and log = $2 and from_ticks < $3::bigint and to_ticks > $3::bigint`,
-    values: [organization, log, end.toString(), formatMicroseconds(end)],
-  };
+  return { text: CUT_COVERAGE, values: [organization, log, end.toString(), formatMicroseconds(end)] };
 }
+
+/** The worker may not update a range in place. $1 organization, $2 log, $3 and $4 the end as ticks and time. */
+const CUT_COVERAGE = `
+  with cut as (
+    delete from audit.coverage
+    where organization = $1 and log = $2 and from_ticks < $3::bigint and to_ticks > $3::bigint returning *
+  )
+  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
+  select $1, $2, from_ticks, $3, from_at, $4::timestamptz, proven_at, verified_at, begun_at, run_id from cut`;
 
 /** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';

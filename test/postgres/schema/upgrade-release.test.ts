@@ -18,6 +18,9 @@ import { expectCounted } from '../../support/roll-ups.ts';
 const FIXTURES = new URL('../../fixtures/', import.meta.url);
 const RELEASES = readdirSync(FIXTURES).flatMap((name) => /^database-(.*)\.sql$/.exec(name)?.[1] ?? []);
 
+/** Rows with eight digits of a second: 0.1.0 rejected them, later versions read them. */
+const NOW_READABLE: Record<string, number> = { acme: 1 };
+
 interface Facts {
   heads: string[];
   sums: Record<string, Sum>;
@@ -112,7 +115,7 @@ describe.each(RELEASES)('a database of release %s', (release) => {
     expect(newest).toMatchObject({
       kind: 'run',
       outcome: 'succeeded',
-      rows_inserted: '1',
+      rows_inserted: String(1 + (NOW_READABLE[organization] ?? 0)),
       rows_updated: '0',
     });
     // It read the lookback again, not the whole list; and found that the process of the open run is gone.
@@ -127,7 +130,8 @@ describe.each(RELEASES)('a database of release %s', (release) => {
     const after = await readContents(client);
     const events = after.events!.filter(({ event_id: id }) => ids.has(id));
     expect(withoutNewColumns({ events }, before)).toEqual({ events: before.events });
-    expect(after.events!.length - events.length).toBe(organizations.length);
+    const nowReadable = Object.values(NOW_READABLE).reduce((sum, rows) => sum + rows, 0);
+    expect(after.events!.length - events.length).toBe(organizations.length + nowReadable);
     for (const head of facts.heads) {
       expect(await program('verify', '--offline', '--expect', head)).toMatchObject({ code: 0 });
     }
@@ -138,11 +142,13 @@ describe.each(RELEASES)('a database of release %s', (release) => {
     return (await client.query(text, values)).rows;
   }
 
-  /** The source's list as far as it was stored: the rows, and what was rejected. */
+  /** The source's list as far as it was stored: the rows after the last gap, where it had deleted older ones, and what was rejected. */
   async function sourceRowsOf(organization: string): Promise<string[]> {
-    const events = await query('select *, extra::text as extra from audit.events where organization = $1', [
-      organization,
-    ]);
+    const events = await query(
+      `select *, extra::text as extra from audit.events where organization = $1 and created_on >= coalesce(
+         (select max(to_at) from audit.gaps where organization = $1), '-infinity')`,
+      [organization],
+    );
     const rejected = await query('select source_text from audit.rejected_events where organization = $1', [
       organization,
     ]);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Client } from '../../../src/postgres/connection/pool.ts';
-import { extendCoverage, type ReadRange } from '../../../src/postgres/write/coverage.ts';
+import { cutCoverage, extendCoverage, type ReadRange } from '../../../src/postgres/write/coverage.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
 const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 60);
@@ -137,15 +137,36 @@ describe('a range', () => {
     expect(await proofs()).toEqual([[10, 40, 1, null, 1]]);
   });
 
-  test('that is stored already and was only read is not written again', async () => {
+  test('that is stored already and brings no newer proof is not written again', async () => {
     begin();
     await extend(10, 20);
     const place = () =>
       bench.query('select ctid, xmin from audit.coverage where organization = $1', [organization]);
     const before = await place();
     await extend(12, 18);
+    // Nor is one whose proof covers less.
+    await extend(12, 18, { provenAt: DAY_TWO });
     expect(await place()).toEqual(before);
   });
+});
+
+test('a gap ends every range at the tick after its start, with the proof of the range', async () => {
+  begin();
+  await extend(10, 20, { provenAt: DAY_ONE });
+  await extend(30, 40, { verifiedAt: DAY_TWO, run: '2' });
+  await extend(50, 60, { run: '3' });
+  await client.query(cutCoverage({ organization, log: 'classic' }, { from: 34n }));
+  expect(await proofs()).toEqual([
+    [10, 20, 1, null, 1],
+    [30, 35, null, 2, 2],
+    [50, 60, null, null, 3],
+  ]);
+  await client.query(cutCoverage({ organization, log: 'classic' }, { from: 34n }));
+  await client.query(cutCoverage({ organization: 'another', log: 'classic' }, { from: 12n }));
+  expect(await spans('gaps')).toEqual([
+    [20, 30],
+    [35, 50],
+  ]);
 });
 
 describe('every way to add a range to two others', () => {
