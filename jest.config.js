@@ -31,7 +31,8 @@ export default {
   ],
   reporters: ['default', '<rootDir>/test/support/count-reporter.js'],
   testSequencer: '<rootDir>/test/support/sequencer.js',
-  testTimeout: 60_000,
+  // Long, because other programs may keep the machine busy.
+  testTimeout: 180_000,
   // Most tests wait for a process or a server more than they compute.
   maxWorkers: 3 * availableParallelism(),
 };

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { createRedactor, WITHHELD } from '../../src/text/redaction.ts';
 import { describeResponse } from '../../src/uipath/http/response.ts';
 import { chains, ENCODINGS, encode, secrets } from '../support/encodings.ts';
+import { processorMsOf } from '../support/processor.ts';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 300);
 const FIXED = 'aB3+cD4&eF5<gH6>iJ7"kL8\'mN9';
@@ -118,9 +119,7 @@ test('time grows with the length of a body and not with the number of secrets', 
     const redact = createRedactor(secretsOfAll);
     redact.holdsSecret(['warm']);
     const body = '{"a": "\\u0041%41&amp;=41 x+y <b> 0x41 QUJD"} '.repeat(length / 45);
-    const startedAt = performance.now();
-    expect(redact.holdsSecret([body])).toBe(false);
-    return performance.now() - startedAt;
+    return processorMsOf(() => expect(redact.holdsSecret([body])).toBe(false));
   };
   took([FIXED], 1_000);
   const least = (work: () => number) => Math.min(work(), work(), work());

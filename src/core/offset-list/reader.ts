@@ -168,7 +168,7 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
       // The page that confirms the end of the list may be one unreadable row.
       hasRows ||= page.rows.length > 0;
       hasReadable ||= page.rows.some(({ ticks }) => ticks !== undefined);
-      const isUnreadable = result.isUnreadable || (hasRows && !hasReadable);
+      const isUnreadable = result.isUnreadable || (hasRows && !hasReadable && !result.isEmpty);
       const now = ticksOfDate(shownUntil(page));
       if (!isUnreadable)
         covered = extendCovered(covered, { head, frontier, unproven }, { start: start.frontier, now });

@@ -224,7 +224,8 @@ export class SpanStore {
     const { suspected, confirmed } = judgement;
     this.suspectedEvents += suspected.length;
     const isTooMany =
-      this.suspectedEvents > SUSPICIOUS_OF_FEW && this.suspectedEvents > (await this.readLimit());
+      this.suspectedEvents > SUSPICIOUS_OF_FEW &&
+      (this.hasChanged || this.suspectedEvents > (await this.readLimit()));
     if (!this.isSourceChanged && (isTooMany || isTruncated || judgement.isMostlyUnshown)) {
       this.isSourceChanged = true;
       const { organization, log, runId } = this.key;
