@@ -79,10 +79,6 @@ function createInstruments(registry: Registry) {
       'late_rows_total',
       'Inserted rows that are older than the watermark at the start of their run.',
     ),
-    beyondLookback: counter(
-      'late_rows_beyond_lookback_total',
-      'Late rows that a recheck stored: older than EXPORT_LOOKBACK, and shown since the run before it.',
-    ),
     pages: counter('pages_total', 'Pages read and processed.'),
     requests: counter('source_requests_total', 'List requests sent to the source, retries included.'),
     retries: counter('source_retries_total', 'Retries of list requests, by reason.', 'reason'),
