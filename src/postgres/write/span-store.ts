@@ -155,9 +155,10 @@ export class SpanStore {
       rejected: [...shown.rejected, ...shown.others.rejected],
     });
     const insertedIds = [...judgement.newIds];
+    const newOthers = shown.others.events.filter(({ eventId }) => judgement.newIds.has(eventId)).length;
     return {
       ...toComparison(upserted, judgement),
-      unchanged: shown.events.length - upserted.inserted - upserted.updated,
+      unchanged: Math.max(0, shown.events.length + newOthers - upserted.inserted - upserted.updated),
       inserted: upserted.inserted,
       insertedIds,
       ...suspected,
