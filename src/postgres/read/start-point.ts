@@ -1,6 +1,6 @@
 /** Reads the state from which a run is planned. */
 import type { LogKey } from '../../core/log-key.ts';
-import { formatMicroseconds, MIN_TICKS } from '../../core/ticks.ts';
+import { floorToMicrosecond, formatMicroseconds, MIN_TICKS } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
 import { toWatermark, type WatermarkRow } from './watermark.ts';
@@ -14,8 +14,10 @@ export async function readExportedUntil(
   { organization, log }: LogKey,
 ): Promise<{ ticks: bigint; certain: bigint } | undefined> {
   try {
-    const { rows } = await pool.query<WatermarkRow & { covered: string | null }>(
+    const { rows } = await pool.query<WatermarkRow & { covered: string | null; newest: string | null }>(
       `select created_on_ticks, read_at, resume,
+         (select created_on_ticks from audit.events e where e.organization = $1 and e.log = $2
+          order by created_on desc limit 1) as newest,
          (select max(to_ticks) from audit.coverage c where c.organization = $1 and c.log = $2) as covered
        from audit.watermarks where organization = $1 and log = $2`,
       [organization, log],
@@ -24,7 +26,9 @@ export async function readExportedUntil(
     const ends = [watermark && watermark.ticks + 1n, rows[0]?.covered && BigInt(rows[0].covered)];
     const certain = ends.reduce<bigint>((latest, end) => (end && end > latest ? end : latest), MIN_TICKS);
     if (certain === MIN_TICKS) return undefined;
-    const newest = watermark ? watermark.ticks + 1n : certain;
+    const stored = rows[0]?.newest;
+    // Events of one microsecond have no order in the key.
+    const newest = stored ? floorToMicrosecond(BigInt(stored)) + 10n : certain;
     return { ticks: newest > certain ? newest : certain, certain };
   } catch (error) {
     throw translateDatabaseError(error, 'reading the end of the exported range');

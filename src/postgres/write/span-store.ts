@@ -157,7 +157,7 @@ export class SpanStore {
     const insertedIds = [...judgement.newIds];
     return {
       ...toComparison(upserted, judgement),
-      unchanged: shown.events.length - upserted.inserted - upserted.updated,
+      unchanged: countUnchanged(shown, isTruncated ? upserted : judgement),
       inserted: upserted.inserted,
       insertedIds,
       ...suspected,
@@ -329,6 +329,13 @@ function toComparison(
     settlesAt: settling.length === 0 ? undefined : new Date(Math.max(...settling)),
     isHeadUndecided: judgement.isHeadUndecided,
   };
+}
+
+/** The number of events in the span that are stored as they are shown. Other rows of the response are stored as well, if they are new. */
+function countUnchanged({ events }: Shown, result: StoredBatch | Pick<Judgement, 'changed'>): number {
+  if (!('changed' in result)) return events.length - result.inserted - result.updated;
+  const shown = new Set(events.map(({ event }) => event));
+  return events.length - result.changed.filter(({ event }) => shown.has(event)).length;
 }
 
 /** The response shows the oldest row, and no group completely. */
