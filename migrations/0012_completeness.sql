@@ -29,7 +29,7 @@ comment on column audit.watermarks.completeness is 'Result of the last count: co
 comment on column audit.watermarks.completeness_reason is 'Why the state is not complete.';
 comment on column audit.watermarks.missing_events is 'How many events the source lists that are not stored; negative: how many stored events it does not list. Set where completeness is incomplete.';
 comment on column audit.watermarks.assessed_at is 'When the last count ended.';
-comment on column audit.watermarks.proven_at is 'When the source was last asked for its newest event by a run whose count agreed: every event that it showed then is stored.';
+comment on column audit.watermarks.proven_at is 'When the source was last requested for its newest event by a run whose count agreed: every event that it showed then is stored.';
 
 alter table audit.runs add column completeness text, add column completeness_reason text;
 comment on column audit.runs.completeness is 'What the run proved: complete, not proven, incomplete or source changed. Null where it did not count.';
@@ -39,7 +39,7 @@ comment on column audit.runs.completeness_reason is 'Why the state is not comple
 alter table audit.coverage alter column proven_at drop not null, add column verified_at timestamptz;
 update audit.coverage set proven_at = null;
 comment on column audit.coverage.proven_at is 'Every event that the source showed at this time, dated in the range, is stored: a run counted both. Null: not counted yet.';
-comment on column audit.coverage.verified_at is 'When verify last compared the range with the source and the ledger, word for word, and found no difference. Null: never.';
+comment on column audit.coverage.verified_at is 'When verify last compared the range with the source and the ledger, in every field, and found no difference. Null: never.';
 comment on column audit.coverage.to_at is 'End of the range (exclusive): the last event read or, where a run reached the end of the list, when it requested the end.';
 
 comment on table audit.coverage is 'Ranges of time that were read without a gap. Ranges that touch are one.';
@@ -126,7 +126,7 @@ comment on column audit.completeness.log is 'Which audit log of the organization
 comment on column audit.completeness.state is 'complete, not proven, complete but for N, source changed, or gap.';
 comment on column audit.completeness.reason is 'Why the state is not complete.';
 comment on column audit.completeness.missing_events is 'How many events the source lists that are not stored; negative: how many stored events it does not list.';
-comment on column audit.completeness.proven_at is 'When the source was last asked for its newest event by a run whose count agreed: every event that it showed then is stored.';
+comment on column audit.completeness.proven_at is 'When the source was last requested for its newest event by a run whose count agreed: every event that it showed then is stored.';
 comment on column audit.completeness.assessed_at is 'When the last count ended.';
 comment on column audit.completeness.suspected_events is 'Stored events that the last run did not find at the source. The next run decides.';
 comment on column audit.completeness.gone_events is 'Stored events that the source deleted between its oldest and its newest event.';
@@ -160,7 +160,7 @@ select organization, from_at, to_at, proven_at, log, verified_at from audit.cove
 comment on view bi.coverage is 'One row per range of time that was read without a gap; proven_at says whether a count proved that all its events are stored. What lies between two ranges is in bi.gaps.';
 comment on view bi.gaps is 'One row per span of time between two ranges of bi.coverage: UiPath may have deleted its events before they were read, or no run requested them.';
 comment on column bi.coverage.proven_at is 'Every event that UiPath showed at this time, dated in the range, is stored: a run counted both. Null: not counted yet.';
-comment on column bi.coverage.verified_at is 'When verify last compared the range word for word and found no difference. Null: never.';
+comment on column bi.coverage.verified_at is 'When verify last compared the range in every field and found no difference. Null: never.';
 comment on column bi.coverage.to_at is 'End of the range (exclusive): the last event read or, where a run reached the end of the list, when it requested the end.';
 
 create or replace view bi.runs as
@@ -216,7 +216,7 @@ comment on column bi.export_health.complete_proven_at is 'Every event that UiPat
 comment on column bi.export_health.completeness is 'complete (every event that UiPath showed at proven_at is stored), not proven, complete but for N, source changed, or gap.';
 comment on column bi.export_health.completeness_reason is 'Why the state is not complete.';
 comment on column bi.export_health.missing_events is 'How many events UiPath lists that are not stored; negative: how many stored events it does not list.';
-comment on column bi.export_health.proven_at is 'When UiPath was last asked for its newest event by a run whose count agreed.';
+comment on column bi.export_health.proven_at is 'When UiPath was last requested for its newest event by a run whose count agreed.';
 comment on column bi.export_health.suspected_events is 'Stored events that the last run did not find at UiPath. The next run decides.';
 comment on column bi.export_health.gone_events is 'Stored events that UiPath deleted between its oldest and its newest event: bi.gone_events.';
 comment on column bi.export_health.recently_gone_events is 'How many were found to be gone in the last 7 days.';

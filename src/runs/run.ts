@@ -31,7 +31,7 @@ export interface ProofSummary {
   reason?: string;
   /** Events that the source counts and that are not stored; negative: stored events that it does not count. */
   missing?: number;
-  /** When the source was asked for its newest event. */
+  /** When the newest event of the source was requested. */
   provenAt?: Date;
 }
 

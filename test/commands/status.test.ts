@@ -42,9 +42,11 @@ test('a complete copy is shown as such, in aligned columns and without colour in
   await runProgram(['run'], environment);
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
+  // Reads the clock: the time is written only, and compared with the clock that the program reads.
   await client.query(
     `update audit.watermarks set completeness = 'complete', completeness_reason = null, proven_at = now(), assessed_at = now()`,
   );
+  // Reads the clock: the time is written only, and compared with the clock that the program reads.
   await client.query('update audit.coverage set proven_at = now()');
   await client.end();
   const { code, stdout, stderr } = await runProgram(['status'], environment);

@@ -370,6 +370,7 @@ describe('the clocks', () => {
   // Reads the clock: the Date header of the simulator does, too.
   test('an event dated years ahead hides no row of a source that is three hours behind', async () => {
     const ahead = '2090-01-01T00:00:00.0000000Z';
+    // Reads the clock: the rows are dated relative to the clock that the program reads.
     const scene = await open({ ...endingAt(Date.now() - 3 * HOUR_MS, 120), rows: [rowAt(ahead)] });
     for (let runs = 0; runs < 4; runs++) {
       await scene.run();
@@ -377,6 +378,7 @@ describe('the clocks', () => {
       expect(await scene.watermark()).toMatchObject(
         (await newestRow(scene, '2089-01-01')) as Record<string, unknown>,
       );
+      // Reads the clock: coverage ends by the clock of the source, which is this one.
       const coverage = await scene.query(
         'select to_at <= clock_timestamp() as is_past from audit.coverage where organization = $1',
       );
@@ -392,6 +394,7 @@ describe('the clocks', () => {
     "with the worker's clock %s every row is stored, and none counts as dated ahead",
     async (_name, days) => {
       const offset = days * DAY_MS;
+      // Reads the clock: the rows are dated relative to the clock of the simulator.
       const scene = await open({ ...endingAt(Date.now() + offset - HOUR_MS), clockOffsetMs: offset });
       for (let runs = 0; runs < 3; runs++) {
         await scene.run();
@@ -409,11 +412,13 @@ describe('the clocks', () => {
     ['a day ahead', -1],
   ])("with the worker's clock %s coverage ends at the source's clock", async (_name, days) => {
     const offset = days * DAY_MS;
+    // Reads the clock: the rows are dated relative to the clock of the simulator.
     const scene = await open({ ...endingAt(Date.now() + offset - HOUR_MS), clockOffsetMs: offset });
     await scene.run();
     const [coverage] = await scene.query('select to_at from audit.coverage where organization = $1');
     const to = Date.parse(String(coverage!.to_at));
     // The earlier one of both clocks.
+    // Reads the clock: coverage ends by it.
     expect(to).toBeLessThanOrEqual(Date.now() + Math.min(offset, 0) + 1000);
     const newest = Date.parse(createdOn(scene.simulator.rows.at(-1)!.text));
     if (offset < 0) expect(to).toBeGreaterThanOrEqual(newest);

@@ -246,11 +246,13 @@ const backdate = (scene: Scene, age: string, end: 'killed' | 'ended' | 'found to
     `with r as (
        update audit.runs set started_at = started_at - $2::interval,
          outcome = case $3 when 'ended' then 'failed' when 'killed' then null else 'abandoned' end,
+         -- // Reads the clock: ages are relative to the clock of the database.
          ended_at = case $3 when 'ended' then ended_at - $2::interval when 'killed' then null else now() end
        where run_id = (select max(run_id) from audit.runs where organization = $1) returning run_id
      ), l as (
        update audit.ledger set committed_at = committed_at - $2::interval where organization = $1
      )
+     -- // Reads the clock: as above.
      update audit.watermarks w set lease_run_id = case $3 when 'killed' then r.run_id end,
        lease_until = case $3 when 'killed' then now() - $2::interval end
      from r where organization = $1`,
@@ -317,6 +319,7 @@ describe('an unfinished backfill is not resumed', () => {
   test('if it began days ago, but was active within a day: it is resumed', async () => {
     const scene = await openList(600);
     await cutShort(scene, 3);
+    // Reads the clock: ages are relative to the clock of the database.
     const touch = `update audit.runs set started_at = now() - interval '3 days', ended_at = null, outcome = null
       where organization = $1`;
     await scene.query(touch);
@@ -325,9 +328,11 @@ describe('an unfinished backfill is not resumed', () => {
     const killed = await openList(600);
     await cutShort(killed, 3);
     await killed.query(touch);
+    // Reads the clock: as above.
     await killed.query(
       `update audit.ledger set committed_at = now() - interval '3 days' where organization = $1`,
     );
+    // Reads the clock: as above.
     await killed.query(
       `update audit.watermarks w set lease_until = now() - interval '1 hour', lease_run_id = r.run_id
        from audit.runs r where w.organization = $1 and r.organization = $1`,

@@ -431,6 +431,7 @@ describe('the search for stored events', () => {
   test('ignores events that are newer than EXPORT_SETTLE: a replica may not have them yet', async () => {
     const scene = await openStored();
     const rows = textsOf(scene);
+    // Reads the clock: an event of this moment is newer than EXPORT_SETTLE.
     scene.simulator.append([makeEvent('login', { createdOn: new Date().toISOString() })]);
     await scene.run();
     const other = await replace(scene, { rows });
@@ -537,6 +538,7 @@ describe('a source that is accepted', () => {
     await scene.query(
       `update audit.watermarks set source_url = 'https://old', completeness = 'source changed' where organization = $1`,
     );
+    // Reads the clock: the time is written only, and compared with the clock that the program reads.
     await scene.query(
       `update audit.gone_events set state = 'gone', gone_at = now() where organization = $1 and event_id in (
          select event_id from audit.gone_events where organization = $1 order by created_on desc limit 1)`,

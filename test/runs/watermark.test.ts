@@ -221,6 +221,7 @@ describe('a reset', () => {
     scene.simulator.set({ latencyMs: 0 });
     await scene.query(deleteNewest(EVENTS));
     await scene.query(
+      // Reads the clock: the time is written only.
       set(
         `head_ticks = 1, head_at = now(), ranks = '{}', completeness = 'complete', proven_at = now(), assessed_at = now(), source_url = 'https://a'`,
       ),

@@ -261,6 +261,7 @@ describe('the spans of rows', () => {
     withSimulator({ rows: rowsAt(1, 2, 3, 4), recordSpans: true }, async (simulator) => {
       const snapshot = simulator.snapshot();
       await sleep(5);
+      // Reads the clock: the simulator remembers states by it.
       const began = Date.now();
       simulator.deleteHead(1);
       simulator.deleteAt(1, 1);

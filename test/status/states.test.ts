@@ -84,6 +84,7 @@ beforeAll(async () => {
        values ($1, '2026-01-01Z', $2, $3, $4, case when $5 then timestamptz '2026-01-02Z' end, 777)`,
       [organization, completeness, reason ?? null, missing ?? null, isOnceProven],
     );
+    // Reads the clock: the time is written only, and compared with the clock that the program reads.
     await pool.query(
       `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome) values ($1, 'classic', 'run', now(), now(), 'succeeded')`,
       [organization],

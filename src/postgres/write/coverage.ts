@@ -12,7 +12,7 @@ export interface ReadRange extends CoveredRange {
   isToEnd: boolean;
   /** When a count of the range agreed; `undefined`: it was only read. */
   provenAt?: Date | undefined;
-  /** When the range was compared word for word with the source. */
+  /** When the range was compared with the source in every field. */
   verifiedAt?: Date | undefined;
 }
 
@@ -101,7 +101,7 @@ const CUT_COVERAGE = `
 /** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
 const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 
-/** Records that a range was compared with the source, word for word. Safe while a run is in progress. */
+/** Records that a range was compared with the source in every field. Safe while a run is in progress. */
 export async function recordVerified(
   pool: Pool,
   { organization, log }: LogKey,

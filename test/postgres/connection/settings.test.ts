@@ -63,7 +63,7 @@ async function readStored(organization: string): Promise<unknown> {
       where organization = $1 order by content_hash`,
     watermarks: `select created_on_ticks, created_on_raw, created_on::text, resume, source_total from audit.watermarks
       where organization = $1`,
-    // It ends when the end of the list was requested, to a second.
+    // Reads the clock: coverage ends when the end of the list was requested.
     coverage: `select from_ticks, from_at::text, to_at between now() - interval '10 minutes' and now() as is_to_now,
         to_ticks - (extract(epoch from to_at) * 10000000)::bigint between 0 and 9 as is_same
       from audit.coverage where organization = $1 order by 1`,
@@ -113,8 +113,10 @@ async function exportOver(pool: Pool): Promise<unknown> {
       ledger: ledgers.map(({ counts, rows, entries, examples }) => ({ counts, rows, entries, examples })),
       watermark: status.watermark,
       newestEventAt: status.newestEventAt?.toISOString(),
+      // Reads the clock: coverage ends when the end of the list was requested.
       coverage: status.coverage.map(({ from, to }) => [
         from.toISOString(),
+        // Reads the clock: see above.
         Math.abs(Date.now() - to.getTime()) < 600_000,
       ]),
       runs: status.runs.map(({ counters, from, startedAt, endedAt }) => [

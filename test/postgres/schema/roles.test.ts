@@ -282,6 +282,7 @@ describe('audit_reader', () => {
   test('reads every view, with rows in it', async () => {
     await admin.query(
       `insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at)
+       -- // Reads the clock: the time is written only.
        select organization, log, created_on, event_id, created_on_ticks, 'gone', 1, now() from audit.events limit 1`,
     );
     const views = await viewsOfBi();

@@ -67,14 +67,16 @@ describe('a page', () => {
     ['at the time of this machine', {}, 0],
     ['a day ahead', { clockOffsetMs: 86_400_000 }, 86_400_000],
     ['a day behind', { clockOffsetMs: -86_400_000 }, -86_400_000],
+    // Reads the clock: the simulator adds the offset to it.
     ['from 1970', { clockOffsetMs: -Date.now() }, undefined],
     ['that is not sent', { dateHeader: false }, undefined],
   ])('has the clock of the source, %s', async (_, behaviour, offsetMs) => {
     const simulator = await openSimulator({ gzip: true });
     simulator.set({ ...behaviour });
-    // Reads the clock, as the simulator does: the header has whole seconds.
+    // Reads the clock: as the simulator does; the header has whole seconds.
     const before = Date.now();
     const { sourceTime } = await openBench(simulator).fetchPage();
+    // Reads the clock: as above.
     const after = Date.now();
     if (offsetMs === undefined) {
       expect(sourceTime).toBeUndefined();

@@ -26,11 +26,11 @@ export function createRankProver(fetchPage: Sequence, store: RankStore, options:
 
   const perform = async <T>(step: Step<T>): Promise<T> => {
     let next = step.next();
-    while (!next.done) next = step.next(await answer(next.value));
+    while (!next.done) next = step.next(await supply(next.value));
     return next.value;
   };
 
-  const answer = async (request: Request): Promise<Look | readonly number[]> => {
+  const supply = async (request: Request): Promise<Look | readonly number[]> => {
     if (request.kind === 'count') return store.countRows(request.after, request.places);
     if (request.kind === 'settle') return compare(session.receive(request.page, true));
     session.spend(request);

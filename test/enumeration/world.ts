@@ -2,22 +2,22 @@
  * A source and a store in memory, and one run of the rules over them without IO, so that millions of runs can be tried. The rules are
  * the program's; the list, the store's rows and the order of requests are the test's.
  */
-import type { AuditEvent, PlacedRejectedRow, SourceRow } from '../../../../src/core/event.ts';
-import { eventIdOf } from '../../../../src/core/identity.ts';
-import { judge, type StoredRow } from '../../../../src/core/judge.ts';
-import { evaluatePage, startFrontier } from '../../../../src/core/offset-list/frontier.ts';
-import type { Page } from '../../../../src/core/offset-list/page.ts';
-import { prove } from '../../../../src/core/offset-list/rank/prove.ts';
-import { locateNewest } from '../../../../src/core/offset-list/rank/read.ts';
-import { lookAtSuspicion, scrub } from '../../../../src/core/offset-list/rank/review.ts';
-import { BudgetSpent, RankSession, type Received } from '../../../../src/core/offset-list/rank/session.ts';
-import type { ListEnd, Look, Step } from '../../../../src/core/offset-list/rank/steps.ts';
-import type { Sequenced } from '../../../../src/core/offset-list/sequence.ts';
-import { shownBy } from '../../../../src/core/offset-list/shown.ts';
-import { placeOfTicks } from '../../../../src/core/place.ts';
-import type { Proof } from '../../../../src/core/prover.ts';
-import type { Json } from '../../../../src/core/source.ts';
-import type { Comparison, Shown } from '../../../../src/core/store.ts';
+import type { AuditEvent, PlacedRejectedRow, SourceRow } from '../../src/core/event.ts';
+import { eventIdOf } from '../../src/core/identity.ts';
+import { judge, type StoredRow } from '../../src/core/judge.ts';
+import { evaluatePage, startFrontier } from '../../src/core/offset-list/frontier.ts';
+import type { Page } from '../../src/core/offset-list/page.ts';
+import { prove } from '../../src/core/offset-list/rank/prove.ts';
+import { locateNewest } from '../../src/core/offset-list/rank/read.ts';
+import { lookAtSuspicion, scrub } from '../../src/core/offset-list/rank/review.ts';
+import { BudgetSpent, RankSession, type Received } from '../../src/core/offset-list/rank/session.ts';
+import type { ListEnd, Look, Step } from '../../src/core/offset-list/rank/steps.ts';
+import type { Sequenced } from '../../src/core/offset-list/sequence.ts';
+import { shownBy } from '../../src/core/offset-list/shown.ts';
+import { placeOfTicks } from '../../src/core/place.ts';
+import type { Proof } from '../../src/core/prover.ts';
+import type { Json } from '../../src/core/source.ts';
+import type { Comparison, Shown } from '../../src/core/store.ts';
 
 /** One millisecond. */
 export const MS = 10_000n;
@@ -92,6 +92,7 @@ export class MemoryStore {
   hint = 0;
   ranks: Json = null;
   run = 0;
+  fault: 'never suspects' | undefined;
   /** An event stored in this many last runs is not suspected. */
   settleRuns = 0;
   gone: Stored[] = [];
@@ -153,7 +154,7 @@ export class MemoryStore {
       Object.assign(eventOfRow(row), { absence: 'gone', suspectedIn: 0 });
       this.gone.push(eventOfRow(row));
     }
-    for (const row of judgement.suspected)
+    for (const row of this.fault === 'never suspects' ? [] : judgement.suspected)
       Object.assign(eventOfRow(row), { absence: 'suspected', suspectedIn: this.run });
     this.head = judgement.head;
     const rejectedChange = this.placeRejected(shown);

@@ -3,7 +3,7 @@
  * the rank rule. States that are equal after a run are merged, which makes that feasible. A prototype in plain JavaScript has checked the
  * wording of the rule in the same way; this checks the program's own code.
  */
-import { BEFORE_ALL } from '../../../../src/core/ticks.ts';
+import { BEFORE_ALL } from '../../src/core/ticks.ts';
 import { type ListRow, MemoryStore, type Respond, type RunResult, runOnce, ticksOf } from './world.ts';
 
 export type Mode =
@@ -36,6 +36,8 @@ export interface EnumerationOptions {
   maxSeconds?: number;
   /** Histories to describe for each kind of fault. */
   describe?: number;
+  /** Breaks the store, to see that the enumeration notices. */
+  breakStore?: MemoryStore['fault'];
 }
 
 export type Op = 'append' | 'late' | 'head' | 'inside' | 'newest' | 'reorder';
@@ -245,7 +247,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     const state: State = {
       source,
       previous: undefined,
-      store: new MemoryStore(),
+      store: Object.assign(new MemoryStore(), { fault: options.breakStore }),
       changesLeft: options.changes,
       lagsLeft: 2,
       nextKey: source.length + 1,
