@@ -41,7 +41,8 @@ describe('a backfill', () => {
   test('of an empty database stores everything, and the next run continues from there', async () => {
     const scene = await openList(1000);
     expect((await scene.run({ kind: 'backfill' })).counters.inserted).toBe(1000);
-    expect(await scene.countRequests(() => scene.run())).toBe(1);
+    // Old history, the end, and the head of the list.
+    expect(await scene.countRequests(() => scene.run())).toBe(3);
     await expectStored(scene, scene.simulator.rows);
   });
 
@@ -54,17 +55,20 @@ describe('a backfill', () => {
     expect((await scene.watermark())!.created_on_ticks).toBe(before!.created_on_ticks);
   });
 
-  test('finds events older than the lookback of a run', async () => {
-    const scene = await openList(500);
-    await scene.run();
-    await scene.query(
-      'delete from audit.events where organization = $1 and created_on < $2',
-      '2023-01-01T02:00:00Z',
-    );
-    expect((await scene.run()).counters.inserted).toBe(0);
-    await scene.run({ kind: 'backfill' });
-    await expectStored(scene, scene.simulator.rows);
-  });
+  test.each(['backfill', 'run'] as const)(
+    'finds events of any age that are not stored, and so does a run: %s',
+    async (kind) => {
+      const scene = await openList(500);
+      await scene.run();
+      const deleted = scene.simulator.rows.filter(({ ticks }) => ticks! < ticksAt('2023-01-01T02:00:00Z'));
+      await scene.query(
+        'delete from audit.events where organization = $1 and created_on < $2',
+        '2023-01-01T02:00:00Z',
+      );
+      expect((await scene.run({ kind })).counters.inserted).toBe(deleted.length);
+      await expectStored(scene, scene.simulator.rows);
+    },
+  );
 });
 
 describe('a backfill of a range', () => {
@@ -157,7 +161,8 @@ describe('an interrupted backfill', () => {
     expect(counters.unchanged).toBeLessThan(60);
     await expectStored(scene, scene.simulator.rows);
     expect((await scene.watermark())!.created_on_ticks).toBe(scene.simulator.rows.at(-1)!.ticks!.toString());
-    expect(await scene.countRequests(() => scene.run())).toBe(1);
+    // Old history, the end, and the head of the list.
+    expect(await scene.countRequests(() => scene.run())).toBe(3);
   });
 
   test('continues after a failure of the source, and after its process exited without recording an outcome', async () => {
@@ -196,10 +201,18 @@ describe('an interrupted backfill', () => {
     await cutShort(scene, 1, range);
     const reached = Number((await scene.runs())[0]!.rows_read);
     const other = await scene.run({ kind: 'backfill', from: NOON, to: ONE });
-    expect(other).toMatchObject({ counters: { unchanged: reached }, warnings: [] });
+    const inserted = within(scene.simulator.rows, NOON, ONE).length - reached;
+    expect(other).toMatchObject({ counters: { inserted }, warnings: [] });
+    // A page of the search for the start of the range is compared, too.
+    expect(other.counters.unchanged).toBeGreaterThanOrEqual(reached);
+    expect(other.counters.unchanged).toBeLessThanOrEqual(reached + 50);
     await cutShort(scene, 1, range);
-    const { counters } = await scene.run({ kind: 'backfill', ...range });
-    expect(counters.rowsRead).toBeLessThan(240);
+    // Neither the first one, which another range lies in, nor the other one was continued.
+    const continued = () =>
+      scene.lines.filter(({ msg }) => /^continuing backfill/.test(msg as string)).length;
+    const before = continued();
+    expect((await scene.run({ kind: 'backfill', ...range })).warnings).toEqual([]);
+    expect(continued() - before).toBe(1);
     await expectStored(scene, within(scene.simulator.rows, range.from, range.to));
   });
 

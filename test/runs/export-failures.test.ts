@@ -163,7 +163,7 @@ describe('a tie group larger than any page', () => {
     const scene = await bench.open({ events: 200, rows: burst, cap: 40 });
     const { warnings } = await scene.run();
     const warning =
-      /^More events share createdOn 2023-01-01T00:10:00\.0000000Z than fit in one page; they were read page by page$/;
+      /^More events share the millisecond 2023-01-01T00:10:00\.0000000Z than fit in one page; they were read page by page$/;
     expect(warnings).toEqual([expect.stringMatching(warning)]);
     expect(await lastRun(scene)).toMatchObject({ outcome: 'succeeded', warnings });
     expect(scene.lines.filter(({ level }) => level === 'warn')).toEqual([

@@ -91,8 +91,8 @@ const TAMPERINGS: Tampering[] = [
       select organization, batch, run_id, '2026-01-01', '${eventIdOf(FORGED, 0)}', ${ticksAt('2026-01-01T00:00:00Z')}, '2026-01-01T00:00:00Z', 'User',
         'Login', 'Cis', 'A', 'a@example.com', 'forged', '1.0', '{}', '{}', 0, first_seen_at, updated_at
       from audit.events where organization = $1 and event_id = $2`,
-    // After the list of the source and after the watermark, so only the ledger finds it.
-    expected: { inserted: 1 },
+    // After the newest event of the source, but before the run that found the end of its list.
+    expected: { inserted: 1, gone: 1 },
   },
 ];
 
@@ -134,7 +134,9 @@ describe('a table without manual changes', () => {
 
   test('equals the source after newer events appeared there, which are not exported yet', async () => {
     const { scene } = await openExported();
-    scene.simulator.append(30);
+    // Reads the clock: the export claims every event up to its last request.
+    const createdOn = new Date().toISOString();
+    scene.simulator.append([JSON.stringify({ ...JSON.parse(eventText(1)), createdOn })]);
     await expectFound(scene, {});
   });
 
@@ -391,16 +393,16 @@ describe('the ledger', () => {
 describe('a clean result', () => {
   const coverage = (scene: Scene) =>
     scene.query(
-      // Reads the clock: a proof recorded just now, against one of long ago.
-      "select from_ticks, to_ticks, proven_at > now() - interval '1 hour' as is_proven from audit.coverage where organization = $1",
+      // Reads the clock: a comparison recorded just now, against one of long ago.
+      "select from_ticks, to_ticks, verified_at > now() - interval '1 hour' as is_verified from audit.coverage where organization = $1",
     );
 
   test('is recorded in audit.coverage, also for events that the source has deleted since', async () => {
     const { scene } = await openExported();
     scene.simulator.deleteHead(20);
-    await scene.query(`update audit.coverage set proven_at = '2026-01-01' where organization = $1`);
+    await scene.query(`update audit.coverage set verified_at = '2026-01-01' where organization = $1`);
     await scene.verify();
-    expect(await coverage(scene)).toMatchObject([{ is_proven: true }]);
+    expect(await coverage(scene)).toMatchObject([{ is_verified: true }]);
   });
 
   test('proves nothing that no run has requested yet, after an event dated in the future', async () => {
@@ -412,7 +414,7 @@ describe('a clean result', () => {
     const createdOn = new Date().toISOString();
     scene.simulator.append([JSON.stringify({ ...JSON.parse(eventText(2)), createdOn })]);
     await expectFound(scene, {});
-    expect(await coverage(scene)).toEqual(before);
+    expect(await coverage(scene)).toEqual([{ ...before[0], is_verified: true }]);
     await scene.run();
     expect((await scene.verify()).same).toBe(3);
   });
@@ -457,14 +459,14 @@ describe('a clean result', () => {
 
   test('is not recorded if an event is missing, or for a part only', async () => {
     const { scene, ids } = await openExported();
-    await scene.query(`update audit.coverage set proven_at = '2026-01-01' where organization = $1`);
+    await scene.query(`update audit.coverage set verified_at = '2026-01-01' where organization = $1`);
     await scene.verify({ to: scene.simulator.rows[60]!.ticks! });
-    expect(await coverage(scene)).toMatchObject([{ is_proven: false }]);
+    expect(await coverage(scene)).toMatchObject([{ is_verified: false }]);
     await scene.query('delete from audit.events where organization = $1 and event_id = $2', ids[3]);
     await scene.verify();
-    expect(await coverage(scene)).toMatchObject([{ is_proven: false }]);
+    expect(await coverage(scene)).toMatchObject([{ is_verified: false }]);
     await scene.verify({ shouldRepair: true });
-    expect(await coverage(scene)).toMatchObject([{ is_proven: true }]);
+    expect(await coverage(scene)).toMatchObject([{ is_verified: true }]);
   });
 });
 

@@ -159,7 +159,9 @@ function createDescriber(start: StartPoint, { until }: ReadOptions) {
   return {
     result(result: PageResult, page: Sequenced<Page>, hasMoved: boolean): Described {
       const { state, head, isDone, unproven } = result;
-      const { frontier, skip, largest, newest } = state;
+      const { skip, largest, newest } = state;
+      // Rows of the last millisecond at or after `until` are left out.
+      const frontier = until !== undefined && state.frontier > until ? until : state.frontier;
       const sourceTime = sourceClockOf(page);
       last = { page, sourceTime };
       const gap = gapBefore(head, known);

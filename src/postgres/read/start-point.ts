@@ -1,6 +1,6 @@
 /** Reads the state from which a run is planned. */
 import type { LogKey } from '../../core/log-key.ts';
-import { formatMicroseconds } from '../../core/ticks.ts';
+import { floorToMicrosecond, formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
 
@@ -23,7 +23,9 @@ export async function readExportedUntil(
     const { watermark = null, covered = null, newest = null } = rows[0] ?? {};
     const certain = latest(after(watermark), covered === null ? undefined : BigInt(covered));
     if (certain === undefined) return undefined;
-    return { ticks: latest(certain, after(newest))!, certain };
+    // Events of one microsecond have no order in the key.
+    const stored = newest === null ? undefined : floorToMicrosecond(BigInt(newest)) + 10n;
+    return { ticks: latest(certain, stored)!, certain };
   } catch (error) {
     throw translateDatabaseError(error, 'reading the end of the exported range');
   }

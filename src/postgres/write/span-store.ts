@@ -332,6 +332,13 @@ function toComparison(
   };
 }
 
+/** The number of events in the span that are stored as they are shown. Other rows of the response are stored as well, if they are new. */
+function countUnchanged({ events }: Shown, result: StoredBatch | Pick<Judgement, 'changed'>): number {
+  if (!('changed' in result)) return events.length - result.inserted - result.updated;
+  const shown = new Set(events.map(({ event }) => event));
+  return events.length - result.changed.filter(({ event }) => shown.has(event)).length;
+}
+
 /** The response shows the oldest row, and no group completely. */
 function isPartOfHead({ oldest, span }: Shown): boolean {
   return oldest !== undefined && span === undefined;
