@@ -155,10 +155,9 @@ export class SpanStore {
       rejected: [...shown.rejected, ...shown.others.rejected],
     });
     const insertedIds = [...judgement.newIds];
-    const newOthers = shown.others.events.filter(({ eventId }) => judgement.newIds.has(eventId)).length;
     return {
       ...toComparison(upserted, judgement),
-      unchanged: Math.max(0, shown.events.length + newOthers - upserted.inserted - upserted.updated),
+      unchanged: countUnchanged(shown, isTruncated ? upserted : judgement),
       inserted: upserted.inserted,
       insertedIds,
       ...suspected,
