@@ -1,38 +1,43 @@
 /** Reads the state from which a run is planned. */
 import type { LogKey } from '../../core/log-key.ts';
-import { floorToMicrosecond, formatMicroseconds, MIN_TICKS } from '../../core/ticks.ts';
+import { floorToMicrosecond, formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
-import { toWatermark, type WatermarkRow } from './watermark.ts';
 
 /**
  * Reads how far a log is exported. `ticks`: the end of the newest stored event or range. `certain`: the end of what runs have
- * requested; it ignores an event dated in the future, after which newer events may follow. `undefined` before the first export.
+ * read; an event dated ahead may be newer, after which others may follow. `undefined` before the first export.
  */
 export async function readExportedUntil(
   pool: Pool,
   { organization, log }: LogKey,
 ): Promise<{ ticks: bigint; certain: bigint } | undefined> {
   try {
-    const { rows } = await pool.query<WatermarkRow & { covered: string | null; newest: string | null }>(
-      `select created_on_ticks, read_at, resume,
-         (select created_on_ticks from audit.events e where e.organization = $1 and e.log = $2
-          order by created_on desc limit 1) as newest,
-         (select max(to_ticks) from audit.coverage c where c.organization = $1 and c.log = $2) as covered
+    const { rows } = await pool.query<Record<'watermark' | 'covered' | 'newest', string | null>>(
+      `select created_on_ticks as watermark,
+         (select max(to_ticks) from audit.coverage c where c.organization = $1 and c.log = $2) as covered,
+         (select created_on_ticks from audit.events e where e.organization = $1 and e.log = $2 order by created_on desc limit 1) as newest
        from audit.watermarks where organization = $1 and log = $2`,
       [organization, log],
     );
-    const watermark = rows[0] && toWatermark(rows[0]);
-    const ends = [watermark && watermark.ticks + 1n, rows[0]?.covered && BigInt(rows[0].covered)];
-    const certain = ends.reduce<bigint>((latest, end) => (end && end > latest ? end : latest), MIN_TICKS);
-    if (certain === MIN_TICKS) return undefined;
-    const stored = rows[0]?.newest;
+    const { watermark = null, covered = null, newest = null } = rows[0] ?? {};
+    const certain = latest(after(watermark), covered === null ? undefined : BigInt(covered));
+    if (certain === undefined) return undefined;
     // Events of one microsecond have no order in the key.
-    const newest = stored ? floorToMicrosecond(BigInt(stored)) + 10n : certain;
-    return { ticks: newest > certain ? newest : certain, certain };
+    const stored = newest === null ? undefined : floorToMicrosecond(BigInt(newest)) + 10n;
+    return { ticks: latest(certain, stored)!, certain };
   } catch (error) {
     throw translateDatabaseError(error, 'reading the end of the exported range');
   }
+}
+
+function after(ticks: string | null): bigint | undefined {
+  return ticks === null ? undefined : BigInt(ticks) + 1n;
+}
+
+function latest(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a > b ? a : b;
 }
 
 /** Counts the stored events of a half-open range. Without `to`: up to the newest. */
