@@ -19,14 +19,12 @@ export function mergeCommits(earlier: PendingCommit, later: PendingCommit): Pend
   if (earlier.chunks.length === MAX_CHUNKS) return undefined;
   const [first, second] = [earlier.commit, later.commit];
   const span = mergeSpans(first.span, second.span);
+  // An event may be among the other rows of one response and in the span of the next one.
+  if (hasOthers(first) || hasOthers(second)) return undefined;
   const isOneRange = !first.covered || (second.covered && second.covered.from <= first.covered.from);
   if (!isOneRange || !span) return undefined;
   const events = [...first.events, ...second.events];
   if (charactersOf(events) > MAX_CHARACTERS) return undefined;
-  const others = {
-    events: [...first.others.events, ...second.others.events],
-    rejected: [...first.others.rejected, ...second.others.rejected],
-  };
   const rejected = [...first.rejected, ...second.rejected];
   return {
     commit: {
@@ -34,13 +32,16 @@ export function mergeCommits(earlier: PendingCommit, later: PendingCommit): Pend
       span,
       events,
       rejected,
-      others,
       oldest: second.oldest ?? first.oldest,
       gap: first.gap ?? second.gap,
     },
     chunks: [...earlier.chunks, ...later.chunks],
     warnings: [...earlier.warnings, ...later.warnings],
   };
+}
+
+function hasOthers({ others }: Commit): boolean {
+  return others.events.length + others.rejected.length > 0;
 }
 
 /** The span of both, if the second one continues the first. */

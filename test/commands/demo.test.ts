@@ -32,7 +32,10 @@ describe('demo, as a process', () => {
       );
       expect([code, stderr.match(/.*error.*/gi) ?? []]).toEqual([0, []]);
       expect(stdout).toContain('Run 1: 3,000 new events');
-      expect(stdout).toMatch(/25 of them late/);
+      // The first run finds as many as it can while the list moves, the second one the others.
+      const late = [...stdout.matchAll(/(\d+) of them late/g)].map(([, events]) => Number(events));
+      expect(late).toHaveLength(2);
+      expect(late[0]! + late[1]!).toBeGreaterThanOrEqual(25);
       expect(stdout).toContain('none missing, none stored twice');
       expect(stdout.match(/^ {2}select /gm)).toHaveLength(5);
       const results =

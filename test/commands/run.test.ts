@@ -48,7 +48,7 @@ describe('run, as a process', () => {
     expect(JSON.parse(first.stdout).counters).toMatchObject({ rowsRead: 250, inserted: 250, rejected: 0 });
     simulator.append(3);
     const second = await runProgram(['run', '--json'], environment);
-    expect(JSON.parse(second.stdout).counters).toMatchObject({ inserted: 3, requests: 1 });
+    expect(JSON.parse(second.stdout).counters).toMatchObject({ inserted: 3, requests: 3 });
     expect(await countStored()).toBe(253);
   });
 
@@ -92,7 +92,7 @@ describe('run, as a process', () => {
 
   test('the result goes to standard output, JSON log lines to standard error, a run with all its counters', async () => {
     const { stdout, stderr } = await runProgram(['run'], environment);
-    expect(stdout).toMatch(/^Run \d+: 250 new events; 250 read in 1 request, [\d.]+ m?s\.\n$/);
+    expect(stdout).toMatch(/^Run \d+: 250 new events; 250 read in 3 requests, [\d.]+ m?s\.\n$/);
     const lines = stderr
       .trim()
       .split('\n')
@@ -101,7 +101,7 @@ describe('run, as a process', () => {
       level: 'info',
       msg: 'run succeeded',
       inserted: 250,
-      requests: 1,
+      requests: 3,
       late: 0,
     });
   });

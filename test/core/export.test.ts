@@ -283,6 +283,35 @@ test('a tie group whose order changes at every request is left out of what is kn
   expect(store.gaps).toEqual([{ from: at(1006), to: at(1007) }]);
 });
 
+describe('a list that ends with rows without a readable time', () => {
+  const unreadable: SourceRow = { ticks: undefined, rejected: { reason: 'createdOn', text: 'odd' } };
+  const readable = (ms: number): SourceRow => ({
+    ticks: at(ms),
+    event: { ...EVENT, createdOnTicks: at(ms) },
+  });
+  const listOf = (rows: SourceRow[]) =>
+    sourceOf(async (request) => ({
+      ...request,
+      rows: rows.slice(request.skip, request.skip + request.top),
+      totalCount: rows.length,
+      requestedAt: new Date(CLOCK_MS),
+      sourceTime: undefined,
+    }));
+
+  test('is read to its end, although the page that confirms the end has no readable row', async () => {
+    const { commits } = await read(listOf([readable(1), unreadable]), new ModelStore());
+    expect(commits.at(-1)).toMatchObject({ isEnd: true, covered: { from: at(1), to: at(2) } });
+  });
+
+  test('fails if no row of it is readable, keeps the rows, and covers nothing', async () => {
+    const store = new ModelStore();
+    await expect(read(listOf([unreadable, unreadable]), store)).rejects.toMatchObject({
+      code: 'source-invalid',
+    });
+    expect([[...store.rejected], store.pieces, store.newest]).toEqual([['odd'], [], undefined]);
+  });
+});
+
 describe('an empty response', () => {
   const evaluateEmpty = (state: FrontierState, totalCount: number) => {
     const { skip, top } = state;
