@@ -32,6 +32,8 @@ export type FetchPage = (
   options: {
     signal: AbortSignal;
     meter: RequestMeter;
+    /** Attempts at most, if fewer than usual: for a request that the run can do without. */
+    maxAttempts?: number | undefined;
     /** Called when the response has arrived, before it is parsed: the source is idle now. */
     onReceived?: (() => void) | undefined;
   },

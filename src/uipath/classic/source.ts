@@ -69,9 +69,9 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
   const now = options.now ?? Date.now;
 
-  const fetchPage: FetchPage = async ({ skip, top }, { signal, meter, onReceived }) => {
+  const fetchPage: FetchPage = async ({ skip, top }, { signal, meter, onReceived, maxAttempts }) => {
     for (let rows = top; ; rows = Math.floor(rows / 2)) {
-      const request = { url: listUrl(options, skip, rows), signal, meter, onReceived };
+      const request = { url: listUrl(options, skip, rows), signal, meter, onReceived, maxAttempts };
       try {
         const page = await fetchWhole(request);
         return { ...page, skip, top };
@@ -103,7 +103,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   };
 
   async function fetchWhole(request: ListRequest): Promise<Omit<Page, 'skip' | 'top'>> {
-    const { signal, meter, onReceived } = request;
+    const { signal, meter, onReceived, maxAttempts = options.retryLimit } = request;
     const url = showUrl(request.url);
     let isRenewed = false;
     const attemptRequest = async () => {
@@ -134,7 +134,8 @@ export function createUipathSource(options: UipathOptions): UipathSource {
       return { rows: page.rows, totalCount: page.totalCount, requestedAt, sourceTime };
     };
     const onRetry = (reason: string) => countRetry(meter, reason);
-    return await withRetries(attemptRequest, { url, signal, onRetry }, options);
+    const retryLimit = Math.min(options.retryLimit, maxAttempts);
+    return await withRetries(attemptRequest, { url, signal, onRetry }, { ...options, retryLimit });
   }
 }
 
@@ -158,6 +159,7 @@ interface ListRequest {
   signal: AbortSignal;
   meter: RequestMeter;
   onReceived?: (() => void) | undefined;
+  maxAttempts?: number | undefined;
 }
 
 const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PATH';

@@ -17,6 +17,8 @@ export function createRankProver(fetchPage: Sequence, store: RankStore, options:
   const { pageSize, scrubPages, shouldRetry, signal, meter } = options;
   const session = new RankSession({ ranks: store.ranks, head: store.head, pageSize });
   const { run, memory } = session;
+  /** The run can do without the review: a source that is away is found by the read. */
+  let isReview = false;
 
   const compare = async (received: Received): Promise<Look> => {
     const { shown, ignored } = received;
@@ -34,7 +36,8 @@ export function createRankProver(fetchPage: Sequence, store: RankStore, options:
     if (request.kind === 'count') return store.countRows(request.after, request.places);
     if (request.kind === 'settle') return compare(session.receive(request.page, true));
     session.spend(request);
-    const page = await fetchPage({ skip: request.skip, top: request.top }, { signal, meter });
+    const options = { signal, meter, maxAttempts: isReview ? 1 : undefined };
+    const page = await fetchPage({ skip: request.skip, top: request.top }, options);
     meter.pages += 1;
     return compare(session.receive(page));
   };
@@ -44,6 +47,7 @@ export function createRankProver(fetchPage: Sequence, store: RankStore, options:
       return session.ranks;
     },
     async review() {
+      isReview = true;
       try {
         for (let i = 0; i < scrubPages; i++) memory.scrub = await perform(scrub(run, memory.scrub));
         const places = await store.readSuspicions(MAX_SUSPICIONS);
@@ -53,6 +57,8 @@ export function createRankProver(fetchPage: Sequence, store: RankStore, options:
       } catch (error) {
         // The read reports the error if it persists.
         if (!isTemporary(error)) throw error;
+      } finally {
+        isReview = false;
       }
     },
     observe(chunks, result) {
