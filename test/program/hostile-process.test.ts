@@ -19,8 +19,8 @@ const SQL = `'); drop table audit.events; --"\\`;
 /** Eight rows; the fourth is the hostile one, where it is a row that is hostile. */
 const ROWS = 8;
 const HOSTILE = 3;
-/** Rows of the page before a hostile one: its last might have a twin on the next. */
-const BEFORE = 4;
+/** Rows of the page before a hostile one. Its last might have a twin on the next; it is stored when that page fails. */
+const BEFORE = 5;
 
 interface Outcome {
   code: number;
@@ -214,7 +214,8 @@ const answerShapes: Shape[] = [
   {
     name: 'totalCount 1e308',
     respond: (response, page) => json(page.replace(/"totalCount":\d+/, '"totalCount":1e308'))(response, page),
-    expected: { code: 1, stored: ROWS - 1, rejected: 0 },
+    // It is never believed.
+    expected: whole,
   },
   {
     name: 'two responses in one',

@@ -100,8 +100,8 @@ async function runAll(sink: Sink, steps: readonly Step[], level: string): Promis
       try {
         if (isEndedBy === 'stored') {
           await until(
-            async () => (await countStored(pool)) === simulator.length,
-            'start has stored everything',
+            async () => (await countStored(pool)) === simulator.length && !(await isRunning(pool)),
+            'start has stored everything, and its run has ended',
           );
         }
         if (isEndedBy === 'up') await until(() => program.stdout().includes('\n'), `${args[0]} is up`);
@@ -118,6 +118,11 @@ async function runAll(sink: Sink, steps: readonly Step[], level: string): Promis
     await database.drop();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+async function isRunning(pool: pg.Pool): Promise<boolean> {
+  const { rowCount } = await pool.query('select from audit.runs where outcome is null');
+  return rowCount !== 0;
 }
 
 async function countStored(pool: pg.Pool): Promise<number> {

@@ -92,12 +92,7 @@ async function* readList(
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);
       const requestedAt = performance.now();
-      const page = await fetchOrYieldShown(prefetcher.fetch({ skip: state.skip, top: state.top }));
-      if (page instanceof Error) {
-        const shown = describe.shown(state);
-        if (shown) yield { ...shown, waitMs: 0, progress: { done: 0, total: 0 } };
-        throw page;
-      }
+      const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
       throwIfInterrupted(signal);
       const waitMs = Math.round(performance.now() - requestedAt);
       const result = evaluatePage(state, page);
@@ -114,18 +109,14 @@ async function* readList(
         progress: measure(result, page, hasMoved),
       };
     }
+  } catch (error) {
+    // The rows that the source has shown are stored before its error ends the read.
+    const isOfSource = error instanceof ExportError && error.code !== 'interrupted';
+    const shown = isOfSource ? describe.shown(state) : undefined;
+    if (shown) yield { ...shown, waitMs: 0, progress: { done: 0, total: 0 } };
+    throw error;
   } finally {
     prefetcher.drop();
-  }
-}
-
-/** Returns an error of the source, so that the rows that it has shown are stored first. */
-async function fetchOrYieldShown(page: Promise<Sequenced<Page>>): Promise<Sequenced<Page> | ExportError> {
-  try {
-    return await page;
-  } catch (error) {
-    if (error instanceof ExportError && error.code !== 'interrupted') return error;
-    throw error;
   }
 }
 
