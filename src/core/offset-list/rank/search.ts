@@ -4,6 +4,8 @@ import { count, groupsOf, look, type RankedGroup, type RankRun, type Step } from
 
 const MAX_ROUNDS = 12;
 const MAX_PROBES = 40;
+/** Each step back is this many times longer than the one before: late rows are mostly young, and a long list needs few steps. */
+const GALLOP = 4;
 /** A difference larger than a page is read as a range, until this many pages bring no news. */
 const MAX_QUIET_PAGES = 2;
 
@@ -46,7 +48,7 @@ export function* search(run: RankRun, end: RankedGroup, headOffset: number): Ste
   function* gallop(from: RankedGroup): Step<{ low: RankedGroup; high: RankedGroup }> {
     let low: RankedGroup = { offset: headOffset, place: head };
     let high = from;
-    for (let probe = 0, distance = run.pageSize; probe < MAX_PROBES; probe++, distance *= 2) {
+    for (let probe = 0, distance = run.pageSize; probe < MAX_PROBES; probe++, distance *= GALLOP) {
       const skip = Math.max(0, high.offset - distance);
       const { placed } = yield* look({ skip, top: run.pageSize });
       if (!(yield* differs(high))) break;
