@@ -140,7 +140,10 @@ export class ModelSource implements Source {
     let index = this.blocks.length;
     while (index > 0 && this.blocks[index - 1]!.ticks > ticks) index--;
     let ties = 0;
-    for (const block of this.blocks) if (placeOfTicks(block.ticks) === placeOfTicks(ticks)) ties++;
+    const place = placeOfTicks(ticks);
+    const isTie = (block: Block | undefined) => block !== undefined && placeOfTicks(block.ticks) === place;
+    for (let i = index - 1; isTie(this.blocks[i]); i--) ties++;
+    for (let i = index; isTie(this.blocks[i]); i++) ties++;
     if (ties >= this.maxTies) return;
     const block = { ticks, content: `c${content}` };
     this.blocks.splice(index, 0, { ...block, event: eventOf(block), unreadable: [] });
