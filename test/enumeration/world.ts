@@ -314,6 +314,7 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
       session.end = perform(locateNewest(run, session.end!), 'newest');
       const verdict = perform(prove(run, session.end, session.rememberedDifference), 'count');
       const suspicions = store.suspicions.length;
+      if (verdict.kind === 'proven') session.end = verdict.end;
       return session.conclude(verdict, {
         suspicions,
         hasEvents: store.events.some(({ absence }) => absence === undefined),

@@ -333,7 +333,8 @@ function takeGroups(
     chain !== undefined || endsWith(known, rows.slice(0, first === -1 ? rows.length : first));
   // The first group of a page may have begun before it.
   const isWhole = page.skip === 0;
-  const start = isContiguous && first !== -1 ? first : isWhole ? 0 : places.lastIndexOf(places[0]!) + 1;
+  const beforeSpan = isWhole ? 0 : places.lastIndexOf(places[0]!) + 1;
+  const start = isContiguous ? (first === -1 ? rows.length : first) : beforeSpan;
   const from = isContiguous ? frontier : isWhole ? places[0]! : afterPlace(places[0]!);
   const isShownNext = !isEnd && last >= frontier;
   const stop = until === undefined ? -1 : places.findIndex((place) => place >= until);
