@@ -6,6 +6,8 @@ import jestSequencer from '@jest/test-sequencer';
  * runs alone at the end. Jest itself goes by the durations of the last run, which a fresh clone does not have.
  */
 const SLOWEST = [
+  'runs/completeness-scenarios',
+  'runs/source-identity',
   'program/log-sinks',
   'runs/verify',
   'postgres/write/copy',
