@@ -8,8 +8,8 @@
  *   same one by accident.
  */
 import type { IdentifiedEvent } from './identity.ts';
+import { afterPlace, placeOfTicks } from './place.ts';
 import type { ReadMeter, Source } from './source.ts';
-import { dateOfTicks, ticksOfDate, ticksOfMilliseconds } from './ticks.ts';
 
 /** Where the events come from. Contains no secret. */
 export interface SourceIdentity {
@@ -29,8 +29,6 @@ export const PLACES = 3;
 
 /** Rows per request while looking for one event. */
 const SEARCH_PAGE_SIZE = 50;
-
-export const MILLISECOND = ticksOfMilliseconds(1);
 
 /** Whether both are the same address with the same partition, as far as both know one. */
 export function isSameSource(a: SourceIdentity, b: SourceIdentity): boolean {
@@ -81,8 +79,8 @@ async function isShown(
   { eventId, ticks }: Place,
   { signal, meter, onProgress }: SearchOptions,
 ): Promise<boolean> {
-  const frontier = floorToMillisecond(ticks);
-  const until = frontier + MILLISECOND;
+  const frontier = placeOfTicks(ticks);
+  const until = afterPlace(frontier);
   const options = { until, pageSize: SEARCH_PAGE_SIZE, concurrency: 1, signal, meter };
   let isFound = false;
   for await (const { events } of source.read({ frontier }, options)) {
@@ -104,8 +102,4 @@ export async function findHead(
     if (oldest !== undefined) return oldest;
   }
   return undefined;
-}
-
-export function floorToMillisecond(ticks: bigint): bigint {
-  return ticksOfDate(dateOfTicks(ticks));
 }

@@ -8,15 +8,14 @@
  */
 import type { App } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
+import { afterPlace, placeOfTicks } from '../core/place.ts';
 import { takenFrom } from '../core/source.ts';
 import {
   describeSource,
   findHead,
   findMissingPlaces,
-  floorToMillisecond,
   isNews,
   isSameSource,
-  MILLISECOND,
   PLACES,
   type Place,
   type SourceIdentity,
@@ -118,8 +117,8 @@ async function probeSource(app: App, watch: Watch): Promise<Probe> {
 async function readPlacesFrom(app: App, head: bigint): Promise<Place[]> {
   const { pool, config } = app;
   const { settleMs } = config.export;
-  const oldest = floorToMillisecond(head);
-  const later = await readPlaces(pool, config.source, { from: oldest + MILLISECOND, settleMs });
+  const oldest = placeOfTicks(head);
+  const later = await readPlaces(pool, config.source, { from: afterPlace(oldest), settleMs });
   return later.length === PLACES ? later : readPlaces(pool, config.source, { from: oldest, settleMs });
 }
 

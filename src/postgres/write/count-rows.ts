@@ -1,5 +1,6 @@
 /** Counts stored rows between two places, by the roll-ups and at most one partial day: no count reads more of a log than that. */
 import type { LogKey } from '../../core/log-key.ts';
+import { afterPlace } from '../../core/place.ts';
 import { formatMicroseconds, MAX_TICKS, MIN_TICKS, TICKS_PER_SECOND } from '../../core/ticks.ts';
 import type { Client } from '../connection/pool.ts';
 import { COUNT_BUCKETS, COUNT_DAYS } from './span-statements.ts';
@@ -25,7 +26,7 @@ export class RowCounter {
 
   /** For each place, the number of stored rows after `after` and before the place. */
   async countRows(after: bigint, places: readonly bigint[]): Promise<number[]> {
-    const place = after + 10_000n;
+    const place = afterPlace(after);
     if (this.upTo?.place !== place) this.upTo = { place, rows: (await this.countBefore([place]))[0]! };
     const { rows } = this.upTo;
     return (await this.countBefore(places)).map((before) => before - rows);

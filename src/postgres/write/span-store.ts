@@ -5,6 +5,7 @@ import type { PlacedRejectedRow } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
 import { type Judgement, judge, type StoredRow } from '../../core/judge.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import { afterPlace } from '../../core/place.ts';
 import type { Comparison, Shown } from '../../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '../../core/ticks.ts';
 import type { Statement } from '../connection/pipeline.ts';
@@ -126,7 +127,7 @@ export class SpanStore {
     const isHeadUndecided =
       shown.oldest !== undefined &&
       shown.span?.to !== undefined &&
-      !shown.events.some(({ event }) => event.createdOnTicks >= this.head! + 10_000n);
+      !shown.events.some(({ event }) => event.createdOnTicks >= afterPlace(this.head!));
     return {
       ...NOTHING,
       unchanged: shown.events.length,
@@ -313,7 +314,7 @@ export const NOTHING: StoredShown = {
   newlyRejected: [],
 };
 
-const OPEN_TICKS = MAX_TICKS + 10_000n;
+const OPEN_TICKS = afterPlace(MAX_TICKS);
 
 function toComparison(
   stored: StoredBatch,
