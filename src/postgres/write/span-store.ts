@@ -1,7 +1,6 @@
 /** Compares responses of the source with the stored rows of their spans, and stores what is new, within a transaction of a run. */
 import { hash } from 'node:crypto';
 import { isSameJson } from '../../core/compare.ts';
-import type { PlacedRejectedRow } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
 import { type Judgement, judge, type StoredRow } from '../../core/judge.ts';
 import type { LogKey } from '../../core/log-key.ts';
@@ -11,13 +10,12 @@ import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '..
 import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import { asStored } from '../read/stored-events.ts';
-import { hashOfRejected, upsertRejected } from './rejected.ts';
+import { upsertRejected } from './rejected.ts';
+import { OPEN_TICKS, placeRejected, placesText } from './rejected-places.ts';
 import {
   CONFIRM_GONE,
   DIGEST_SPAN,
   DISMISS_SUSPICIONS,
-  FIND_UNPLACED,
-  PLACE_REJECTED,
   READ_SPAN,
   SHOW_AGAIN,
   SUSPECT,
@@ -150,7 +148,7 @@ export class SpanStore {
     this.head = judgement.head;
     await this.mark(SHOW_AGAIN, judgement.shownAgain);
     const suspected = await this.suspect(judgement, isTruncated);
-    const rejected = await this.placeRejected(shown);
+    const rejected = await placeRejected(this.client, this.key, shown);
     const newlyRejected = await upsertRejected(this.client, {
       ...this.key,
       rejected: [...shown.rejected, ...shown.others.rejected],
@@ -177,7 +175,7 @@ export class SpanStore {
   /** For rows that a COPY stored: only the rejected ones remain. */
   async storeRejected(shown: Shown): Promise<Comparison['newlyRejected']> {
     if (shown.rejected.length === 0) return [];
-    await this.placeRejected(shown);
+    await placeRejected(this.client, this.key, shown);
     return upsertRejected(this.client, { ...this.key, rejected: shown.rejected });
   }
 
@@ -270,29 +268,6 @@ export class SpanStore {
       rows.map(({ ticks }) => ticks.toString()),
     ]);
   }
-
-  /** Returns the oldest place at which a rejected row was not counted. */
-  private async placeRejected(shown: Shown): Promise<bigint | undefined> {
-    const { organization, log } = this.key;
-    const placed = countPlaces(shown.rejected);
-    const others = countPlaces(shown.others.rejected);
-    const all = [...placed, ...others];
-    const { rows } = await this.client.query<{ ticks: string | null }>(FIND_UNPLACED, [
-      organization,
-      log,
-      ...columnsOfPlaces(all),
-    ]);
-    await this.client.query(PLACE_REJECTED, [
-      organization,
-      log,
-      shown.span?.from.toString() ?? null,
-      shown.span ? (shown.span.to ?? OPEN_TICKS).toString() : null,
-      ...columnsOfPlaces(placed),
-      ...columnsOfPlaces(others),
-    ]);
-    const oldest = rows[0]!.ticks;
-    return oldest === null ? undefined : BigInt(oldest);
-  }
 }
 
 export const NOTHING: StoredShown = {
@@ -313,8 +288,6 @@ export const NOTHING: StoredShown = {
   isSourceChanged: false,
   newlyRejected: [],
 };
-
-const OPEN_TICKS = afterPlace(MAX_TICKS);
 
 function toComparison(
   stored: StoredBatch,
@@ -383,43 +356,6 @@ function isSameContent({ event }: IdentifiedEvent, { content }: StoredRow): bool
     message === content.message &&
     (event.raw !== null || isSameJson(extra, content.extra))
   );
-}
-
-interface RejectedPlace {
-  place: bigint;
-  hash: Buffer;
-  times: number;
-}
-
-/** How often each row is shown at each place. */
-function countPlaces(rows: readonly PlacedRejectedRow[]): RejectedPlace[] {
-  const places = new Map<string, RejectedPlace>();
-  for (const row of rows) {
-    if (row.place === undefined) continue;
-    const digest = hashOfRejected(row);
-    const name = `${row.place} ${digest.toString('hex')}`;
-    const found = places.get(name);
-    if (found) found.times += 1;
-    else places.set(name, { place: row.place, hash: digest, times: 1 });
-  }
-  return [...places.values()];
-}
-
-function columnsOfPlaces(places: readonly RejectedPlace[]): unknown[][] {
-  return [
-    places.map(({ place }) => place.toString()),
-    places.map(({ hash: digest }) => digest),
-    places.map(({ times }) => times),
-  ];
-}
-
-/** The text of DIGEST_SPAN for these rows. */
-function placesText(rows: readonly PlacedRejectedRow[]): string {
-  return countPlaces(rows)
-    .map(({ place, hash: digest, times }) => ({ place, text: `${place} ${digest.toString('hex')} ${times}` }))
-    .sort((a, b) => (a.place < b.place ? -1 : a.place > b.place ? 1 : a.text < b.text ? -1 : 1))
-    .map(({ text }) => text)
-    .join(',');
 }
 
 function earlier(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
