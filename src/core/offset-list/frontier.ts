@@ -15,19 +15,11 @@ import { ExportError } from '../errors.ts';
 import type { SourceRow } from '../event.ts';
 import { afterPlace, placeOfTicks } from '../place.ts';
 import { BEFORE_ALL } from '../ticks.ts';
-import {
-  confirmsEnd,
-  type ExpectedEnd,
-  endOf,
-  isBelowLimit,
-  isSameEnd,
-  type LastRowCheck,
-  mayBeEnd,
-  provesEnd,
-} from './list-end.ts';
+import { confirmsEnd, type ExpectedEnd, endOf, type LastRowCheck, provesEnd } from './list-end.ts';
+import { later, MAX_TOP_IN_PAGES, mergeGroups, nextState } from './next-request.ts';
 import type { Page } from './page.ts';
+import { lookAt, takeGroups } from './page-rows.ts';
 import {
-  groupTies,
   headOf,
   type PartialGroup,
   type PlacedPage,
@@ -35,19 +27,13 @@ import {
   placesFrom,
   type TieGroup,
 } from './places.ts';
-import { stepBack, stepForward } from './search.ts';
-import { type Chain, continueChain, isSameRow, mergeByCount, startChain } from './tie-chain.ts';
+import { stepBack } from './search.ts';
+import { type Chain, continueChain } from './tie-chain.ts';
 
-/** A tie group that fills a page is requested again with a larger `top`, up to this many page sizes. */
-const MAX_TOP_IN_PAGES = 16;
 /** After more requests than this that do not advance the frontier, the source contradicts itself. */
 const MAX_FRUITLESS_REQUESTS = 300;
 /** An empty response is requested again this often. */
 const MAX_EMPTY_RESPONSES = 3;
-/** After this many requests that returned one row, and never more, the server sends one row at a time. */
-const MAX_SINGLE_ROWS = 6;
-/** After this many unconfirmed ends in a row, a page is read on as if the list did not end. */
-const MAX_FAILED_ENDS = 2;
 
 export interface FrontierState {
   /** Every row older than this is taken. A place. */
@@ -213,29 +199,6 @@ function lookOnly(placed: PlacedPage, next: FrontierState): PageResult {
   return { ...NOTHING, span, groups, others, head: headOf(placed), state };
 }
 
-/** The complete groups of a page that is not read for its frontier, and its other rows. */
-export function lookAt(
-  placed: PlacedPage,
-  { isEnd = false } = {},
-): Pick<PageResult, 'span' | 'groups' | 'others'> {
-  const { page, rows, places } = placed;
-  const unplaced = unplacedOf(placed);
-  if (rows.length === 0) return { span: undefined, groups: [], others: unplaced };
-  const last = places.at(-1)!;
-  const end = isEnd ? rows.length : places.indexOf(last);
-  const isFirstComplete = page.skip === 0;
-  const start = isFirstComplete ? 0 : places.lastIndexOf(places[0]!) + 1;
-  const others = [
-    ...unplaced,
-    ...groupTies(rows, places, 0, start),
-    ...groupTies(rows, places, Math.max(start, end), rows.length),
-  ];
-  const from = isFirstComplete ? places[0]! : afterPlace(places[0]!);
-  const to = isEnd ? undefined : last;
-  if (to !== undefined && from >= to) return { span: undefined, groups: [], others };
-  return { span: { from, to }, groups: groupTies(rows, places, start, end), others };
-}
-
 function evaluateEmptyPage(state: FrontierState, page: Page): PageResult {
   const next = { ...state, known: [], fruitless: state.fruitless + 1 };
   // A temporary fault is more likely than a list that shrank this much.
@@ -320,66 +283,6 @@ function takeLastGroup(
   };
 }
 
-/** The groups that a trusted page shows completely, with rows that an earlier page showed of the first one. */
-function takeGroups(
-  { frontier, until, known, shown }: FrontierState,
-  placed: PlacedPage,
-  { rows, places, complete, chain, isEnd }: TrustedRows & { isEnd: boolean },
-): Pick<PageResult, 'span' | 'groups' | 'others'> {
-  const { page } = placed;
-  const last = places.at(-1)!;
-  const first = places.findIndex((place) => place >= frontier);
-  const isContiguous =
-    chain !== undefined || endsWith(known, rows.slice(0, first === -1 ? rows.length : first));
-  // The first group of a page may have begun before it.
-  const isWhole = page.skip === 0;
-  const beforeSpan = isWhole ? 0 : places.lastIndexOf(places[0]!) + 1;
-  const start = isContiguous ? (first === -1 ? rows.length : first) : beforeSpan;
-  const from = isContiguous ? frontier : isWhole ? places[0]! : afterPlace(places[0]!);
-  const isShownNext = !isEnd && last >= frontier;
-  const stop = until === undefined ? -1 : places.findIndex((place) => place >= until);
-  const end = Math.min(isEnd ? rows.length : complete, stop === -1 ? rows.length : stop);
-  const to = stop !== -1 ? until : isEnd ? undefined : last;
-  const others = [
-    ...unplacedOf(placed),
-    ...(isContiguous || isWhole ? [] : groupTies(rows, places, 0, start)),
-    ...(isShownNext || chain || stop !== -1
-      ? []
-      : groupTies(rows, places, Math.max(start, end), rows.length)),
-  ];
-  const span = to === undefined || to > from ? { from, to } : undefined;
-  const earlier = shown && shown.place >= from && (to === undefined || shown.place < to) ? shown : undefined;
-  if (!span) return { span, groups: [], others };
-  return { span, groups: withShown(groupTies(rows, places, start, end), earlier), others };
-}
-
-function unplacedOf({ unplaced }: PlacedPage): PartialGroup[] {
-  return unplaced.length === 0 ? [] : [{ place: undefined, rows: unplaced }];
-}
-
-/** Whether the rows are the last ones of `known`. */
-function endsWith(known: readonly SourceRow[], rows: readonly SourceRow[]): boolean {
-  const offset = known.length - rows.length;
-  return rows.length > 0 && offset >= 0 && rows.every((row, i) => isSameRow(row, known[offset + i]!));
-}
-
-/** Adds the rows that an earlier page showed in this group and that are deleted since. */
-function withShown(groups: TieGroup[], shown: TieGroup | undefined): TieGroup[] {
-  if (!shown) return groups;
-  const found = groups.find(({ place }) => place === shown.place);
-  if (!found) return [shown, ...groups].sort((a, b) => (a.place < b.place ? -1 : a.place > b.place ? 1 : 0));
-  if (found.rows.length < shown.rows.length || shown.rows.some((row, i) => row !== found.rows[i])) {
-    found.rows = mergeByCount(found.rows, shown.rows);
-  }
-  return groups;
-}
-
-/** `earlier` and `group`, if they are one group: each row as often as it was shown at once. */
-function mergeGroups(earlier: TieGroup | undefined, group: TieGroup): TieGroup {
-  if (earlier?.place !== group.place) return group;
-  return { place: group.place, rows: mergeByCount(group.rows, earlier.rows) };
-}
-
 /** The newest group, with its offset if the page shows where it starts. */
 function newestOf(
   { newest }: FrontierState,
@@ -391,114 +294,6 @@ function newestOf(
     return { place: last, offset: skip + at, isChained: false, page };
   if (newest?.place === last) return { ...newest, isChained: newest.isChained || isChained };
   return { place: last, offset: undefined, isChained, page };
-}
-
-interface TrustedRows {
-  rows: readonly SourceRow[];
-  places: readonly bigint[];
-  /** Index of the first row of the last tie group. */
-  complete: number;
-  chain: Chain | undefined;
-  /** Whether the page advanced the frontier. */
-  hasMoved: boolean;
-}
-
-/** The state after a trusted page that is not the end. */
-function nextState(state: FrontierState, placed: PlacedPage, trusted: TrustedRows): FrontierState {
-  const { rows, places, complete, chain, hasMoved } = trusted;
-  const { page } = placed;
-  const last = places.at(-1)!;
-  const isAtFrontier = last >= state.frontier;
-  const group = mergeGroups(state.shown, { place: last, rows: rows.slice(complete) });
-  const settled = {
-    ...state,
-    frontier: later(state.frontier, last),
-    known: isAtFrontier ? rows.slice(0, complete) : [],
-    shown: isAtFrontier ? group : state.shown,
-    expectedEnd: undefined,
-    ...(hasMoved && { before: undefined, beyond: undefined, stride: 0, brokenChains: 0, failedEnds: 0 }),
-    fruitless: hasMoved || chain ? 0 : state.fruitless + 1,
-  };
-  const proof = page.rows.length - (rows.length - lastReadable(rows, complete));
-  // No row of a short page can begin the next request: the end is more likely than a group that is larger than a page.
-  const isAlone = chain === undefined && isBelowLimit(page) && proof <= 0;
-  const isEndLikely = (mayBeEnd(page, state.largest) || isAlone) && state.failedEnds < MAX_FAILED_ENDS;
-  if (!isEndLikely) return nextRequest(settled, placed, trusted);
-  const end = endOf(page);
-  const expected = { end, lastRow: rows.at(-1)! };
-  const isRepeated = state.expectedEnd !== undefined && isSameEnd(state.expectedEnd, page);
-  const skip = Math.max(page.skip + 1, page.skip + proof + 1 - state.margin);
-  // A response with fewer rows than the server has sent proves the end.
-  const isEnough = !isRepeated && proof > 0 && end - skip < state.largest && !(chain && last === chain.place);
-  if (isEnough) return { ...nextRequest(settled, placed, trusted), expectedEnd: expected };
-  const read = chain?.place === last ? chain : undefined;
-  const check = { group, read, skip: page.skip, top: state.top, chain: state.chain };
-  const lastRow = state.largest === 1 ? end : end - 1;
-  return {
-    ...settled,
-    chain: undefined,
-    skip: lastRow,
-    top: state.pageSize,
-    expectedEnd: { ...expected, check },
-  };
-}
-
-/** Index of the last readable row before index `end`, or -1. */
-function lastReadable(rows: readonly SourceRow[], end: number): number {
-  for (let i = end - 1; i >= 0; i--) if (rows[i]!.ticks !== undefined) return i;
-  return -1;
-}
-
-function nextRequest(state: FrontierState, placed: PlacedPage, trusted: TrustedRows): FrontierState {
-  const { rows, places, complete, chain, hasMoved } = trusted;
-  const { page } = placed;
-  const last = places.at(-1)!;
-  if (chain && last === chain.place) return extendChain(state, page, trusted);
-  if (last < state.frontier) {
-    const next = stepForward(state, page);
-    return next.skip > page.skip ? next : enlarge(state, page, trusted);
-  }
-  const proof = lastReadable(rows, complete);
-  const proven = proof === -1 ? 0 : page.skip + page.rows.length - (rows.length - proof);
-  if (proven <= page.skip) return enlarge(state, page, trusted);
-  const skip = Math.max(page.skip + 1, proven + 1 - state.margin);
-  const margin = Math.max(1, state.margin - 1);
-  const top = hasMoved ? state.pageSize : state.top;
-  return { ...state, skip, top, margin, chain: undefined };
-}
-
-/** The page contains too little of its last tie group: requests more rows or, at the limit, pages through the group. */
-function enlarge(state: FrontierState, page: Page, trusted: TrustedRows): FrontierState {
-  const top = state.top * 2;
-  const isCapped = page.rows.length < state.top;
-  if (isCapped || top > state.pageSize * MAX_TOP_IN_PAGES) return extendChain(state, page, trusted);
-  return { ...state, skip: page.skip, top, chain: undefined };
-}
-
-function extendChain(
-  state: FrontierState,
-  page: Page,
-  { rows, places, complete }: TrustedRows,
-): FrontierState {
-  // A list of one row may have changed before its end was confirmed.
-  const isCertain = state.largest < 2 && state.fruitless >= MAX_SINGLE_ROWS;
-  if (page.rows.length < 2 && !isCertain)
-    return { ...state, skip: page.skip, chain: undefined, failedEnds: 0 };
-  if (page.rows.length < 2) {
-    throw new ExportError(
-      'source-invalid',
-      `The source returned one row for a request of ${page.top} rows at offset ${page.skip} of ${page.totalCount}. ` +
-        'Reading a changing list requires at least two rows in each page.',
-    );
-  }
-  const place = places.at(-1)!;
-  const group = place < state.frontier ? [] : rows.slice(complete);
-  const chain = startChain(place, group, page);
-  return { ...state, skip: chain.skip, chain };
-}
-
-function later(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
 }
 
 function checkTotal(page: Page, end: number): string[] {

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
-import { lookAt } from '../../../src/core/offset-list/frontier.ts';
 import type { Page } from '../../../src/core/offset-list/page.ts';
+import { lookAt } from '../../../src/core/offset-list/page-rows.ts';
 import { placeRows } from '../../../src/core/offset-list/places.ts';
 import { shownBy } from '../../../src/core/offset-list/shown.ts';
 import { type Comparison, newCounters, type Shown } from '../../../src/core/store.ts';
