@@ -4,19 +4,21 @@ import { assertKnown } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
 import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
+import { readStrayLogs } from '../postgres/read/ledger.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
 import {
-  type ExpectedEntry,
-  type LedgerReport,
-  type LedgerRequest,
-  verifyLedgers,
-} from '../runs/verify-ledger.ts';
-import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
+  countFaults,
+  logVerification,
+  type Verification,
+  verifyOffline,
+  verifyOnline,
+} from '../runs/verify.ts';
+import type { ExpectedEntry } from '../runs/verify-ledger.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { coloursFor } from '../terminal/screen.ts';
-import { countFaults, describeVerification, type Verification } from '../terminal/verify-report.ts';
+import { describeVerification } from '../terminal/verify-report.ts';
 import { forEachOrganization } from './each-organization.ts';
 import {
   assertRange,
@@ -63,13 +65,13 @@ export function verifyCommand(context: CommandContext): Command {
       if (options.offline && options.repair) {
         throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
       }
-      if (options.offline) await verifyOffline(context, options);
-      else await verifyOnline(context, options);
+      if (options.offline) await verifyStored(context, options);
+      else await verifySources(context, options);
     },
   );
 }
 
-async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<void> {
+async function verifySources(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
   return withApp(
     withLogLevelForTerminal(context, envFile),
@@ -79,14 +81,17 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
       assertExpected(app, options);
       const verifications: Verification[] = [];
       const isOneOfSeveral = app.organizations.length > 1;
+      const strays = organization === undefined ? await verifyStrays(app, context, options) : [];
       try {
         await forEachOrganization(app.organizations, { atOnce: 1 }, async (each) => {
           const verification = await verifyOne(each, context, options, isOneOfSeveral);
           verifications.push(verification);
+          logVerification(app.log, verification);
           throwDifferences([verification], options);
         });
+        throwDifferences(strays, options);
       } finally {
-        if (verifications.length > 0) print(context, options, verifications);
+        if (verifications.length > 0) print(context, options, [...verifications, ...strays]);
       }
     },
   );
@@ -113,67 +118,74 @@ async function verifyOne(
   options: VerifyOptions,
   isOneOfSeveral: boolean,
 ): Promise<Verification> {
-  const { from, to, expect } = options;
-  const { organization, log } = app.config.source;
-  const progress = createProgress(
-    app.log,
-    isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source',
-  );
-  let source: SourceReport;
-  try {
-    source = await verifyAgainstSource(app, {
-      from,
-      to,
-      signal,
-      shouldRepair: options.repair === true,
+  const { from, to, expect, repair } = options;
+  const { organization } = app.config.source;
+  const title = isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source';
+  return withProgress(app, title, async (progress, nextProgress) => {
+    const verification = await verifyOnline(app, {
+      ...{ from, to, signal, shouldRepair: repair === true },
+      expected: expect && isSameLog(expect, app.config.source) ? expect : undefined,
       onProgress: ({ done, total }) => progress.update(done, total),
+      onLedgerRows: (done, total) => nextProgress('Verify ledger').update(done, total),
     });
-    progress.finish();
-  } finally {
-    progress.stop();
-  }
-  const own = { ...options, signal };
-  if (expect && !isSameLog(expect, app.config.source)) delete own.expect;
-  const [ledger] = await verifyLedgerOf(app, { organization, log }, own);
-  return { organization, log, source, ledger: ledger! };
+    return verification;
+  });
 }
 
-async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
-  const { envFile, organization } = options;
+/** Logs that no run has begun: their rows were inserted by hand. */
+async function verifyStrays(
+  app: OrganizationsApp,
+  { signal }: CommandContext,
+  { from, to }: VerifyOptions,
+): Promise<Verification[]> {
+  const verifications: Verification[] = [];
+  const logs = await readStrayLogs(app.pool);
+  for (const of of logs.filter((key) => !app.config.sources.some((source) => isSameLog(source, key))))
+    verifications.push(...(await verifyOffline(app, { of, from, to, signal, onLedgerRows: () => {} })));
+  return verifications;
+}
+
+async function verifyStored(context: CommandContext, options: VerifyOptions): Promise<void> {
+  const { envFile, organization, from, to, expect } = options;
+  const { signal } = context;
   return withApp(withLogLevelForTerminal(context, envFile), { envFile, needs: 'database' }, async (app) => {
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const of = organization === undefined ? undefined : { organization };
-    const reports = await verifyLedgerOf(app, of, { ...options, signal: context.signal });
-    const verifications = reports.map((ledger) => ({
-      ...{ organization: ledger.organization, log: ledger.log },
-      source: null,
-      ledger,
-    }));
+    const verifications = await withProgress(app, 'Verify ledger', (progress) =>
+      verifyOffline(app, {
+        ...{ of, from, to, signal, expected: expect },
+        onLedgerRows: (done, total) => progress.update(done, total),
+      }),
+    );
+    for (const verification of verifications) logVerification(app.log, verification);
     print(context, options, verifications);
     throwDifferences(verifications, options);
   });
 }
 
-async function verifyLedgerOf(
+type Progress = ReturnType<typeof createProgress>;
+
+/** `nextProgress` finishes the bar before it, once for each title. */
+async function withProgress<T>(
   app: DatabaseApp,
-  of: LedgerRequest['of'],
-  { from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
-): Promise<LedgerReport[]> {
-  const progress = createProgress(app.log, 'Verify ledger');
+  title: string,
+  work: (progress: Progress, nextProgress: (title: string) => Progress) => Promise<T>,
+): Promise<T> {
+  let current = { title, progress: createProgress(app.log, title) };
+  const nextProgress = (next: string) => {
+    if (current.title !== next) {
+      current.progress.finish();
+      current = { title: next, progress: createProgress(app.log, next) };
+    }
+    return current.progress;
+  };
   try {
-    const reports = await verifyLedgers(app.pool, {
-      of,
-      from,
-      to,
-      expected: expect,
-      signal,
-      onRows: (done, total) => progress.update(done, total),
-    });
-    progress.finish();
-    return reports;
+    const result = await work(current.progress, nextProgress);
+    current.progress.finish();
+    return result;
   } finally {
-    progress.stop();
+    current.progress.stop();
   }
 }
 
@@ -208,7 +220,8 @@ function remedyFor(left: readonly Verification[], options: VerifyOptions): strin
     return 'No event of this range is stored: `node dist/main.js backfill` exports it.';
   }
   const byHand =
-    'Rows inserted by hand, broken entries, and edited or deleted events that UiPath no longer has need a decision by a person.';
+    'What was inserted by hand, broken entries, rows of other tables, and edited or deleted events that UiPath no longer has ' +
+    'need a decision by a person: docs/proof.md.';
   return options.repair
     ? byHand
     : `\`verify --repair\` stores what is missing and restores what was changed. ${byHand}`;

@@ -12,7 +12,7 @@ import { formatMicroseconds } from '../core/ticks.ts';
 import type { Pool } from '../postgres/connection/pool.ts';
 import { type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
-import { MAX_EXAMPLES } from './verify-source.ts';
+import { MAX_EXAMPLES } from './source-report.ts';
 
 /** An entry of which a copy was kept elsewhere: the ledger must still contain it. */
 export interface ExpectedEntry extends LogKey {
@@ -38,6 +38,8 @@ export interface LedgerRequest {
   expected: ExpectedEntry | undefined;
   signal: AbortSignal;
   onRows: (done: number, total: number) => void;
+  /** Receives the events that an entry lists and that are not stored, also by a later entry. */
+  onDeleted?: ((entry: LedgerEntry, eventIds: readonly string[]) => void) | undefined;
 }
 
 export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise<LedgerReport[]> {
@@ -88,7 +90,7 @@ async function verifyLedger(
         isExpectedFound = true;
         if (entry.digest !== expected.digest) addFindings(report, [rewritten(entry)]);
       }
-      if (isInRange(entry, request)) addFindings(report, await checkEntryRows(ledger, entry, chunk));
+      if (isInRange(entry, request)) addFindings(report, await checkEntryRows(ledger, entry, chunk, request));
       report.entries += 1;
       report.rows += entry.rowsInserted;
       last = entry;
@@ -107,11 +109,16 @@ async function checkEntryRows(
   ledger: LedgerReader,
   entry: LedgerEntry,
   chunk: LedgerChunk,
+  { onDeleted }: Pick<LedgerRequest, 'onDeleted'>,
 ): Promise<LedgerFinding[]> {
   const rows = chunk.rows.get(entry.batch) ?? [];
   const { findings, absent } = checkRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map(), ROW_FORM);
   if (absent.length === 0) return findings;
   const storedLater = await ledger.findStoredLater(entry, absent);
+  onDeleted?.(
+    entry,
+    absent.filter((eventId) => !storedLater.has(eventId)),
+  );
   const deleted = absent.map((eventId): LedgerFinding => {
     const isRepaired = storedLater.has(eventId);
     const reason = isRepaired

@@ -1,6 +1,6 @@
 /** Reads `audit.ledger` and the rows that its entries list. */
 import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../../core/ledger.ts';
-import type { LogKey } from '../../core/log-key.ts';
+import { isSameLog, type LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
 import { inUtc } from '../format/utc.ts';
@@ -34,14 +34,26 @@ export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => 
   }
 }
 
+/** Reads the logs that have rows, but no watermark: no run has begun there. Reads all events. */
+export async function readStrayLogs(pool: Pool): Promise<LogKey[]> {
+  return withLedger(pool, async (ledger) => {
+    const watermarks = await ledger.logs(['watermarks']);
+    const all = await ledger.logs();
+    return all.filter((key) => !watermarks.some((known) => isSameLog(known, key)));
+  });
+}
+
 export type LedgerReader = ReturnType<typeof createReader>;
 
 function createReader(client: Queryable) {
   return {
-    /** Logs with a watermark or a ledger, sorted by name. */
-    async logs(): Promise<LogKey[]> {
+    /** All logs that one of the tables has a row of, sorted by name. Reads all events. */
+    async logs(tables: readonly string[] = TABLES): Promise<LogKey[]> {
       const { rows } = await client.query<LogKey>(
-        'select organization, log from audit.watermarks union select organization, log from audit.ledger order by 1, 2',
+        tables
+          .map((table) => `select organization, log from audit.${table} group by 1, 2`)
+          .join(' union ')
+          .concat(' order by 1, 2'),
       );
       return rows;
     },
@@ -96,6 +108,13 @@ function createReader(client: Queryable) {
     },
   };
 }
+
+/** Rows by hand may be of a log that no run has exported. */
+const TABLES = [
+  ...['events', 'watermarks', 'ledger', 'ledger_changes', 'coverage', 'runs'],
+  ...['rejected_events', 'rejected_places', 'gone_events'],
+  ...['daily_activity', 'daily_totals', 'user_actions', 'user_totals', 'user_horizon'],
+];
 
 const ENTRIES = `
   select organization, log, batch, run_id, ${inUtc('committed_at')} as committed_at, ${inUtc('from_at')} as from_at,

@@ -1,9 +1,10 @@
 /** Writes `audit.coverage`: ranges of time that are known to be complete. */
 import type { CoveredRange } from '../../core/coverage.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import { type Span, withoutSpans } from '../../core/missing-spans.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
-import { type Statement, transact } from '../connection/pipeline.ts';
+import { type Plan, type PlanResults, type Statement, transact } from '../connection/pipeline.ts';
 import type { Client, Pool } from '../connection/pool.ts';
 
 /** A range that was read completely. */
@@ -107,15 +108,80 @@ export async function recordVerified(
   { organization, log }: LogKey,
   range: ReadRange,
 ): Promise<void> {
+  await withCoverage(pool, 'recording that the range was verified', {}, () => ({
+    coverage: extendCoverage({ organization, log, runId: null }, range),
+  }));
+}
+
+/**
+ * Cuts spans, sorted and disjoint, in which events are missing out of the ranges: they are gaps until a run reads them again. The parts
+ * that are left keep their proof. Safe while a run is in progress.
+ */
+export async function endClaims(
+  pool: Pool,
+  { organization, log }: LogKey,
+  spans: readonly Span[],
+): Promise<void> {
+  const ranges = { text: READ_RANGES, values: [organization, log] };
+  await withCoverage(pool, 'recording where events are missing', { ranges }, (read) => ({
+    cut: cutSpans({ organization, log }, read.ranges as { from_ticks: string; to_ticks: string }[], spans),
+  }));
+}
+
+function cutSpans(
+  { organization, log }: LogKey,
+  ranges: readonly { from_ticks: string; to_ticks: string }[],
+  spans: readonly Span[],
+): Statement | undefined {
+  const cut = ranges.flatMap(({ from_ticks: from, to_ticks: to }) => {
+    const pieces = withoutSpans({ from: BigInt(from), to: BigInt(to) }, spans);
+    const isWhole = pieces.length === 1 && pieces[0]!.from === BigInt(from) && pieces[0]!.to === BigInt(to);
+    return isWhole ? [] : [{ from, pieces }];
+  });
+  if (cut.length === 0) return undefined;
+  const pieces = cut.flatMap(({ from, pieces }) => pieces.map((piece) => ({ range: from, ...piece })));
+  const values = [
+    ...[organization, log, cut.map(({ from }) => from), pieces.map(({ range }) => range)],
+    ...[pieces.map(({ from }) => from.toString()), pieces.map(({ to }) => to.toString())],
+    ...[pieces.map(({ from }) => formatMicroseconds(from)), pieces.map(({ to }) => formatMicroseconds(to))],
+  ];
+  return { text: REPLACE_RANGES, values };
+}
+
+const READ_RANGES =
+  'select from_ticks, to_ticks from audit.coverage where organization = $1 and log = $2 order by from_ticks';
+
+/**
+ * Replaces ranges by pieces of them. The worker may not update a range in place. $1 organization, $2 log, $3 ranges by their start, then of
+ * each piece: $4 its range, $5 and $6 ticks, $7 and $8 times.
+ */
+const REPLACE_RANGES = `
+  with replaced as (
+    delete from audit.coverage where organization = $1 and log = $2 and from_ticks = any ($3::bigint[]) returning *
+  )
+  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
+  select $1, $2, piece.from_ticks, piece.to_ticks, piece.from_at, piece.to_at, proven_at, verified_at,
+    case when piece.from_ticks = range then begun_at else now() end, case when piece.from_ticks = range then run_id end
+  from unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[])
+    as piece (range, from_ticks, to_ticks, from_at, to_at)
+  join replaced on replaced.from_ticks = range`;
+
+/** A transaction beside the runs of the log, which excludes theirs. */
+async function withCoverage<Read extends Plan>(
+  pool: Pool,
+  doing: string,
+  reading: Read,
+  plan: (read: PlanResults<Read & { lock: Statement }>) => Plan,
+): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    await transact(client, { lock: { text: LOCK_COVERAGE } }, async () => ({
-      plan: { coverage: extendCoverage({ organization, log, runId: null }, range) },
+    await transact(client, { lock: { text: LOCK_COVERAGE }, ...reading }, async (read) => ({
+      plan: plan(read),
       result: () => {},
     }));
   } catch (error) {
-    throw translateDatabaseError(error, 'recording that the range was verified');
+    throw translateDatabaseError(error, doing);
   } finally {
     client?.release();
   }
