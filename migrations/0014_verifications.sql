@@ -1,12 +1,27 @@
 -- The results of `verify`, so that status, metrics and reports can show when the copy was last compared and what was found.
 --
--- One transaction. It reads and rewrites no table: the new columns are null, the new table is empty. A worker of an older version that
--- is still running continues to work and leaves the new columns unchanged.
+-- One transaction. It rewrites no table and reads no event. A worker of an older version that is still running continues to work and
+-- leaves the new columns unchanged.
 
 -- What a count proved was stored only beside the watermark. A copy in the row of its run lets verify compare the two.
 alter table audit.runs add column proven_at timestamptz, add column missing_events bigint;
 comment on column audit.runs.proven_at is 'When the run requested the newest event of the source, if its count agreed: audit.watermarks.proven_at. Null for other runs and before migration 0014.';
 comment on column audit.runs.missing_events is 'audit.watermarks.missing_events as the run left it. Set where completeness is incomplete.';
+
+-- The last proof and the last result of verify are known.
+update audit.runs r set proven_at = w.proven_at
+from audit.watermarks w
+where r.run_id = (
+  select max(run_id) from audit.runs c where c.organization = w.organization and c.log = w.log and c.completeness = 'complete'
+) and not exists (
+  select from audit.runs later
+  where later.organization = w.organization and later.log = w.log and later.run_id > r.run_id and later.kind = 'backfill'
+);
+update audit.runs r set missing_events = w.missing_events
+from audit.watermarks w
+where w.completeness = 'incomplete' and r.completeness = 'incomplete' and r.run_id = (
+  select max(run_id) from audit.runs c where c.organization = w.organization and c.log = w.log and c.completeness is not null
+);
 
 create table audit.verifications (
   verification_id bigint generated always as identity primary key,
@@ -49,6 +64,10 @@ comment on column audit.verifications.not_due is 'Events that came to the source
 comment on column audit.verifications.repaired is 'Differences that verify --repair repaired.';
 comment on column audit.verifications.ledger_head is 'The newest entry of the ledger that was read, as verify prints it.';
 comment on column audit.verifications.version is 'Version of the program that verified.';
+
+insert into audit.verifications (organization, log, scope, from_at, to_at, started_at, ended_at, outcome, version)
+select organization, log, 'online', min(from_at), max(to_at), verified_at, verified_at, 'clean', 'before migration 0014'
+from audit.coverage where verified_at is not null group by organization, log, verified_at;
 
 -- A later result replaces an earlier one if it compared at least as much: the same scope or online, and a range that contains the earlier one.
 create view audit.verification_state as

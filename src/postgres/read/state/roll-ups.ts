@@ -32,6 +32,28 @@ const dailyActivity: Recomputation = {
   expected: DAILY_ACTIVITY,
 };
 
+/**
+ * The horizon that the user tables were counted to. When it moves is not recomputed: it is a day with events, as stored; if the tables
+ * hold the events before another such day, that one; if they fit neither, the first day.
+ */
+const horizonOf = (days: string) => `
+  select of_day.organization, of_day.log, coalesce(
+    max(of_day.day) filter (where of_day.day = h.day and before = counted), max(of_day.day) filter (where before = counted),
+    max(of_day.day) filter (where of_day.day = h.day), min(of_day.day)
+  ) as day
+  from (
+    select organization, log, day,
+      coalesce(sum(sum(events)) over (partition by organization, log order by day rows between unbounded preceding and 1 preceding), 0)
+        as before
+    from ${days} d group by organization, log, day
+  ) of_day
+  left join audit.user_horizon h using (organization, log)
+  cross join lateral (
+    select coalesce(sum(events), 0) as counted from audit.user_totals u
+    where u.organization = of_day.organization and u.log = of_day.log
+  ) totals
+  group by of_day.organization, of_day.log`;
+
 /** `days`: rows of daily_activity, as they should be. */
 const countedFrom = (days: string): Recomputation[] => [
   {
@@ -53,7 +75,7 @@ const countedFrom = (days: string): Recomputation[] => [
     expected: `
       select organization, log, activity_id, ${TEXTS.join(', ')}, sum(events)::bigint as events, min(first_at) as first_at,
         max(last_at) as last_at
-      from ${days} d join audit.user_horizon h using (organization, log)
+      from ${days} d join (${horizonOf(days)}) h using (organization, log)
       where d.day < h.day and ($1::text is null or organization = $1)
       group by organization, log, activity_id, ${TEXTS.join(', ')}`,
   },
@@ -65,24 +87,19 @@ const countedFrom = (days: string): Recomputation[] => [
     expected: `
       select organization, log, ${idOf(['null::text', 'null::text', 'null::text', 'user_name'])} as user_id, user_name,
         sum(events)::bigint as events, count(distinct d.day)::integer as days_active, min(first_at) as first_at, max(last_at) as last_at
-      from ${days} d join audit.user_horizon h using (organization, log)
+      from ${days} d join (${horizonOf(days)}) h using (organization, log)
       where d.day < h.day and ($1::text is null or organization = $1)
       group by organization, log, user_name`,
   },
 ];
 
-/**
- * The horizon is a day with events: user_actions and user_totals show whether it is the right one. A log has one if it has events, and
- * only then.
- */
-const horizonOf = (days: string) => `
+/** A log has a horizon if it has events, and only then. */
+const horizonFindings = (days: string) => `
   select coalesce(h.organization, e.organization) as organization, coalesce(h.log, e.log) as log, '{}'::jsonb as key,
-    case when e.organization is not null then jsonb_build_object('day', 'a day with events') end as expected,
+    case when e.organization is not null then jsonb_build_object('day', e.day) end as expected,
     case when h.organization is not null then jsonb_build_object('day', h.day) end as found
-  from (select organization, log, array_agg(distinct day) as days from ${days} d group by organization, log) e
-  full join audit.user_horizon h on h.organization = e.organization and h.log = e.log
-  where ($1::text is null or coalesce(h.organization, e.organization) = $1)
-    and (e.organization is null or h.organization is null or h.day <> all (e.days))`;
+  from (${horizonOf(days)}) e full join audit.user_horizon h on h.organization = e.organization and h.log = e.log
+  where ($1::text is null or coalesce(h.organization, e.organization) = $1) and e.day is distinct from h.day`;
 
 export const checkRollUps: StateCheck = async (client, organization) => {
   const read = (recomputation: Recomputation) =>
@@ -91,6 +108,6 @@ export const checkRollUps: StateCheck = async (client, organization) => {
   const days = daily.length === 0 ? dailyActivity.table : `(${DAILY_ACTIVITY})`;
   const findings: StateFindings[] = [...daily];
   for (const recomputation of countedFrom(days)) findings.push(...(await read(recomputation)));
-  findings.push(...(await readFindings(client, 'audit.user_horizon', horizonOf(days), organization)));
+  findings.push(...(await readFindings(client, 'audit.user_horizon', horizonFindings(days), organization)));
   return findings;
 };

@@ -1,6 +1,6 @@
 /** Recomputes the tables beside `audit.events` from what they follow from. Reads one snapshot: a run in progress causes no finding. */
 import { translateDatabaseError } from '../../connection/errors.ts';
-import { connectWithoutTimeout, type Pool, withTransaction } from '../../connection/pool.ts';
+import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../../connection/pool.ts';
 import { checkCoverage } from './coverage.ts';
 import type { StateCheck, StateFindings } from './finding.ts';
 import { checkGoneEvents, checkRejectedEvents, checkRejectedPlaces } from './kept-rows.ts';
@@ -32,16 +32,24 @@ export async function checkState(
       await connection.query('set transaction isolation level repeatable read, read only');
       // JIT compilation takes longer than most of the checks.
       await connection.query(`select set_config('jit', 'off', true)`);
-      const findings: StateFindings[] = [];
-      for (const check of CHECKS) {
-        onCheck();
-        findings.push(...(await check(connection, organization ?? null)));
-      }
-      return findings;
+      return readStateFindings(connection, { organization, onCheck });
     });
   } catch (error) {
     throw translateDatabaseError(error, 'checking the tables beside audit.events');
   } finally {
     await client?.end().catch(() => {});
   }
+}
+
+/** As `checkState`, in the transaction of `client`. */
+export async function readStateFindings(
+  client: Queryable,
+  { organization, onCheck }: { organization: string | undefined; onCheck: () => void },
+): Promise<StateFindings[]> {
+  const findings: StateFindings[] = [];
+  for (const check of CHECKS) {
+    onCheck();
+    findings.push(...(await check(client, organization ?? null)));
+  }
+  return findings;
 }

@@ -21,7 +21,7 @@ const FACTS = `
     ${inUtc('w.proven_at')} as proven_at, w.source_total, ${inUtc('w.head_at')} as head_at, w.head_ticks,
     last.run_id as last_run_id, last.completeness as run_completeness, last.completeness_reason as run_reason,
     last.missing_events as run_missing, ${inUtc('last.ended_at')} as run_ended_at, ${inUtc('proof.proven_at')} as run_proven_at,
-    reached.source_total as run_source_total,
+    reached.source_total as run_source_total, reached.run_id as reached_run_id, proof.run_id as proof_run_id,
     exists (select from audit.runs r where r.organization = $1 and r.log = $2) as has_runs,
     exists (select from audit.runs r where r.organization = $1 and r.log = $2 and r.run_id = w.run_id) as has_run,
     exists (
@@ -53,10 +53,10 @@ const FACTS = `
     select * from audit.runs r where r.organization = $1 and r.log = $2 and r.completeness is not null order by run_id desc limit 1
   ) last on true
   left join lateral (
-    select proven_at from audit.runs r where r.organization = $1 and r.log = $2 and r.proven_at is not null order by run_id desc limit 1
+    select proven_at, run_id from audit.runs r where r.organization = $1 and r.log = $2 and r.proven_at is not null order by run_id desc limit 1
   ) proof on true
   left join lateral (
-    select source_total from audit.runs r where r.organization = $1 and r.log = $2 and r.source_total is not null
+    select source_total, run_id from audit.runs r where r.organization = $1 and r.log = $2 and r.source_total is not null
     order by run_id desc limit 1
   ) reached on true
   where w.organization = $1 and w.log = $2`;
@@ -78,6 +78,8 @@ interface FactsRow {
   run_ended_at: string | null;
   run_proven_at: string | null;
   run_source_total: string | null;
+  reached_run_id: string | null;
+  proof_run_id: string | null;
   has_runs: boolean;
   has_run: boolean;
   has_later_run: boolean;
@@ -87,21 +89,38 @@ interface FactsRow {
   newer_event: string | null;
 }
 
-type Difference = [expected: Columns | null, found: Columns | null];
+/** `run`: the run whose row says otherwise. One of the two was changed by hand, and both are named. */
+type Difference = [expected: Columns | null, found: Columns | null, run?: string | null];
 
 export const checkWatermarks: StateCheck = async (client, organization) => {
   const { rows: keys } = await client.query<LogKey>(LOGS, [organization]);
-  const findings = [];
-  for (const key of keys) {
-    const values = [key.organization, key.log];
-    const { rows: watermarks } = await client.query<CheckedWatermarkRow>(READ_WATERMARK, values);
-    const { rows: facts } = await client.query<FactsRow>(FACTS, values);
-    for (const [expected, found] of compare(watermarks[0], facts[0])) {
-      findings.push({ organization: key.organization, log: key.log, key: {}, expected, found });
+  const ofWatermarks = [];
+  const ofRuns = [];
+  for (const { organization: name, log } of keys) {
+    const { rows: watermarks } = await client.query<CheckedWatermarkRow>(READ_WATERMARK, [name, log]);
+    const { rows: facts } = await client.query<FactsRow>(FACTS, [name, log]);
+    for (const [expected, found, run] of compare(watermarks[0], facts[0])) {
+      ofWatermarks.push({ organization: name, log, key: {}, expected, found });
+      if (run != null) {
+        const runColumns = [found, expected].map((columns) => columns && nameInRun(columns));
+        ofRuns.push({
+          organization: name,
+          log,
+          key: { run_id: run },
+          expected: runColumns[0]!,
+          found: runColumns[1]!,
+        });
+      }
     }
   }
-  return groupFindings('audit.watermarks', findings);
+  return [...groupFindings('audit.watermarks', ofWatermarks), ...groupFindings('audit.runs', ofRuns)];
 };
+
+function nameInRun(columns: Columns): Columns {
+  return Object.fromEntries(
+    Object.entries(columns).map(([column, value]) => [column === 'assessed_at' ? 'ended_at' : column, value]),
+  );
+}
 
 function compare(watermark: CheckedWatermarkRow | undefined, facts: FactsRow | undefined): Difference[] {
   if (!watermark || !facts) return [[{ row: 'the watermark of the runs of this log' }, null]];
@@ -137,7 +156,7 @@ function compareRun(watermark: CheckedWatermarkRow, facts: FactsRow): Difference
   if (runId === null || !facts.has_run || isEarlier)
     differences.push([{ run_id: stored ?? 'a run of this log' }, { run_id: runId }]);
   if (watermark.created_on_ticks !== null && total !== null && total !== read)
-    differences.push([{ source_total: read }, { source_total: total }]);
+    differences.push([{ source_total: read }, { source_total: total }, facts.reached_run_id]);
   return differences;
 }
 
@@ -156,8 +175,8 @@ function compareState(facts: FactsRow): Difference[] {
   } = facts;
   if (wasReset(facts)) return [];
   const differences: Difference[] = [];
-  const expect = (column: string, expected: string | null, found: string | null) => {
-    if (expected !== found) differences.push([{ [column]: expected }, { [column]: found }]);
+  const expect = (column: string, expected: string | null, found: string | null, run = facts.last_run_id) => {
+    if (expected !== found) differences.push([{ [column]: expected }, { [column]: found }, run]);
   };
   expect('completeness', facts.run_completeness, completeness);
   expect('completeness_reason', facts.run_reason, reason);
@@ -165,12 +184,12 @@ function compareState(facts: FactsRow): Difference[] {
   // Runs from before migration 0014 have not recorded these.
   const isRecorded = facts.run_missing !== null || facts.run_completeness !== 'incomplete';
   if (isRecorded) expect('missing_events', facts.run_missing, missing);
-  else if (missing === null) expect('missing_events', 'a number', missing);
+  else if (missing === null) expect('missing_events', 'a number', missing, null);
   // A reset forgets the last proof, and the count after it need not prove anything.
   const isForgotten = facts.proven_at === null && completeness !== 'complete';
   if ((facts.run_proven_at !== null && !isForgotten) || facts.last_run_id === null)
-    expect('proven_at', facts.run_proven_at, facts.proven_at);
-  else if (completeness === 'complete' && facts.proven_at === null) expect('proven_at', 'a time', null);
+    expect('proven_at', facts.run_proven_at, facts.proven_at, facts.proof_run_id);
+  else if (completeness === 'complete' && facts.proven_at === null) expect('proven_at', 'a time', null, null);
   return differences;
 }
 
