@@ -45,6 +45,7 @@ create table audit.verifications (
   constraint verifications_outcome check (outcome in ('clean', 'differences', 'failed'))
 );
 create index verifications_by_time on audit.verifications (organization, log, ended_at desc);
+comment on index audit.verifications_pkey is 'One number per result.';
 comment on index audit.verifications_by_time is 'The newest results of a log.';
 comment on table audit.verifications is 'One row per log and call of verify. Append only.';
 comment on column audit.verifications.verification_id is 'Number of the row.';

@@ -54,7 +54,7 @@ const HELP = {
 
 export function verifyCommand(context: CommandContext): Command {
   const command = new Command('verify')
-    .description('compare the stored events with the source and with the ledger')
+    .description('compare the stored rows with the source, the ledger, and what can be recomputed')
     .option('--repair', 'store what is missing and restore what was changed')
     .option('--offline', 'do not read the source: check only the ledger and the ids of the rows')
     .option('--expect <entry>', 'the ledger must still contain this entry, copied earlier', parseNoted);

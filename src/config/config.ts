@@ -44,6 +44,8 @@ export interface DatabaseConfig {
     /** A base URL, in the form of `SourceConfig.baseUrl`, to which the source of a log may change. */
     acceptSource: string | undefined;
     recheck: { schedule: string; windowMs: number } | undefined;
+    /** Cron; `undefined`: never. */
+    verifySchedule: string | undefined;
     leaseMs: number;
     isSynchronous: boolean;
     stallTimeoutMs: number;
@@ -220,6 +222,7 @@ function describeCommon(values: Values, sources: readonly SourceConfig[]): Datab
         recheckSchedule === undefined
           ? undefined
           : { schedule: recheckSchedule, windowMs: values.EXPORT_RECHECK_WINDOW },
+      verifySchedule: values.EXPORT_VERIFY_SCHEDULE,
       leaseMs: values.EXPORT_LEASE,
       isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,

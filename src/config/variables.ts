@@ -180,7 +180,7 @@ export const variables = {
     group: 'export',
     kind: timeZone,
     default: 'UTC',
-    description: 'Time zone of the two schedules.',
+    description: 'Time zone of the three schedules.',
   },
   EXPORT_PAGE_SIZE: {
     group: 'export',
@@ -240,6 +240,14 @@ export const variables = {
     kind: duration('0s', '3650d'),
     default: '48h',
     description: 'How far before now a recheck starts.',
+  },
+  EXPORT_VERIFY_SCHEDULE: {
+    group: 'export',
+    kind: orOff(cron),
+    default: 'off',
+    description:
+      'When start runs `verify --offline`, as a cron expression; off: never. It reads all events and does not delay ' +
+      'runs. The log, the status and the metrics show the result.',
   },
   EXPORT_LEASE: {
     group: 'export',

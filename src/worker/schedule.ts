@@ -2,7 +2,7 @@ import cron from 'node-cron';
 import type { Logger } from '../log.ts';
 
 export interface Schedule {
-  /** The earliest next tick of all entries. */
+  /** The earliest next tick of all entries that export. */
   nextRunAt(): Date | undefined;
   stop(): Promise<void>;
 }
@@ -11,6 +11,8 @@ export interface ScheduleEntry {
   /** Cron, five fields, or six with seconds first. */
   expression: string;
   run: () => void;
+  /** Default: true. */
+  isExport?: boolean;
 }
 
 const CLOCK_CHECK_MS = 5_000;
@@ -26,25 +28,26 @@ export function createSchedule(
   options: { timezone: string; log: Logger },
 ): Schedule {
   const { timezone, log } = options;
-  const tasks = entries.map(({ expression, run }) => {
+  const tasks = entries.map(({ expression, run, isExport = true }) => {
     const runOnce = once(run);
     const task = cron.schedule(expression, runOnce, { timezone, noOverlap: true, logger: cronLogger(log) });
     task.on('execution:missed', runOnce);
-    return task;
+    return { task, isExport };
   });
   const watch = watchClock((setBackMs) => {
     log.warn({ setBackMs }, 'the clock was set back; the schedule continues by the new time');
     // node-cron waits for an instant that it computed before, which is now later by `setBackMs`.
-    for (const task of tasks) void Promise.resolve(task.stop()).then(() => task.start());
+    for (const { task } of tasks) void Promise.resolve(task.stop()).then(() => task.start());
   });
   return {
     nextRunAt() {
-      const times = tasks.flatMap((task) => task.getNextRun()?.getTime() ?? []);
+      const exports = tasks.filter(({ isExport }) => isExport);
+      const times = exports.flatMap(({ task }) => task.getNextRun()?.getTime() ?? []);
       return times.length > 0 ? new Date(Math.min(...times)) : undefined;
     },
     async stop() {
       clearInterval(watch);
-      for (const task of tasks) await task.destroy();
+      for (const { task } of tasks) await task.destroy();
     },
   };
 }
