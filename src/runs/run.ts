@@ -7,9 +7,9 @@ import type { ReadWarning } from '../core/source.ts';
 import { type Comparison, newCounters, type RunCounters } from '../core/store.ts';
 import { formatTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
+import type { NotedEntry } from '../postgres/write/ledger.ts';
 import type { Conclusion, Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
-import type { LedgerHead } from '../postgres/write/store-events.ts';
 import { createRejectedLog } from './rejected-log.ts';
 
 export interface RunSummary {
@@ -20,7 +20,7 @@ export interface RunSummary {
   warnings: string[];
   durationMs: number;
   /** The newest entry that the run appended to the ledger; `null` if it appended none. */
-  ledger: LedgerHead | null;
+  ledger: NotedEntry | null;
   /** What the run proved; `null` if it did not count. */
   proof: ProofSummary | null;
 }

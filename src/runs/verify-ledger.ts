@@ -1,17 +1,13 @@
 /** Compares the table with its own ledger: finds rows edited, deleted or inserted by hand. Sends no request to the source. */
-import {
-  checkChain,
-  checkRows,
-  type LedgerEntry,
-  type LedgerFinding,
-  type Tampering,
-} from '../core/ledger.ts';
+import { checkChain, EntryRows, type LedgerFinding, type Tampering } from '../core/ledger/check.ts';
+import type { LedgerEntry } from '../core/ledger/entry.ts';
 import { CLASSIC_LOG, isSameLog, type LogKey } from '../core/log-key.ts';
 import { throwIfInterrupted } from '../core/source.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
 import type { Pool } from '../postgres/connection/pool.ts';
-import { type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
-import { ROW_FORM } from '../postgres/read/row-form.ts';
+import { BEFORE_FIRST, type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
+import { toListedRow } from '../postgres/read/listed-row.ts';
+import type { StreamedRecord } from '../postgres/read/record-stream.ts';
 import { MAX_EXAMPLES } from './verify-source.ts';
 
 /** An entry of which a copy was kept elsewhere: the ledger must still contain it. */
@@ -78,9 +74,15 @@ async function verifyLedger(
   const total = await ledger.countListed(key);
   let last: LedgerEntry | undefined;
   let isExpectedFound = expected === undefined;
+  let after = BEFORE_FIRST;
   for (;;) {
     throwIfInterrupted(request.signal);
-    const chunk = await ledger.readChunk(key, last?.batch ?? 0n, (entry) => isInRange(entry, request));
+    const check = new ChunkCheck((entry) => isInRange(entry, request));
+    const chunk = await ledger.readChunk(key, after, {
+      isWanted: check.isWanted,
+      onEntries: (read) => check.begin(read),
+      onRows: (rows) => check.checkRows(rows),
+    });
     if (!chunk) break;
     for (const entry of chunk.entries) {
       addFindings(report, checkChain(last, entry));
@@ -88,14 +90,16 @@ async function verifyLedger(
         isExpectedFound = true;
         if (entry.digest !== expected.digest) addFindings(report, [rewritten(entry)]);
       }
-      if (isInRange(entry, request)) addFindings(report, await checkEntryRows(ledger, entry, chunk));
       report.entries += 1;
       report.rows += entry.rowsInserted;
       last = entry;
+      after = entry.batch;
     }
+    addFindings(report, await check.end(ledger));
     request.onRows(report.rows, total);
   }
   if (!isExpectedFound) addFindings(report, [truncated(expected!, last)]);
+  addFindings(report, await ledger.findStrayChanges(key));
   const strays = await ledger.findStrays(key);
   addFindings(report, strays.findings);
   report.counts.inserted += strays.count - strays.findings.length;
@@ -103,16 +107,69 @@ async function verifyLedger(
   return report;
 }
 
-async function checkEntryRows(
+/** Checks the rows of some entries against what these list. */
+class ChunkCheck {
+  private readonly rows = new Map<bigint, { entry: LedgerEntry; rows: EntryRows }>();
+  private readonly findings: LedgerFinding[] = [];
+  /** Rows without parsed details whose text PostgreSQL may take for JSON. */
+  private readonly unparsed: { finding: LedgerFinding; text: string }[] = [];
+
+  constructor(private readonly isInRequestedRange: (entry: LedgerEntry) => boolean) {}
+
+  readonly isWanted = (entry: LedgerEntry): boolean =>
+    entry.kind === 'stored' && this.isInRequestedRange(entry);
+
+  begin({ entries, changes }: LedgerChunk): void {
+    for (const entry of entries.filter(this.isWanted)) {
+      const rows = new EntryRows(entry, changes.get(entry.batch) ?? new Map());
+      this.findings.push(...rows.checkChanges());
+      this.rows.set(entry.batch, { entry, rows });
+    }
+    for (const [batch, changed] of changes) {
+      const entry = entries.find((other) => other.batch === batch);
+      if (entry?.kind === 'stored') continue;
+      for (const [eventId, [change]] of changed) {
+        const reason = `it changes an event of entry ${batch}, which stored none`;
+        this.findings.push({ kind: 'broken', batch: change!.batch, eventId, createdOn: null, reason });
+      }
+    }
+  }
+
+  checkRows(streamed: readonly StreamedRecord[]): void {
+    for (const record of streamed) {
+      const found = this.rows.get(record.batch);
+      // A row outside of the times of its entry is found as one without an entry.
+      if (!found) continue;
+      const row = toListedRow(record);
+      this.findings.push(...found.rows.check(row));
+      const text = row.unparsedDetails();
+      if (text === undefined) continue;
+      const { batch } = record;
+      const finding = { batch, eventId: row.eventId, ...row.describe() };
+      this.unparsed.push({ finding: { ...finding, kind: 'edited', reason: 'details' }, text });
+    }
+  }
+
+  async end(ledger: LedgerReader): Promise<LedgerFinding[]> {
+    if (this.unparsed.length > 0) {
+      const areJson = await ledger.findJson(this.unparsed.map(({ text }) => text));
+      this.findings.push(...this.unparsed.filter((_row, i) => areJson[i]).map(({ finding }) => finding));
+    }
+    for (const { entry, rows } of this.rows.values()) {
+      this.findings.push(...(await findDeleted(ledger, entry, rows.absent())));
+    }
+    return this.findings;
+  }
+}
+
+async function findDeleted(
   ledger: LedgerReader,
   entry: LedgerEntry,
-  chunk: LedgerChunk,
+  absent: readonly string[],
 ): Promise<LedgerFinding[]> {
-  const rows = chunk.rows.get(entry.batch) ?? [];
-  const { findings, absent } = checkRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map(), ROW_FORM);
-  if (absent.length === 0) return findings;
+  if (absent.length === 0) return [];
   const storedLater = await ledger.findStoredLater(entry, absent);
-  const deleted = absent.map((eventId): LedgerFinding => {
+  return absent.map((eventId): LedgerFinding => {
     const isRepaired = storedLater.has(eventId);
     const reason = isRepaired
       ? 'was deleted by hand; a later entry stored it again'
@@ -125,7 +182,6 @@ async function checkEntryRows(
       reason,
     };
   });
-  return [...findings, ...deleted];
 }
 
 function isInRange({ fromAt, toAt }: LedgerEntry, { from, to }: LedgerRequest): boolean {

@@ -1,5 +1,5 @@
 /** The output of `verify`. */
-import type { LedgerFinding } from '../core/ledger.ts';
+import type { LedgerFinding } from '../core/ledger/check.ts';
 import { CLASSIC_LOG, findSeveralLogs, type LogKey, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { countTamperings, type LedgerReport } from '../runs/verify-ledger.ts';

@@ -1,6 +1,7 @@
 /** Reads `audit.events`, to compare the rows with the source, the ledger and their own ids. */
+
+import type { StoredEvent } from '../../core/compare.ts';
 import type { AuditEvent } from '../../core/event.ts';
-import type { LedgeredRow } from '../../core/ledger.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { formatMicroseconds, MAX_TICKS, parseTicks } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
@@ -8,9 +9,17 @@ import type { Pool, Queryable } from '../connection/pool.ts';
 import { isParsable, storableText } from '../format/columns.ts';
 import { inUtc } from '../format/utc.ts';
 
+/** A stored row with the columns that say which commit stored it. Times are UTC with six fraction digits. */
+export interface StoredRow extends StoredEvent {
+  batch: bigint;
+  runId: string;
+  firstSeenAt: string;
+  updatedAt: string;
+}
+
 /** Rows per chunk: a few megabytes of typical events. */
 const CHUNK_ROWS = 2000;
-/** The select list for `toLedgeredRow`, from `audit.events e`. */
+/** The select list for `toStoredRow`, from `audit.events e`. */
 export const EVENT_COLUMNS = `
     created_on::text as key_time, event_id, ordinal, created_on_ticks, created_on_raw, category, action, source,
     user_name, email, message, details_version, details_raw, extra::text, raw, e.batch, e.run_id,
@@ -36,7 +45,6 @@ export const STORED_EVENTS = `
   limit ${CHUNK_ROWS}`;
 
 export interface EventRow {
-  key_time: string;
   event_id: string;
   ordinal: number;
   created_on_ticks: string;
@@ -65,20 +73,25 @@ export async function* readStoredEvents(
   pool: Pool,
   { organization, log }: LogKey,
   range: { from: bigint | undefined; to: bigint | undefined },
-): AsyncGenerator<LedgeredRow[]> {
+): AsyncGenerator<StoredRow[]> {
   if (range.from !== undefined && range.from > MAX_TICKS) return;
   const bounds = [range.from, range.to].flatMap((ticks) =>
     ticks === undefined || ticks > MAX_TICKS ? [null, null] : [formatMicroseconds(ticks), ticks.toString()],
   );
   let cursor: [string | null, string | null] = [null, null];
   for (;;) {
-    let rows: EventRow[];
+    let rows: (EventRow & { key_time: string })[];
     try {
-      ({ rows } = await pool.query<EventRow>(STORED_EVENTS, [organization, log, ...bounds, ...cursor]));
+      ({ rows } = await pool.query<EventRow & { key_time: string }>(STORED_EVENTS, [
+        organization,
+        log,
+        ...bounds,
+        ...cursor,
+      ]));
     } catch (error) {
       throw translateDatabaseError(error, 'reading stored events');
     }
-    if (rows.length > 0) yield await toLedgeredRows(pool, rows);
+    if (rows.length > 0) yield await toStoredRows(pool, rows);
     if (rows.length < CHUNK_ROWS) return;
     const last = rows.at(-1)!;
     cursor = [last.key_time, last.event_id];
@@ -93,8 +106,8 @@ export function asStored(event: AuditEvent): AuditEvent {
 }
 
 /** Converts rows, and checks each for columns that contradict each other (`misfits`). Throws the errors of pg. */
-export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[]): Promise<LedgeredRow[]> {
-  const read = rows.map(toLedgeredRow);
+export async function toStoredRows(client: Queryable, rows: readonly EventRow[]): Promise<StoredRow[]> {
+  const read = rows.map(toStoredRow);
   // Rows without parsed details, where the text is safe to parse: PostgreSQL checks that the text is not JSON.
   const unparsed = read.filter(({ identity }, i) => !rows[i]!.has_details && isParsable(identity));
   if (unparsed.length > 0) {
@@ -108,7 +121,7 @@ export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[
   return read;
 }
 
-function toLedgeredRow(row: EventRow): LedgeredRow & { identity: AuditEvent } {
+export function toStoredRow(row: EventRow): StoredRow & { identity: AuditEvent } {
   const event: AuditEvent = {
     createdOnTicks: BigInt(row.created_on_ticks),
     createdOnRaw: row.created_on_raw,

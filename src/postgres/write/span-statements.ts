@@ -1,4 +1,5 @@
 /** The SQL that compares a response of the source with what is stored in its span, and that counts stored rows. */
+import { RETURN_GONE } from '../format/state-records.ts';
 
 /** States of audit.gone_events that a count leaves out. */
 const ABSENT = `state in ('suspected', 'gone', 'former source')`;
@@ -63,31 +64,35 @@ export const READ_SPAN = `
   order by e.created_on_ticks, e.event_id
   limit $5`;
 
-/** $1 organization, $2 log, $3 run, $4 times, $5 ids, $6 ticks. */
+/** $1 organization, $2 log, $3 run, $4 times, $5 ids, $6 ticks. Returns the rows as records, as the next statements do. */
 export const SUSPECT = `
-  insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id)
+  insert into audit.gone_events as g (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id)
   select $1, $2, created_on, event_id, created_on_ticks, 'suspected', $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as t (created_on, event_id, created_on_ticks)
   on conflict (organization, log, created_on, event_id) do update set state = 'suspected', suspected_at = now(),
-    suspected_run_id = excluded.suspected_run_id, gone_at = null, gone_run_id = null`;
+    suspected_run_id = excluded.suspected_run_id, gone_at = null, gone_run_id = null
+  returning ${RETURN_GONE}`;
 
 /** Parameters as SUSPECT. */
 export const CONFIRM_GONE = `
   update audit.gone_events g set state = 'gone', gone_at = now(), gone_run_id = $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as t (created_on, event_id, created_on_ticks)
-  where organization = $1 and log = $2 and g.created_on = t.created_on and g.event_id = t.event_id`;
+  where organization = $1 and log = $2 and g.created_on = t.created_on and g.event_id = t.event_id
+  returning ${RETURN_GONE}`;
 
 /** A suspicion that was wrong is dismissed; an event that was gone is noted as shown again. Parameters as SUSPECT. */
 export const SHOW_AGAIN = `
   update audit.gone_events g set state = case state when 'suspected' then 'dismissed' else 'shown again' end,
     shown_again_at = now(), shown_again_run_id = $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as shown (created_on, event_id, created_on_ticks)
-  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id`;
+  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id
+  returning ${RETURN_GONE}`;
 
 /** $1 organization, $2 log, $3 run. */
 export const DISMISS_SUSPICIONS = `
-  update audit.gone_events set state = 'dismissed'
-  where organization = $1 and log = $2 and state = 'suspected' and suspected_run_id = $3`;
+  update audit.gone_events g set state = 'dismissed'
+  where organization = $1 and log = $2 and state = 'suspected' and suspected_run_id = $3
+  returning ${RETURN_GONE}`;
 
 /** Numbers of events by day. $1 organization, $2 log. */
 export const COUNT_DAYS = `

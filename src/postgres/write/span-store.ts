@@ -3,14 +3,17 @@ import { hash } from 'node:crypto';
 import { isSameJson } from '../../core/compare.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
 import { type Judgement, judge, type StoredRow } from '../../core/judge.ts';
+import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { afterPlace } from '../../core/place.ts';
 import type { Comparison, Shown } from '../../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '../../core/ticks.ts';
 import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
+import type { KeyedRecord } from '../format/list-records.ts';
 import { asStored } from '../read/stored-events.ts';
-import { upsertRejected } from './rejected.ts';
+import { draftRecords, type TransactionHead } from './ledger.ts';
+import { type StoredRejected, upsertRejected } from './rejected.ts';
 import { OPEN_TICKS, placeRejected, placesText } from './rejected-places.ts';
 import {
   CONFIRM_GONE,
@@ -20,7 +23,7 @@ import {
   SHOW_AGAIN,
   SUSPECT,
 } from './span-statements.ts';
-import { type LedgerHead, type StoredBatch, upsertEvents } from './store-events.ts';
+import { type StoredBatch, upsertEvents } from './store-events.ts';
 
 /** Stored rows read for one response, in addition to twice those that it shows. More are a source that has changed. */
 const MAX_UNSHOWN_READ = 10_000;
@@ -34,7 +37,8 @@ const SUSPICIOUS_OF_FEW = 4;
 /** The result of storing a response. */
 export interface StoredShown extends Comparison {
   lateTicks: bigint[];
-  entry: LedgerHead | undefined;
+  /** What the ledger must list. */
+  drafts: EntryDraft[];
 }
 
 /** What DIGEST_SPAN returns. */
@@ -136,18 +140,23 @@ export class SpanStore {
   /** Stores what is new. Call it within a transaction of the run, after `unchanged` returned undefined. */
   async store(
     shown: Shown,
-    { known, ignored }: { known: bigint | undefined; ignored?: ReadonlySet<string> | undefined },
+    {
+      head,
+      known,
+      ignored,
+    }: { head: TransactionHead; known: bigint | undefined; ignored?: ReadonlySet<string> | undefined },
   ): Promise<StoredShown> {
     const stored = await this.readSpan(shown);
     const isTruncated = stored.length === this.limitOf(shown);
     const judgement = judge(shown, stored, { head: this.head, isEqual: isSameContent, ignored });
     const upserted = await upsertEvents(this.client, isTruncated ? shown.events : judgement.changed, {
       ...this.key,
+      head,
       known,
     });
     this.head = judgement.head;
-    await this.mark(SHOW_AGAIN, judgement.shownAgain);
-    const suspected = await this.suspect(judgement, isTruncated);
+    const gone = await this.mark(SHOW_AGAIN, judgement.shownAgain);
+    const { marked, ...suspected } = await this.suspect(judgement, isTruncated);
     const rejected = await placeRejected(this.client, this.key, shown);
     const newlyRejected = await upsertRejected(this.client, {
       ...this.key,
@@ -161,9 +170,13 @@ export class SpanStore {
       insertedIds,
       ...suspected,
       oldestChange: earlier(judgement.oldestChange, rejected),
-      newlyRejected,
+      newlyRejected: newlyRejected.rows,
       lateTicks: upserted.lateTicks,
-      entry: upserted.entry,
+      drafts: [
+        ...upserted.drafts,
+        ...draftRecords('gone', [...gone, ...marked]),
+        ...draftRecords('rejected', newlyRejected.records),
+      ],
     };
   }
 
@@ -173,8 +186,8 @@ export class SpanStore {
   }
 
   /** For rows that a COPY stored: only the rejected ones remain. */
-  async storeRejected(shown: Shown): Promise<Comparison['newlyRejected']> {
-    if (shown.rejected.length === 0) return [];
+  async storeRejected(shown: Shown): Promise<StoredRejected> {
+    if (shown.rejected.length === 0) return { rows: [], records: [] };
     await placeRejected(this.client, this.key, shown);
     return upsertRejected(this.client, { ...this.key, rejected: shown.rejected });
   }
@@ -219,8 +232,13 @@ export class SpanStore {
   private async suspect(
     judgement: Judgement,
     isTruncated: boolean,
-  ): Promise<Pick<StoredShown, 'suspected' | 'confirmed' | 'isSourceChanged' | 'goneEvents'>> {
+  ): Promise<
+    Pick<StoredShown, 'suspected' | 'confirmed' | 'isSourceChanged' | 'goneEvents'> & {
+      marked: KeyedRecord[];
+    }
+  > {
     const { suspected, confirmed } = judgement;
+    const dismissed: KeyedRecord[] = [];
     this.suspectedEvents += suspected.length;
     const isTooMany =
       this.suspectedEvents > SUSPICIOUS_OF_FEW &&
@@ -228,12 +246,14 @@ export class SpanStore {
     if (!this.isSourceChanged && (isTooMany || isTruncated || judgement.isMostlyUnshown)) {
       this.isSourceChanged = true;
       const { organization, log, runId } = this.key;
-      await this.client.query(DISMISS_SUSPICIONS, [organization, log, runId]);
+      const { rows } = await this.client.query<KeyedRecord>(DISMISS_SUSPICIONS, [organization, log, runId]);
+      dismissed.push(...rows);
     }
-    if (this.isSourceChanged) return { suspected: 0, confirmed: 0, isSourceChanged: true, goneEvents: [] };
-    await this.mark(SUSPECT, suspected);
-    await this.mark(CONFIRM_GONE, confirmed);
+    if (this.isSourceChanged)
+      return { suspected: 0, confirmed: 0, isSourceChanged: true, goneEvents: [], marked: dismissed };
+    const marked = [...(await this.mark(SUSPECT, suspected)), ...(await this.mark(CONFIRM_GONE, confirmed))];
     return {
+      marked,
       suspected: suspected.length,
       confirmed: confirmed.length,
       isSourceChanged: false,
@@ -256,23 +276,25 @@ export class SpanStore {
     );
   }
 
-  private async mark(text: string, rows: readonly StoredRow[]): Promise<void> {
-    if (rows.length === 0) return;
+  /** Returns the rows of audit.gone_events that it wrote. */
+  private async mark(text: string, events: readonly StoredRow[]): Promise<KeyedRecord[]> {
+    if (events.length === 0) return [];
     const { organization, log, runId } = this.key;
-    await this.client.query(text, [
+    const { rows } = await this.client.query<KeyedRecord>(text, [
       organization,
       log,
       runId,
-      rows.map(({ ticks }) => formatMicroseconds(ticks)),
-      rows.map(({ eventId }) => eventId),
-      rows.map(({ ticks }) => ticks.toString()),
+      events.map(({ ticks }) => formatMicroseconds(ticks)),
+      events.map(({ eventId }) => eventId),
+      events.map(({ ticks }) => ticks.toString()),
     ]);
+    return rows;
   }
 }
 
 export const NOTHING: StoredShown = {
   lateTicks: [],
-  entry: undefined,
+  drafts: [],
   goneEvents: [],
   inserted: 0,
   updated: 0,
