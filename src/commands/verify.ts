@@ -2,16 +2,13 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { assertKnown } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
-import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
+import { parseNotedHead } from '../core/ledger/noted-head.ts';
+import type { NotedHead } from '../core/ledger/tree-check.ts';
+import { findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
-import {
-  type ExpectedEntry,
-  type LedgerReport,
-  type LedgerRequest,
-  verifyLedgers,
-} from '../runs/verify-ledger.ts';
+import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../runs/verify-ledger.ts';
 import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createProgress } from '../terminal/progress.ts';
@@ -32,7 +29,7 @@ import { withLogLevelForTerminal } from './with-log-level.ts';
 interface VerifyOptions extends CommonOptions, RangeOptions {
   repair?: boolean;
   offline?: boolean;
-  expect?: ExpectedEntry;
+  expect?: NotedHead;
 }
 
 const HELP = {
@@ -167,6 +164,7 @@ async function verifyLedgerOf(
       from,
       to,
       expected: expect,
+      trusted: app.config.ledger.trusted,
       signal,
       onRows: (done, total) => progress.update(done, total),
     });
@@ -219,14 +217,10 @@ function inJson(name: string, value: unknown): unknown {
   return name === 'createdOnTicks' ? formatTicks(value) : value.toString();
 }
 
-function parseNoted(text: string): ExpectedEntry {
-  // No organization's name holds a slash.
-  const match = /^([^/]+)(?:\/(.+))?\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
-  if (!match) {
-    throw new InvalidArgumentError(
-      'Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST, or ORGANIZATION/LOG/NUMBER/DIGEST.',
-    );
+function parseNoted(text: string): NotedHead {
+  try {
+    return parseNotedHead(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
-  const [, organization, log = CLASSIC_LOG, batch, digest] = match;
-  return { organization: organization!, log, batch: BigInt(batch!), digest: digest! };
 }

@@ -7,6 +7,7 @@ import {
   readRawValues,
   warnAboutUnknown,
 } from './environment.ts';
+import { type LedgerKeys, parseLedgerKeys, pemSecrets } from './ledger-keys.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './organizations.ts';
 import { type Findings, problemWith, quote, throwProblems } from './problems.ts';
 import { parseSource, removeOrganization, type SourceConfig } from './source.ts';
@@ -51,6 +52,7 @@ export interface DatabaseConfig {
   /** Port 0 is any free port; `undefined` disables the status server. */
   status: { host: string; port: number } | undefined;
   logLevel: Values['LOG_LEVEL'];
+  ledger: LedgerKeys;
 }
 
 /** Configuration for one organization. */
@@ -84,11 +86,15 @@ export function parseConfig<N extends Needs>(
   const sources =
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   checkAcceptedSource(shared.values as Values, sources, findings);
+  const ledger = parseLedgerKeys(shared.values, env, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
   const common = describeCommon(shared.values as Values, sources);
-  const config = { ...describeSources(needs, selected), ...common };
-  return { config: freezeDeep(config) as ConfigFor[N], warnings: findings.warnings };
+  const config = freezeDeep({ ...describeSources(needs, selected), ...common });
+  return {
+    config: Object.freeze({ ...config, ledger }) as unknown as ConfigFor[N],
+    warnings: findings.warnings,
+  };
 }
 
 /** Returns the values that must never be shown, as written and URL-decoded. */
@@ -101,6 +107,7 @@ export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): stri
     const { password, searchParams } = new URL(config.database.url);
     secrets.push(password, decodeURIComponent(password), searchParams.get('password') ?? '');
   }
+  secrets.push(...pemSecrets(config.ledger.privateKeys));
   return [...new Set(secrets)].filter((secret) => secret !== '');
 }
 
@@ -199,7 +206,7 @@ function parseAcceptedSource(values: Values, sources: readonly SourceConfig[]): 
   return removeOrganization(values.EXPORT_ACCEPT_SOURCE, names);
 }
 
-function describeCommon(values: Values, sources: readonly SourceConfig[]): DatabaseConfig {
+function describeCommon(values: Values, sources: readonly SourceConfig[]): Omit<DatabaseConfig, 'ledger'> {
   const { DATABASE_URL: url, EXPORT_RECHECK_SCHEDULE: recheckSchedule, STATUS_PORT: port } = values;
   return {
     database:

@@ -44,6 +44,9 @@ export function text(expected: string, shape = /^[^\p{Cc}\p{Surrogate}]+$/u): Ki
   return { schema: z.string().regex(shape), expected };
 }
 
+/** Keys as PEM text. `parseLedgerKeys` reads them. */
+export const pem: Kind<string> = { schema: z.string(), expected: 'an Ed25519 key as PEM text' };
+
 /** Accepts `off`, parsed to `undefined`, or what `kind` accepts. */
 export function orOff<T>(kind: Kind<T>): Kind<T | undefined> {
   const off = z.literal('off').transform(() => undefined);

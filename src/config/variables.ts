@@ -11,6 +11,7 @@ import {
   onlyLog,
   orOff,
   pathSegment,
+  pem,
   postgresUrl,
   text,
   timeZone,
@@ -228,6 +229,22 @@ export const variables = {
     description:
       'The new UIPATH_BASE_URL, if it changed and the new source does not show the stored events. Stored events that ' +
       'it does not show are then marked as events of the former source.',
+  },
+  EXPORT_LEDGER_KEY: {
+    group: 'export',
+    kind: pem,
+    secret: true,
+    description:
+      'Private key (Ed25519, PEM) that signs the ledger at each commit that appends to it: `ledger keygen` creates one. ' +
+      'Usually a file, EXPORT_LEDGER_KEY_FILE. While a key is replaced: the new key, then the old one.',
+  },
+  EXPORT_LEDGER_PUBLIC_KEY: {
+    group: 'export',
+    kind: pem,
+    secret: true,
+    description:
+      'Public key (PEM, or a verifier key) that `verify` and `report --check` trust. Usually a file, ' +
+      'EXPORT_LEDGER_PUBLIC_KEY_FILE. Needed where there is no EXPORT_LEDGER_KEY.',
   },
   EXPORT_RECHECK_SCHEDULE: {
     group: 'export',

@@ -2,6 +2,7 @@
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
 import type { ExportOptions } from '../core/export.ts';
+import { createSigner } from '../core/ledger/sign.ts';
 import type { Proof } from '../core/prover.ts';
 import type { ReadWarning } from '../core/source.ts';
 import { type Comparison, newCounters, type RunCounters } from '../core/store.ts';
@@ -111,6 +112,7 @@ export async function withRun(
     unrecordedOutcomes,
     unlessDoneWithinMs,
     shouldResetWatermark,
+    signer: createSigner(app.config.ledger.privateKeys),
   };
   const session = await openSession(app.pool, options);
   unrecordedOutcomes.length = 0;

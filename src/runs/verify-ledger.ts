@@ -1,28 +1,28 @@
 /** Compares the table with its own ledger: finds rows edited, deleted or inserted by hand. Sends no request to the source. */
 import { checkChain, EntryRows, type LedgerFinding, type Tampering } from '../core/ledger/check.ts';
 import type { LedgerEntry } from '../core/ledger/entry.ts';
+import { type NotedHead, TreeCheck } from '../core/ledger/tree-check.ts';
 import { CLASSIC_LOG, isSameLog, type LogKey } from '../core/log-key.ts';
 import { throwIfInterrupted } from '../core/source.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
+import type { TrustedKey } from '../core/transparency-log/checkpoint.ts';
 import type { Pool } from '../postgres/connection/pool.ts';
 import { BEFORE_FIRST, type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
 import { toListedRow } from '../postgres/read/listed-row.ts';
 import type { StreamedRecord } from '../postgres/read/record-stream.ts';
 import { MAX_EXAMPLES } from './verify-source.ts';
 
-/** An entry of which a copy was kept elsewhere: the ledger must still contain it. */
-export interface ExpectedEntry extends LogKey {
-  batch: bigint;
-  digest: string;
-}
-
 export interface LedgerReport extends LogKey {
   entries: number;
   rows: number;
   counts: Record<Tampering, number>;
   examples: LedgerFinding[];
-  /** The newest entry, to keep a copy of elsewhere. */
-  head: ExpectedEntry | null;
+  /** The newest entry. */
+  head: NotedHead | null;
+  /** The head of the tree, to keep a copy of elsewhere: the newest signed checkpoint, or one without signatures. */
+  checkpoint: string | null;
+  /** The keys that signed the head and are trusted. */
+  signedBy: string[];
 }
 
 export interface LedgerRequest {
@@ -31,7 +31,9 @@ export interface LedgerRequest {
   /** Only rows of entries that overlap this half-open range are read. The chain is always checked completely. */
   from: bigint | undefined;
   to: bigint | undefined;
-  expected: ExpectedEntry | undefined;
+  expected: NotedHead | undefined;
+  /** The public keys that must have signed the head; none: it must not be signed. */
+  trusted?: readonly TrustedKey[];
   signal: AbortSignal;
   onRows: (done: number, total: number) => void;
 }
@@ -69,11 +71,21 @@ async function verifyLedger(
   request: LedgerRequest,
 ): Promise<LedgerReport> {
   const counts = { edited: 0, deleted: 0, inserted: 0, broken: 0, repaired: 0 };
-  const report: LedgerReport = { ...key, entries: 0, rows: 0, counts, examples: [], head: null };
+  const report: LedgerReport = {
+    ...key,
+    entries: 0,
+    rows: 0,
+    counts,
+    examples: [],
+    head: null,
+    checkpoint: null,
+    signedBy: [],
+  };
   const expected = request.expected && isSameLog(request.expected, key) ? request.expected : undefined;
   const total = await ledger.countListed(key);
   let last: LedgerEntry | undefined;
-  let isExpectedFound = expected === undefined;
+  const tree = new TreeCheck(key, request.trusted ?? [], expected);
+  let lastCheckpoint: string | null = null;
   let after = BEFORE_FIRST;
   for (;;) {
     throwIfInterrupted(request.signal);
@@ -85,25 +97,26 @@ async function verifyLedger(
     });
     if (!chunk) break;
     for (const entry of chunk.entries) {
-      addFindings(report, checkChain(last, entry));
-      if (entry.batch === expected?.batch) {
-        isExpectedFound = true;
-        if (entry.digest !== expected.digest) addFindings(report, [rewritten(entry)]);
-      }
+      addFindings(report, [...checkChain(last, entry), ...tree.add(entry)]);
       report.entries += 1;
       report.rows += entry.rowsInserted;
       last = entry;
+      lastCheckpoint = entry.checkpoint;
       after = entry.batch;
     }
     addFindings(report, await check.end(ledger));
     request.onRows(report.rows, total);
   }
-  if (!isExpectedFound) addFindings(report, [truncated(expected!, last)]);
+  const end = tree.end();
+  addFindings(report, end.findings);
   addFindings(report, await ledger.findStrayChanges(key));
+  if (last && last.format > 1) addFindings(report, await ledger.findUnrecorded(key));
   const strays = await ledger.findStrays(key);
   addFindings(report, strays.findings);
   report.counts.inserted += strays.count - strays.findings.length;
   report.head = last ? { ...key, batch: last.batch, digest: last.digest } : null;
+  report.checkpoint = last ? (lastCheckpoint ?? tree.checkpoint) : null;
+  report.signedBy = end.signedBy;
   return report;
 }
 
@@ -138,7 +151,7 @@ class ChunkCheck {
   checkRows(streamed: readonly StreamedRecord[]): void {
     for (const record of streamed) {
       const found = this.rows.get(record.batch);
-      // A row outside of the times of its entry is found as one without an entry.
+      // A row whose entry stored none is found as one without an entry.
       if (!found) continue;
       const row = toListedRow(record);
       this.findings.push(...found.rows.check(row));
@@ -191,17 +204,6 @@ function isInRange({ fromAt, toAt }: LedgerEntry, { from, to }: LedgerRequest): 
     (from === undefined || toAt >= formatMicroseconds(from)) &&
     (to === undefined || fromAt <= formatMicroseconds(to))
   );
-}
-
-function rewritten(entry: LedgerEntry): LedgerFinding {
-  const reason = `its digest is ${entry.digest}, not the expected one: the chain was rewritten`;
-  return { kind: 'broken', batch: entry.batch, eventId: null, createdOn: null, reason };
-}
-
-function truncated({ batch }: ExpectedEntry, last: LedgerEntry | undefined): LedgerFinding {
-  const end = last ? `the newest entry is ${last.batch}` : 'there is no entry';
-  const reason = `it is expected and missing (${end}): the end of the chain was cut off`;
-  return { kind: 'broken', batch, eventId: null, createdOn: null, reason };
 }
 
 function addFindings(report: LedgerReport, findings: readonly LedgerFinding[]): void {

@@ -38,6 +38,8 @@ export interface ListedRow {
   eventId: string;
   /** The hash that an entry of this format lists for the row as it is stored. */
   hashFor(format: number): string;
+  /** The time that the store sorts by: UTC with six fraction digits. */
+  time(): string;
   /** For a message. */
   describe(): { createdOn: string; userName: string | null };
   /** Names of columns that contradict the others or the entry, to be named in a message. Called for rows with a wrong hash. */
@@ -123,6 +125,8 @@ export class EntryRows {
       ...row.describe(),
       reason,
     });
+    // A row outside of the times of its entry is found as one without an entry.
+    if (listed === undefined && !isBetween(row.time(), entry)) return [];
     if (listed === undefined)
       return [found('inserted', `entry ${entry.batch}, which it names, does not list it`)];
     this.expected.delete(eventId);
@@ -141,6 +145,10 @@ export class EntryRows {
   absent(): string[] {
     return [...this.expected.keys()];
   }
+}
+
+function isBetween(time: string, { fromAt, toAt }: LedgerEntry): boolean {
+  return fromAt !== null && toAt !== null && time >= fromAt && time <= toAt;
 }
 
 /** What the row must be after the changes. A hash of another format cannot be compared with the one before it. */

@@ -2,11 +2,13 @@
 import pg from 'pg';
 import type { LedgerFinding } from '../../core/ledger/check.ts';
 import type { EntryKind, LedgerChange, LedgerEntry } from '../../core/ledger/entry.ts';
+import type { StoredEntry } from '../../core/ledger/tree-check.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
 import { inUtc } from '../format/utc.ts';
 import { type StreamedRecord, streamRecords } from './record-stream.ts';
+import { findUnrecorded } from './recorded-rows.ts';
 
 /** A chunk ends at this many entries or rows. */
 const CHUNK_ENTRIES = 500;
@@ -15,12 +17,6 @@ const CHUNK_ROWS = 20_000;
 const MAX_STRAYS = 1000;
 /** Before the first entry that can exist: also those that were inserted by hand with a number below 1. */
 export const BEFORE_FIRST = -(2n ** 63n);
-
-/** An entry as it is stored, with what the worker derived from the entries before it. */
-export interface StoredEntry extends LedgerEntry {
-  peaks: Uint8Array | null;
-  checkpoint: string | null;
-}
 
 /** Entries of one snapshot, and what later entries changed in their rows. */
 export interface LedgerChunk {
@@ -123,6 +119,11 @@ function createReader(client: pg.Client) {
         return { kind: 'inserted', batch: BigInt(row.batch), eventId, createdOn, userName, reason };
       });
       return { count: Number(rows[0]?.count ?? 0), findings };
+    },
+
+    /** Compares the tables beside audit.events with the entries that list their rows. */
+    findUnrecorded(key: LogKey): Promise<LedgerFinding[]> {
+      return findUnrecorded(client, key);
     },
 
     /** Finds changes whose entry does not exist. */

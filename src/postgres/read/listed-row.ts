@@ -29,6 +29,7 @@ export function toListedRow(streamed: StreamedRecord): ListedRow {
       if (format !== FORMAT) return ROW_FORM.contentDigest(row());
       return recordHash(hasExtra ? canonicalRecord(record) : record).toString('hex');
     },
+    time: () => row().createdOn,
     describe: () => ({ createdOn: row().event.createdOnRaw, userName: row().event.userName }),
     suspectColumns: (entry) => suspectColumns(row(), entry),
     misfits: (entry, change) => {

@@ -27,6 +27,7 @@ import { createCopyEncoder } from '../format/copy-format.ts';
 import type { KeyedRecord } from '../format/list-records.ts';
 import { RETURN_RUN } from '../format/state-records.ts';
 import type { StoredSource } from '../read/source-identity.ts';
+import type { StateRow } from '../read/state.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
 import { RowCounter } from './count-rows.ts';
 import { cutCoverage, extendCoverage, type ReadRange } from './coverage.ts';
@@ -43,7 +44,7 @@ import {
 } from './source-identity.ts';
 import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
 import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
-import type { StateRecorder, StateRow } from './state.ts';
+import type { StateRecorder } from './state.ts';
 import { canCopy, copyEvents, isRejectedCopy, restoreEvents } from './store-events.ts';
 import { RunTransactions } from './transactions.ts';
 

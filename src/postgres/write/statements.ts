@@ -52,11 +52,11 @@ export const INSERT_EVENTS = {
   returning ${returned('e')}`,
 };
 
-const updateEvents = (name: string, columns: readonly string[]) => ({
+const updateEvents = (name: string, columns: readonly string[], updatedAt = 'now()') => ({
   name,
   text: `
   with ${INCOMING}
-  update audit.events e set ${columns.map((column) => `${column} = i.${column}`).join(', ')}, updated_at = now()
+  update audit.events e set ${columns.map((column) => `${column} = i.${column}`).join(', ')}, updated_at = ${updatedAt}
   from incoming i
   where e.organization = $1 and e.log = $2 and e.created_on = i.created_on and e.event_id = i.event_id and $3::bigint is not null
   returning ${returned('e')}`,
@@ -64,8 +64,17 @@ const updateEvents = (name: string, columns: readonly string[]) => ({
 
 /** Updates what the source may change. $1 organization, $2 log, $3 run, then columnsOf(). */
 export const UPDATE_EVENTS = updateEvents('update-events', CHANGEABLE);
-/** The same for `verify --repair`: restores every column to the source's value. */
-export const RESTORE_EVENTS = updateEvents('restore-events', [...FIXED, ...CHANGEABLE]);
+/**
+ * The same for `verify --repair`: restores every column to the source's value. Where the record differs in nothing, only `details` was wrong:
+ * `updated_at` stays.
+ */
+const RECORDED = [...FIXED.filter((column) => column !== 'details'), ...CHANGEABLE];
+const isChanged = `(${RECORDED.map((column) => `e.${column}`).join(', ')}) is distinct from (${RECORDED.map((column) => `i.${column}`).join(', ')})`;
+export const RESTORE_EVENTS = updateEvents(
+  'restore-events',
+  [...FIXED, ...CHANGEABLE],
+  `case when ${isChanged} then now() else e.updated_at end`,
+);
 
 const POSTGRES_EPOCH = `timestamptz '2000-01-01 00:00:00Z'`;
 

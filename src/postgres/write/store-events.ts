@@ -166,9 +166,15 @@ async function changeEvents(
           ...{ run_id, first_seen_at, superseded_by },
         }
       : { ...before, ...contentOf(event.event), ordinal, updated_at: head.committedAt };
-    return { before, after: withStoredExtra(after, extras) };
+    return { before, after: keepTime(before, withStoredExtra(after, extras)) };
   });
   return [changeDraft('changed', pairs)];
+}
+
+/** A change of `details` alone, which the record does not have, leaves `updated_at`: the entry has equal hashes. */
+function keepTime(before: EventRecord, after: EventRecord): EventRecord {
+  const unmoved = { ...after, updated_at: before.updated_at };
+  return encodeRecord(unmoved).equals(encodeRecord(before)) ? unmoved : after;
 }
 
 /** The entry of events that were changed. */
