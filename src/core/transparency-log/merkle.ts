@@ -109,7 +109,8 @@ function checkSize(size: number): void {
   if (!isIndex(size)) throw new RangeError(`The size of a tree is an integer from 0 on, not ${size}`);
 }
 
-function isIndex(value: number): boolean {
+/** Whether the value is an index or a size: an integer from 0 to 2^53 - 1. */
+export function isIndex(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
 }
 
