@@ -26,6 +26,7 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
     'core/offset-list/rank': ['core/offset-list', 'core'],
     // Only the reader: it opens the prover of its list.
     'core/offset-list': ['core/offset-list/rank', 'core'],
+    'core/transparency-log': ['core'],
     core: [],
   },
   uipath: { 'uipath/classic': ['uipath/http'], 'uipath/http': [] },
