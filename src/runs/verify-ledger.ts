@@ -34,6 +34,8 @@ export interface LedgerRequest {
   expected: NotedHead | undefined;
   /** The public keys that must have signed the head; none: it must not be signed. */
   trusted?: readonly TrustedKey[];
+  /** False: only the ledgers that are not signed. */
+  isSigned?: false;
   signal: AbortSignal;
   onRows: (done: number, total: number) => void;
 }
@@ -42,7 +44,10 @@ export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise
   return withLedger(pool, async (ledger) => {
     const keys = await findLogs(ledger, request);
     const reports: LedgerReport[] = [];
-    for (const key of keys) reports.push(await verifyLedger(ledger, key, request));
+    for (const key of keys) {
+      if (request.isSigned === false && (await ledger.readHead(key))?.checkpoint) continue;
+      reports.push(await verifyLedger(ledger, key, request));
+    }
     return reports;
   });
 }

@@ -29,7 +29,10 @@ export function parseNotedHead(text: string): NotedHead {
   const { origin, size, root } = parseCheckpoint(`${body}\n`);
   const [, organization, log] = ORIGIN.exec(origin) ?? [];
   if (organization === undefined || log === undefined)
-    throw new ExportError('configuration', `The origin of the checkpoint names no organization and log: ${origin}.`);
+    throw new ExportError(
+      'configuration',
+      `The origin of the checkpoint names no organization and log: ${origin}.`,
+    );
   return {
     organization: decodeURIComponent(organization),
     log: decodeURIComponent(log),

@@ -4,7 +4,7 @@
  * The leaves of the log are the texts of the ledger's entries. The record of the row is a leaf of the row tree of an entry, whose root
  * and size the text of the entry contains. The specification leaves the line `extra` to each log; here it is JSON in UTF-8:
  *
- *     {"entry": TEXT, "record": TEXT, "row": {"index": N, "count": N, "path": [BASE64, ...]}}
+ *     {"entry": TEXT, "record": BASE64, "row": {"index": N, "count": N, "path": [BASE64, ...]}}
  *
  * - `entry`: the text of the entry. SHA-256(0x00 || text) is the leaf of the log that the line `index` names.
  * - `record`: the record of the row. SHA-256(0x00 || record) is leaf `row.index` of the `row.count` leaves of the entry's row tree.
@@ -24,7 +24,7 @@ export interface RowProof {
   entryIndex: number;
   entryPath: readonly Uint8Array[];
   entryText: string;
-  record: string;
+  record: Uint8Array;
   /** The leaf of the record in the row tree of the entry, from 0. */
   rowIndex: number;
   rowCount: number;
@@ -37,7 +37,7 @@ export interface ProvenRow {
   signedBy: Verifier[];
   entryIndex: number;
   entryText: string;
-  record: string;
+  record: Uint8Array;
   rowIndex: number;
   rowCount: number;
 }
@@ -50,7 +50,7 @@ export function writeProof(proof: RowProof): string {
   const { checkpoint, entryIndex, entryPath, entryText, record, rowIndex, rowCount, rowPath } = proof;
   parseNote(checkpoint);
   const row = { index: rowIndex, count: rowCount, path: rowPath.map(toBase64) };
-  const extra = JSON.stringify({ entry: entryText, record, row });
+  const extra = JSON.stringify({ entry: entryText, record: toBase64(record), row });
   const lines = [
     HEADER,
     `extra ${toBase64(Buffer.from(extra))}`,
@@ -126,8 +126,12 @@ function parseExtra(extra: string): Omit<RowProof, 'checkpoint' | 'entryIndex' |
   const bytes = decodeBase64(extra);
   if (!bytes) throw malformed(PROOF, 'the line "extra" is not base64');
   const { entry, record, row } = parseObject(bytes);
-  if (!isText(entry) || !isText(record) || !isObject(row)) {
-    throw malformed(PROOF, 'the line "extra" has not the texts "entry" and "record" and the object "row"');
+  const bytesOfRecord = isText(record) ? decodeBase64(record) : undefined;
+  if (!isText(entry) || !bytesOfRecord || !isObject(row)) {
+    throw malformed(
+      PROOF,
+      'the line "extra" has not the text "entry", "record" in base64, and the object "row"',
+    );
   }
   const { index, count, path } = row;
   if (!isCount(index) || !isCount(count) || !Array.isArray(path)) {
@@ -137,7 +141,7 @@ function parseExtra(extra: string): Omit<RowProof, 'checkpoint' | 'entryIndex' |
     );
   }
   const rowPath = path.map((hash, at) => parseHash(hash, `hash ${at + 1} of the row's path`));
-  return { entryText: entry, record, rowIndex: index, rowCount: count, rowPath };
+  return { entryText: entry, record: bytesOfRecord, rowIndex: index, rowCount: count, rowPath };
 }
 
 function parseObject(bytes: Buffer): Record<string, unknown> {

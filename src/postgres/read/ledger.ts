@@ -1,12 +1,21 @@
 /** Reads `audit.ledger` and the rows that its entries list. */
 import pg from 'pg';
 import type { LedgerFinding } from '../../core/ledger/check.ts';
-import type { EntryKind, LedgerChange, LedgerEntry } from '../../core/ledger/entry.ts';
+import {
+  type EntryKind,
+  entryLeaf,
+  type LedgerChange,
+  type LedgerEntry,
+  type LedgerHead,
+} from '../../core/ledger/entry.ts';
 import type { StoredEntry } from '../../core/ledger/tree-check.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import { peaksFrom, peaksOfBytes } from '../../core/transparency-log/merkle.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
 import { inUtc } from '../format/utc.ts';
+import { READ_DIGESTS } from './ledger-digests.ts';
+import { canonicalRecord } from './listed-row.ts';
 import { type StreamedRecord, streamRecords } from './record-stream.ts';
 import { findUnrecorded } from './recorded-rows.ts';
 
@@ -121,6 +130,63 @@ function createReader(client: pg.Client) {
       return { count: Number(rows[0]?.count ?? 0), findings };
     },
 
+    /** The newest entry, with the peaks of the tree up to it; `undefined` without an entry. */
+    async readHead(key: LogKey): Promise<(LedgerHead & { checkpoint: string | null }) | undefined> {
+      const { rows } = await client.query<{
+        batch: string;
+        digest: string;
+        peaks: Buffer | null;
+        checkpoint: string | null;
+      }>(
+        `select batch, encode(digest, 'hex') as digest, peaks, checkpoint from audit.ledger
+         where organization = $1 and log = $2 order by batch desc limit 1`,
+        [key.organization, key.log],
+      );
+      const [row] = rows;
+      if (!row) return undefined;
+      const batch = BigInt(row.batch);
+      const peaks = row.peaks
+        ? peaksOfBytes(row.peaks)
+        : peaksFrom((await readDigests(client, key, batch)).map(entryLeaf));
+      return { batch, digest: row.digest, peaks, checkpoint: row.checkpoint };
+    },
+
+    /** The number and the text of the newest signed head. */
+    async readSigned(key: LogKey): Promise<{ batch: bigint; checkpoint: string } | undefined> {
+      const { rows } = await client.query<{ batch: string; checkpoint: string }>(
+        `select batch, checkpoint from audit.ledger
+         where organization = $1 and log = $2 and checkpoint is not null order by batch desc limit 1`,
+        [key.organization, key.log],
+      );
+      return rows[0] && { batch: BigInt(rows[0].batch), checkpoint: rows[0].checkpoint };
+    },
+
+    /** Formats and digests of the entries up to `batch`, in order. */
+    readDigests(key: LogKey, batch: bigint): Promise<Pick<LedgerEntry, 'format' | 'digest'>[]> {
+      return readDigests(client, key, batch);
+    },
+
+    async readEntry(key: LogKey, batch: bigint): Promise<StoredEntry | undefined> {
+      const [entry] = await readEntries(client, key, batch - 1n);
+      return entry?.batch === batch ? entry : undefined;
+    },
+
+    /** The stored events with this id, in any log: their record, and the entry that lists it. */
+    async findEvent(eventId: string): Promise<(LogKey & { record: Buffer; batch: bigint })[]> {
+      const { rows } = await client.query<
+        LogKey & { created_on: string; batch: string; changed: string | null }
+      >(FIND_EVENT, [eventId]);
+      const found: (LogKey & { record: Buffer; batch: bigint })[] = [];
+      for (const { organization, log, created_on: at, batch, changed } of rows) {
+        const where = `e.created_on = ${pg.escapeLiteral(at)} and e.event_id = ${pg.escapeLiteral(eventId)}`;
+        for await (const [row] of streamRecords(client, { organization, log }, where)) {
+          const record = Buffer.from(canonicalRecord(row!));
+          found.push({ organization, log, record, batch: BigInt(changed ?? batch) });
+        }
+      }
+      return found;
+    },
+
     /** Compares the tables beside audit.events with the entries that list their rows. */
     findUnrecorded(key: LogKey): Promise<LedgerFinding[]> {
       return findUnrecorded(client, key);
@@ -138,6 +204,27 @@ function createReader(client: pg.Client) {
       }));
     },
   };
+}
+
+/** created_on as a text that is read back exactly. */
+const FIND_EVENT = `
+  select organization, log, ${inUtc('created_on')} as created_on, batch, (
+    select max(c.batch) from audit.ledger_changes c
+    where c.organization = e.organization and c.log = e.log and c.row_batch = e.batch and c.event_id = e.event_id
+  ) as changed
+  from audit.events e where event_id = $1`;
+
+async function readDigests(
+  client: Queryable,
+  { organization, log }: LogKey,
+  batch: bigint,
+): Promise<Pick<LedgerEntry, 'format' | 'digest'>[]> {
+  const { rows } = await client.query<Pick<LedgerEntry, 'format' | 'digest'>>(READ_DIGESTS, [
+    organization,
+    log,
+    batch.toString(),
+  ]);
+  return rows;
 }
 
 const LOGS = `

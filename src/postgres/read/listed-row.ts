@@ -27,7 +27,7 @@ export function toListedRow(streamed: StreamedRecord): ListedRow {
     eventId,
     hashFor: (format) => {
       if (format !== FORMAT) return ROW_FORM.contentDigest(row());
-      return recordHash(hasExtra ? canonicalRecord(record) : record).toString('hex');
+      return recordHash(canonicalRecord({ record, hasExtra })).toString('hex');
     },
     time: () => row().createdOn,
     describe: () => ({ createdOn: row().event.createdOnRaw, userName: row().event.userName }),
@@ -46,10 +46,11 @@ export function toListedRow(streamed: StreamedRecord): ListedRow {
   };
 }
 
-/** With `extra` as the worker hashes it. A manual edit can have made it any JSON. */
-function canonicalRecord(record: Buffer): Buffer {
+/** The record with `extra` as the worker hashes it. */
+export function canonicalRecord({ record, hasExtra }: Pick<StreamedRecord, 'record' | 'hasExtra'>): Buffer {
+  if (!hasExtra) return record;
   const decoded = decodeRecord(record);
-  return encodeRecord({ ...decoded, extra: decoded.extra === null ? null : canonicalExtra(decoded.extra) });
+  return encodeRecord({ ...decoded, extra: canonicalExtra(decoded.extra!) });
 }
 
 /** The hash covers all columns: these are the ones that may be wrong. */

@@ -15,6 +15,7 @@ import type { Client } from '../connection/pool.ts';
 import { type KeyedRecord, listRecords } from '../format/list-records.ts';
 import { fromPostgresTime } from '../format/record.ts';
 import { RETURN_GONE, RETURN_REJECTED } from '../format/state-records.ts';
+import { READ_DIGESTS } from '../read/ledger-digests.ts';
 
 /** The newest entry, as each transaction of a run reads it. */
 export interface HeadRow {
@@ -39,9 +40,6 @@ export const HEAD_COLUMNS = `newest.batch, encode(newest.digest, 'hex') as diges
 export const NEWEST_ENTRY = `left join lateral (
     select batch, digest, format, peaks, checkpoint from audit.ledger where organization = $1 and log = $2 order by batch desc limit 1
   ) newest on true`;
-
-const READ_DIGESTS = `
-  select format, encode(digest, 'hex') as digest from audit.ledger where organization = $1 and log = $2 and batch between 1 and $3 order by batch`;
 
 /** All rows of the tables beside audit.events. $1 organization, $2 log. */
 const UNRECORDED = {

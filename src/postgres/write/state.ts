@@ -2,6 +2,7 @@
  * The state of a log that its entries record beside the rows: the ranges of `audit.coverage`, and where the events come from. An entry of
  * kind `state` is appended when they change; the end of the newest range and the times of proofs move without one.
  */
+import { ExportError } from '../../core/errors.ts';
 import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import type { Statement } from '../connection/pipeline.ts';
@@ -41,8 +42,18 @@ export class StateRecorder {
   /** The entry for the state as this transaction leaves it, if it differs from the recorded one. */
   async draft(): Promise<EntryDraft[]> {
     if (this.isForeign) return [];
+    return (await this.readFacts()) === this.recorded ? [] : this.restate();
+  }
+
+  /** The entry for the state as it is, also if an entry records it already. Throws `differences` if it is not the recorded one. */
+  async restate(): Promise<EntryDraft[]> {
+    if (this.isForeign) {
+      throw new ExportError(
+        'differences',
+        'audit.coverage or the source in audit.watermarks differs from what the ledger recorded: see `verify --offline`.',
+      );
+    }
     const facts = await this.readFacts();
-    if (facts === this.recorded) return [];
     this.pending = facts;
     return [{ kind: 'state', listed: listRecords([{ key: NO_KEY, record: facts }]), facts }];
   }

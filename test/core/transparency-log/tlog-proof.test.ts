@@ -39,7 +39,7 @@ function logOf(sizes: readonly number[]) {
     entryIndex: entry,
     entryPath: inclusionProof(leaves, entry),
     entryText: texts[entry]!,
-    record: records[entry]![row]!,
+    record: Buffer.from(records[entry]![row]!),
     rowIndex: row,
     rowCount: sizes[entry]!,
     rowPath: inclusionProof(rowLeaves[entry]!, row),
@@ -136,7 +136,10 @@ describe('a proof', () => {
     ]);
     expect(
       rejectionOf(() =>
-        checkProof(writeProof({ ...proof, record: 'x', entryText: 'y' }), { ...trust, rowTreeOf }),
+        checkProof(writeProof({ ...proof, record: Buffer.from('x'), entryText: 'y' }), {
+          ...trust,
+          rowTreeOf,
+        }),
       ),
     ).toEqual(notLeaf(2));
   });
@@ -152,9 +155,13 @@ describe('a proof', () => {
 });
 
 const extraOf = (value: unknown) => `extra ${Buffer.from(JSON.stringify(value)).toString('base64')}`;
-const extra = { entry: proof.entryText, record: proof.record, row: { index: 5, count: 7, path: [] } };
+const extra = {
+  entry: proof.entryText,
+  record: Buffer.from(proof.record).toString('base64'),
+  row: { index: 5, count: 7, path: [] },
+};
 const withExtra = (line: string) => file.replace(/^extra .*$/m, line);
-const NO_TEXTS = 'the line "extra" has not the texts "entry" and "record" and the object "row"';
+const NO_TEXTS = 'the line "extra" has not the text "entry", "record" in base64, and the object "row"';
 const NO_ROW = 'the row in the line "extra" has not the integers "index" and "count" and the list "path"';
 const NO_INDEX =
   'it has no line "index" with the number of a leaf: a decimal integer without leading zeros, below 2^53';
@@ -181,7 +188,7 @@ test.each<[string | Buffer, string]>([
   [withExtra(extraOf({})), NO_TEXTS],
   [withExtra(extraOf({ ...extra, entry: 5 })), NO_TEXTS],
   [withExtra(extraOf({ ...extra, record: null })), NO_TEXTS],
-  [withExtra(extraOf({ ...extra, record: '\ud800' })), NO_TEXTS],
+  [withExtra(extraOf({ ...extra, record: 'not base64' })), NO_TEXTS],
   [withExtra(extraOf({ ...extra, row: [] })), NO_TEXTS],
   [withExtra(extraOf({ ...extra, row: { ...extra.row, index: '5' } })), NO_ROW],
   [withExtra(extraOf({ ...extra, row: { ...extra.row, index: -1 } })), NO_ROW],
