@@ -1,6 +1,6 @@
 /** The output of `verify`. */
 import type { LedgerFinding } from '../core/ledger/check.ts';
-import { CLASSIC_LOG, findSeveralLogs, type LogKey, nameLog } from '../core/log-key.ts';
+import { findSeveralLogs, type LogKey, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { countTamperings, type LedgerReport } from '../runs/verify-ledger.ts';
 import { countDifferences, type SourceReport } from '../runs/verify-source.ts';
@@ -125,17 +125,19 @@ function describeLines(lines: readonly Line[], colours: Colours): string[] {
   });
 }
 
-function describeHead({ head }: LedgerReport, colours: Colours): string[] {
-  if (!head) return [];
-  const log = head.log === CLASSIC_LOG ? '' : `${head.log}/`;
-  const entry = `${head.organization}/${log}${head.batch}/${head.digest}`;
+function describeHead({ checkpoint, signedBy }: LedgerReport, colours: Colours): string[] {
+  if (checkpoint === null) return [];
+  const signed = signedBy.length > 0 ? `signed by ${signedBy.join(', ')}` : 'not signed';
   return [
     '',
     ...hang(
       '  ',
-      'Newest entry of the ledger. A copy stored where the database administrators cannot write proves later that the ' +
-        'ledger was not rewritten (verify --expect ENTRY):',
+      `Head of the ledger, ${signed}. A copy stored where the database administrators cannot write proves later that the ` +
+        'ledger was only appended to (verify --expect "$(cat FILE)"):',
     ),
-    `    ${colours.bold(printable(entry))}`,
+    ...checkpoint
+      .trimEnd()
+      .split('\n')
+      .map((line) => (line === '' ? '' : `    ${colours.bold(printable(line))}`)),
   ];
 }
