@@ -59,6 +59,10 @@ begin
   else
     grant update (next_skip) on audit.runs to audit_writer;
   end if;
+  -- Migration 0013 adds it.
+  if exists (select from pg_attribute where attrelid = 'audit.events'::regclass and attname = 'superseded_by') then
+    grant update (superseded_by) on audit.events to audit_writer;
+  end if;
   -- Migration 0012 adds these.
   if to_regclass('audit.gone_events') is not null then
     grant insert, update on audit.gone_events to audit_writer;

@@ -26,6 +26,9 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
     'core/offset-list/rank': ['core/offset-list', 'core'],
     // Only the reader: it opens the prover of its list.
     'core/offset-list': ['core/offset-list/rank', 'core'],
+    'core/ledger': ['core/transparency-log', 'core'],
+    'core/transparency-log': ['core'],
+    // The ports of the store name the entries of a commit.
     'core/transparency-log': ['core'],
     core: [],
   },

@@ -95,6 +95,7 @@ describe('a configuration', () => {
         },
         status: { host: '127.0.0.1', port: 8080 },
         logLevel: 'info',
+        ledger: { privateKeys: [], trusted: [] },
       },
       warnings: [],
     });

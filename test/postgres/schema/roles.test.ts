@@ -175,7 +175,8 @@ describe('audit_writer', () => {
       'audit.user_horizon': 'select',
       'audit.all_user_actions': 'select',
       'audit.all_user_totals': 'select',
-      'audit.events': 'insert, select, update (created_on_raw user_name email message extra raw updated_at)',
+      'audit.events':
+        'insert, select, update (created_on_raw user_name email message extra raw updated_at superseded_by)',
       'audit.ledger': 'insert, select',
       'audit.ledger_changes': 'insert, select',
       'audit.coverage': 'delete, insert, select',
