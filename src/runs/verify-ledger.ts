@@ -162,8 +162,7 @@ class ChunkCheck {
       this.findings.push(...found.rows.check(row));
       const text = row.unparsedDetails();
       if (text === undefined) continue;
-      const { batch } = record;
-      const finding = { batch, eventId: row.eventId, ...row.describe() };
+      const finding = { batch: record.batch, ...row.describe() };
       this.unparsed.push({ finding: { ...finding, kind: 'edited', reason: 'details' }, text });
     }
   }

@@ -304,7 +304,7 @@ describe('repairing', () => {
     const scene = await bench.open({ rows: [eventText(1), '{"createdOn":5}', eventText(2)] }, PAGES);
     await scene.run();
     await scene.query('delete from audit.rejected_events where organization = $1');
-    await expectFound(scene, { missing: 1 });
+    await expectFound(scene, { missing: 1, deleted: 1 });
     expect(await scene.verify({ shouldRepair: true })).toMatchObject({ repaired: 1 });
     await expectFound(scene, {});
   });

@@ -35,13 +35,14 @@ export interface LedgerFinding {
 
 /** A row of an entry, as it is stored now. */
 export interface ListedRow {
-  eventId: string;
+  /** The event id as 32 hex digits. */
+  key: string;
   /** The hash that an entry of this format lists for the row as it is stored. */
   hashFor(format: number): string;
   /** The time that the store sorts by: UTC with six fraction digits. */
   time(): string;
   /** For a message. */
-  describe(): { createdOn: string; userName: string | null };
+  describe(): { eventId: string; createdOn: string; userName: string | null };
   /** Names of columns that contradict the others or the entry, to be named in a message. Called for rows with a wrong hash. */
   suspectColumns(entry: LedgerEntry): string[];
   /** Names of columns that the hash does not cover, and that contradict the others. */
@@ -91,24 +92,27 @@ function hasRightCounts({ format, kind, listed, changes, rowsInserted, rowsChang
 
 /** Checks the stored rows of one entry of kind `stored`. */
 export class EntryRows {
+  /** By the event id as 32 hex digits. */
   private readonly expected: Map<string, string>;
+  private readonly changes: ReadonlyMap<string, readonly LedgerChange[]>;
 
   /** `changes`: what later entries changed in these rows, in order. */
   constructor(
     private readonly entry: LedgerEntry,
-    private readonly changes: ReadonlyMap<string, readonly LedgerChange[]>,
+    changes: ReadonlyMap<string, readonly LedgerChange[]>,
   ) {
     this.expected = listedHashes(entry);
+    this.changes = new Map([...changes].map(([eventId, each]) => [eventId.replaceAll('-', ''), each]));
   }
 
   /** Changes of events that the entry does not list. */
   checkChanges(): LedgerFinding[] {
-    return [...this.changes].flatMap(([eventId, [change]]) =>
-      this.expected.has(eventId)
+    return [...this.changes].flatMap(([key, [change]]) =>
+      this.expected.has(key)
         ? []
         : [
             {
-              ...{ kind: 'broken' as const, batch: change!.batch, eventId, createdOn: null },
+              ...{ kind: 'broken' as const, batch: change!.batch, eventId: formatId(key), createdOn: null },
               reason: `it changes an event that entry ${this.entry.batch} does not list`,
             },
           ],
@@ -118,10 +122,10 @@ export class EntryRows {
   /** Pass each stored row once. */
   check(row: ListedRow): LedgerFinding[] {
     const { entry } = this;
-    const { eventId } = row;
-    const listed = this.expected.get(eventId);
+    const { key } = row;
+    const listed = this.expected.get(key);
     const found = (kind: Tampering, reason: string): LedgerFinding => ({
-      ...{ kind, batch: entry.batch, eventId },
+      ...{ kind, batch: entry.batch },
       ...row.describe(),
       reason,
     });
@@ -129,8 +133,8 @@ export class EntryRows {
     if (listed === undefined && !isBetween(row.time(), entry)) return [];
     if (listed === undefined)
       return [found('inserted', `entry ${entry.batch}, which it names, does not list it`)];
-    this.expected.delete(eventId);
-    const changes = this.changes.get(eventId);
+    this.expected.delete(key);
+    const changes = this.changes.get(key);
     const { expected, format, repaired } = changes
       ? applyChanges(listed, entry.format, changes)
       : { expected: listed, format: entry.format, repaired: undefined };
@@ -143,7 +147,7 @@ export class EntryRows {
 
   /** The events that no checked row was: their ids. */
   absent(): string[] {
-    return [...this.expected.keys()];
+    return [...this.expected.keys()].map(formatId);
   }
 }
 
@@ -171,17 +175,18 @@ function applyChanges(
   return { expected, format, repaired };
 }
 
-/** Event id → hash as inserted. */
+/** Event id, as 32 hex digits → hash as inserted. */
 function listedHashes({ format, listed }: LedgerEntry): Map<string, string> {
   const hex = Buffer.from(listed.buffer, listed.byteOffset, listed.length).toString('hex');
   const width = 2 * (format === 1 ? FORMAT_1_ROW_BYTES : ROW_BYTES);
   const hashes = new Map<string, string>();
   for (let at = 0; at < hex.length; at += width) {
-    const id = hex.slice(at, at + 2 * KEY_BYTES);
-    hashes.set(
-      `${id.slice(0, 8)}-${id.slice(8, 12)}-${id.slice(12, 16)}-${id.slice(16, 20)}-${id.slice(20)}`,
-      hex.slice(at + 2 * KEY_BYTES, at + width),
-    );
+    const from = at + 2 * KEY_BYTES;
+    hashes.set(hex.slice(at, from), hex.slice(from, at + width));
   }
   return hashes;
+}
+
+function formatId(key: string): string {
+  return key.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }

@@ -10,9 +10,9 @@
  * Format 1 (until version 0.2) has neither kinds nor trees: its digests form a chain, and are leaves of the tree of the log.
  * docs/ledger.md documents all hashed bytes. They are fixed for all versions.
  */
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { CLASSIC_LOG, type LogKey } from '../log-key.ts';
-import { appendLeaf, leafHash, type Peaks, rootOf } from '../transparency-log/merkle.ts';
+import { appendLeaf, leafHash, type Peaks, rootOfList } from '../transparency-log/merkle.ts';
 
 /** What an entry lists. `state`: the ranges of `audit.coverage`, and where the events come from. */
 export type EntryKind =
@@ -157,7 +157,7 @@ export function entryText(entry: Omit<LedgerEntry, 'digest'>): string {
     from_at: entry.fromAt,
     to_at: entry.toAt,
     rows: entry.rowsInserted + entry.rowsChanged,
-    rows_root: Buffer.from(rootOf(hashesOf(entry.listed))).toString('hex'),
+    rows_root: rootOfList(entry.listed, { offset: KEY_BYTES, stride: ROW_BYTES }).toString('hex'),
     rows_list: sha256(entry.listed),
     changes: entry.changes.length === 0 ? null : sha256(changesText(entry.changes)),
     facts: entry.facts === null ? null : sha256(entry.facts),
@@ -209,8 +209,6 @@ function digestOfFormat1(entry: Omit<LedgerEntry, 'digest'>): string {
   );
 }
 
-export function sha256(data: string | Uint8Array): string {
-  return typeof data === 'string'
-    ? hash('sha256', data, 'hex')
-    : createHash('sha256').update(data).digest('hex');
+function sha256(data: string | Uint8Array): string {
+  return hash('sha256', data, 'hex');
 }

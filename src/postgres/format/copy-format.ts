@@ -9,7 +9,7 @@ import type { IdentifiedEvent } from '../../core/identity.ts';
 import { KEY_BYTES, ROW_BYTES } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { isParsable } from './columns.ts';
-import { encodeRecord, RECORD_COLUMNS, recordHash, recordOf, toPostgresTime, uuidBytes } from './record.ts';
+import { encodeRecord, RECORD_COLUMNS, recordHash, recordOf, toPostgresTime } from './record.ts';
 
 /** What the rows of one commit have in common. `committedAt`: microseconds since 2000-01-01 UTC. */
 interface RowOrigin extends LogKey {
@@ -59,6 +59,8 @@ export function createCopyEncoder(): {
   let bytes = Buffer.alloc(0);
   let view = new DataView(new ArrayBuffer(0));
   let at = 0;
+  /** Where the id of the last row begins. */
+  let idAt = 0;
 
   const reserve = (length: number) => {
     if (at + length <= bytes.length) return;
@@ -131,6 +133,7 @@ export function createCopyEncoder(): {
     at += prefix.length;
     const start = putDetails(event);
     putInt64(toPostgresTime(event.createdOnTicks));
+    idAt = at + 4;
     putUuid(eventId);
     putInt64(event.createdOnTicks);
     putText(event.createdOnRaw);
@@ -150,13 +153,15 @@ export function createCopyEncoder(): {
     at += suffix.length;
     return start;
   };
-  /** The leaf hash of the record that ends here: of a zero byte and the record. The byte before the record lends its place. */
-  const hashFrom = (start: number): Buffer => {
+  /**
+   * Writes the leaf hash of the record that ends here: of a zero byte and the record. The byte before the record lends its place.
+   * In Node 20 the way through a string takes half the time of the output of a buffer.
+   */
+  const putHash = (listed: Buffer, to: number, start: number) => {
     const before = bytes[start - 1]!;
     bytes[start - 1] = 0;
-    const digest = hash('sha256', bytes.subarray(start - 1, at), 'buffer');
+    listed.write(hash('sha256', bytes.subarray(start - 1, at), 'binary'), to, 'binary');
     bytes[start - 1] = before;
-    return digest;
   };
 
   const frameOf = ({ organization, log, runId, batch, committedAt }: RowOrigin): Frame => {
@@ -185,11 +190,11 @@ export function createCopyEncoder(): {
       at = HEADER.length;
       for (const [i, event] of events.entries()) {
         const start = putRow(event, frame);
-        listed.set(uuidBytes(event.eventId), i * ROW_BYTES);
+        const to = i * ROW_BYTES;
+        bytes.copy(listed, to, idAt, idAt + KEY_BYTES);
         // jsonb is not the text that the record has.
-        const digest =
-          event.event.extra === null ? hashFrom(start) : recordHash(encodeRecord(recordOf(event, origin)));
-        listed.set(digest, i * ROW_BYTES + KEY_BYTES);
+        if (event.event.extra === null) putHash(listed, to + KEY_BYTES, start);
+        else listed.set(recordHash(encodeRecord(recordOf(event, origin))), to + KEY_BYTES);
       }
       reserve(2);
       view.setInt16(at, END);

@@ -11,26 +11,30 @@ import {
   encodeRecord,
   fromPostgresTime,
   recordHash,
+  recordHashInPlace,
 } from '../format/record.ts';
 import { DETAILS_RIGHT, DETAILS_UNKNOWN, type StreamedRecord } from './record-stream.ts';
 import { ROW_FORM } from './row-form.ts';
 import { type StoredRow, toStoredRow } from './stored-events.ts';
 
 export function toListedRow(streamed: StreamedRecord): ListedRow {
-  const { eventId, record, details, hasExtra } = streamed;
+  const { key, record, details, hasExtra } = streamed;
   let stored: StoredRow | undefined;
   const row = () => {
     stored ??= toStoredRow(eventRowOf(decodeRecord(record), details));
     return stored;
   };
   return {
-    eventId,
+    key,
     hashFor: (format) => {
       if (format !== FORMAT) return ROW_FORM.contentDigest(row());
-      return recordHash(canonicalRecord({ record, hasExtra })).toString('hex');
+      return hasExtra ? recordHash(canonicalRecord(streamed)).toString('hex') : recordHashInPlace(record);
     },
     time: () => row().createdOn,
-    describe: () => ({ createdOn: row().event.createdOnRaw, userName: row().event.userName }),
+    describe: () => {
+      const { eventId, event } = row();
+      return { eventId, createdOn: event.createdOnRaw, userName: event.userName };
+    },
     suspectColumns: (entry) => suspectColumns(row(), entry),
     misfits: (entry, change) => {
       const isDetailsWrong = details !== DETAILS_RIGHT && details !== DETAILS_UNKNOWN;

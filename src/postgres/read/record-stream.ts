@@ -2,7 +2,7 @@
 import pg from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { LogKey } from '../../core/log-key.ts';
-import { formatUuid, RECORD_COLUMNS } from '../format/record.ts';
+import { RECORD_COLUMNS } from '../format/record.ts';
 
 /** Whether the parsed details match their text: `UNKNOWN`: there are none, and the text may be JSON. */
 export const DETAILS_RIGHT = 0;
@@ -13,7 +13,8 @@ export const DETAILS_UNKNOWN = 2;
 export interface StreamedRecord {
   details: number;
   record: Buffer;
-  eventId: string;
+  /** The event id as 32 hex digits. */
+  key: string;
   batch: bigint;
   hasExtra: boolean;
 }
@@ -85,7 +86,7 @@ function parseRows(bytes: Buffer): { records: StreamedRecord[]; end: number } {
 
 function parseRecord(bytes: Buffer, start: number): Omit<StreamedRecord, 'details'> | undefined {
   let at = start;
-  let eventId = '';
+  let key = '';
   let batch = 0n;
   let hasExtra = false;
   for (let column = 0; column < COLUMNS; column++) {
@@ -94,9 +95,9 @@ function parseRecord(bytes: Buffer, start: number): Omit<StreamedRecord, 'detail
     const from = at + 4;
     at = length < 0 ? from : from + length;
     if (at > bytes.length) return undefined;
-    if (column === EVENT_ID) eventId = formatUuid(bytes.subarray(from, at));
+    if (column === EVENT_ID) key = bytes.toString('hex', from, at);
     else if (column === EXTRA) hasExtra = length >= 0;
     else if (column === BATCH && length >= 0) batch = bytes.readBigInt64BE(from);
   }
-  return { record: bytes.subarray(start, at), eventId, batch, hasExtra };
+  return { record: bytes.subarray(start, at), key, batch, hasExtra };
 }

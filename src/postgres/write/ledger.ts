@@ -47,17 +47,14 @@ const UNRECORDED = {
   rejected: `select ${RETURN_REJECTED} from audit.rejected_events r where organization = $1 and log = $2`,
 };
 
-const APPEND_ENTRIES = {
-  name: 'append-entries',
+/** One entry: a list of hashes is sent as bytes, which an array of lists would not be. */
+const APPEND_ENTRY = {
+  name: 'append-entry',
   text: `
   insert into audit.ledger (
     organization, log, run_id, committed_at, format, batch, kind, from_at, to_at, rows_inserted, rows_changed, inserted, facts,
     previous_digest, digest, peaks, checkpoint
-  )
-  select $1, $2, $3, now(), 2, * from unnest(
-    $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::integer[], $9::integer[], $10::bytea[], $11::text[], $12::bytea[],
-    $13::bytea[], $14::bytea[], $15::text[]
-  )`,
+  ) values ($1, $2, $3, now(), 2, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 };
 
 const APPEND_CHANGES = `
@@ -71,7 +68,7 @@ export interface TransactionHead extends LedgerHead {
 
 /** The statements that append entries, to send in the transaction of the head; `newest` after it is committed. */
 export interface Appended {
-  plan: { entries?: Statement; changes?: Statement };
+  plan: Record<string, Statement>;
   newest: NotedEntry | undefined;
 }
 
@@ -144,24 +141,23 @@ function planOf(
   entries: readonly NewEntry[],
   checkpoint: string | undefined,
 ): Appended['plan'] {
-  const values = [
-    ...[organization, log, runId],
-    entries.map(({ batch }) => batch.toString()),
-    entries.map(({ kind }) => kind),
-    entries.map(({ fromAt }) => fromAt),
-    entries.map(({ toAt }) => toAt),
-    entries.map(({ rowsInserted }) => rowsInserted),
-    entries.map(({ rowsChanged }) => rowsChanged),
-    entries.map(({ listed }) => listed),
-    entries.map(({ facts }) => facts),
-    entries.map(({ previousDigest }) => previousDigest && Buffer.from(previousDigest, 'hex')),
-    entries.map(({ digest }) => Buffer.from(digest, 'hex')),
-    entries.map(({ peaks }) => peaksToBytes(peaks)),
-    entries.map((_entry, i) => (i === entries.length - 1 ? (checkpoint ?? null) : null)),
-  ];
+  const last = entries.length - 1;
+  const statements = entries.map((entry, i) => {
+    const values = [
+      ...[organization, log, runId, entry.batch.toString(), entry.kind, entry.fromAt, entry.toAt],
+      ...[entry.rowsInserted, entry.rowsChanged, entry.listed, entry.facts],
+      entry.previousDigest === null ? null : Buffer.from(entry.previousDigest, 'hex'),
+      ...[
+        Buffer.from(entry.digest, 'hex'),
+        peaksToBytes(entry.peaks),
+        i === last ? (checkpoint ?? null) : null,
+      ],
+    ];
+    return [`entry ${entry.batch}`, { ...APPEND_ENTRY, values }] as const;
+  });
+  const plan: Appended['plan'] = Object.fromEntries(statements);
   const changes = entries.flatMap((entry) => entry.changes);
-  const append = { ...APPEND_ENTRIES, values };
-  if (changes.length === 0) return { entries: append };
+  if (changes.length === 0) return plan;
   const columns = [
     changes.map(({ batch }) => batch.toString()),
     changes.map(({ rowBatch }) => rowBatch.toString()),
@@ -169,5 +165,5 @@ function planOf(
     changes.map(({ oldDigest }) => Buffer.from(oldDigest, 'hex')),
     changes.map(({ newDigest }) => Buffer.from(newDigest, 'hex')),
   ];
-  return { entries: append, changes: { text: APPEND_CHANGES, values: [organization, log, ...columns] } };
+  return { ...plan, changes: { text: APPEND_CHANGES, values: [organization, log, ...columns] } };
 }

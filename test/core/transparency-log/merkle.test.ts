@@ -10,6 +10,7 @@ import {
   peaksOfBytes,
   peaksToBytes,
   rootOf,
+  rootOfList,
   rootOfPeaks,
 } from '../../../src/core/transparency-log/merkle.ts';
 
@@ -165,4 +166,17 @@ describe('peaks', () => {
       new RangeError('Peaks are hashes of 32 bytes each; these are 33 bytes'),
     );
   });
+});
+
+test('the root of a list of hashes with other bytes between them is that of the hashes', () => {
+  const layout = fc.record({ offset: fc.nat(20), gap: fc.nat(20), count: fc.nat(70) });
+  fc.assert(
+    fc.property(layout, ({ offset, gap, count }) => {
+      const leaves = Array.from({ length: count }, (_, i) => leafHash(`leaf ${i}`));
+      const stride = 32 + gap;
+      const list = Buffer.alloc(offset + count * stride, 7);
+      for (const [i, leaf] of leaves.entries()) list.set(leaf, offset + i * stride);
+      expect(Buffer.from(rootOfList(list, { offset, stride }))).toEqual(Buffer.from(rootOf(leaves)));
+    }),
+  );
 });

@@ -62,7 +62,7 @@ describe('a proof', () => {
     expect([header, index]).toEqual(['c2sp.org/tlog-proof@v1', 'index 2']);
     expect(JSON.parse(Buffer.from(extra!.replace('extra ', ''), 'base64').toString())).toEqual({
       entry: proof.entryText,
-      record: proof.record,
+      record: Buffer.from(proof.record).toString('base64'),
       row: { index: 5, count: 7, path: proof.rowPath.map((hash) => Buffer.from(hash).toString('base64')) },
     });
     const path = proof.entryPath.map((hash) => Buffer.from(hash).toString('base64'));

@@ -18,6 +18,7 @@ import { eventAt } from '../../support/batch.ts';
 
 const COMMITTED_AT = 800_000_000_000_000n;
 const COMMITTED_TEXT = '2025-05-08T06:13:20.000000Z';
+const EVENT_TEXT = '2026-01-01T10:00:00.123456Z';
 const CHANGED_TEXT = '2025-05-08T06:13:21.000000Z';
 
 type Content = Partial<IdentifiedEvent['event']>;
@@ -32,8 +33,11 @@ const hashOf = (record: EventRecord, format: number) =>
   format === 2 ? recordHash(encodeRecord(record)).toString('hex') : streamed(record).hashFor(1);
 
 function streamed(record: EventRecord, details: number = DETAILS_RIGHT) {
+  // As in a stream: another byte precedes the record.
+  const bytes = Buffer.concat([Buffer.from([1]), encodeRecord(record)]).subarray(1);
+  const key = record.event_id!.replaceAll('-', '');
   return toListedRow({
-    ...{ details, record: encodeRecord(record), eventId: record.event_id!, batch: record.batch! },
+    ...{ details, record: bytes, key, batch: record.batch! },
     hasExtra: record.extra !== null,
   });
 }
@@ -49,7 +53,7 @@ function entryOf(
   }));
   return {
     ...{ format, kind: 'stored', organization: 'acme', log: 'classic', batch: 1n, runId: '7' },
-    ...{ committedAt: COMMITTED_TEXT, fromAt: COMMITTED_TEXT, toAt: COMMITTED_TEXT, facts: null },
+    ...{ committedAt: COMMITTED_TEXT, fromAt: EVENT_TEXT, toAt: EVENT_TEXT, facts: null },
     ...{ rowsInserted: rows.length, rowsChanged: 0, changes: [], previousDigest: null, digest: '' },
     listed: format === 2 ? listRows(rows) : Buffer.concat(rows.flatMap(({ key, hash }) => [key, hash])),
     ...given,
