@@ -105,6 +105,11 @@ export function asStored(event: AuditEvent): AuditEvent {
   return { ...event, ...Object.fromEntries(texts) };
 }
 
+/** A stored event as the source sent it: the columns cannot give back some characters, and `raw` does. */
+export function exactFields<T extends { raw: string | null }>(stored: T): T {
+  return stored.raw === null ? stored : { ...stored, ...textsIn(stored.raw, TEXT_FIELDS) };
+}
+
 /** Converts rows, and checks each for columns that contradict each other (`misfits`). Throws the errors of pg. */
 export async function toStoredRows(client: Queryable, rows: readonly EventRow[]): Promise<StoredRow[]> {
   const read = rows.map(toStoredRow);
@@ -136,7 +141,7 @@ export function toStoredRow(row: EventRow): StoredRow & { identity: AuditEvent }
     extra: row.extra,
     raw: row.raw,
   };
-  const identity = row.raw === null ? event : { ...event, ...identityIn(row.raw) };
+  const identity = row.raw === null ? event : { ...event, ...textsIn(row.raw, IDENTITY_FIELDS) };
   const misfits: string[] = IDENTITY_FIELDS.filter((field) => textOf(identity[field]) !== event[field]);
   if (row.has_details && !row.are_details_right) misfits.push('details');
   if (row.created_on !== formatMicroseconds(event.createdOnTicks)) misfits.push('created_on');
@@ -159,11 +164,11 @@ function textOf(value: string | null): string | null {
   return value === null ? null : storableText(value);
 }
 
-/** Reads the identity fields from `raw`. A manual edit can have made it any text. */
-function identityIn(raw: string): Partial<AuditEvent> {
+/** Reads fields from `raw`. A manual edit can have made it any text. */
+function textsIn(raw: string, names: readonly (typeof TEXT_FIELDS)[number][]): Partial<AuditEvent> {
   try {
     const row = JSON.parse(raw) as Record<string, unknown>;
-    const fields = IDENTITY_FIELDS.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
+    const fields = names.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
     return Object.fromEntries(fields);
   } catch {
     return {};

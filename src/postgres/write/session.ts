@@ -172,7 +172,8 @@ export class PostgresSession implements RunSession {
   }
 
   private noteStored(shown: Shown, stored: StoredShown): void {
-    const isNew = stored.inserted + stored.shownAgain + stored.suspected + stored.newlyRejected.length > 0;
+    const { inserted, superseded, shownAgain, suspected, newlyRejected } = stored;
+    const isNew = inserted + superseded + shownAgain + suspected + newlyRejected.length > 0;
     if (isNew || stored.oldestChange !== undefined) this.counter.forget();
     for (const { event } of [shown.events.at(-1), shown.others.events.at(-1)].filter(
       (last) => last !== undefined,
