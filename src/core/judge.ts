@@ -57,7 +57,7 @@ export interface Judgement {
 }
 
 export interface Superseded {
-  row: StoredRow;
+  row: Pick<StoredRow, 'eventId' | 'ticks'>;
   /** Id of the event that replaces it. */
   by: string | undefined;
 }
@@ -90,8 +90,8 @@ export function judge(
   const { pairs } = pairing;
   const fresh = withoutPossibleForms(shown, stored, pairing);
   const matched = new Set(pairs.map(({ row }) => row));
-  const { superseded, isRerendered } = findSuperseded(shown, stored, { pairs, fresh });
-  for (const { row } of superseded) matched.add(row);
+  const { superseded, replaced, isRerendered } = findSuperseded(shown, stored, { pairs, fresh });
+  for (const row of replaced) matched.add(row);
   const shownAgain = [...matched].filter(({ absence }) => absence !== undefined);
   const { head, isUndecided, isReplaced } = moveHead(headBefore, { shown, stored, matched, ignored });
   const inSpan = stored.filter((row) => row.supersededBy === undefined && isInSpan(row, shown.span, head));
@@ -151,14 +151,14 @@ function withoutPossibleForms(
 }
 
 /**
- * Which rows the response shows in another rendering, and which superseded ones it shows again. `isRerendered`: ids of the events that
- * replace a row. A part of a group decides neither: it does not show which rows are missing.
+ * Which rows the response shows in another rendering (`replaced`), and which superseded ones it shows again. `isRerendered`: ids of the
+ * events that replace a row. A part of a group decides neither: it does not show which rows are missing.
  */
 function findSuperseded(
   shown: Shown,
   stored: readonly StoredRow[],
   { pairs, fresh }: Pairing<StoredRow>,
-): { superseded: Superseded[]; isRerendered: Set<string> } {
+): { superseded: Superseded[]; replaced: StoredRow[]; isRerendered: Set<string> } {
   const whole = new Set(shown.events.map(({ event }) => event));
   const wholePairs = pairs.filter(({ event }) => whole.has(event.event));
   const revived = wholePairs.filter(({ row }) => row.supersededBy !== undefined);
@@ -189,6 +189,7 @@ function findSuperseded(
       ...revived.map(({ row }) => ({ row, by: undefined })),
       ...replacements.map(({ row, by }) => ({ row, by: by.eventId })),
     ],
+    replaced: replacements.map(({ row }) => row),
     isRerendered: new Set(replacements.map(({ by }) => by.eventId)),
   };
 }

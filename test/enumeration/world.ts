@@ -164,8 +164,11 @@ export class MemoryStore {
       this.events.splice(at, 0, added);
     }
     for (const { row, by } of judgement.superseded) {
-      const { form, ordinal } = by === undefined ? eventOfRow(row) : stored.get(by)!;
-      eventOfRow(row).supersededBy = by === undefined ? undefined : { form, ordinal };
+      const superseder = by === undefined ? undefined : stored.get(by)!;
+      stored.get(row.eventId)!.supersededBy = superseder && {
+        form: superseder.form,
+        ordinal: superseder.ordinal,
+      };
     }
     for (const row of judgement.shownAgain)
       Object.assign(eventOfRow(row), { absence: undefined, suspectedIn: 0 });

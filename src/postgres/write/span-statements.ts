@@ -100,7 +100,7 @@ export const SHOW_AGAIN = `
   update audit.gone_events g set state = case state when 'suspected' then 'dismissed' else 'shown again' end,
     shown_again_at = now(), shown_again_run_id = $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as shown (created_on, event_id, created_on_ticks)
-  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id
+  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id and ${ABSENT}
   returning ${RETURN_GONE}`;
 
 /** $1 organization, $2 log, $3 run. */

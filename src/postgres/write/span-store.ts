@@ -196,8 +196,11 @@ export class SpanStore {
     };
   }
 
-  /** Marks rows as superseded, or as current again: the one place that changes the column. Returns the entry of the ledger. */
-  private async supersede(changes: readonly Superseded[]): Promise<EntryDraft[]> {
+  /**
+   * Marks rows as superseded, or as current again: the one place that changes the column. A superseded row is not gone. Returns the
+   * entries of the ledger.
+   */
+  async supersede(changes: readonly Superseded[]): Promise<EntryDraft[]> {
     if (changes.length === 0) return [];
     const { organization, log } = this.key;
     const keys = [
@@ -214,7 +217,11 @@ export class SpanStore {
       const before = records.get(row.eventId)!;
       return { before, after: { ...before, superseded_by: by ?? null } };
     });
-    return [changeDraft('superseded', pairs)];
+    const gone = await this.mark(
+      SHOW_AGAIN,
+      changes.flatMap(({ row, by }) => (by === undefined ? [] : [row])),
+    );
+    return [changeDraft('superseded', pairs), ...draftRecords('gone', gone)];
   }
 
   /** The oldest row of the list, if nothing that is stored was compared with it. */
@@ -306,7 +313,7 @@ export class SpanStore {
   }
 
   /** Returns the rows of audit.gone_events that it wrote. */
-  private async mark(text: string, events: readonly StoredRow[]): Promise<KeyedRecord[]> {
+  private async mark(text: string, events: readonly Superseded['row'][]): Promise<KeyedRecord[]> {
     if (events.length === 0) return [];
     const { organization, log, runId } = this.key;
     const { rows } = await this.client.query<KeyedRecord>(text, [
