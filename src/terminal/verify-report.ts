@@ -55,15 +55,27 @@ function describeLog(
 }
 
 function describeSource(source: SourceReport, colours: Colours): string[] {
-  const { events, rejected, stored, same, superseded, counts, repaired, requests, runId, examples } = source;
+  const {
+    events,
+    rejected,
+    stored,
+    same,
+    superseded,
+    rerendered,
+    counts,
+    repaired,
+    requests,
+    runId,
+    examples,
+  } = source;
   const lines: Line[] = [
     ['same', same, ''],
     ['missing', counts.missing, 'at the source, not stored', true],
     ['changed', counts.changed, 'stored with other content than at the source', true],
     ['no longer at the source', counts.gone, 'deleted by the source; expected'],
   ];
-  if (counts.rerendered > 0)
-    lines.push(['written differently', counts.rerendered, 'same event; a run or --repair replaces the row']);
+  if (rerendered > 0)
+    lines.push(['written differently', rerendered, 'same event; a run or --repair replaces the row']);
   if (superseded > 0) lines.push(['superseded', superseded, 'older forms of events; kept']);
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
   const aside = rejected > 0 ? ` and ${count(rejected, 'rejected row')}` : '';
@@ -72,7 +84,7 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
     ...describeTitle('Against the source', read, colours),
     ...describeLines(lines, colours),
     ...firstOfEach(examples)
-      .filter(({ kind }) => kind === 'missing' || kind === 'changed')
+      .filter(({ kind }) => kind !== 'gone')
       .flatMap(({ kind, createdOnTicks, eventId, fields }) => {
         const differing = fields.length > 0 ? `  ${fields.join(', ')}` : '';
         return hang('      ', `${kind}  ${formatTicks(createdOnTicks)}  ${eventId}${differing}`).map(

@@ -58,8 +58,8 @@ async function expectCurrent(scene: Scene, superseded: number): Promise<void> {
   await expectCounted(bench);
   await expectNothingLostOrDoubled(scene);
   expect(await scene.verify()).toMatchObject({
-    counts: { missing: 0, changed: 0, gone: 0, rerendered: 0 },
-    ...{ events: shown.length, stored: shown.length, same: shown.length, superseded },
+    counts: { missing: 0, changed: 0, gone: 0 },
+    ...{ rerendered: 0, events: shown.length, stored: shown.length, same: shown.length, superseded },
   });
 }
 
@@ -86,9 +86,8 @@ describe('every event in another form', () => {
         ...{ gone_events: '0', suspected_events: '0' },
       });
       await expectCounted(bench);
-      const differing = (await scene.verify()).counts;
-      expect(differing).toEqual({
-        ...{ missing: 0, changed: 0, gone: 0 },
+      expect(await scene.verify()).toMatchObject({
+        counts: { missing: 0, changed: 0, gone: 0 },
         rerendered: rerendered - counters.superseded,
       });
 
@@ -141,14 +140,14 @@ describe('every event in another form', () => {
     const before = new Set(scene.simulator.rows.map(({ text }) => text));
     upgrade(scene, 'LF');
     const rerendered = scene.simulator.rows.filter(({ text }) => !before.has(text)).length;
-    const counts = { missing: 0, changed: 0, gone: 0, rerendered };
-    expect(await scene.verify()).toMatchObject({ counts, repaired: 0 });
-    expect(await scene.verify({ shouldRepair: true })).toMatchObject({ counts, repaired: 0 });
+    const counts = { missing: 0, changed: 0, gone: 0 };
+    expect(await scene.verify()).toMatchObject({ counts, rerendered, repaired: 0 });
+    expect(await scene.verify({ shouldRepair: true })).toMatchObject({ counts, rerendered, repaired: 0 });
     expect((await scene.runs())[0]).toMatchObject({ rows_superseded: String(rerendered), kind: 'verify' });
     await scene.run();
     await expectCurrent(scene, rerendered);
     upgrade(scene, 'CRLF');
-    expect(await scene.verify({ shouldRepair: true })).toMatchObject({ counts, repaired: 0 });
+    expect(await scene.verify({ shouldRepair: true })).toMatchObject({ counts, rerendered, repaired: 0 });
     await scene.run();
     await expectCurrent(scene, rerendered);
   });
@@ -265,7 +264,7 @@ describe('events of one time', () => {
     await runTwice(scene);
     expect(await groupOf(scene)).toEqual(['A {"a":2}', 'A CRLF gone']);
     expect((await scene.runs())[0]).toMatchObject({ rows_superseded: '0' });
-    expect((await scene.verify()).counts).toEqual({ missing: 0, changed: 0, gone: 1, rerendered: 0 });
+    expect((await scene.verify()).counts).toEqual({ missing: 0, changed: 0, gone: 1 });
   });
 
   test.each<[string, { userName?: string } & Record<string, string>]>([
@@ -341,7 +340,7 @@ describe('events of one time', () => {
     await replaceGroup(scene, []);
     await runTwice(scene);
     expect((await groupOf(scene)).sort()).toEqual(['A CRLF superseded', 'A LF gone']);
-    expect((await scene.verify()).counts).toEqual({ missing: 0, changed: 0, gone: 1, rerendered: 0 });
+    expect((await scene.verify()).counts).toEqual({ missing: 0, changed: 0, gone: 1 });
   });
 });
 

@@ -131,7 +131,7 @@ const RUN = `json_build_object(
         'counters', json_build_object(
           'pages', pages, 'requests', requests, 'retries', retries, 'rowsRead', rows_read, 'inserted', rows_inserted,
           'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late,
-          'superseded', coalesce((to_jsonb(r) ->> 'rows_superseded')::bigint, 0)),
+          'superseded', coalesce((to_jsonb(newest) ->> 'rows_superseded')::bigint, 0)),
         'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'worker', worker)`;
 
 const name = (column: string) => `left(e.${column}, ${MAX_NAME_CHARACTERS})`;
