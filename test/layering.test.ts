@@ -28,8 +28,6 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
     'core/offset-list': ['core/offset-list/rank', 'core'],
     'core/ledger': ['core/transparency-log', 'core'],
     'core/transparency-log': ['core'],
-    // The ports of the store name the entries of a commit.
-    'core/transparency-log': ['core'],
     core: [],
   },
   uipath: { 'uipath/classic': ['uipath/http'], 'uipath/http': [] },
