@@ -77,10 +77,11 @@ export function summaryPrinter(
 
 /** One sentence, and a line for each warning. */
 export function describeSummary({ runId, counters, warnings, durationMs }: RunSummary): string {
-  const { rowsRead, inserted, updated, unchanged, rejected, late, requests, retries } = counters;
+  const { rowsRead, inserted, updated, unchanged, rejected, late, superseded, requests, retries } = counters;
   const parts = [
     count(inserted, 'new event'),
     late > 0 && `${formatNumber(late)} of them late`,
+    superseded > 0 && `${formatNumber(superseded)} stored ones superseded`,
     updated > 0 && `${formatNumber(updated)} updated`,
     unchanged > 0 && `${formatNumber(unchanged)} unchanged`,
     rejected > 0 && `${formatNumber(rejected)} rejected (audit.rejected_events)`,

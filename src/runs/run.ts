@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts';
 import type { NotedEntry } from '../postgres/write/ledger.ts';
 import type { Conclusion, Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
+import { count } from '../text/format.ts';
 import { createRejectedLog } from './rejected-log.ts';
 
 export interface RunSummary {
@@ -75,6 +76,13 @@ const GONE =
   'The source no longer shows an event that lies between its oldest and its newest one: only an administrator of the source deletes ' +
   'single events there. The event stays stored; see bi.gone_events';
 
+function describeSuperseded(number: number): string {
+  return (
+    `The source writes the details of ${count(number, 'stored event')} differently, as after an upgrade; their values are the same. ` +
+    'The new forms replaced the old ones in all views and counts; the old rows stay in bi.superseded_events.'
+  );
+}
+
 function summarize(proof: Proof): ProofSummary {
   if (proof.state === 'complete') return { state: proof.state, provenAt: proof.provenAt };
   const { state, reason } = proof;
@@ -129,6 +137,7 @@ export async function withRun(
     rejectedLog.write();
     const warning = conclusion && describeProof(conclusion.proof);
     if (warning !== undefined) warn(warning);
+    if (counters.superseded > 0) warn(describeSuperseded(counters.superseded));
     await session.finish({ outcome, error, warnings, counters, conclusion });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;

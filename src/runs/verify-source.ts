@@ -2,6 +2,7 @@
 import type { App } from '../app.ts';
 import { createComparer, type Difference, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
+import type { Superseded } from '../core/judge.ts';
 import {
   type Chunk,
   isEmptyChunk,
@@ -37,10 +38,14 @@ export interface SourceReport {
   rejected: number;
   stored: number;
   same: number;
-  counts: Record<Difference, number>;
+  /** Stored rows that another form of the event has replaced. They are not among `stored`. */
+  superseded: number;
+  /** Stored events of which the source shows another form: a run that reads them supersedes the rows. No differences. */
+  rerendered: number;
+  counts: Record<Exclude<Difference, 'rerendered'>, number>;
   /** How many of the missing and changed ones `--repair` stored or restored. */
   repaired: number;
-  examples: Omit<SourceFinding, 'expected'>[];
+  examples: Omit<SourceFinding, 'expected' | 'isStored'>[];
   requests: number;
   /** The repairing run in audit.runs. */
   runId: string | null;
@@ -162,11 +167,16 @@ async function compareEvents(
     throwIfInterrupted(signal);
     onProgress();
     const found = comparer.compareStored(rows);
-    report.stored += rows.length;
-    report.same += rows.length - found.length;
-    findings.push(...found.filter(({ expected }) => expected));
+    const superseded = rows.filter(({ supersededBy }) => supersededBy !== undefined).length;
+    report.superseded += superseded;
+    report.stored += rows.length - superseded;
+    report.same += rows.length - superseded - found.length;
     addFindings(report, found);
   }
+  const found = comparer.compareShown();
+  report.same -= found.length;
+  findings.push(...found.filter(({ expected }) => expected));
+  addFindings(report, found);
   const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
   addFindings(report, missing);
   return [...findings, ...missing];
@@ -178,16 +188,43 @@ async function repairChunk(
   chunk: ReturnType<typeof takenFrom>,
   { findings, missingRejected }: { findings: readonly SourceFinding[]; missingRejected: Chunk['rejected'] },
 ): Promise<number> {
-  const events = findings.flatMap(({ expected }) => expected ?? []);
-  const hasWork = events.length + missingRejected.length > 0;
+  const events = findings.flatMap(({ expected, isStored }) => (expected && !isStored ? expected : []));
+  const superseded = findings.flatMap(supersededBy);
+  const hasWork = events.length + superseded.length + missingRejected.length > 0;
   const stored = hasWork
-    ? await session.restore({ events, rejected: missingRejected })
+    ? await session.restore({ events, superseded, rejected: missingRejected })
     : { inserted: 0, updated: 0 };
   const unchanged = chunk.events.length - stored.inserted - stored.updated;
-  Object.assign(counters, addCommitted(counters, chunk, { ...stored, unchanged, lateTicks: [] }));
+  const rerendered = findings.filter(({ kind }) => kind === 'rerendered');
+  const result = { ...stored, unchanged, superseded: rerendered.length, lateTicks: [] };
+  Object.assign(counters, addCommitted(counters, chunk, result));
   for (const rejected of missingRejected) watchers.onRejected(rejected);
   for (const warning of chunk.warnings) watchers.onWarning(warning);
-  return stored.inserted + stored.updated + missingRejected.length;
+  const replacing = rerendered.filter(({ isStored }) => !isStored).length;
+  return stored.inserted + stored.updated - replacing + missingRejected.length;
+}
+
+/** The rows to mark as superseded, or as current again, for a difference. */
+function supersededBy({
+  kind,
+  eventId,
+  createdOnTicks: ticks,
+  expected,
+  isStored,
+  fields,
+}: SourceFinding): Superseded[] {
+  if (kind === 'rerendered') {
+    const row = { eventId, ticks };
+    const by = expected!.eventId;
+    return isStored
+      ? [
+          { row, by },
+          { row: { eventId: by, ticks }, by: undefined },
+        ]
+      : [{ row, by }];
+  }
+  const isHidden = fields.includes(ROW_FORM.columns.supersededBy);
+  return isHidden ? [{ row: { eventId, ticks }, by: undefined }] : [];
 }
 
 function newReport(runId: string | null): SourceReport {
@@ -196,6 +233,8 @@ function newReport(runId: string | null): SourceReport {
     rejected: 0,
     stored: 0,
     same: 0,
+    superseded: 0,
+    rerendered: 0,
     counts: { missing: 0, changed: 0, gone: 0 },
     repaired: 0,
     examples: [],
@@ -205,7 +244,11 @@ function newReport(runId: string | null): SourceReport {
 }
 
 function addFindings(report: SourceReport, findings: readonly SourceFinding[]): void {
-  for (const { expected: _expected, ...finding } of findings) {
+  for (const { expected: _expected, isStored: _isStored, ...finding } of findings) {
+    if (finding.kind === 'rerendered') {
+      report.rerendered += 1;
+      continue;
+    }
     report.counts[finding.kind] += 1;
     if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);
   }

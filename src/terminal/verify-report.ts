@@ -55,13 +55,28 @@ function describeLog(
 }
 
 function describeSource(source: SourceReport, colours: Colours): string[] {
-  const { events, rejected, stored, same, counts, repaired, requests, runId, examples } = source;
+  const {
+    events,
+    rejected,
+    stored,
+    same,
+    superseded,
+    rerendered,
+    counts,
+    repaired,
+    requests,
+    runId,
+    examples,
+  } = source;
   const lines: Line[] = [
     ['same', same, ''],
     ['missing', counts.missing, 'at the source, not stored', true],
     ['changed', counts.changed, 'stored with other content than at the source', true],
     ['no longer at the source', counts.gone, 'deleted by the source; expected'],
   ];
+  if (rerendered > 0)
+    lines.push(['written differently', rerendered, 'same event; a run or --repair replaces the row']);
+  if (superseded > 0) lines.push(['superseded', superseded, 'older forms of events; kept']);
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
   const aside = rejected > 0 ? ` and ${count(rejected, 'rejected row')}` : '';
   const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;

@@ -64,7 +64,7 @@ function run(runId: string, minutesAgo: number, rest: Partial<RunRecord>, insert
     outcome: 'succeeded',
     error: null,
     warnings: [],
-    counters: { ...counters, unchanged: 120, rejected: 0, late: 0 },
+    counters: { ...counters, unchanged: 120, rejected: 0, late: 0, superseded: 0 },
     from: null,
     to: null,
     worker: 'worker-1',

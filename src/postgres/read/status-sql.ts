@@ -130,7 +130,8 @@ const RUN = `json_build_object(
         'endedAt', ${milliseconds('ended_at')}, 'outcome', outcome, 'error', error, 'warnings', warnings,
         'counters', json_build_object(
           'pages', pages, 'requests', requests, 'retries', retries, 'rowsRead', rows_read, 'inserted', rows_inserted,
-          'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late),
+          'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late,
+          'superseded', coalesce((to_jsonb(newest) ->> 'rows_superseded')::bigint, 0)),
         'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'worker', worker)`;
 
 const name = (column: string) => `left(e.${column}, ${MAX_NAME_CHARACTERS})`;

@@ -1,5 +1,4 @@
 /** Reads `audit.events`, to compare the rows with the source, the ledger and their own ids. */
-
 import type { StoredEvent } from '../../core/compare.ts';
 import type { AuditEvent } from '../../core/event.ts';
 import type { LogKey } from '../../core/log-key.ts';
@@ -22,7 +21,7 @@ const CHUNK_ROWS = 2000;
 /** The select list for `toStoredRow`, from `audit.events e`. */
 export const EVENT_COLUMNS = `
     created_on::text as key_time, event_id, ordinal, created_on_ticks, created_on_raw, category, action, source,
-    user_name, email, message, details_version, details_raw, extra::text, raw, e.batch, e.run_id,
+    user_name, email, message, details_version, details_raw, extra::text, raw, superseded_by, e.batch, e.run_id,
     details is not null as has_details,
     details is not null and pg_input_is_valid(details_raw, 'jsonb') and details = details_raw::jsonb as are_details_right,
     ${inUtc('created_on')} as created_on, ${inUtc('first_seen_at')} as first_seen_at, ${inUtc('updated_at')} as updated_at`;
@@ -33,7 +32,11 @@ const TEXT_FIELDS = [...IDENTITY_FIELDS, 'userName', 'email', 'message'] as cons
 
 /** $1 organization, $2 log, $3 and $4 from as time and ticks, $5 and $6 to, $7 and $8 the key of the last row read. */
 export const STORED_EVENTS = `
-  select ${EVENT_COLUMNS}
+  select ${EVENT_COLUMNS}, (
+    select state from audit.gone_events g
+    where g.organization = e.organization and g.log = e.log and g.created_on = e.created_on and g.event_id = e.event_id
+      and state in ('suspected', 'gone', 'former source')
+  ) as absence
   from audit.events e
   where organization = $1 and log = $2
     -- created_on selects; ticks matter only within the first and the last microsecond of the range.
@@ -59,6 +62,9 @@ export interface EventRow {
   details_raw: string | null;
   extra: string | null;
   raw: string | null;
+  superseded_by: string | null;
+  /** Only STORED_EVENTS reads it. */
+  absence?: StoredEvent['absence'] | null;
   batch: string;
   run_id: string;
   has_details: boolean;
@@ -105,6 +111,11 @@ export function asStored(event: AuditEvent): AuditEvent {
   return { ...event, ...Object.fromEntries(texts) };
 }
 
+/** A stored event as the source sent it: the columns cannot give back some characters, and `raw` does. */
+export function exactFields<T extends { raw: string | null }>(stored: T): T {
+  return stored.raw === null ? stored : { ...stored, ...textsIn(stored.raw, TEXT_FIELDS) };
+}
+
 /** Converts rows, and checks each for columns that contradict each other (`misfits`). Throws the errors of pg. */
 export async function toStoredRows(client: Queryable, rows: readonly EventRow[]): Promise<StoredRow[]> {
   const read = rows.map(toStoredRow);
@@ -136,7 +147,8 @@ export function toStoredRow(row: EventRow): StoredRow & { identity: AuditEvent }
     extra: row.extra,
     raw: row.raw,
   };
-  const identity = row.raw === null ? event : { ...event, ...identityIn(row.raw) };
+  const identity =
+    row.raw === null ? event : { ...event, ...textsIn(row.raw, [...IDENTITY_FIELDS, 'userName']) };
   const misfits: string[] = IDENTITY_FIELDS.filter((field) => textOf(identity[field]) !== event[field]);
   if (row.has_details && !row.are_details_right) misfits.push('details');
   if (row.created_on !== formatMicroseconds(event.createdOnTicks)) misfits.push('created_on');
@@ -147,6 +159,8 @@ export function toStoredRow(row: EventRow): StoredRow & { identity: AuditEvent }
     ordinal: row.ordinal,
     identity,
     createdOn: row.created_on,
+    supersededBy: row.superseded_by ?? undefined,
+    absence: row.absence ?? undefined,
     misfits,
     batch: BigInt(row.batch),
     runId: row.run_id,
@@ -159,11 +173,11 @@ function textOf(value: string | null): string | null {
   return value === null ? null : storableText(value);
 }
 
-/** Reads the identity fields from `raw`. A manual edit can have made it any text. */
-function identityIn(raw: string): Partial<AuditEvent> {
+/** Reads fields from `raw`. A manual edit can have made it any text. */
+function textsIn(raw: string, names: readonly (typeof TEXT_FIELDS)[number][]): Partial<AuditEvent> {
   try {
     const row = JSON.parse(raw) as Record<string, unknown>;
-    const fields = IDENTITY_FIELDS.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
+    const fields = names.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
     return Object.fromEntries(fields);
   } catch {
     return {};

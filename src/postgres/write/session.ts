@@ -3,6 +3,7 @@
  */
 import type { ExportError } from '../../core/errors.ts';
 import type { RejectedRow } from '../../core/event.ts';
+import type { Superseded } from '../../core/judge.ts';
 import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LedgerSigner } from '../../core/ledger/sign.ts';
 import type { LogKey } from '../../core/log-key.ts';
@@ -172,7 +173,8 @@ export class PostgresSession implements RunSession {
   }
 
   private noteStored(shown: Shown, stored: StoredShown): void {
-    const isNew = stored.inserted + stored.shownAgain + stored.suspected + stored.newlyRejected.length > 0;
+    const { inserted, superseded, shownAgain, suspected, newlyRejected } = stored;
+    const isNew = inserted + superseded + shownAgain + suspected + newlyRejected.length > 0;
     if (isNew || stored.oldestChange !== undefined) this.counter.forget();
     for (const { event } of [shown.events.at(-1), shown.others.events.at(-1)].filter(
       (last) => last !== undefined,
@@ -284,19 +286,22 @@ export class PostgresSession implements RunSession {
   /** For `verify --repair`: restores the stored rows of these events to the source's values. */
   async restore({
     events,
+    superseded = [],
     rejected,
   }: {
     events: Commit['events'];
+    superseded?: readonly Superseded[];
     rejected: readonly RejectedRow[];
   }): Promise<{ inserted: number; updated: number }> {
     return this.transactions.write('storing repaired events', {}, async (head) => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, head, known: this.known };
       const { inserted, updated, drafts } = await restoreEvents(client, events, options);
+      const replaced = await this.spans.supersede(superseded);
       const { records } = await upsertRejected(client, { organization, log, runId: this.runId, rejected });
       return {
         plan: {},
-        drafts: [...drafts, ...draftRecords('rejected', records)],
+        drafts: [...drafts, ...replaced, ...draftRecords('rejected', records)],
         result: () => ({ inserted, updated }),
       };
     });

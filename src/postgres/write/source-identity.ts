@@ -38,7 +38,7 @@ export type SliceCursor = [createdOn: string, eventId: string];
  */
 const MARK_FORMER_SOURCE = `
   with slice as materialized (
-    select created_on, event_id, created_on_ticks from audit.events
+    select created_on, event_id, created_on_ticks, superseded_by is null as is_current from audit.events
     where organization = $1 and log = $2
       and ($4::timestamptz is null or (created_on >= $4 and (created_on, created_on_ticks) >= ($4, $5::bigint)))
       and ($6::timestamptz is null or (created_on <= $6 and (created_on, created_on_ticks) < ($6, $7::bigint)))
@@ -49,7 +49,7 @@ const MARK_FORMER_SOURCE = `
     insert into audit.gone_events as g
       (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at, gone_run_id)
     select $1, $2, created_on, event_id, created_on_ticks, 'former source', $3::bigint, now(), $3
-    from slice where event_id not in (select unnest($10::uuid[]))
+    from slice where is_current and event_id not in (select unnest($10::uuid[]))
     on conflict (organization, log, created_on, event_id) do update
       set state = excluded.state, gone_at = excluded.gone_at, gone_run_id = excluded.gone_run_id
       where g.state in ('suspected', 'dismissed', 'shown again')

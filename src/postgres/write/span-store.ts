@@ -1,8 +1,9 @@
 /** Compares responses of the source with the stored rows of their spans, and stores what is new, within a transaction of a run. */
 import { hash } from 'node:crypto';
 import { isSameJson } from '../../core/compare.ts';
+import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
-import { type Judgement, judge, type StoredRow } from '../../core/judge.ts';
+import { type Judgement, judge, type StoredRow, type Superseded } from '../../core/judge.ts';
 import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { afterPlace } from '../../core/place.ts';
@@ -11,7 +12,7 @@ import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '..
 import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import type { KeyedRecord } from '../format/list-records.ts';
-import { asStored } from '../read/stored-events.ts';
+import { asStored, exactFields } from '../read/stored-events.ts';
 import { draftRecords, type TransactionHead } from './ledger.ts';
 import { type StoredRejected, upsertRejected } from './rejected.ts';
 import { OPEN_TICKS, placeRejected, placesText } from './rejected-places.ts';
@@ -21,9 +22,10 @@ import {
   DISMISS_SUSPICIONS,
   READ_SPAN,
   SHOW_AGAIN,
+  SUPERSEDE,
   SUSPECT,
 } from './span-statements.ts';
-import { type StoredBatch, upsertEvents } from './store-events.ts';
+import { assertWritten, changeDraft, readRecordsOf, type StoredBatch, upsertEvents } from './store-events.ts';
 
 /** Stored rows read for one response, in addition to twice those that it shows. More are a source that has changed. */
 const MAX_UNSHOWN_READ = 10_000;
@@ -52,12 +54,21 @@ interface SpanDigest {
 interface StoredSpanRow {
   event_id: string;
   created_on_ticks: string;
+  ordinal: number;
   created_on_raw: string;
   user_name: string | null;
   email: string | null;
   message: string | null;
   extra: string | null;
   raw: string | null;
+  category: string | null;
+  action: string | null;
+  source: string | null;
+  details_version: string | null;
+  /** Null if the response shows the id. */
+  details_raw: string | null;
+  batch: string;
+  superseded_by: string | null;
   absence: StoredRow['absence'] | null;
   is_suspected_now: boolean;
   settles_at: string | null;
@@ -146,38 +157,71 @@ export class SpanStore {
       ignored,
     }: { head: TransactionHead; known: bigint | undefined; ignored?: ReadonlySet<string> | undefined },
   ): Promise<StoredShown> {
-    const stored = await this.readSpan(shown);
+    const stored = await this.readSpan(shown, boundsOf(shown), shown.others.events);
     const isTruncated = stored.length === this.limitOf(shown);
-    const judgement = judge(shown, stored, { head: this.head, isEqual: isSameContent, ignored });
-    const upserted = await upsertEvents(this.client, isTruncated ? shown.events : judgement.changed, {
-      ...this.key,
-      head,
-      known,
-    });
+    const options = { isEqual: isSameContent, ignored };
+    const judgement = judge(shown, stored, { ...options, head: this.head });
+    // Too many rows are not shown to read them all: reads those that the events may be.
+    const { changed, fresh, rerendered, superseded, shownAgain } = isTruncated
+      ? judge(shown, await this.readSpan(shown, NO_BOUNDS, eventsOf(shown)), { ...options, head: undefined })
+      : judgement;
+    const upserted = await upsertEvents(this.client, changed, { ...this.key, head, known });
     this.head = judgement.head;
-    const gone = await this.mark(SHOW_AGAIN, judgement.shownAgain);
+    const replaced = await this.supersede(superseded);
+    const gone = await this.mark(SHOW_AGAIN, shownAgain);
     const { marked, ...suspected } = await this.suspect(judgement, isTruncated);
     const rejected = await placeRejected(this.client, this.key, shown);
     const newlyRejected = await upsertRejected(this.client, {
       ...this.key,
       rejected: [...shown.rejected, ...shown.others.rejected],
     });
-    const insertedIds = [...judgement.newIds];
     return {
       ...toComparison(upserted, judgement),
-      unchanged: countUnchanged(shown, isTruncated ? upserted : judgement),
+      unchanged: countUnchanged(shown, changed),
       inserted: upserted.inserted,
-      insertedIds,
+      insertedIds: without(fresh, rerendered).map(({ eventId }) => eventId),
+      rerendered: rerendered.length,
+      superseded: superseded.filter(({ by }) => by !== undefined).length,
+      shownAgain: shownAgain.length,
       ...suspected,
       oldestChange: earlier(judgement.oldestChange, rejected),
       newlyRejected: newlyRejected.rows,
-      lateTicks: upserted.lateTicks,
+      lateTicks: withoutTicks(upserted.lateTicks, rerendered),
       drafts: [
         ...upserted.drafts,
+        ...replaced,
         ...draftRecords('gone', [...gone, ...marked]),
         ...draftRecords('rejected', newlyRejected.records),
       ],
     };
+  }
+
+  /**
+   * Marks rows as superseded, or as current again: the one place that changes the column. A superseded row is not gone. Returns the
+   * entries of the ledger.
+   */
+  async supersede(changes: readonly Superseded[]): Promise<EntryDraft[]> {
+    if (changes.length === 0) return [];
+    const { organization, log } = this.key;
+    const keys = [
+      changes.map(({ row }) => formatMicroseconds(row.ticks)),
+      changes.map(({ row }) => row.eventId),
+    ];
+    const records = await readRecordsOf(this.client, this.key, keys);
+    const { rowCount } = await this.client.query(SUPERSEDE, [
+      ...[organization, log, ...keys],
+      changes.map(({ by }) => by ?? null),
+    ]);
+    assertWritten(rowCount ?? 0, changes.length, 'superseding');
+    const pairs = changes.map(({ row, by }) => {
+      const before = records.get(row.eventId)!;
+      return { before, after: { ...before, superseded_by: by ?? null } };
+    });
+    const gone = await this.mark(
+      SHOW_AGAIN,
+      changes.flatMap(({ row, by }) => (by === undefined ? [] : [row])),
+    );
+    return [changeDraft('superseded', pairs), ...draftRecords('gone', gone)];
   }
 
   /** The oldest row of the list, if nothing that is stored was compared with it. */
@@ -196,10 +240,14 @@ export class SpanStore {
     return 2 * (shown.events.length + shown.others.events.length) + MAX_UNSHOWN_READ;
   }
 
-  private async readSpan(shown: Shown): Promise<StoredRow[]> {
+  /** The stored rows between two times, and those at the times of `others`. */
+  private async readSpan(
+    shown: Shown,
+    { from, to }: typeof NO_BOUNDS,
+    others: readonly IdentifiedEvent[],
+  ): Promise<StoredRow[]> {
     const { organization, log, runId } = this.key;
-    const { from, to } = boundsOf(shown);
-    const all = [...shown.events, ...shown.others.events];
+    const all = eventsOf(shown);
     const { rows } = await this.client.query<StoredSpanRow>(READ_SPAN, [
       organization,
       log,
@@ -208,24 +256,12 @@ export class SpanStore {
       this.limitOf(shown),
       runId,
       this.options.settleMs,
-      shown.others.events.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+      timesOf(all),
       all.map(({ eventId }) => eventId),
+      timesOf(others),
     ]);
-    return rows.map((row) => ({
-      eventId: row.event_id,
-      ticks: BigInt(row.created_on_ticks),
-      content: {
-        createdOnRaw: row.created_on_raw,
-        userName: row.user_name,
-        email: row.email,
-        message: row.message,
-        extra: row.extra,
-        raw: row.raw,
-      },
-      absence: row.absence ?? undefined,
-      isSuspectedNow: row.is_suspected_now,
-      settlesAt: row.settles_at === null ? undefined : new Date(Number(row.settles_at)),
-    }));
+    const shownAs = new Map(all.map(({ event, eventId }) => [eventId, event]));
+    return rows.map((row) => toStoredRow(row, shownAs.get(row.event_id)));
   }
 
   /** Suspects events that are not shown, unless they are so many that the source must have changed. */
@@ -277,7 +313,7 @@ export class SpanStore {
   }
 
   /** Returns the rows of audit.gone_events that it wrote. */
-  private async mark(text: string, events: readonly StoredRow[]): Promise<KeyedRecord[]> {
+  private async mark(text: string, events: readonly Superseded['row'][]): Promise<KeyedRecord[]> {
     if (events.length === 0) return [];
     const { organization, log, runId } = this.key;
     const { rows } = await this.client.query<KeyedRecord>(text, [
@@ -299,6 +335,8 @@ export const NOTHING: StoredShown = {
   inserted: 0,
   updated: 0,
   unchanged: 0,
+  rerendered: 0,
+  superseded: 0,
   shownAgain: 0,
   suspected: 0,
   confirmed: 0,
@@ -320,7 +358,6 @@ function toComparison(
     ...NOTHING,
     inserted: stored.inserted,
     updated: stored.updated,
-    shownAgain: judgement.shownAgain.length,
     unsettled: judgement.unsettled.length,
     settlesAt: settling.length === 0 ? undefined : new Date(Math.max(...settling)),
     isHeadUndecided: judgement.isHeadUndecided,
@@ -328,10 +365,67 @@ function toComparison(
 }
 
 /** The number of events in the span that are stored as they are shown. Other rows of the response are stored as well, if they are new. */
-function countUnchanged({ events }: Shown, result: StoredBatch | Pick<Judgement, 'changed'>): number {
-  if (!('changed' in result)) return events.length - result.inserted - result.updated;
+function countUnchanged({ events }: Shown, changed: readonly IdentifiedEvent[]): number {
   const shown = new Set(events.map(({ event }) => event));
-  return events.length - result.changed.filter(({ event }) => shown.has(event)).length;
+  return events.length - changed.filter(({ event }) => shown.has(event)).length;
+}
+
+function eventsOf({ events, others }: Shown): IdentifiedEvent[] {
+  return [...events, ...others.events];
+}
+
+function timesOf(events: readonly IdentifiedEvent[]): string[] {
+  return [...new Set(events.map(({ event }) => formatMicroseconds(event.createdOnTicks)))];
+}
+
+function without<T>(list: readonly T[], removed: readonly T[]): T[] {
+  const set = new Set(removed);
+  return list.filter((each) => !set.has(each));
+}
+
+/** The ticks of the late events that are no other rendering of a stored one. */
+function withoutTicks(lateTicks: readonly bigint[], rerendered: readonly IdentifiedEvent[]): bigint[] {
+  if (rerendered.length === 0) return [...lateTicks];
+  const removed = new Map<bigint, number>();
+  for (const { event } of rerendered)
+    removed.set(event.createdOnTicks, (removed.get(event.createdOnTicks) ?? 0) + 1);
+  return lateTicks.filter((ticks) => {
+    const left = removed.get(ticks) ?? 0;
+    removed.set(ticks, left - 1);
+    return left <= 0;
+  });
+}
+
+/** `shown`: the event that the response shows under the id of the row. */
+function toStoredRow(row: StoredSpanRow, shown: AuditEvent | undefined): StoredRow {
+  const content = {
+    createdOnRaw: row.created_on_raw,
+    userName: row.user_name,
+    email: row.email,
+    message: row.message,
+    extra: row.extra,
+    raw: row.raw,
+  };
+  const identity = shown ?? {
+    createdOnTicks: BigInt(row.created_on_ticks),
+    category: row.category,
+    action: row.action,
+    source: row.source,
+    detailsVersion: row.details_version,
+    auditLogDetails: row.details_raw,
+  };
+  return {
+    eventId: row.event_id,
+    ticks: BigInt(row.created_on_ticks),
+    ordinal: row.ordinal,
+    content,
+    rendering: exactFields({ ...identity, ...content }),
+    batch: BigInt(row.batch),
+    supersededBy: row.superseded_by ?? undefined,
+    absence: row.absence ?? undefined,
+    isSuspectedNow: row.is_suspected_now,
+    settlesAt: row.settles_at === null ? undefined : new Date(Number(row.settles_at)),
+  };
 }
 
 /** The response shows the oldest row, and no group completely. */
@@ -341,10 +435,12 @@ function isPartOfHead({ oldest, span }: Shown): boolean {
 
 /** The times between which stored rows are compared: from the oldest row where the response shows it. */
 function boundsOf({ span, oldest }: Shown): { from: bigint; to: bigint } {
-  if (!span) return { from: 0n, to: 0n };
+  if (!span) return NO_BOUNDS;
   const from = oldest !== undefined && oldest < span.from ? oldest : span.from;
   return { from: from < MIN_TICKS ? MIN_TICKS : from, to: span.to ?? OPEN_TICKS };
 }
+
+const NO_BOUNDS = { from: 0n, to: 0n };
 
 function timeOf(ticks: bigint): string {
   return ticks > MAX_TICKS ? 'infinity' : formatMicroseconds(ticks);

@@ -138,7 +138,7 @@ export const UPDATE_RUN = `
   update audit.runs set
     pages = $2, requests = $3, retries = $4, rows_read = $5, rows_inserted = $6, rows_updated = $7, rows_unchanged = $8,
     rows_rejected = $9, rows_late = $10, frontier_ticks = coalesce($11, frontier_ticks),
-    resume = coalesce($12::jsonb, resume), source_total = coalesce($13, source_total)
+    resume = coalesce($12::jsonb, resume), source_total = coalesce($13, source_total), rows_superseded = $14
   where run_id = $1`;
 
 export const DESCRIBE_RANGE =

@@ -94,18 +94,25 @@ async function store(
 }
 
 /** The stored records of these events, by event id. */
-export async function readRecords(
+export function readRecords(
   client: Client,
   events: readonly Pick<IdentifiedEvent, 'event' | 'eventId'>[],
-  { organization, log }: LogKey,
+  key: LogKey,
 ): Promise<Map<string, EventRecord>> {
-  if (events.length === 0) return new Map();
-  const { rows } = await client.query<RecordRow>(READ_RECORDS, [
-    organization,
-    log,
+  return readRecordsOf(client, key, [
     events.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
     events.map(({ eventId }) => eventId),
   ]);
+}
+
+/** The same for rows with these times and ids. */
+export async function readRecordsOf(
+  client: Client,
+  { organization, log }: LogKey,
+  keys: readonly (readonly string[])[],
+): Promise<Map<string, EventRecord>> {
+  if (keys[0]!.length === 0) return new Map();
+  const { rows } = await client.query<RecordRow>(READ_RECORDS, [organization, log, ...keys]);
   return new Map(rows.map((row) => [row.event_id as string, toRecord(row)]));
 }
 
@@ -218,7 +225,8 @@ function hasContent(record: EventRecord, { event }: IdentifiedEvent): boolean {
   return Object.entries(content).every(([name, value]) => record[name as keyof EventRecord] === value);
 }
 
-function assertWritten(written: number, sent: number, doing: string): void {
+/** Throws `database` if another number of rows was written than sent. */
+export function assertWritten(written: number, sent: number, doing: string): void {
   if (written === sent) return;
   throw new ExportError(
     'database',

@@ -23,6 +23,7 @@ const ALL = [
   '0010_resume',
   '0011_comments',
   '0012_completeness',
+  '0015_superseded',
 ];
 /** Those of version 0.1.0. */
 const OLD_COUNT = ALL.indexOf('0007_bi') + 1;

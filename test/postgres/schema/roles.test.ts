@@ -190,7 +190,7 @@ describe('audit_writer', () => {
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
         'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
-        'source_total completeness completeness_reason)',
+        'source_total completeness completeness_reason rows_superseded)',
       'audit.watermarks':
         'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at ' +
         'lease_run_id lease_until lease_pid head_ticks head_at ranks source_url source_path source_partition completeness ' +
@@ -285,6 +285,10 @@ describe('audit_reader', () => {
       `insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at)
        -- // Reads the clock: the time is written only.
        select organization, log, created_on, event_id, created_on_ticks, 'gone', 1, now() from audit.events limit 1`,
+    );
+    await admin.query(
+      `update audit.events set superseded_by = event_id
+       where event_id = (select event_id from audit.events order by created_on limit 1)`,
     );
     const views = await viewsOfBi();
     expect(views.length).toBeGreaterThan(3);

@@ -39,6 +39,7 @@ beforeAll(async () => {
     '0010_resume',
     '0011_comments',
     '0012_completeness',
+    '0015_superseded',
   ]);
 });
 afterAll(async () => {
