@@ -6,6 +6,7 @@ import { parseTime } from './options.ts';
 
 /** The parsed options of `simulate`. Rates are rows per list request, except those per minute. */
 export interface SimulateOptions {
+  host: string;
   port: number;
   organization: string;
   events: number;
@@ -41,6 +42,13 @@ export function parsePort(text: string): number {
     throw new InvalidArgumentError(`Expected a port from 0 to ${LAST_PORT}, for example 8090.`);
   }
   return Number(text);
+}
+
+export function parseHost(text: string): string {
+  if (!/^[\w.:-]+$/.test(text)) {
+    throw new InvalidArgumentError('Expected a host name or address, for example 127.0.0.1, 0.0.0.0 or ::1.');
+  }
+  return text;
 }
 
 export function parseRate(text: string): number {
