@@ -165,6 +165,13 @@ export const variables = {
       'The PostgreSQL to export into, as postgres://user:password@host:5432/database. Unset: the worker starts its ' +
       'own PostgreSQL.',
   },
+  DATABASE_PASSWORD: {
+    group: 'database',
+    kind: text('the password of the user in DATABASE_URL, in one line'),
+    secret: true,
+    description:
+      'Password of the user in DATABASE_URL, if that contains none. Any characters, without percent-encoding.',
+  },
   EMBEDDED_POSTGRES_DIR: {
     group: 'database',
     kind: text('a directory'),
