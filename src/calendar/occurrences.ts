@@ -9,13 +9,11 @@
  * - A time of day that is repeated occurs in the first pass alone.
  */
 import type { Cron } from './cron.ts';
-import type { OffsetChange, Zone } from './zone.ts';
-
-/** The largest change known, where a zone moved across the date line, and the longest interval around the clock. */
-const DAY_MS = 86_400_000;
+import { DAY_MS, type OffsetChange, type Zone } from './zone.ts';
 
 /** The first occurrence after `instant`, in milliseconds since 1970-01-01T00:00Z. */
 export function nextOccurrence(cron: Cron, zone: Zone, instant: number): number {
+  // A day is the largest change known: a zone moved across the date line.
   let latest = zone.changeWithin(instant - DAY_MS, instant);
   let offset = zone.offsetAt(instant);
   for (let [from, searched] = [instant, instant]; ; ) {

@@ -13,7 +13,7 @@ export interface OffsetChange {
 }
 
 const SECOND = 1_000;
-const DAY = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 /** Opens a zone of the IANA database, as Node.js contains it. Throws `RangeError` for an unknown name. */
 export function openZone(name: string): Zone {
@@ -24,8 +24,8 @@ export function openZone(name: string): Zone {
     changeWithin(from, to) {
       const before = offsetAt(from);
       // No zone has changed twice within a day.
-      for (let low = from; low < to; low += DAY) {
-        const high = Math.min(low + DAY, to);
+      for (let low = from; low < to; low += DAY_MS) {
+        const high = Math.min(low + DAY_MS, to);
         if (offsetAt(high) === before) continue;
         const at = findChange(offsetAt, low, high);
         return { at, before, after: offsetAt(at) };
@@ -33,6 +33,18 @@ export function openZone(name: string): Zone {
       return undefined;
     },
   };
+}
+
+/**
+ * The first instant at which the zone's clock shows `local` or later, where `local` is a reading of that clock in milliseconds
+ * since 1970-01-01T00:00: the first of two, and the end of the skipped part if there is none.
+ */
+export function firstInstantOf(zone: Zone, local: number): number {
+  // No clock is more than 14 hours ahead of UTC.
+  const before = local - 15 * 3_600_000;
+  const instant = local - zone.offsetAt(before);
+  const change = zone.changeWithin(before, instant);
+  return change ? Math.max(change.at, local - change.after) : instant;
 }
 
 /** Bisects to the second: the offset differs between `low` and `high`. */

@@ -1,8 +1,9 @@
 import { InvalidArgumentError } from 'commander';
+import { openZone } from '../calendar/zone.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults.ts';
 import { nearest } from '../text/suggest.ts';
-import { parseTime } from './options.ts';
+import { parseTimeInput } from './time-input.ts';
 
 /** The parsed options of `simulate`. Rates are rows per list request, except those per minute. */
 export interface SimulateOptions {
@@ -75,8 +76,9 @@ export function parseLatency(text: string): number | [number, number] {
   return to === undefined ? Number(from) : [Number(from), Number(to)];
 }
 
+/** Parses a time by the clock and UTC. */
 export function parseStart(text: string): Date {
-  return dateOfTicks(parseTime(text));
+  return dateOfTicks(parseTimeInput(text).resolve(Date.now(), openZone('UTC')));
 }
 
 export function parseFault(text: string, before: FaultRule[]): FaultRule[] {
