@@ -15,7 +15,8 @@ const LAYERS = [
   ['runs'],
   ['app'],
   ['uipath', 'postgres', 'embedded-postgres', 'config', 'log'],
-  ['core', 'calendar', 'stdio', 'version'],
+  ['calendar'],
+  ['core', 'stdio', 'version'],
   ['stdio-writer'],
   ['text'],
 ];

@@ -34,11 +34,14 @@ export class FieldError extends Error {}
  * Returns the field as croner reads it: `*`, `*` with a step, or a list of values without ranges. Throws `FieldError`.
  */
 export function normalizeField(text: string, field: Field): string {
-  const isDay = field.name.startsWith('day');
-  if (text === '?' && isDay) return '*';
+  if (text === '?' && isDayField(field)) return '*';
   const tokens = text.split(',').map((token) => normalizeToken(token, field));
   const every = tokens.find((token) => token === '*');
   return every ?? tokens.join(',');
+}
+
+function isDayField({ name }: Field): boolean {
+  return name.startsWith('day');
 }
 
 function normalizeToken(token: string, field: Field): string {
@@ -50,7 +53,8 @@ function normalizeToken(token: string, field: Field): string {
   const length = ((((last - first) % size) + size) % size) + 1;
   const isWhole = first === min && length === size;
   if (step > 1 && step >= (isWhole ? size + 1 : length)) throw tooLargeStep(token, step, field, isWhole);
-  if (isWhole) return step === 1 ? '*' : `*/${step}`;
+  // A range of all days is a restriction beside the other day field, and * is none. Other fields do not depend on each other.
+  if (token.startsWith('*') || (isWhole && !isDayField(field))) return step === 1 ? '*' : `*/${step}`;
   const values: number[] = [];
   for (let i = 0; i < length; i += step) values.push(min + ((first - min + i) % size));
   return values.join(',');

@@ -12,6 +12,7 @@ import {
   type Range,
   type RangeOptions,
   resolveRange,
+  TIME_FORMS,
   withEnvFile,
   withJson,
   withOrganization,
@@ -19,7 +20,6 @@ import {
 } from './options.ts';
 import { prepareExport } from './prepare.ts';
 import { summaryPrinter } from './run.ts';
-import { TIME_FORMS } from './time-input.ts';
 import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 

@@ -1,10 +1,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { parseTimeInput, type TimeInput } from '../calendar/time-input.ts';
 import { openZone } from '../calendar/zone.ts';
 import type { DatabaseConfig } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
 import { formatTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
-import { parseTimeInput, type TimeInput } from './time-input.ts';
 
 export interface CommonOptions {
   envFile?: string;
@@ -26,6 +26,11 @@ export function withJson(command: Command): Command {
   return command.option('--json', 'print the result as JSON');
 }
 
+/** For the help of an option. */
+export const TIME_FORMS =
+  'Times: 2026-01-31, 2026-01 (its first day), today or yesterday mean midnight in EXPORT_TIMEZONE (UTC unless set); ' +
+  '7d, 12h, 30m or 2w mean that long before now; 2026-01-31T08:00:00Z needs an offset or Z.';
+
 export interface RangeOptions {
   from?: TimeInput;
   to?: TimeInput;
@@ -41,8 +46,8 @@ export interface Range {
 
 export function withRange(command: Command): Command {
   return command
-    .option('--from <time>', 'oldest time to read (inclusive): 2026-01-31, yesterday, 7d', parseTimeInput)
-    .option('--to <time>', 'newest time to read (exclusive)', parseTimeInput);
+    .option('--from <time>', 'oldest time to read (inclusive): 2026-01-31, yesterday, 7d', parseTime)
+    .option('--to <time>', 'newest time to read (exclusive)', parseTime);
 }
 
 /** Resolves the times by the clock and EXPORT_TIMEZONE. Throws `configuration` for an empty range. */
@@ -66,6 +71,15 @@ export function logRange({ from, to }: Range, log: Logger): void {
   if (from === undefined && to === undefined) return;
   const shown = { from: from && formatTicks(from), to: to && formatTicks(to) };
   log.info(shown, 'only events of this range are read');
+}
+
+/** Parses a time on the command line. */
+export function parseTime(text: string): TimeInput {
+  const input = parseTimeInput(text);
+  if (input) return input;
+  throw new InvalidArgumentError(
+    'Expected a date like 2026-01-31, a time like 2026-01-31T08:00:00Z, a time before now like 7d or 12h, today or yesterday.',
+  );
 }
 
 /** Parses a whole number on the command line, 1 or more. */

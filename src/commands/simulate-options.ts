@@ -3,7 +3,7 @@ import { openZone } from '../calendar/zone.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults.ts';
 import { nearest } from '../text/suggest.ts';
-import { parseTimeInput } from './time-input.ts';
+import { parseTime } from './options.ts';
 
 /** The parsed options of `simulate`. Rates are rows per list request, except those per minute. */
 export interface SimulateOptions {
@@ -78,7 +78,7 @@ export function parseLatency(text: string): number | [number, number] {
 
 /** Parses a time by the clock and UTC. */
 export function parseStart(text: string): Date {
-  return dateOfTicks(parseTimeInput(text).resolve(Date.now(), openZone('UTC')));
+  return dateOfTicks(parseTime(text).resolve(Date.now(), openZone('UTC')));
 }
 
 export function parseFault(text: string, before: FaultRule[]): FaultRule[] {

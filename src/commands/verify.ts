@@ -21,12 +21,12 @@ import {
   type Range,
   type RangeOptions,
   resolveRange,
+  TIME_FORMS,
   withEnvFile,
   withJson,
   withOrganization,
   withRange,
 } from './options.ts';
-import { TIME_FORMS } from './time-input.ts';
 import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 

@@ -140,7 +140,7 @@ describe('backfill, as a process', () => {
 
   describe('with a range in words', () => {
     // Reads the clock: the words are relative to now, and the events end then.
-    const now = () => Date.now();
+    const instant = () => Date.now();
 
     /** Some 288 events over the last three days. */
     async function openRecent(): Promise<void> {
@@ -148,7 +148,7 @@ describe('backfill, as a process', () => {
       simulator = await createSimulator({
         organization: `backfill${organizations++}`,
         events: 288,
-        startAt: new Date(now() - 72 * HOUR_MS),
+        startAt: new Date(instant() - 72 * HOUR_MS),
         spacingMs: HOUR_MS / 4,
       });
       environment = { ...environment, ...environmentFor(simulator, database.url) };
@@ -162,7 +162,7 @@ describe('backfill, as a process', () => {
 
     test('--from 1d stores what is not older, and a second call resumes the first one', async () => {
       await openRecent();
-      const startedAt = now();
+      const startedAt = instant();
       simulator.set({ latencyMs: 100 });
       const killed = startProgram(['backfill', '--from', '1d'], { ...environment, EXPORT_PAGE_SIZE: '10' });
       await killed.logged(/(page stored[\s\S]*){2}/);
@@ -192,7 +192,7 @@ describe('backfill, as a process', () => {
       expect(code).toBe(0);
       // Kolkata is 5.5 hours ahead of UTC all year.
       const offsetMs = 5.5 * HOUR_MS;
-      const today = Math.floor((now() + offsetMs) / (24 * HOUR_MS)) * 24 * HOUR_MS - offsetMs;
+      const today = Math.floor((instant() + offsetMs) / (24 * HOUR_MS)) * 24 * HOUR_MS - offsetMs;
       const expected = ticksBetween(today - 24 * HOUR_MS, today);
       expect(expected.length).toBeGreaterThan(40);
       expect(await storedTicks()).toEqual(expected);

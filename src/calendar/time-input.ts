@@ -1,7 +1,6 @@
 /** Times on the command line: instants, days and months of a time zone, and times before now. */
-import { InvalidArgumentError } from 'commander';
-import { DAY_MS, firstInstantOf, type Zone } from '../calendar/zone.ts';
 import { parseTicks, ticksOfDate } from '../core/ticks.ts';
+import { DAY_MS, firstInstantOf, type Zone } from './zone.ts';
 
 /** A parsed time. Its instant depends on the zone, and may depend on now. */
 export interface TimeInput {
@@ -11,11 +10,6 @@ export interface TimeInput {
   isBeforeNow: boolean;
 }
 
-/** For the help of an option. */
-export const TIME_FORMS =
-  'Times: 2026-01-31, 2026-01 (its first day), today or yesterday mean midnight in EXPORT_TIMEZONE (UTC unless set); ' +
-  '7d, 12h, 30m or 2w mean that long before now; 2026-01-31T08:00:00Z needs an offset or Z.';
-
 const MINUTES = { m: 1, h: 60, d: 1_440, w: 10_080 };
 const DAYS_FROM_TODAY = new Map([
   ['yesterday', -1],
@@ -23,13 +17,9 @@ const DAYS_FROM_TODAY = new Map([
   ['tomorrow', 1],
 ]);
 
-/** Parses a time for commander. */
-export function parseTimeInput(text: string): TimeInput {
-  const input = parseBeforeNow(text) ?? parseDay(text) ?? parseInstant(text);
-  if (input) return input;
-  throw new InvalidArgumentError(
-    'Expected a date like 2026-01-31, a time like 2026-01-31T08:00:00Z, a time before now like 7d or 12h, today or yesterday.',
-  );
+/** Parses a time. `undefined` if it has none of the forms. */
+export function parseTimeInput(text: string): TimeInput | undefined {
+  return parseBeforeNow(text) ?? parseDay(text) ?? parseInstant(text);
 }
 
 function parseInstant(text: string): TimeInput | undefined {
