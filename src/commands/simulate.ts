@@ -29,7 +29,8 @@ const MAX_RECENT = 120;
 const HELP = {
   notes: [
     'A source to try commands against without a UiPath: run it in one terminal, and set the variables that it prints in another ' +
-      'one. Its history reaches back 90 days. It is in memory: a restart with the same --seed gives the same events.',
+      'one. Its history reaches back 90 days from its start. After a restart the events have other times, which is another source ' +
+      'for a worker that has stored the former ones; --start-at fixes the times.',
     'With --host 0.0.0.0, containers and other machines can reach it; their worker needs UIPATH_ALLOW_HTTP=true.',
     'Faults: any HTTP status, html, half-length, half-chunked, half-clean, reset, silence, drip, null-results, empty, revoke, ' +
       'huge, bomb, redirect. When: every=N, next=N, after=N, probability=P, on=list|token|both. Also retryAfter=SECONDS, ' +
