@@ -15,6 +15,7 @@ const LAYERS = [
   ['runs'],
   ['app'],
   ['uipath', 'postgres', 'embedded-postgres', 'config', 'log'],
+  ['calendar'],
   ['core', 'stdio', 'version'],
   ['stdio-writer'],
   ['text'],
@@ -45,8 +46,6 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
 const IN_TWO_PLACES: Record<string, string[]> = {
   // main.ts builds the program from the commands; terminal/ formats the help of each.
   commander: ['commands', 'main', 'terminal'],
-  // config/ checks the expression; worker/ runs it.
-  'node-cron': ['config', 'worker'],
   // embedded-postgres/ creates the database that a pool of postgres/ connects to.
   pg: ['embedded-postgres', 'postgres'],
 };

@@ -1,8 +1,9 @@
+import { resolve } from 'node:path';
 import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
 import { canDelete, checkWritable, readServer } from '../postgres/connection/privileges.ts';
 import { readMigrations, requireMigrator } from '../postgres/schema/migrate.ts';
-import { type Checklist, ok } from './checklist.ts';
+import { type Checklist, ok, warning } from './checklist.ts';
 
 /**
  * Tests that the database responds, has the tables or lets this user create them, and accepts writes. Changes nothing in it.
@@ -40,8 +41,12 @@ async function runDatabaseChecks(
     // Throws when the server is too old.
     await readMigrations(pool!);
     const { database: from } = app!.config;
-    const where = from.kind === 'url' ? '' : `, embedded in ${from.directory}`;
-    return ok(`PostgreSQL ${version}${where}: database ${database} as user ${user}`);
+    const where = from.kind === 'url' ? '' : `, embedded in ${resolve(from.directory)}`;
+    const found = `PostgreSQL ${version}${where}: database ${database} as user ${user}`;
+    if (from.kind === 'url') return ok(found);
+    return warning(
+      `${found}\nDATABASE_URL is not set, so the events go there. Set it to use your PostgreSQL.`,
+    );
   });
   await checklist.run('migrations', ['database'], async () => {
     const { applied, pending } = await readMigrations(pool!);

@@ -16,21 +16,28 @@ import { coloursFor } from '../terminal/screen.ts';
 import { countFaults, describeVerification, type Verification } from '../terminal/verify-report.ts';
 import { forEachOrganization } from './each-organization.ts';
 import {
-  assertRange,
   type CommonOptions,
+  logRange,
+  type Range,
   type RangeOptions,
+  resolveRange,
+  TIME_FORMS,
   withEnvFile,
   withJson,
   withOrganization,
   withRange,
 } from './options.ts';
+import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
-interface VerifyOptions extends CommonOptions, RangeOptions {
+interface VerifyOptions extends CommonOptions, RangeOptions, WaitOptions {
   repair?: boolean;
   offline?: boolean;
   expect?: NotedHead;
 }
+
+/** The options with the range that their times mean. */
+type VerifyRequest = Omit<VerifyOptions, 'from' | 'to'> & Range;
 
 const HELP = {
   notes: [
@@ -40,6 +47,7 @@ const HELP = {
       'in audit.coverage.',
     'Each call prints the newest entry of the ledger. Store a copy where the administrators of the database cannot write: ' +
       'later it proves, with --expect, that the ledger was not rewritten. The log of each run contains it too.',
+    `${TIME_FORMS} Only --repair has to wait for another worker.`,
   ],
   examples: [
     'node dist/main.js verify --from 2026-01-01 --to 2026-02-01',
@@ -54,9 +62,8 @@ export function verifyCommand(context: CommandContext): Command {
     .option('--offline', 'do not read the source: check only the ledger and the ids of the rows')
     .option('--expect <entry>', 'the ledger must still contain this entry, copied earlier', parseNoted);
   withHelp(command, HELP);
-  return withJson(withOrganization(withEnvFile(withRange(command)))).action(
+  return withWait(withJson(withOrganization(withEnvFile(withRange(command))))).action(
     async (options: VerifyOptions) => {
-      assertRange(options);
       if (options.offline && options.repair) {
         throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
       }
@@ -72,13 +79,15 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
     withLogLevelForTerminal(context, envFile),
     { envFile, organization, needs: 'sources' },
     async (app) => {
+      const request = { ...options, ...resolveRange(options, app.config.export) };
+      logRange(request, app.log);
       await assertMigrated(app);
       assertExpected(app, options);
       const verifications: Verification[] = [];
       const isOneOfSeveral = app.organizations.length > 1;
       try {
         await forEachOrganization(app.organizations, { atOnce: 1 }, async (each) => {
-          const verification = await verifyOne(each, context, options, isOneOfSeveral);
+          const verification = await verifyOne(each, context, request, isOneOfSeveral);
           verifications.push(verification);
           throwDifferences([verification], options);
         });
@@ -107,7 +116,7 @@ function assertExpected(app: OrganizationsApp, { expect }: VerifyOptions): void 
 async function verifyOne(
   app: App,
   { signal }: CommandContext,
-  options: VerifyOptions,
+  options: VerifyRequest,
   isOneOfSeveral: boolean,
 ): Promise<Verification> {
   const { from, to, expect } = options;
@@ -118,13 +127,15 @@ async function verifyOne(
   );
   let source: SourceReport;
   try {
-    source = await verifyAgainstSource(app, {
-      from,
-      to,
-      signal,
-      shouldRepair: options.repair === true,
-      onProgress: ({ done, total }) => progress.update(done, total),
-    });
+    source = await whenFree(app, options, signal, () =>
+      verifyAgainstSource(app, {
+        from,
+        to,
+        signal,
+        shouldRepair: options.repair === true,
+        onProgress: ({ done, total }) => progress.update(done, total),
+      }),
+    );
     progress.finish();
   } finally {
     progress.stop();
@@ -138,10 +149,11 @@ async function verifyOne(
 async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
   return withApp(withLogLevelForTerminal(context, envFile), { envFile, needs: 'database' }, async (app) => {
+    const request = { ...options, ...resolveRange(options, app.config.export) };
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const of = organization === undefined ? undefined : { organization };
-    const reports = await verifyLedgerOf(app, of, { ...options, signal: context.signal });
+    const reports = await verifyLedgerOf(app, of, { ...request, signal: context.signal });
     const verifications = reports.map((ledger) => ({
       ...{ organization: ledger.organization, log: ledger.log },
       source: null,
@@ -155,7 +167,7 @@ async function verifyOffline(context: CommandContext, options: VerifyOptions): P
 async function verifyLedgerOf(
   app: DatabaseApp,
   of: LedgerRequest['of'],
-  { from, to, expect, signal }: VerifyOptions & { signal: AbortSignal },
+  { from, to, expect, signal }: VerifyRequest & { signal: AbortSignal },
 ): Promise<LedgerReport[]> {
   const progress = createProgress(app.log, 'Verify ledger');
   try {

@@ -1,5 +1,6 @@
 import { ExportError } from '../core/errors.ts';
 import { closest } from '../text/suggest.ts';
+import { type DatabaseSetting, parseDatabase } from './database.ts';
 import {
   type Environment,
   fileWarnings,
@@ -28,7 +29,7 @@ export type Needs = 'sources' | 'source' | 'database';
 
 /** Configuration of commands that send no requests to UiPath. No variable of the source was read. */
 export interface DatabaseConfig {
-  database: { kind: 'url'; url: string } | { kind: 'embedded'; directory: string };
+  database: DatabaseSetting;
   export: {
     /** Cron, five fields, or six with seconds first. */
     schedule: string;
@@ -87,14 +88,23 @@ export function parseConfig<N extends Needs>(
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   checkAcceptedSource(shared.values as Values, sources, findings);
   const ledger = parseLedgerKeys(shared.values, env, findings);
+  const database = parseDatabase(shared.values as Values, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
-  const common = describeCommon(shared.values as Values, sources);
+  const common = { database, ...describeCommon(shared.values as Values, sources) };
   const config = freezeDeep({ ...describeSources(needs, selected), ...common });
   return {
     config: Object.freeze({ ...config, ledger }) as unknown as ConfigFor[N],
     warnings: findings.warnings,
   };
+}
+
+/** Parses the address of the status server alone, for the healthcheck. Throws as `parseConfig`. */
+export function parseStatus(env: Environment): DatabaseConfig['status'] {
+  const findings: Findings = { problems: [], warnings: [] };
+  const { values } = parseValues(env, ['STATUS_HOST', 'STATUS_PORT'], findings);
+  throwProblems(findings);
+  return describeStatus(values as Values);
 }
 
 /** Returns the values that must never be shown, as written and URL-decoded. */
@@ -206,13 +216,12 @@ function parseAcceptedSource(values: Values, sources: readonly SourceConfig[]): 
   return removeOrganization(values.EXPORT_ACCEPT_SOURCE, names);
 }
 
-function describeCommon(values: Values, sources: readonly SourceConfig[]): Omit<DatabaseConfig, 'ledger'> {
-  const { DATABASE_URL: url, EXPORT_RECHECK_SCHEDULE: recheckSchedule, STATUS_PORT: port } = values;
+function describeCommon(
+  values: Values,
+  sources: readonly SourceConfig[],
+): Omit<DatabaseConfig, 'ledger' | 'database'> {
+  const { EXPORT_RECHECK_SCHEDULE: recheckSchedule } = values;
   return {
-    database:
-      url === undefined
-        ? { kind: 'embedded', directory: values.EMBEDDED_POSTGRES_DIR }
-        : { kind: 'url', url },
     export: {
       schedule: values.EXPORT_SCHEDULE,
       timezone: values.EXPORT_TIMEZONE,
@@ -231,9 +240,16 @@ function describeCommon(values: Values, sources: readonly SourceConfig[]): Omit<
       isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
-    status: port === undefined ? undefined : { host: values.STATUS_HOST, port },
+    status: describeStatus(values),
     logLevel: values.LOG_LEVEL,
   };
+}
+
+function describeStatus({
+  STATUS_HOST: host,
+  STATUS_PORT: port,
+}: Pick<Values, 'STATUS_HOST' | 'STATUS_PORT'>): DatabaseConfig['status'] {
+  return port === undefined ? undefined : { host, port };
 }
 
 function freezeDeep<T extends object>(value: T): T {

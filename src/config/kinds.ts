@@ -1,6 +1,6 @@
 import ms from 'ms';
-import { validate as isCronExpression } from 'node-cron';
 import * as z from 'zod';
+import { parseCron } from '../calendar/cron.ts';
 import { CLASSIC_LOG } from '../core/log-key.ts';
 
 /** The schema that parses one variable's text, and a description of the text it accepts. */
@@ -10,6 +10,8 @@ export interface Kind<T = unknown> {
   readonly expected: string;
   /** All accepted words, if there are few: an error message suggests the nearest one. */
   readonly choices?: readonly string[];
+  /** Says what is wrong with a text that is not accepted, as a clause that follows it. */
+  readonly problemOf?: (text: string) => string | undefined;
 }
 
 const languages = 'en ja de es es-mx fr ko pt pt-br ru tr zh-cn zh-tw'.split(' ');
@@ -50,7 +52,7 @@ export const pem: Kind<string> = { schema: z.string(), expected: 'an Ed25519 key
 /** Accepts `off`, parsed to `undefined`, or what `kind` accepts. */
 export function orOff<T>(kind: Kind<T>): Kind<T | undefined> {
   const off = z.literal('off').transform(() => undefined);
-  return { schema: z.union([off, kind.schema]), expected: `${kind.expected}, or off` };
+  return { ...kind, schema: z.union([off, kind.schema]), expected: `${kind.expected}, or off` };
 }
 
 export const flag: Kind<boolean> = {
@@ -89,8 +91,9 @@ export const pathSegment = (what: string): Kind<string> => ({
 });
 
 export const cron: Kind<string> = {
-  schema: z.string().refine(isCron),
+  schema: z.string().refine((expression) => problemOfCron(expression) === undefined),
   expected: 'a cron expression of five fields, or six with seconds first',
+  problemOf: problemOfCron,
 };
 
 export const timeZone: Kind<string> = {
@@ -118,9 +121,9 @@ export function isWebAddress(address: string): boolean {
   return url.username === '' && url.password === '';
 }
 
-/** Rejects three digits in a row: node-cron expands a range before it checks its bounds, so 0-999999999 would take all memory. */
-function isCron(expression: string): boolean {
-  return !/\d{3}/.test(expression) && isCronExpression(expression);
+function problemOfCron(expression: string): string | undefined {
+  const parsed = parseCron(expression);
+  return 'problem' in parsed ? parsed.problem : undefined;
 }
 
 function withoutTrailingSlash(address: string): string {

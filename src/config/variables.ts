@@ -165,6 +165,13 @@ export const variables = {
       'The PostgreSQL to export into, as postgres://user:password@host:5432/database. Unset: the worker starts its ' +
       'own PostgreSQL.',
   },
+  DATABASE_PASSWORD: {
+    group: 'database',
+    kind: text('the password of the user in DATABASE_URL, in one line'),
+    secret: true,
+    description:
+      'Password of the user in DATABASE_URL, if that contains none. Any characters, without percent-encoding.',
+  },
   EMBEDDED_POSTGRES_DIR: {
     group: 'database',
     kind: text('a directory'),
@@ -175,13 +182,15 @@ export const variables = {
     group: 'export',
     kind: cron,
     default: '*/5 * * * *',
-    description: 'When to export, as a cron expression. An optional field in front is the seconds.',
+    description:
+      'When to export, as a cron expression. An optional field in front is the seconds. When the clock is changed, an ' +
+      'interval does not pause, and a time of day runs once.',
   },
   EXPORT_TIMEZONE: {
     group: 'export',
     kind: timeZone,
     default: 'UTC',
-    description: 'Time zone of the two schedules.',
+    description: 'Time zone of the schedules, and of dates such as yesterday on the command line.',
   },
   EXPORT_PAGE_SIZE: {
     group: 'export',

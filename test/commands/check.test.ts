@@ -100,7 +100,9 @@ describe('with everything in order', () => {
     try {
       const given = { DATABASE_URL: '', EMBEDDED_POSTGRES_DIR: join(directory, 'new') };
       const ended = await check(given);
+      expect(read(ended).marks).toEqual(marksOf('✓!✓✓✓✓✓✓'));
       expect(ended.stdout).toContain(`embedded in ${given.EMBEDDED_POSTGRES_DIR}`);
+      expect(ended.stdout).toContain('DATABASE_URL is not set, so the events go there.');
       expect([ended.code, ended.stderr]).toEqual([0, '']);
     } finally {
       await rm(directory, { recursive: true, force: true });

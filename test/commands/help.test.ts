@@ -171,9 +171,9 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
       own('run'),
     ],
     [
-      ['backfill', '--from', 'yesterday'],
-      "option '--from <time>' argument 'yesterday' is invalid. Expected a date like 2026-01-31 or a time like " +
-        '2026-01-31T08:00:00Z.',
+      ['backfill', '--from', 'soon'],
+      "option '--from <time>' argument 'soon' is invalid. Expected a date like 2026-01-31, a time like " +
+        '2026-01-31T08:00:00Z, a time before now like 7d or 12h, today or yesterday.',
       own('backfill'),
     ],
     [

@@ -91,10 +91,7 @@ export async function lockFreeLease(
         `${holder.lease_until?.toISOString()} at the latest. The next run continues where that one stopped.`,
     );
   }
-  throw new ExportError(
-    'locked',
-    `Another worker exports ${organization} (${describeHolder(holder)}). Wait for it, or stop it.`,
-  );
+  throw new ExportError('locked', `Another worker exports ${organization} (${describeHolder(holder)}).`);
 }
 
 /** The lease of one run, on the connection that the run writes through. */
