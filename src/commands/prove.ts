@@ -24,7 +24,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const HELP = {
   notes: [
-    'Writes a c2sp.org/tlog-proof file: this event, word for word, was in the ledger at its newest signed head. --check verifies such a ' +
+    'Writes a c2sp.org/tlog-proof file: this event, with every field, was in the ledger at its newest signed head. --check verifies such a ' +
       'file with the public key alone, on any machine. Exits with 3 if the proof does not hold.',
   ],
   examples: [

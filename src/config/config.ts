@@ -92,9 +92,9 @@ export function parseConfig<N extends Needs>(
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
   const common = { database, ...describeCommon(shared.values as Values, sources) };
-  const config = freezeDeep({ ...describeSources(needs, selected), ...common });
+  const config = freezeDeep({ ...describeSources(needs, selected), ...common, ledger });
   return {
-    config: Object.freeze({ ...config, ledger }) as unknown as ConfigFor[N],
+    config: config as unknown as ConfigFor[N],
     warnings: findings.warnings,
   };
 }

@@ -106,7 +106,9 @@ test('a record is decoded to what was encoded, and every cut of it is refused', 
       const record = recordAt(given, { superseded_by: eventIdOf(eventAt('2026-01-01T00:00:00Z'), 0) });
       const bytes = encodeRecord(record);
       expect(decodeRecord(bytes)).toEqual(record);
-      expect(() => decodeRecord(bytes.subarray(0, cut % bytes.length))).toThrow(/ends within|outside buffer|out of range/);
+      expect(() => decodeRecord(bytes.subarray(0, cut % bytes.length))).toThrow(
+        /ends within|outside buffer|out of range/,
+      );
       expect(() => decodeRecord(Buffer.concat([bytes, Buffer.from([0])]))).toThrow('bytes follow');
     }),
   );
