@@ -1,4 +1,5 @@
 import { ExportError } from '../core/errors.ts';
+import { secretsOfPostgresUrl } from '../text/postgres-url.ts';
 import { closest } from '../text/suggest.ts';
 import { type DatabaseSetting, parseDatabase } from './database.ts';
 import {
@@ -114,8 +115,7 @@ export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): stri
     credentials.kind === 'client' ? credentials.clientSecret : credentials.accessToken,
   );
   if (config.database.kind === 'url') {
-    const { password, searchParams } = new URL(config.database.url);
-    secrets.push(password, decodeURIComponent(password), searchParams.get('password') ?? '');
+    secrets.push(...secretsOfPostgresUrl(config.database.url));
   }
   secrets.push(...pemSecrets(config.ledger.privateKeys));
   return [...new Set(secrets)].filter((secret) => secret !== '');
