@@ -49,6 +49,8 @@ export interface DatabaseConfig {
     recheck: { schedule: string; windowMs: number } | undefined;
     leaseMs: number;
     isSynchronous: boolean;
+    /** Older runs that succeeded and stored nothing are removed; `undefined`: never. */
+    runHistoryMs: number | undefined;
     stallTimeoutMs: number;
   };
   /** Port 0 is any free port; `undefined` disables the status server. */
@@ -238,6 +240,7 @@ function describeCommon(
           : { schedule: recheckSchedule, windowMs: values.EXPORT_RECHECK_WINDOW },
       leaseMs: values.EXPORT_LEASE,
       isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
+      runHistoryMs: values.EXPORT_RUN_HISTORY,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
     status: describeStatus(values),
