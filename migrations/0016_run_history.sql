@@ -46,8 +46,8 @@ declare
     select max(day) + 1 from audit.run_days d
     where d.organization = prune_runs.organization and d.log = prune_runs.log
   );
-  from_at timestamptz;
-  to_at timestamptz;
+  first_instant timestamptz;
+  end_instant timestamptz;
   kept bigint[];
 begin
   removed := 0;
@@ -59,12 +59,12 @@ begin
       and r.started_at >= coalesce(next_day, '-infinity')::timestamp at time zone 'UTC'
   );
   if next_day is null or next_day >= horizon then return; end if;
-  from_at := next_day::timestamp at time zone 'UTC';
-  to_at := least(horizon, next_day + 31)::timestamp at time zone 'UTC';
-  has_more := to_at < horizon::timestamp at time zone 'UTC';
+  first_instant := next_day::timestamp at time zone 'UTC';
+  end_instant := least(horizon, next_day + 31)::timestamp at time zone 'UTC';
+  has_more := end_instant < horizon::timestamp at time zone 'UTC';
   -- The cursor first: of two workers at the same time, the second finds it and removes nothing.
   insert into audit.run_days (organization, log, day, removed_runs, requests, retries, rows_read)
-  values (prune_runs.organization, prune_runs.log, (to_at at time zone 'UTC')::date - 1, 0, 0, 0, 0)
+  values (prune_runs.organization, prune_runs.log, (end_instant at time zone 'UTC')::date - 1, 0, 0, 0, 0)
   on conflict do nothing;
   if not found then return; end if;
   kept := array(
@@ -76,7 +76,7 @@ begin
   );
   with gone as (
     delete from audit.runs r
-    where r.organization = prune_runs.organization and r.log = prune_runs.log and r.started_at >= from_at and r.started_at < to_at
+    where r.organization = prune_runs.organization and r.log = prune_runs.log and r.started_at >= first_instant and r.started_at < end_instant
       and r.outcome = 'succeeded' and r.kind in ('run', 'recheck')
       and r.rows_inserted = 0 and r.rows_updated = 0 and r.rows_rejected = 0
       and coalesce(r.completeness, 'complete') in ('complete', 'not proven')
