@@ -65,12 +65,12 @@ export function secretsOfPostgresUrl(text: string): string[] {
 /** What to write instead of `text`, if it is another form of naming a PostgreSQL; without any part of `text`. */
 export function explainPostgresUrl(text: string): string | undefined {
   if (/^jdbc:/i.test(text))
-    return 'A JDBC URL has another form: write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with user and password in the URL.';
+    return 'A JDBC URL has another form: write postgres://user:password@host:5432/database, with user and password in the URL.';
   if (/^postgres(ql)?\+\w+:\/\//i.test(text))
     return 'Remove the name of the driver: write postgres:// instead of the part before ://.';
   if (/^socket:/i.test(text) || text.startsWith('/'))
-    return 'For a Unix socket write postgres://USER:PASSWORD@/DATABASE?host=/DIRECTORY, with the directory of the socket.';
+    return 'For a Unix socket write postgres://user:password@/database?host=/directory, with the directory of the socket.';
   if (/^\s*(host|hostaddr|port|dbname|user|password|service|sslmode)\s*=/i.test(text))
-    return 'It is a list of keywords: write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=… instead.';
+    return 'It is a list of keywords: write postgres://user:password@host:5432/database?sslmode=verify-full instead.';
   return undefined;
 }

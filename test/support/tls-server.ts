@@ -1,4 +1,4 @@
-/** A PostgreSQL of one test file, whose TLS, access rules and sockets the test changes while it runs. */
+/** A PostgreSQL of one test file, whose TLS, access rules, settings and role as a standby the test changes while it runs. */
 import {
   chmodSync,
   chownSync,
@@ -28,6 +28,8 @@ export interface TlsServer {
   serve(pair: Pair | undefined, clientAuthority?: string): Promise<void>;
   /** Replaces pg_hba.conf; `undefined`: as it was. */
   allow(rules: string | undefined): Promise<void>;
+  /** Restarts it as a standby, which is read-only. Its port and `url` change. */
+  becomeStandby(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -35,6 +37,10 @@ export interface TlsServer {
 export const outerAddress = Object.values(networkInterfaces())
   .flat()
   .find((address) => address?.family === 'IPv4' && !address.internal)?.address;
+
+export const hasIpv6 = Object.values(networkInterfaces())
+  .flat()
+  .some((address) => address?.address === '::1');
 
 export async function startTlsServer(): Promise<TlsServer> {
   const directory = mkdtempSync(join(tmpdir(), 'audit-tls-'));
@@ -48,16 +54,17 @@ export async function startTlsServer(): Promise<TlsServer> {
     path
   )) as typeof import('../../src/embedded-postgres/embedded-postgres.ts');
   const data = join(directory, 'data');
-  const server = await acquireEmbeddedPostgres({
-    directory: data,
-    port: 0,
-    settings: {
-      listen_addresses: ['127.0.0.1', outerAddress].filter(Boolean).join(','),
-      unix_socket_directories: socketDirectory,
-      unix_socket_permissions: '0777',
-      synchronous_commit: 'on',
-    },
-  });
+  const start = () =>
+    acquireEmbeddedPostgres({
+      directory: data,
+      port: 0,
+      settings: {
+        listen_addresses: ['127.0.0.1', outerAddress, hasIpv6 && '::1'].filter(Boolean).join(','),
+        unix_socket_directories: socketDirectory,
+        unix_socket_permissions: '0777',
+      },
+    });
+  let server = await start();
   const cluster = join(data, 'cluster');
   const owner = statSync(cluster);
   const rulesFile = join(cluster, 'pg_hba.conf');
@@ -103,7 +110,9 @@ export async function startTlsServer(): Promise<TlsServer> {
   await allow(undefined);
   return {
     directory,
-    url: server.connectionString,
+    get url() {
+      return server.connectionString;
+    },
     socketDirectory,
     query,
     async serve(pair, clientAuthority) {
@@ -117,6 +126,12 @@ export async function startTlsServer(): Promise<TlsServer> {
       await reload();
     },
     allow,
+    async becomeStandby() {
+      await server.release();
+      writeFileSync(join(cluster, 'standby.signal'), '');
+      own(join(cluster, 'standby.signal'));
+      server = await start();
+    },
     async stop() {
       await server.release();
       rmSync(directory, { recursive: true, force: true });

@@ -58,7 +58,7 @@ export function summarizeFailures(failures: ReadonlyMap<Attempt, Error>, target:
 export function explainFailure(error: Error, attempt: Attempt, target: Target): Error {
   const problem = isTlsFailure(error)
     ? describeTls(error, attempt, target)
-    : describeRejection(error, attempt, target);
+    : (describeEncoding(error) ?? describeRejection(error, attempt, target));
   return problem === undefined ? error : new ExportError('configuration', problem, { cause: error });
 }
 
@@ -99,6 +99,15 @@ function describeAuthority(error: Error, authority: string | undefined): string 
       'administrator and add sslrootcert=FILE to DATABASE_URL, or name it in NODE_EXTRA_CA_CERTS.'
     );
   return `is not signed by the authority in the file of ${authority} (${reason}). Name the file of the authority that signed it.`;
+}
+
+/** The server cannot convert to UTF8, which this program speaks. */
+function describeEncoding(error: Error): string | undefined {
+  if (!('routine' in error) || error.routine !== 'InitializeClientEncoding') return undefined;
+  return (
+    `The encoding of the database cannot be used: ${describe(error)}. It must be UTF8. Create another database, for example with: ` +
+    `create database audit_utf8 encoding 'UTF8' template template0; and name it in DATABASE_URL.`
+  );
 }
 
 /** A rejection by pg_hba.conf, which may depend on encryption. PostgreSQL's routine tells it from a wrong password in any language. */

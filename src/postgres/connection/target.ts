@@ -125,9 +125,16 @@ function directly({ get }: Parameters): { sslnegotiation?: 'direct' } {
   return get('sslnegotiation') === 'direct' ? { sslnegotiation: 'direct' } : {};
 }
 
-/** pg searches its own password file only where `password` is absent; an empty one is rejected by the server. */
+/** Called when the server requires a password. pg would search the password file itself, with a warning. */
 function passwordFrom(file: PasswordFile, login: Login): () => string {
-  return () => file.find(login) ?? '';
+  return () => {
+    const password = file.find(login);
+    if (password !== undefined) return password;
+    throw new ExportError(
+      'configuration',
+      `The server requires a password, and none is set: write it into DATABASE_URL, PGPASSWORD or the password file.${file.note ? ` ${file.note}` : ''}`,
+    );
+  };
 }
 
 function readChoice<T extends string>(
