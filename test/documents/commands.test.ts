@@ -37,7 +37,7 @@ function steady(text: string): string {
     text
       .replace(/http:\/\/127\.0\.0\.1:\d+|https:\/\/cloud\.uipath\.com/g, 'URL')
       // The tests' server has no TLS and may lose commits, which is a warning.
-      .replace(/^[✓!] database {7}PostgreSQL [^]*?(?=\n. migrations)/gm, '✓ database       PostgreSQL')
+      .replace(/^[✓!] database {7}PostgreSQL [\s\S]*?(?=\n. migrations)/gm, '✓ database       PostgreSQL')
       .replace(/[\d,.]+ (ms|s|minutes|hours|days)\b|\d{4}-\d\d-\d\d [\d:]{8} UTC/g, 'TIME')
       .trim()
   );

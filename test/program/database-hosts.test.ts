@@ -42,7 +42,7 @@ async function check(
   const { code, stdout, stderr } = await run(['check'], url, variables);
   expect(stderr.replace(/^error: \d of 8 checks failed: [a-z, ]+\.\n$/, '')).toBe('');
   expect(stdout).not.toContain(password);
-  return [code, /^. database[^]*?(?=\n. migrations)/m.exec(stdout)![0].replace(/\n? +/g, ' ')];
+  return [code, /^. database[\s\S]*?(?=\n. migrations)/m.exec(stdout)![0].replace(/\n? +/g, ' ')];
 }
 
 const CLOSED = 1;
