@@ -74,6 +74,10 @@ begin
     grant update (superseded_by) on audit.events to audit_writer;
     grant update (rows_superseded) on audit.runs to audit_writer;
   end if;
+  -- Migration 0016 adds this one.
+  if to_regproc('audit.prune_runs') is not null then
+    grant execute on function audit.prune_runs to audit_writer;
+  end if;
 end $$;
 
 do $$

@@ -144,7 +144,9 @@ async function openApp(
   }
   const url = await openDatabase(config, log, closers);
   const onIdleError = (err: Error) => log.warn({ err }, 'an idle database connection failed');
-  const pool = createPool(url, onIdleError, { sessions: sources.length });
+  // The variables of libpq are for other servers than the embedded one.
+  const ofDatabase = config.database.kind === 'url' ? process.env : {};
+  const pool = createPool(url, onIdleError, { sessions: sources.length, environment: ofDatabase });
   closers.push(() => pool.end());
   const database = { config, log, redactor, pool };
   const apps = sources.map((source) => ({

@@ -1,4 +1,5 @@
 import { ExportError } from '../core/errors.ts';
+import { secretsOfPostgresUrl } from '../text/postgres-url.ts';
 import { closest } from '../text/suggest.ts';
 import { type DatabaseSetting, parseDatabase } from './database.ts';
 import {
@@ -48,6 +49,8 @@ export interface DatabaseConfig {
     recheck: { schedule: string; windowMs: number } | undefined;
     leaseMs: number;
     isSynchronous: boolean;
+    /** Older runs that succeeded and stored nothing are removed; `undefined`: never. */
+    runHistoryMs: number | undefined;
     stallTimeoutMs: number;
   };
   /** Port 0 is any free port; `undefined` disables the status server. */
@@ -114,8 +117,7 @@ export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): stri
     credentials.kind === 'client' ? credentials.clientSecret : credentials.accessToken,
   );
   if (config.database.kind === 'url') {
-    const { password, searchParams } = new URL(config.database.url);
-    secrets.push(password, decodeURIComponent(password), searchParams.get('password') ?? '');
+    secrets.push(...secretsOfPostgresUrl(config.database.url));
   }
   secrets.push(...pemSecrets(config.ledger.privateKeys));
   return [...new Set(secrets)].filter((secret) => secret !== '');
@@ -238,6 +240,7 @@ function describeCommon(
           : { schedule: recheckSchedule, windowMs: values.EXPORT_RECHECK_WINDOW },
       leaseMs: values.EXPORT_LEASE,
       isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
+      runHistoryMs: values.EXPORT_RUN_HISTORY,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
     status: describeStatus(values),

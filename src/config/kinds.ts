@@ -2,6 +2,7 @@ import ms from 'ms';
 import * as z from 'zod';
 import { parseCron } from '../calendar/cron.ts';
 import { CLASSIC_LOG } from '../core/log-key.ts';
+import { explainPostgresUrl, parsePostgresUrl } from '../text/postgres-url.ts';
 
 /** The schema that parses one variable's text, and a description of the text it accepts. */
 export interface Kind<T = unknown> {
@@ -12,6 +13,8 @@ export interface Kind<T = unknown> {
   readonly choices?: readonly string[];
   /** Says what is wrong with a text that is not accepted, as a clause that follows it. */
   readonly problemOf?: (text: string) => string | undefined;
+  /** What to write instead of a known wrong form, without any part of `text`; `undefined` for other texts. */
+  readonly explain?: (text: string) => string | undefined;
 }
 
 const languages = 'en ja de es es-mx fr ko pt pt-br ru tr zh-cn zh-tw'.split(' ');
@@ -108,10 +111,11 @@ export const webAddress: Kind<string> = {
 };
 
 export const postgresUrl: Kind<string> = {
-  schema: z.string().refine(isPostgresUrl),
+  schema: z.string().refine((address) => parsePostgresUrl(address) !== undefined),
   expected:
     'postgres://user:password@host:5432/database, with special characters of the password percent-encoded ' +
     '(/ as %2F, @ as %40, # as %23, % as %25)',
+  explain: explainPostgresUrl,
 };
 
 /** Whether `address` is an absolute http or https URL without user, query or fragment. */
@@ -133,19 +137,6 @@ function withoutTrailingSlash(address: string): string {
 function isTimeZone(name: string): boolean {
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isPostgresUrl(address: string): boolean {
-  if (!/^postgres(ql)?:\/\//i.test(address) || !URL.canParse(address)) return false;
-  const { username, password, pathname, hash } = new URL(address);
-  // An unencoded slash or # in the password ends the host early, which leaves the @ in the path or fragment.
-  if (/[@#]/.test(pathname + hash)) return false;
-  try {
-    for (const part of [username, password, pathname]) decodeURIComponent(part);
     return true;
   } catch {
     return false;

@@ -283,6 +283,14 @@ export const variables = {
       "Whether each commit waits for the database's disk. With false only the last commit of a run waits: a crash " +
       'of the database may undo the last pages of a run, rows and watermark together.',
   },
+  EXPORT_RUN_HISTORY: {
+    group: 'export',
+    kind: orOff(duration('30d', '36500d')),
+    default: '400d',
+    description:
+      'How long to keep each run that succeeded and stored nothing; older ones leave one row a day in audit.run_days. ' +
+      'All other runs are kept. off: all runs are kept.',
+  },
   EXPORT_STALL_TIMEOUT: {
     group: 'export',
     kind: duration('1s', '24d'),

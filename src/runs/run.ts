@@ -9,6 +9,7 @@ import { type Comparison, newCounters, type RunCounters } from '../core/store.ts
 import { formatTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
 import type { NotedEntry } from '../postgres/write/ledger.ts';
+import { pruneRuns } from '../postgres/write/prune-runs.ts';
 import type { Conclusion, Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
 import { count } from '../text/format.ts';
@@ -133,6 +134,18 @@ export async function withRun(
   };
   const rejectedLog = createRejectedLog(log, app.redactor);
   let conclusion: Conclusion | undefined;
+  const pruneHistory = async () => {
+    const { runHistoryMs } = app.config.export;
+    if (runHistoryMs === undefined) return;
+    try {
+      const removed = await pruneRuns(app.pool, { organization, log: auditLog }, runHistoryMs);
+      if (removed > 0)
+        log.info({ removed }, 'removed runs older than EXPORT_RUN_HISTORY that stored nothing');
+    } catch (err) {
+      // The run has succeeded, and the next one tries again.
+      log.warn({ err }, 'old runs were not removed');
+    }
+  };
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
     rejectedLog.write();
     const warning = conclusion && describeProof(conclusion.proof);
@@ -169,7 +182,9 @@ export async function withRun(
         conclusion = found;
       },
     });
-    return await end('succeeded', null);
+    const summary = await end('succeeded', null);
+    await pruneHistory();
+    return summary;
   } catch (error) {
     const outcome = isInterrupted(error) ? 'interrupted' : 'failed';
     const message = app.redactor(error instanceof Error ? error.message : String(error));

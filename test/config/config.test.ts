@@ -91,6 +91,7 @@ describe('a configuration', () => {
           recheck: { schedule: '17 3 * * *', windowMs: 172_800_000 },
           leaseMs: 60_000,
           isSynchronous: true,
+          runHistoryMs: 34_560_000_000,
           stallTimeoutMs: 1_800_000,
         },
         status: { host: '127.0.0.1', port: 8080 },

@@ -72,8 +72,9 @@ export function statusQuery(level: SchemaLevel): string {
   const ranges = level.has_coverage ? rangesOf(table('audit.coverage'), level) : NO_RANGES;
   return `
   select w.organization, w.log, created_on_ticks, created_on_raw, created_on, source_total,
-    (select max(ended_at) from ${table('audit.runs')} r
-     where (r.organization, r.log) = (w.organization, w.log) and outcome = 'succeeded') as last_success_at,
+    (select ended_at from ${table('audit.runs')} r
+     where (r.organization, r.log) = (w.organization, w.log) and outcome = 'succeeded'
+     order by started_at desc limit 1) as last_success_at,
     (${stored}) as stored, rejected.count as rejected, rejected.last_at as last_rejected_at,
     (select count(*) from ${table('audit.gaps')} g where (g.organization, g.log) = (w.organization, w.log)) as gap_count,
     ${listOf(GAP, `${table('audit.gaps')}`, `to_ticks desc limit ${NEWEST_GAPS}`)} as gaps,
