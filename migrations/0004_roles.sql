@@ -59,6 +59,10 @@ begin
   else
     grant update (next_skip) on audit.runs to audit_writer;
   end if;
+  -- Migration 0013 adds it.
+  if exists (select from pg_attribute where attrelid = 'audit.events'::regclass and attname = 'superseded_by') then
+    grant update (superseded_by) on audit.events to audit_writer;
+  end if;
   -- Migration 0012 adds these.
   if to_regclass('audit.gone_events') is not null then
     grant insert, update on audit.gone_events to audit_writer;
@@ -69,6 +73,15 @@ begin
   if to_regclass('audit.verifications') is not null then
     grant insert on audit.verifications to audit_writer;
     grant update (proven_at, missing_events) on audit.runs to audit_writer;
+  end if;
+  -- Migration 0015 adds these.
+  if exists (select from pg_attribute where attrelid = 'audit.runs'::regclass and attname = 'rows_superseded') then
+    grant update (superseded_by) on audit.events to audit_writer;
+    grant update (rows_superseded) on audit.runs to audit_writer;
+  end if;
+  -- Migration 0016 adds this one.
+  if to_regproc('audit.prune_runs') is not null then
+    grant execute on function audit.prune_runs to audit_writer;
   end if;
 end $$;
 

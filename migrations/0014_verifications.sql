@@ -155,12 +155,9 @@ comment on column bi.export_health.last_clean_verify_at is 'When a verify of the
 comment on column bi.export_health.verify_differences is 'Number of differences by kind that verify found and that no later verify has cleared. {} if there are none.';
 comment on column bi.export_health.verify_differences_at is 'When they were found.';
 
-comment on view audit.gaps is 'Spans of time between the ranges of audit.coverage: the source may have deleted their events before they were read, no run requested them, or verify found that an event of them is missing.';
-comment on column audit.gaps.run_id is 'That run in audit.runs. Null: verify found it.';
-comment on column audit.gaps.noticed_at is 'When a run found that the two do not meet, or verify found that an event between them is missing.';
-comment on view bi.gaps is 'One row per span of time between two ranges of bi.coverage: UiPath may have deleted its events before they were read, no run requested them, or verify found that an event of it is missing.';
-comment on column bi.gaps.noticed_at is 'When a run found that the two do not meet, or verify found that an event between them is missing.';
-comment on column audit.coverage.run_id is 'The run in audit.runs that began it. Null: verify ended the range before it.';
+comment on column audit.coverage.proven_at is 'Every event that the source showed at this time, dated in the range, is stored: a run counted both. Null: not counted yet, or verify found since that an event of the range is missing.';
+comment on column audit.coverage.verified_at is 'When verify last compared the whole range with the source and the ledger, in every field, and found no difference. Null: never.';
+comment on column bi.coverage.proven_at is 'Every event that UiPath showed at this time, dated in the range, is stored: a run counted both. Null: not counted yet, or verify found since that an event of the range is missing.';
 
 do $$
 begin

@@ -1,4 +1,5 @@
 /** The composition root: configuration → log, database, source, closed in reverse. */
+import { resolve } from 'node:path';
 import {
   type Config,
   type DatabaseConfig,
@@ -137,9 +138,15 @@ async function openApp(
   const { log, redactor } = createLogging(config, environment);
   for (const warning of parsed.warnings) log.warn(warning);
 
+  if (config.database.kind === 'embedded' && !options.isSelfContained) {
+    const directory = resolve(config.database.directory);
+    log.warn(`DATABASE_URL is not set: the worker's own PostgreSQL in ${directory} stores the events`);
+  }
   const url = await openDatabase(config, log, closers);
   const onIdleError = (err: Error) => log.warn({ err }, 'an idle database connection failed');
-  const pool = createPool(url, onIdleError, { sessions: sources.length });
+  // The variables of libpq are for other servers than the embedded one.
+  const ofDatabase = config.database.kind === 'url' ? process.env : {};
+  const pool = createPool(url, onIdleError, { sessions: sources.length, environment: ofDatabase });
   closers.push(() => pool.end());
   const database = { config, log, redactor, pool };
   const apps = sources.map((source) => ({

@@ -15,6 +15,7 @@ const LAYERS = [
   ['runs'],
   ['app'],
   ['uipath', 'postgres', 'embedded-postgres', 'config', 'log'],
+  ['calendar'],
   ['core', 'stdio', 'version'],
   ['stdio-writer'],
   ['text'],
@@ -26,6 +27,8 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
     'core/offset-list/rank': ['core/offset-list', 'core'],
     // Only the reader: it opens the prover of its list.
     'core/offset-list': ['core/offset-list/rank', 'core'],
+    'core/ledger': ['core/transparency-log', 'core'],
+    'core/transparency-log': ['core'],
     core: [],
   },
   uipath: { 'uipath/classic': ['uipath/http'], 'uipath/http': [] },
@@ -44,8 +47,6 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
 const IN_TWO_PLACES: Record<string, string[]> = {
   // main.ts builds the program from the commands; terminal/ formats the help of each.
   commander: ['commands', 'main', 'terminal'],
-  // config/ checks the expression; worker/ runs it.
-  'node-cron': ['config', 'worker'],
   // embedded-postgres/ creates the database that a pool of postgres/ connects to.
   pg: ['embedded-postgres', 'postgres'],
 };

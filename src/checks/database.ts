@@ -1,8 +1,10 @@
+import { resolve } from 'node:path';
 import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
-import { canDelete, checkWritable, readServer } from '../postgres/connection/privileges.ts';
+import { canDelete, checkWritable } from '../postgres/connection/privileges.ts';
+import { readServer } from '../postgres/connection/server.ts';
 import { readMigrations, requireMigrator } from '../postgres/schema/migrate.ts';
-import { type Checklist, ok } from './checklist.ts';
+import { type Checklist, ok, warning } from './checklist.ts';
 
 /**
  * Tests that the database responds, has the tables or lets this user create them, and accepts writes. Changes nothing in it.
@@ -36,12 +38,20 @@ async function runDatabaseChecks(
   const pool = app?.pool;
   await checklist.run('database', needs, async () => {
     if (failure) throw failure;
-    const { version, database, user } = await readServer(pool!);
-    // Throws when the server is too old.
+    const { version, database, user, encryption, warnings } = await readServer(pool!);
+    // Throws when the server is too old or the encoding of the database is not UTF8.
     await readMigrations(pool!);
     const { database: from } = app!.config;
-    const where = from.kind === 'url' ? '' : `, embedded in ${from.directory}`;
-    return ok(`PostgreSQL ${version}${where}: database ${database} as user ${user}`);
+    const where = from.kind === 'url' ? '' : `, embedded in ${resolve(from.directory)}`;
+    const found = `PostgreSQL ${version}${where}: database ${database} as user ${user}, ${encryption.found}`;
+    const advice = [
+      ...(from.kind === 'url'
+        ? []
+        : ['DATABASE_URL is not set, so the events go there. Set it to use your PostgreSQL.']),
+      ...(encryption.advice === undefined ? [] : [encryption.advice]),
+      ...warnings,
+    ];
+    return advice.length === 0 ? ok(found) : warning([found, ...advice].join('\n'));
   });
   await checklist.run('migrations', ['database'], async () => {
     const { applied, pending } = await readMigrations(pool!);

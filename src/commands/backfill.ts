@@ -7,9 +7,12 @@ import { printNextStep } from '../terminal/next-steps.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { forEachOrganization } from './each-organization.ts';
 import {
-  assertRange,
   type CommonOptions,
+  logRange,
+  type Range,
   type RangeOptions,
+  resolveRange,
+  TIME_FORMS,
   withEnvFile,
   withJson,
   withOrganization,
@@ -17,9 +20,10 @@ import {
 } from './options.ts';
 import { prepareExport } from './prepare.ts';
 import { summaryPrinter } from './run.ts';
+import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
-interface BackfillOptions extends CommonOptions, RangeOptions {
+interface BackfillOptions extends CommonOptions, RangeOptions, WaitOptions {
   restart?: boolean;
 }
 
@@ -27,10 +31,11 @@ const HELP = {
   notes: [
     'Rows that are already stored are compared, not stored twice. The watermark never moves back.',
     'A call that stopped is resumed within a day, unless another run of the log followed; after that, the next call starts anew.',
-    'A date means midnight UTC; a time needs an offset or Z.',
+    `${TIME_FORMS} A call with --from 7d that stopped is resumed from the time that its first call meant.`,
   ],
   examples: [
     'node dist/main.js backfill',
+    'node dist/main.js backfill --from 7d --wait',
     'node dist/main.js backfill --from 2026-01-01 --to 2026-02-01T00:00:00+01:00',
   ],
 };
@@ -40,12 +45,13 @@ export function backfillCommand(context: CommandContext): Command {
     .description('read the whole list or a range again; resumes an earlier call that stopped')
     .option('--restart', 'start from the beginning instead of resuming an earlier call');
   withHelp(command, HELP);
-  return withJson(withOrganization(withEnvFile(withRange(command)))).action(
+  return withWait(withJson(withOrganization(withEnvFile(withRange(command))))).action(
     async (options: BackfillOptions) => {
-      assertRange(options);
       const { envFile, organization } = options;
       const quiet = withLogLevelForTerminal(context, envFile);
       await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
+        const range = resolveRange(options, app.config.export);
+        logRange(range, app.log);
         await prepareExport(app, context.signal);
         const printer = summaryPrinter(app, context, options);
         // One at a time: a single backfill already uses the whole machine.
@@ -55,7 +61,11 @@ export function backfillCommand(context: CommandContext): Command {
           async (each) => {
             const title =
               app.organizations.length > 1 ? `Backfill ${each.config.source.organization}` : 'Backfill';
-            printer.done(each, await backfill(each, context, { ...options, title }));
+            const { restart } = options;
+            const summary = await whenFree(each, options, context.signal, () =>
+              backfill(each, context, { ...range, restart, title }),
+            );
+            printer.done(each, summary);
           },
         );
       });
@@ -68,9 +78,9 @@ export function backfillCommand(context: CommandContext): Command {
 export async function backfill(
   app: App,
   context: CommandContext,
-  options: BackfillOptions & { title: string },
+  options: Partial<Range> & { restart?: boolean | undefined; title: string },
 ): Promise<RunSummary> {
-  const { from, to } = options;
+  const { from, to, isFromBeforeNow } = options;
   const progress = createProgress(app.log, options.title);
   try {
     const summary = await runExport(app, {
@@ -78,6 +88,7 @@ export async function backfill(
       signal: context.signal,
       from,
       to,
+      isFromBeforeNow,
       shouldRestart: options.restart === true,
       shouldMeasure: true,
       onChunk: ({ done, total }) => progress.update(done, total),

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type App, type CommandContext, withApp } from '../app.ts';
+import { urlOf } from '../postgres/connection/client.ts';
 import { migrate } from '../postgres/schema/migrate.ts';
 import { runExport } from '../runs/export.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
@@ -137,13 +138,12 @@ async function compareCounts(app: App, simulator: Simulator, out: (line: string)
 
 async function explainConnecting(app: App, context: CommandContext, options: DemoOptions): Promise<void> {
   const { out, signal } = context;
-  const { host, port, user, password, database } = app.pool.options;
-  const url =
-    app.pool.options.connectionString ?? `postgres://${user}:${password}@${host}:${port}/${database}`;
   if (!options.keep) {
     out('The demo now stops its database. To query it with psql or a BI tool:\n\n  npm run demo -- --keep\n');
     return;
   }
-  out(`The database runs until Ctrl-C:\n\n  psql '${url}'\n\nTry: select * from bi.events limit 10;`);
+  out(
+    `The database runs until Ctrl-C:\n\n  psql '${urlOf(app.pool)}'\n\nTry: select * from bi.events limit 10;`,
+  );
   await aborted(signal);
 }

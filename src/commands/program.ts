@@ -13,6 +13,8 @@ const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandCont
   ['status', async () => (await import('./status.ts')).statusCommand],
   ['check', async () => (await import('./check.ts')).checkCommand],
   ['migrate', async () => (await import('./migrate.ts')).migrateCommand],
+  ['ledger', async () => (await import('./ledger.ts')).ledgerCommand],
+  ['prove', async () => (await import('./prove.ts')).proveCommand],
   ['demo', async () => (await import('./demo.ts')).demoCommand],
   ['simulate', async () => (await import('./simulate.ts')).simulateCommand],
 ]);

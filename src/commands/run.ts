@@ -10,6 +10,7 @@ import { count, describeDuration, formatNumber } from '../text/format.ts';
 import { type Failure, forEachOrganization } from './each-organization.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { prepareExport } from './prepare.ts';
+import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
 const HELP = {
@@ -19,20 +20,22 @@ const HELP = {
 export function runCommand(context: CommandContext): Command {
   const command = new Command('run').description('export once from the watermark, then exit');
   withHelp(command, HELP);
-  return withJson(withOrganization(withEnvFile(command))).action(async (options: CommonOptions) => {
-    const { envFile, organization } = options;
-    const quiet = withLogLevelForTerminal(context, envFile);
-    await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
-      await prepareExport(app, context.signal);
-      const printer = summaryPrinter(app, context, options);
-      const atOnce = app.config.export.parallelOrganizations;
-      const exportOnce = app.organizations.length === 1 ? runWithProgress : runWithoutProgress;
-      await forEachOrganization(app.organizations, { atOnce, onFailure: printer.failed }, async (each) => {
-        printer.done(each, await exportOnce(each, context));
+  return withWait(withJson(withOrganization(withEnvFile(command)))).action(
+    async (options: CommonOptions & WaitOptions) => {
+      const { envFile, organization } = options;
+      const quiet = withLogLevelForTerminal(context, envFile);
+      await withApp(quiet, { envFile, organization, needs: 'sources' }, async (app) => {
+        await prepareExport(app, context.signal);
+        const printer = summaryPrinter(app, context, options);
+        const atOnce = app.config.export.parallelOrganizations;
+        const exportOnce = app.organizations.length === 1 ? runWithProgress : runWithoutProgress;
+        await forEachOrganization(app.organizations, { atOnce, onFailure: printer.failed }, async (each) => {
+          printer.done(each, await whenFree(each, options, context.signal, () => exportOnce(each, context)));
+        });
       });
-    });
-    if (!options.json) printNextStep(context, 'status', options);
-  });
+      if (!options.json) printNextStep(context, 'status', options);
+    },
+  );
 }
 
 function runWithoutProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
@@ -77,10 +80,11 @@ export function summaryPrinter(
 
 /** One sentence, and a line for each warning. */
 export function describeSummary({ runId, counters, warnings, durationMs }: RunSummary): string {
-  const { rowsRead, inserted, updated, unchanged, rejected, late, requests, retries } = counters;
+  const { rowsRead, inserted, updated, unchanged, rejected, late, superseded, requests, retries } = counters;
   const parts = [
     count(inserted, 'new event'),
     late > 0 && `${formatNumber(late)} of them late`,
+    superseded > 0 && `${formatNumber(superseded)} stored ones superseded`,
     updated > 0 && `${formatNumber(updated)} updated`,
     unchanged > 0 && `${formatNumber(unchanged)} unchanged`,
     rejected > 0 && `${formatNumber(rejected)} rejected (audit.rejected_events)`,

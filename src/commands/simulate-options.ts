@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { openZone } from '../calendar/zone.ts';
 import { dateOfTicks } from '../core/ticks.ts';
 import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults.ts';
 import { nearest } from '../text/suggest.ts';
@@ -6,6 +7,7 @@ import { parseTime } from './options.ts';
 
 /** The parsed options of `simulate`. Rates are rows per list request, except those per minute. */
 export interface SimulateOptions {
+  host: string;
   port: number;
   organization: string;
   events: number;
@@ -43,6 +45,13 @@ export function parsePort(text: string): number {
   return Number(text);
 }
 
+export function parseHost(text: string): string {
+  if (!/^[\w.:-]+$/.test(text)) {
+    throw new InvalidArgumentError('Expected a host name or address, for example 127.0.0.1, 0.0.0.0 or ::1.');
+  }
+  return text;
+}
+
 export function parseRate(text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text)) {
     throw new InvalidArgumentError('Expected a number of 0 or more, for example 60 or 0.5.');
@@ -67,8 +76,9 @@ export function parseLatency(text: string): number | [number, number] {
   return to === undefined ? Number(from) : [Number(from), Number(to)];
 }
 
+/** Parses a time by the clock and UTC. */
 export function parseStart(text: string): Date {
-  return dateOfTicks(parseTime(text));
+  return dateOfTicks(parseTime(text).resolve(Date.now(), openZone('UTC')));
 }
 
 export function parseFault(text: string, before: FaultRule[]): FaultRule[] {

@@ -9,6 +9,7 @@ import { aborted } from './signal.ts';
 import {
   parseCaps,
   parseFault,
+  parseHost,
   parseLatency,
   parsePort,
   parseRate,
@@ -17,16 +18,26 @@ import {
   type SimulateOptions,
 } from './simulate-options.ts';
 
+const DEFAULT_HOST = '127.0.0.1';
+const DEFAULT_PORT = 8090;
+/** Time between two new events, and between the events of the last hour. */
 const USUAL_SPACING_MS = 30_000;
+const HISTORY_MS = 90 * 86_400_000;
+/** Events at the end of the history that are as close as new ones. */
+const MAX_RECENT = 120;
 
 const HELP = {
   notes: [
+    'A source to try commands against without a UiPath: run it in one terminal, and set the variables that it prints in another ' +
+      'one. Its history reaches back 90 days from its start. After a restart the events have other times, which is another source ' +
+      'for a worker that has stored the former ones; --start-at fixes the times.',
+    'With --host 0.0.0.0, containers and other machines can reach it; their worker needs UIPATH_ALLOW_HTTP=true.',
     'Faults: any HTTP status, html, half-length, half-chunked, half-clean, reset, silence, drip, null-results, empty, revoke, ' +
       'huge, bomb, redirect. When: every=N, next=N, after=N, probability=P, on=list|token|both. Also retryAfter=SECONDS, ' +
       'body=message|problem|errorMessage|error|oauth|html, bytesPerSecond=N, bytes=N, location=URL.',
   ],
   examples: [
-    'node dist/main.js simulate --port 8090 --events 20000 --appends-per-minute 60',
+    'node dist/main.js simulate --events 20000 --appends-per-minute 60',
     'node dist/main.js simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
   ],
 };
@@ -35,14 +46,15 @@ const HELP = {
 export function simulateCommand(context: { signal: AbortSignal; out: (line: string) => void }): Command {
   return withHelp(
     new Command('simulate')
-      .description('serve a simulated UiPath organization on 127.0.0.1, for tests')
-      .option('--port <port>', 'port to listen on; 0 chooses a free one', parsePort, 0)
+      .description('serve a simulated UiPath organization, as a source to try against')
+      .option('--host <address>', 'address to listen on; 0.0.0.0 for all', parseHost, DEFAULT_HOST)
+      .option('--port <port>', 'port to listen on; 0 chooses a free one', parsePort, DEFAULT_PORT)
       .option('--organization <name>', 'name of the organization', 'acme')
       .option('--events <count>', 'number of events at the start', parseWhole, 5000)
       .option('--seed <number>', 'the same seed gives the same events', parseWhole, 1)
       .option(
         '--start-at <time>',
-        'time of the first event (default: chosen so that the last one is now)',
+        'time of the first event, with 30 s between two (default: 90 days ago, and the last one is now)',
         parseStart,
       )
       .option('--appends-per-minute <rate>', 'new events while it runs', parseRate, 0)
@@ -100,16 +112,16 @@ async function runSimulate(
 }
 
 async function startSimulator(options: SimulateOptions): Promise<Simulator> {
-  const { port, events, appendsPerMinute } = options;
+  const { host, port, startAt, appendsPerMinute } = options;
   const spacingMs = appendsPerMinute > 0 ? 60_000 / appendsPerMinute : USUAL_SPACING_MS;
+  const history = planHistory(options.events, spacingMs);
   try {
-    return await createSimulator({
+    const simulator = await createSimulator({
+      host,
       port,
-      events,
       organization: options.organization,
       seed: options.seed,
-      spacingMs,
-      startAt: options.startAt ?? new Date(Date.now() - (events + MAX_BURST) * spacingMs),
+      ...(startAt ? { events: options.events, startAt, spacingMs } : history.first),
       rows: options.hostile ? hostileRows().map((row) => row.text) : [],
       latencyMs: options.latency,
       cap: options.pageCap ?? Number.POSITIVE_INFINITY,
@@ -126,17 +138,33 @@ async function startSimulator(options: SimulateOptions): Promise<Simulator> {
       },
       faults: options.fault,
     });
+    if (!startAt) simulator.restore(simulator.snapshot(), { ...history.recent, seed: options.seed + 1 });
+    return simulator;
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     if (code === undefined) throw cause;
     throw new ExportError(
       'configuration',
-      `Cannot listen on 127.0.0.1:${port} (${message}). Use another --port.`,
-      {
-        cause,
-      },
+      `Cannot listen on ${host}:${port} (${message}). Use another --host or --port, or --port 0 for a free one.`,
+      { cause },
     );
   }
+}
+
+/** Most events are spread over 90 days. The recent ones follow each other as new ones do, and end now. */
+function planHistory(events: number, spacingMs: number) {
+  const now = Date.now();
+  const recent = Math.min(MAX_RECENT, Math.ceil(events / 10));
+  const recentAt = now - (recent + MAX_BURST) * spacingMs;
+  const first = events - recent;
+  return {
+    first: {
+      events: first,
+      startAt: new Date(now - HISTORY_MS),
+      spacingMs: Math.max(1, (recentAt - (now - HISTORY_MS)) / (first + MAX_BURST)),
+    },
+    recent: { events: recent, startAt: new Date(recentAt), spacingMs },
+  };
 }
 
 function describe(simulator: Simulator, isJson: boolean, out: (line: string) => void): void {
@@ -146,6 +174,8 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
     UIPATH_ORGANIZATION: organization,
     UIPATH_CLIENT_ID: simulator.clientId,
     UIPATH_CLIENT_SECRET: simulator.clientSecret,
+    // The worker sends its token over http only to this machine.
+    ...(isLoopback(url) ? {} : { UIPATH_ALLOW_HTTP: 'true' }),
   };
   if (isJson) {
     out(JSON.stringify({ url, organization, partitionGlobalId, events: length, environment }));
@@ -157,6 +187,10 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
   for (const [name, value] of Object.entries(environment)) out(`export ${name}=${shellQuote(value)}`);
   out('');
   out('Ctrl-C stops it.');
+}
+
+function isLoopback(url: string): boolean {
+  return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(new URL(url).hostname);
 }
 
 function every(perMinute: number, happen: () => void): NodeJS.Timeout | undefined {

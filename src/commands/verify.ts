@@ -2,7 +2,9 @@ import { Command, InvalidArgumentError } from 'commander';
 import { type App, type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { assertKnown } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
-import { CLASSIC_LOG, findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
+import { parseNotedHead } from '../core/ledger/noted-head.ts';
+import type { NotedHead } from '../core/ledger/tree-check.ts';
+import { findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { readStrayLogs } from '../postgres/read/ledger.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
@@ -14,37 +16,45 @@ import {
   verifyOffline,
   verifyOnline,
 } from '../runs/verify.ts';
-import type { ExpectedEntry } from '../runs/verify-ledger.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { coloursFor } from '../terminal/screen.ts';
 import { describeVerification } from '../terminal/verify-report.ts';
 import { forEachOrganization } from './each-organization.ts';
 import {
-  assertRange,
   type CommonOptions,
+  logRange,
+  type Range,
   type RangeOptions,
+  resolveRange,
+  TIME_FORMS,
   withEnvFile,
   withJson,
   withOrganization,
   withRange,
 } from './options.ts';
+import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
-interface VerifyOptions extends CommonOptions, RangeOptions {
+interface VerifyOptions extends CommonOptions, RangeOptions, WaitOptions {
   repair?: boolean;
   offline?: boolean;
-  expect?: ExpectedEntry;
+  expect?: NotedHead;
 }
+
+/** The options with the range that their times mean. */
+type VerifyRequest = Omit<VerifyOptions, 'from' | 'to'> & Range;
 
 const HELP = {
   notes: [
     'Reads the source again and finds events that are missing, changed or no longer at the source. Then checks the ledger and ' +
-      'finds rows that were edited, deleted or inserted by hand. Exits with 3 for differences from source or ledger, and with ' +
-      '0 if there are none or --repair repaired all. Only --repair writes events; a result without differences is recorded ' +
-      'in audit.coverage.',
-    'Each call prints the newest entry of the ledger. Store a copy where the administrators of the database cannot write: ' +
+      'finds rows that were edited, deleted or inserted by hand, and recomputes the other tables. Exits with 3 for differences, ' +
+      'and with 0 if there are none or --repair repaired all. Only --repair writes events. The result is stored in ' +
+      'audit.verifications; where events are missing, audit.coverage no longer claims that its range is complete.',
+    'An event that came to the source after the last run proved the history is not due yet: the next run stores it.',
+    'Each call prints the head of the ledger. Store a copy where the administrators of the database cannot write: ' +
       'later it proves, with --expect, that the ledger was not rewritten. The log of each run contains it too.',
+    `${TIME_FORMS} Only --repair has to wait for another worker.`,
   ],
   examples: [
     'node dist/main.js verify --from 2026-01-01 --to 2026-02-01',
@@ -59,9 +69,8 @@ export function verifyCommand(context: CommandContext): Command {
     .option('--offline', 'do not read the source: check only the ledger and the ids of the rows')
     .option('--expect <entry>', 'the ledger must still contain this entry, copied earlier', parseNoted);
   withHelp(command, HELP);
-  return withJson(withOrganization(withEnvFile(withRange(command)))).action(
+  return withWait(withJson(withOrganization(withEnvFile(withRange(command))))).action(
     async (options: VerifyOptions) => {
-      assertRange(options);
       if (options.offline && options.repair) {
         throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
       }
@@ -77,14 +86,16 @@ async function verifySources(context: CommandContext, options: VerifyOptions): P
     withLogLevelForTerminal(context, envFile),
     { envFile, organization, needs: 'sources' },
     async (app) => {
+      const request = { ...options, ...resolveRange(options, app.config.export) };
+      logRange(request, app.log);
       await assertMigrated(app);
       assertExpected(app, options);
       const verifications: Verification[] = [];
       const isOneOfSeveral = app.organizations.length > 1;
-      const strays = organization === undefined ? await verifyStrays(app, context, options) : [];
+      const strays = organization === undefined ? await verifyStrays(app, context, request) : [];
       try {
         await forEachOrganization(app.organizations, { atOnce: 1 }, async (each) => {
-          const verification = await verifyOne(each, context, options, isOneOfSeveral);
+          const verification = await verifyOne(each, context, request, isOneOfSeveral);
           verifications.push(verification);
           logVerification(app.log, verification);
           throwDifferences([verification], options);
@@ -115,20 +126,20 @@ function assertExpected(app: OrganizationsApp, { expect }: VerifyOptions): void 
 async function verifyOne(
   app: App,
   { signal }: CommandContext,
-  options: VerifyOptions,
+  options: VerifyRequest,
   isOneOfSeveral: boolean,
 ): Promise<Verification> {
   const { from, to, expect, repair } = options;
   const { organization } = app.config.source;
   const title = isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source';
   return withProgress(app, title, async (progress, nextProgress) => {
-    const verification = await verifyOnline(app, {
+    const request = {
       ...{ from, to, signal, shouldRepair: repair === true },
       expected: expect && isSameLog(expect, app.config.source) ? expect : undefined,
-      onProgress: ({ done, total }) => progress.update(done, total),
-      onLedgerRows: (done, total) => nextProgress('Verify ledger').update(done, total),
-    });
-    return verification;
+      onProgress: ({ done, total }: { done: number; total: number }) => progress.update(done, total),
+      onLedgerRows: (done: number, total: number) => nextProgress('Verify ledger').update(done, total),
+    };
+    return whenFree(app, options, signal, () => verifyOnline(app, request));
   });
 }
 
@@ -136,7 +147,7 @@ async function verifyOne(
 async function verifyStrays(
   app: OrganizationsApp,
   { signal }: CommandContext,
-  { from, to }: VerifyOptions,
+  { from, to }: VerifyRequest,
 ): Promise<Verification[]> {
   const verifications: Verification[] = [];
   const logs = await readStrayLogs(app.pool);
@@ -146,9 +157,10 @@ async function verifyStrays(
 }
 
 async function verifyStored(context: CommandContext, options: VerifyOptions): Promise<void> {
-  const { envFile, organization, from, to, expect } = options;
+  const { envFile, organization, expect } = options;
   const { signal } = context;
   return withApp(withLogLevelForTerminal(context, envFile), { envFile, needs: 'database' }, async (app) => {
+    const { from, to } = resolveRange(options, app.config.export);
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const of = organization === undefined ? undefined : { organization };
@@ -232,14 +244,10 @@ function inJson(name: string, value: unknown): unknown {
   return name === 'createdOnTicks' ? formatTicks(value) : value.toString();
 }
 
-function parseNoted(text: string): ExpectedEntry {
-  // No organization's name holds a slash.
-  const match = /^([^/]+)(?:\/(.+))?\/(\d{1,18})\/([0-9a-f]{64})$/.exec(text.trim());
-  if (!match) {
-    throw new InvalidArgumentError(
-      'Expected an entry as `verify` prints it: ORGANIZATION/NUMBER/DIGEST, or ORGANIZATION/LOG/NUMBER/DIGEST.',
-    );
+function parseNoted(text: string): NotedHead {
+  try {
+    return parseNotedHead(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
-  const [, organization, log = CLASSIC_LOG, batch, digest] = match;
-  return { organization: organization!, log, batch: BigInt(batch!), digest: digest! };
 }

@@ -1,5 +1,7 @@
 import { ExportError } from '../core/errors.ts';
+import { secretsOfPostgresUrl } from '../text/postgres-url.ts';
 import { closest } from '../text/suggest.ts';
+import { type DatabaseSetting, parseDatabase } from './database.ts';
 import {
   type Environment,
   fileWarnings,
@@ -7,6 +9,7 @@ import {
   readRawValues,
   warnAboutUnknown,
 } from './environment.ts';
+import { type LedgerKeys, parseLedgerKeys, pemSecrets } from './ledger-keys.ts';
 import { findDuplicates, findSameLists, mergeFindings, readOrganizations } from './organizations.ts';
 import { type Findings, problemWith, quote, throwProblems } from './problems.ts';
 import { parseSource, removeOrganization, type SourceConfig } from './source.ts';
@@ -27,7 +30,7 @@ export type Needs = 'sources' | 'source' | 'database';
 
 /** Configuration of commands that send no requests to UiPath. No variable of the source was read. */
 export interface DatabaseConfig {
-  database: { kind: 'url'; url: string } | { kind: 'embedded'; directory: string };
+  database: DatabaseSetting;
   export: {
     /** Cron, five fields, or six with seconds first. */
     schedule: string;
@@ -48,11 +51,14 @@ export interface DatabaseConfig {
     verifySchedule: string | undefined;
     leaseMs: number;
     isSynchronous: boolean;
+    /** Older runs that succeeded and stored nothing are removed; `undefined`: never. */
+    runHistoryMs: number | undefined;
     stallTimeoutMs: number;
   };
   /** Port 0 is any free port; `undefined` disables the status server. */
   status: { host: string; port: number } | undefined;
   logLevel: Values['LOG_LEVEL'];
+  ledger: LedgerKeys;
 }
 
 /** Configuration for one organization. */
@@ -86,11 +92,24 @@ export function parseConfig<N extends Needs>(
   const sources =
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   checkAcceptedSource(shared.values as Values, sources, findings);
+  const ledger = parseLedgerKeys(shared.values, env, findings);
+  const database = parseDatabase(shared.values as Values, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
-  const common = describeCommon(shared.values as Values, sources);
-  const config = { ...describeSources(needs, selected), ...common };
-  return { config: freezeDeep(config) as ConfigFor[N], warnings: findings.warnings };
+  const common = { database, ...describeCommon(shared.values as Values, sources) };
+  const config = freezeDeep({ ...describeSources(needs, selected), ...common, ledger });
+  return {
+    config: config as unknown as ConfigFor[N],
+    warnings: findings.warnings,
+  };
+}
+
+/** Parses the address of the status server alone, for the healthcheck. Throws as `parseConfig`. */
+export function parseStatus(env: Environment): DatabaseConfig['status'] {
+  const findings: Findings = { problems: [], warnings: [] };
+  const { values } = parseValues(env, ['STATUS_HOST', 'STATUS_PORT'], findings);
+  throwProblems(findings);
+  return describeStatus(values as Values);
 }
 
 /** Returns the values that must never be shown, as written and URL-decoded. */
@@ -100,9 +119,9 @@ export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): stri
     credentials.kind === 'client' ? credentials.clientSecret : credentials.accessToken,
   );
   if (config.database.kind === 'url') {
-    const { password, searchParams } = new URL(config.database.url);
-    secrets.push(password, decodeURIComponent(password), searchParams.get('password') ?? '');
+    secrets.push(...secretsOfPostgresUrl(config.database.url));
   }
+  secrets.push(...pemSecrets(config.ledger.privateKeys));
   return [...new Set(secrets)].filter((secret) => secret !== '');
 }
 
@@ -201,13 +220,12 @@ function parseAcceptedSource(values: Values, sources: readonly SourceConfig[]): 
   return removeOrganization(values.EXPORT_ACCEPT_SOURCE, names);
 }
 
-function describeCommon(values: Values, sources: readonly SourceConfig[]): DatabaseConfig {
-  const { DATABASE_URL: url, EXPORT_RECHECK_SCHEDULE: recheckSchedule, STATUS_PORT: port } = values;
+function describeCommon(
+  values: Values,
+  sources: readonly SourceConfig[],
+): Omit<DatabaseConfig, 'ledger' | 'database'> {
+  const { EXPORT_RECHECK_SCHEDULE: recheckSchedule } = values;
   return {
-    database:
-      url === undefined
-        ? { kind: 'embedded', directory: values.EMBEDDED_POSTGRES_DIR }
-        : { kind: 'url', url },
     export: {
       schedule: values.EXPORT_SCHEDULE,
       timezone: values.EXPORT_TIMEZONE,
@@ -225,11 +243,19 @@ function describeCommon(values: Values, sources: readonly SourceConfig[]): Datab
       verifySchedule: values.EXPORT_VERIFY_SCHEDULE,
       leaseMs: values.EXPORT_LEASE,
       isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
+      runHistoryMs: values.EXPORT_RUN_HISTORY,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
-    status: port === undefined ? undefined : { host: values.STATUS_HOST, port },
+    status: describeStatus(values),
     logLevel: values.LOG_LEVEL,
   };
+}
+
+function describeStatus({
+  STATUS_HOST: host,
+  STATUS_PORT: port,
+}: Pick<Values, 'STATUS_HOST' | 'STATUS_PORT'>): DatabaseConfig['status'] {
+  return port === undefined ? undefined : { host, port };
 }
 
 function freezeDeep<T extends object>(value: T): T {

@@ -4,6 +4,7 @@ import { closest } from '../text/suggest.ts';
 import { parseDotenv } from './dotenv.ts';
 import { EncodingError, NOT_UTF8, readTextFile } from './files.ts';
 import { type Findings, quote } from './problems.ts';
+import { explainServiceLink, isServiceLink, withoutServiceLinks } from './service-links.ts';
 import { knownNames, type VariableName, variableOf } from './variables.ts';
 
 /** Raw environment variables, not validated. An empty variable counts as unset. */
@@ -36,7 +37,7 @@ export function loadEnvironment(
     const located = warnings.map((warning) => `${path}, ${warning}`);
     return {
       ...values,
-      ...processEnv,
+      ...withoutServiceLinks(processEnv, values),
       ...(located.length > 0 && { [fileWarnings]: located }),
     };
   } catch (error) {
@@ -76,7 +77,8 @@ export function warnAboutUnknown(env: Environment, findings: Findings): void {
   for (const name of Object.keys(env).sort()) {
     const upper = name.toUpperCase();
     const isOurs = prefixes.some((prefix) => upper.startsWith(prefix));
-    if (!isOurs || knownNames.includes(name) || foreign.test(upper)) continue;
+    const isForeign = foreign.test(upper) || isServiceLink(upper, env[name]);
+    if (!isOurs || knownNames.includes(name) || isForeign) continue;
     const shown = /^\w{1,100}$/.test(name) ? name : quote(name);
     findings.warnings.push(
       `${shown} is not known and has no effect. The nearest known variable is ${closest(upper, knownNames)}.`,
@@ -87,6 +89,11 @@ export function warnAboutUnknown(env: Environment, findings: Findings): void {
 function readPlain(env: Environment, name: VariableName, findings: Findings): string {
   const found = env[name] ?? '';
   const text = clean(found);
+  const serviceLink = explainServiceLink(name, text);
+  if (serviceLink !== undefined) {
+    findings.warnings.push(serviceLink);
+    return '';
+  }
   if (variableOf(name).secret && text !== '' && text !== found) {
     findings.warnings.push(`${name}: the spaces or quotes around its value were removed.`);
   }

@@ -1,7 +1,8 @@
 import ms from 'ms';
-import { validate as isCronExpression } from 'node-cron';
 import * as z from 'zod';
+import { parseCron } from '../calendar/cron.ts';
 import { CLASSIC_LOG } from '../core/log-key.ts';
+import { explainPostgresUrl, parsePostgresUrl } from '../text/postgres-url.ts';
 
 /** The schema that parses one variable's text, and a description of the text it accepts. */
 export interface Kind<T = unknown> {
@@ -10,6 +11,10 @@ export interface Kind<T = unknown> {
   readonly expected: string;
   /** All accepted words, if there are few: an error message suggests the nearest one. */
   readonly choices?: readonly string[];
+  /** Says what is wrong with a text that is not accepted, as a clause that follows it. */
+  readonly problemOf?: (text: string) => string | undefined;
+  /** What to write instead of a known wrong form, without any part of `text`; `undefined` for other texts. */
+  readonly explain?: (text: string) => string | undefined;
 }
 
 const languages = 'en ja de es es-mx fr ko pt pt-br ru tr zh-cn zh-tw'.split(' ');
@@ -44,10 +49,13 @@ export function text(expected: string, shape = /^[^\p{Cc}\p{Surrogate}]+$/u): Ki
   return { schema: z.string().regex(shape), expected };
 }
 
+/** Keys as PEM text. `parseLedgerKeys` reads them. */
+export const pem: Kind<string> = { schema: z.string(), expected: 'an Ed25519 key as PEM text' };
+
 /** Accepts `off`, parsed to `undefined`, or what `kind` accepts. */
 export function orOff<T>(kind: Kind<T>): Kind<T | undefined> {
   const off = z.literal('off').transform(() => undefined);
-  return { schema: z.union([off, kind.schema]), expected: `${kind.expected}, or off` };
+  return { ...kind, schema: z.union([off, kind.schema]), expected: `${kind.expected}, or off` };
 }
 
 export const flag: Kind<boolean> = {
@@ -86,8 +94,9 @@ export const pathSegment = (what: string): Kind<string> => ({
 });
 
 export const cron: Kind<string> = {
-  schema: z.string().refine(isCron),
+  schema: z.string().refine((expression) => problemOfCron(expression) === undefined),
   expected: 'a cron expression of five fields, or six with seconds first',
+  problemOf: problemOfCron,
 };
 
 export const timeZone: Kind<string> = {
@@ -102,10 +111,11 @@ export const webAddress: Kind<string> = {
 };
 
 export const postgresUrl: Kind<string> = {
-  schema: z.string().refine(isPostgresUrl),
+  schema: z.string().refine((address) => parsePostgresUrl(address) !== undefined),
   expected:
     'postgres://user:password@host:5432/database, with special characters of the password percent-encoded ' +
     '(/ as %2F, @ as %40, # as %23, % as %25)',
+  explain: explainPostgresUrl,
 };
 
 /** Whether `address` is an absolute http or https URL without user, query or fragment. */
@@ -115,9 +125,9 @@ export function isWebAddress(address: string): boolean {
   return url.username === '' && url.password === '';
 }
 
-/** Rejects three digits in a row: node-cron expands a range before it checks its bounds, so 0-999999999 would take all memory. */
-function isCron(expression: string): boolean {
-  return !/\d{3}/.test(expression) && isCronExpression(expression);
+function problemOfCron(expression: string): string | undefined {
+  const parsed = parseCron(expression);
+  return 'problem' in parsed ? parsed.problem : undefined;
 }
 
 function withoutTrailingSlash(address: string): string {
@@ -127,19 +137,6 @@ function withoutTrailingSlash(address: string): string {
 function isTimeZone(name: string): boolean {
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isPostgresUrl(address: string): boolean {
-  if (!/^postgres(ql)?:\/\//i.test(address) || !URL.canParse(address)) return false;
-  const { username, password, pathname, hash } = new URL(address);
-  // An unencoded slash or # in the password ends the host early, which leaves the @ in the path or fragment.
-  if (/[@#]/.test(pathname + hash)) return false;
-  try {
-    for (const part of [username, password, pathname]) decodeURIComponent(part);
     return true;
   } catch {
     return false;

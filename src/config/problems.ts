@@ -13,9 +13,11 @@ const redact = createRedactor();
 const MAX_SHOWN = 100;
 
 /** Describes a wrong value: the variable, what was expected, what was found (hidden for a secret) and the fix. */
-export function problemWith(name: VariableName, found: string, remedy = remedyFor(name)): string {
+export function problemWith(name: VariableName, found: string): string {
   const { kind, secret } = variableOf(name);
-  const shown = secret ? 'something else (not shown)' : quote(found);
+  const reason = secret ? undefined : kind.problemOf?.(found);
+  const shown = secret ? 'something else (not shown)' : quote(found) + (reason ? `, ${reason}` : '');
+  const remedy = kind.explain?.(found) ?? remedyFor(name);
   const meant = secret || !kind.choices ? undefined : nearest(found, kind.choices);
   const suggestion = meant === undefined ? '' : `Did you mean ${meant}? `;
   return `${name}: expected ${kind.expected}, found ${shown}. ${suggestion}${remedy}`;

@@ -11,6 +11,7 @@ import {
   onlyLog,
   orOff,
   pathSegment,
+  pem,
   postgresUrl,
   text,
   timeZone,
@@ -164,6 +165,13 @@ export const variables = {
       'The PostgreSQL to export into, as postgres://user:password@host:5432/database. Unset: the worker starts its ' +
       'own PostgreSQL.',
   },
+  DATABASE_PASSWORD: {
+    group: 'database',
+    kind: text('the password of the user in DATABASE_URL, in one line'),
+    secret: true,
+    description:
+      'Password of the user in DATABASE_URL, if that contains none. Any characters, without percent-encoding.',
+  },
   EMBEDDED_POSTGRES_DIR: {
     group: 'database',
     kind: text('a directory'),
@@ -174,13 +182,15 @@ export const variables = {
     group: 'export',
     kind: cron,
     default: '*/5 * * * *',
-    description: 'When to export, as a cron expression. An optional field in front is the seconds.',
+    description:
+      'When to export, as a cron expression. An optional field in front is the seconds. When the clock is changed, an ' +
+      'interval does not pause, and a time of day runs once.',
   },
   EXPORT_TIMEZONE: {
     group: 'export',
     kind: timeZone,
     default: 'UTC',
-    description: 'Time zone of the three schedules.',
+    description: 'Time zone of the schedules, and of dates such as yesterday on the command line.',
   },
   EXPORT_PAGE_SIZE: {
     group: 'export',
@@ -229,6 +239,22 @@ export const variables = {
       'The new UIPATH_BASE_URL, if it changed and the new source does not show the stored events. Stored events that ' +
       'it does not show are then marked as events of the former source.',
   },
+  EXPORT_LEDGER_KEY: {
+    group: 'export',
+    kind: pem,
+    secret: true,
+    description:
+      'Private key (Ed25519, PEM) that signs the ledger at each commit that appends to it: `ledger keygen` creates one. ' +
+      'Usually a file, EXPORT_LEDGER_KEY_FILE. While a key is replaced: the new key, then the old one.',
+  },
+  EXPORT_LEDGER_PUBLIC_KEY: {
+    group: 'export',
+    kind: pem,
+    secret: true,
+    description:
+      'Public key (PEM, or a verifier key) that `verify` and `report --check` trust. Usually a file, ' +
+      'EXPORT_LEDGER_PUBLIC_KEY_FILE. Needed where there is no EXPORT_LEDGER_KEY.',
+  },
   EXPORT_RECHECK_SCHEDULE: {
     group: 'export',
     kind: orOff(cron),
@@ -264,6 +290,14 @@ export const variables = {
     description:
       "Whether each commit waits for the database's disk. With false only the last commit of a run waits: a crash " +
       'of the database may undo the last pages of a run, rows and watermark together.',
+  },
+  EXPORT_RUN_HISTORY: {
+    group: 'export',
+    kind: orOff(duration('30d', '36500d')),
+    default: '400d',
+    description:
+      'How long to keep each run that succeeded and stored nothing; older ones leave one row a day in audit.run_days. ' +
+      'All other runs are kept. off: all runs are kept.',
   },
   EXPORT_STALL_TIMEOUT: {
     group: 'export',

@@ -1,17 +1,26 @@
 /**
  * Decides what a response means for the stored rows of its span: which events are new or changed, which stored events it does not
- * show, and where the head of the source's list is now.
+ * show or shows in another rendering, and where the head of the source's list is now.
  */
 import type { AuditEvent } from './event.ts';
-import { eventIdOf, type IdentifiedEvent } from './identity.ts';
+import type { IdentifiedEvent } from './identity.ts';
+import { type Pair, type Pairing, pairEvents } from './pairing.ts';
 import { placeOfTicks } from './place.ts';
+import { findReplacements, type Rendering, withoutForms } from './rerendering.ts';
 import type { Shown } from './store.ts';
 
 /** A stored event, as far as a comparison needs it. */
 export interface StoredRow {
   eventId: string;
   ticks: bigint;
+  ordinal: number;
   content: Content;
+  /** The fields that tell whether an event is another rendering of it. */
+  rendering: Rendering;
+  /** Number of the commit that stored it. */
+  batch: bigint;
+  /** The row that replaced it, if it is superseded: the count leaves it out. */
+  supersededBy: string | undefined;
   /** Why the count leaves the event out, if it does. */
   absence: 'suspected' | 'gone' | 'former source' | undefined;
   /** It was suspected by this run. */
@@ -26,9 +35,13 @@ export type Content = Pick<AuditEvent, 'createdOnRaw' | 'userName' | 'email' | '
 export interface Judgement {
   /** Events to insert or update, with the ordinals under which they are stored. */
   changed: IdentifiedEvent[];
-  /** Ids of those that are not stored. */
-  newIds: Set<string>;
-  /** Stored events that are shown although they were suspected or gone. */
+  /** Those that are not stored. */
+  fresh: IdentifiedEvent[];
+  /** Those of them that replace a stored row. They are no news: the source lists as many events as before. */
+  rerendered: IdentifiedEvent[];
+  /** Stored rows to mark as superseded or, if `by` is undefined, as current again. */
+  superseded: Superseded[];
+  /** Stored events that are shown, in any rendering, although they were suspected or gone. */
   shownAgain: StoredRow[];
   suspected: StoredRow[];
   /** Suspected by an earlier run, and still not shown. */
@@ -41,6 +54,12 @@ export interface Judgement {
   isHeadUndecided: boolean;
   /** The oldest place at which a row is new or shown again. */
   oldestChange: bigint | undefined;
+}
+
+export interface Superseded {
+  row: Pick<StoredRow, 'eventId' | 'ticks'>;
+  /** Id of the event that replaces it. */
+  by: string | undefined;
 }
 
 /** At least so many unshown events, and more than half of the span, are more than a deletion. */
@@ -64,11 +83,18 @@ export function judge(
     ignored?: ReadonlySet<string> | undefined;
   },
 ): Judgement {
-  const { pairs, fresh } = pairEvents(shown, stored, isEqual);
+  const pairing = pairEvents({ whole: shown.events, partial: shown.others.events }, stored, {
+    isEqual,
+    isExpected,
+  });
+  const { pairs } = pairing;
+  const fresh = withoutPossibleForms(shown, stored, pairing);
   const matched = new Set(pairs.map(({ row }) => row));
+  const { superseded, replaced, isRerendered } = findSuperseded(shown, stored, { pairs, fresh });
+  for (const row of replaced) matched.add(row);
   const shownAgain = [...matched].filter(({ absence }) => absence !== undefined);
   const { head, isUndecided, isReplaced } = moveHead(headBefore, { shown, stored, matched, ignored });
-  const inSpan = stored.filter((row) => isInSpan(row, shown.span, head));
+  const inSpan = stored.filter((row) => row.supersededBy === undefined && isInSpan(row, shown.span, head));
   const unshown = inSpan.filter((row) => !matched.has(row));
   const live = unshown.filter(({ absence }) => absence === undefined);
   const newestShown = shown.events.at(-1)?.event.createdOnTicks;
@@ -76,13 +102,17 @@ export function judge(
   const striking = live.filter(
     ({ settlesAt, ticks }) => settlesAt === undefined || (newestShown !== undefined && ticks < newestShown),
   );
+  const rerendered = fresh.filter(({ eventId }) => isRerendered.has(eventId));
+  const revived = superseded.filter(({ row, by }) => by === undefined && !isRerendered.has(row.eventId));
   const changes = [
-    ...fresh.map(({ event }) => event.createdOnTicks),
-    ...shownAgain.map(({ ticks }) => ticks),
+    ...fresh.filter(({ eventId }) => !isRerendered.has(eventId)).map(({ event }) => event.createdOnTicks),
+    ...[...shownAgain, ...revived.map(({ row }) => row)].map(({ ticks }) => ticks),
   ];
   return {
     changed: [...fresh, ...pairs.filter(({ event, row }) => !isEqual(event, row)).map(({ event }) => event)],
-    newIds: new Set(fresh.map(({ eventId }) => eventId)),
+    fresh,
+    rerendered,
+    superseded,
     shownAgain,
     suspected: live.filter(({ settlesAt }) => settlesAt === undefined),
     confirmed: unshown.filter(({ absence, isSuspectedNow }) => absence === 'suspected' && !isSuspectedNow),
@@ -97,9 +127,79 @@ export function judge(
   };
 }
 
-function isInSpan({ ticks }: StoredRow, span: Shown['span'], head: bigint | undefined): boolean {
-  if (!span || ticks < span.from || (span.to !== undefined && ticks >= span.to)) return false;
-  return head === undefined || placeOfTicks(ticks) > head;
+function isExpected({ absence, supersededBy }: StoredRow): boolean {
+  return absence === undefined && supersededBy === undefined;
+}
+
+/** The new events without those of a part of a group that may be another rendering of a stored row. */
+function withoutPossibleForms(
+  { events, others }: Shown,
+  stored: readonly StoredRow[],
+  { pairs, fresh }: Pairing<StoredRow>,
+): IdentifiedEvent[] {
+  if (fresh.length === 0 || others.events.length === 0) return fresh;
+  const paired = new Set(pairs.map(({ row }) => row));
+  const rows = stored.filter((row) => isExpected(row) && !paired.has(row));
+  const whole = new Set(events.map(({ event }) => event));
+  const isWhole = ({ event }: IdentifiedEvent) => whole.has(event);
+  const partial = fresh.filter((event) => !isWhole(event));
+  const kept = withoutForms(
+    partial.map((event) => ({ event, rendering: event.event })),
+    rows,
+  );
+  return [...fresh.filter(isWhole), ...kept.map(({ event }) => event)];
+}
+
+/**
+ * Which rows the response shows in another rendering (`replaced`), and which superseded ones it shows again. `isRerendered`: ids of the
+ * events that replace a row. A part of a group decides neither: it does not show which rows are missing.
+ */
+function findSuperseded(
+  shown: Shown,
+  stored: readonly StoredRow[],
+  { pairs, fresh }: Pairing<StoredRow>,
+): { superseded: Superseded[]; replaced: StoredRow[]; isRerendered: Set<string> } {
+  const whole = new Set(shown.events.map(({ event }) => event));
+  const wholePairs = pairs.filter(({ event }) => whole.has(event.event));
+  const revived = wholePairs.filter(({ row }) => row.supersededBy !== undefined);
+  const paired = new Set(pairs.map(({ row }) => row));
+  const unshown = stored.flatMap((row) =>
+    !paired.has(row) && row.supersededBy === undefined && isWithin(row, shown.span)
+      ? [{ row, rendering: row.rendering, absence: row.absence, batch: row.batch }]
+      : [],
+  );
+  const replacements = findReplacements(unshown, () => {
+    const superseders = new Set(stored.map(({ supersededBy }) => supersededBy));
+    const isNews = (pair: Pair<StoredRow>) => pair.row.supersededBy !== undefined;
+    return [
+      ...fresh
+        .filter(({ event }) => whole.has(event))
+        .map((event) => ({ event, rendering: event.event, batch: undefined })),
+      ...wholePairs
+        .filter((pair) => isNews(pair) || !superseders.has(pair.row.eventId))
+        .map((pair) => ({
+          event: pair.event,
+          rendering: pair.event.event,
+          batch: isNews(pair) ? undefined : pair.row.batch,
+        })),
+    ];
+  });
+  return {
+    superseded: [
+      ...revived.map(({ row }) => ({ row, by: undefined })),
+      ...replacements.map(({ row, by }) => ({ row, by: by.eventId })),
+    ],
+    replaced: replacements.map(({ row }) => row),
+    isRerendered: new Set(replacements.map(({ by }) => by.eventId)),
+  };
+}
+
+function isWithin({ ticks }: StoredRow, span: Shown['span']): boolean {
+  return span !== undefined && ticks >= span.from && (span.to === undefined || ticks < span.to);
+}
+
+function isInSpan(row: StoredRow, span: Shown['span'], head: bigint | undefined): boolean {
+  return isWithin(row, span) && (head === undefined || placeOfTicks(row.ticks) > head);
 }
 
 /**
@@ -141,7 +241,10 @@ function moveHead(
     const isComplete = span !== undefined && (span.to === undefined ? place <= newest : place < span.to);
     if (!isComplete) return decide(span === undefined || span.to !== undefined);
     const expected = group.filter(
-      ({ absence, eventId }) => (absence === undefined || absence === 'suspected') && !ignored.has(eventId),
+      ({ absence, eventId, supersededBy }) =>
+        supersededBy === undefined &&
+        (absence === undefined || absence === 'suspected') &&
+        !ignored.has(eventId),
     );
     const isShown = expected.every((row) => matched.has(row));
     if (expected.length > 0 && isShown) return decide(false);
@@ -167,71 +270,4 @@ function newestOf({ events, rejected, others, oldest }: Shown): bigint {
     oldest,
   ].flatMap((ticks) => (ticks === undefined ? [] : [placeOfTicks(ticks)]));
   return places.reduce((a, b) => (a > b ? a : b));
-}
-
-interface Pair {
-  event: IdentifiedEvent;
-  row: StoredRow;
-}
-
-/**
- * Pairs shown with stored events of the same identity: first those of equal content, then the others in order of the ordinal. A surplus
- * shown event takes a free ordinal; a surplus stored event stays unpaired.
- */
-function pairEvents(
-  { events, others }: Shown,
-  stored: readonly StoredRow[],
-  isEqual: (event: IdentifiedEvent, row: StoredRow) => boolean,
-): { pairs: Pair[]; fresh: IdentifiedEvent[] } {
-  const rows = new Map(stored.map((row) => [`${row.eventId} ${row.ticks}`, row]));
-  const rowsAt = new Map<bigint, number>();
-  for (const { ticks } of stored) rowsAt.set(ticks, (rowsAt.get(ticks) ?? 0) + 1);
-  const pairs: Pair[] = [];
-  const fresh: IdentifiedEvent[] = [];
-  const pairTwins = (twins: readonly IdentifiedEvent[], isWhole: boolean) => {
-    const { event, eventId: firstId } = twins[0]!;
-    const candidates = rowsAt.get(event.createdOnTicks) ?? 0;
-    const only =
-      candidates < 2 && twins.length === 1 ? rows.get(`${firstId} ${event.createdOnTicks}`) : undefined;
-    // The usual case, which needs no other ordinal.
-    if (only) pairs.push({ event: twins[0]!, row: only });
-    else if (candidates === 0) fresh.push(...twins);
-    if (only || candidates === 0) return;
-    const free: { ordinal: number; eventId: string }[] = [];
-    const found: { ordinal: number; row: StoredRow }[] = [];
-    for (let ordinal = 0; free.length < twins.length; ordinal++) {
-      const eventId = ordinal === twins[0]!.ordinal ? twins[0]!.eventId : eventIdOf(event, ordinal);
-      const row = rows.get(`${eventId} ${event.createdOnTicks}`);
-      if (row) found.push({ ordinal, row });
-      else free.push({ ordinal, eventId });
-    }
-    const take = (twin: IdentifiedEvent, at: number) => {
-      const [{ ordinal, row }] = found.splice(at, 1) as [(typeof found)[number]];
-      pairs.push({ event: { ...twin, ordinal, eventId: row.eventId }, row });
-    };
-    const rest = twins.filter((twin) => {
-      const at = found.findIndex(({ row }) => isEqual({ ...twin, eventId: row.eventId }, row));
-      if (at !== -1) take(twin, at);
-      return at === -1;
-    });
-    for (const twin of rest) {
-      // A part of a group does not show which of the stored events changed.
-      if (found.length > 0 && isWhole) take(twin, 0);
-      else if (found.length > 0) found.shift();
-      else fresh.push({ ...twin, ...free.shift()! });
-    }
-  };
-  for (const twins of twinsOf(events)) pairTwins(twins, true);
-  for (const twins of twinsOf(others.events)) pairTwins(twins, false);
-  return { pairs, fresh };
-}
-
-/** Groups events that `identifyGroup` numbered as twins: they follow one another. */
-function twinsOf(events: readonly IdentifiedEvent[]): IdentifiedEvent[][] {
-  const groups: IdentifiedEvent[][] = [];
-  for (const event of events) {
-    if (event.ordinal > 0) groups.at(-1)!.push(event);
-    else groups.push([event]);
-  }
-  return groups;
 }

@@ -43,19 +43,6 @@ export function spanOf(ticks: bigint): Span {
   return { from, to: afterPlace(from) };
 }
 
-/** What is left of a range without the spans, which are sorted and disjoint. */
-export function withoutSpans(range: Span, spans: readonly Span[]): Span[] {
-  const pieces: Span[] = [];
-  let { from } = range;
-  for (const span of spans) {
-    if (span.to <= from || span.from >= range.to) continue;
-    if (span.from > from) pieces.push({ from, to: span.from });
-    from = span.to;
-  }
-  if (from < range.to) pieces.push({ from, to: range.to });
-  return pieces;
-}
-
 /** Sorts, joins spans that touch, and then those with the least time between them until at most `max` are left. */
 function joinNearest(spans: readonly Span[], max: number): Span[] {
   const joined = joinWithin(spans, 0n);

@@ -25,6 +25,10 @@ export interface Comparison {
   inserted: number;
   updated: number;
   unchanged: number;
+  /** Inserted events that are another rendering of a stored one. They are neither late nor news. */
+  rerendered: number;
+  /** Stored events that another rendering has replaced. */
+  superseded: number;
   /** Events that were suspected or gone, and are shown. */
   shownAgain: number;
   /** Stored events in the span that the response does not show, by what became of them. */
@@ -35,7 +39,7 @@ export interface Comparison {
   settlesAt: Date | undefined;
   /** The oldest place at which a row was inserted, or is shown again. */
   oldestChange: bigint | undefined;
-  /** Ids of the inserted events. */
+  /** Ids of the inserted events, without the rerendered ones. */
   insertedIds: readonly string[];
   /** The response does not show the first stored group behind the head instant completely. */
   isHeadUndecided: boolean;
@@ -58,7 +62,7 @@ export interface RankStore {
    * head.
    */
   compare(shown: Shown, options?: { ignored?: ReadonlySet<string> | undefined }): Promise<Comparison>;
-  /** For each place, the number of stored rows after `after` and before the place, without those that are suspected or gone. */
+  /** For each place, the number of stored rows after `after` and before the place, without those that are suspected, gone or superseded. */
   countRows(after: bigint, places: readonly bigint[]): Promise<number[]>;
   /** The places after the head instant of events that earlier runs suspected, oldest first, at most `limit`. */
   readSuspicions(limit: number): Promise<bigint[]>;
@@ -92,7 +96,7 @@ export interface Commit extends Shown {
 
 /** The result of a commit. */
 export interface CommitResult extends Comparison {
-  /** Ticks of the inserted events that are older than the watermark at the start of the run. */
+  /** Ticks of the inserted events that are older than the watermark at the start of the run, without the rerendered ones. */
   lateTicks: bigint[];
 }
 
@@ -103,8 +107,10 @@ export interface RunCounters extends ReadMeter {
   updated: number;
   unchanged: number;
   rejected: number;
-  /** Inserted events that are older than the watermark at the start of the run. */
+  /** Inserted events that are older than the watermark at the start of the run, and no other rendering of a stored one. */
   late: number;
+  /** Stored events that were replaced, because the source writes their details differently. */
+  superseded: number;
 }
 
 /** The store's interface for one run. */
@@ -125,6 +131,7 @@ export function newCounters(): RunCounters {
     unchanged: 0,
     rejected: 0,
     late: 0,
+    superseded: 0,
   };
 }
 
@@ -141,8 +148,10 @@ export function addCommitted(
     inserted,
     updated,
     unchanged,
+    superseded = 0,
     lateTicks,
-  }: Pick<CommitResult, 'inserted' | 'updated' | 'unchanged' | 'lateTicks'>,
+  }: Pick<CommitResult, 'inserted' | 'updated' | 'unchanged' | 'lateTicks'> &
+    Partial<Pick<CommitResult, 'superseded'>>,
 ): RunCounters {
   return {
     ...counters,
@@ -152,5 +161,6 @@ export function addCommitted(
     unchanged: counters.unchanged + unchanged,
     rejected: counters.rejected + rejected.length,
     late: counters.late + lateTicks.length,
+    superseded: counters.superseded + superseded,
   };
 }

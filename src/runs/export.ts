@@ -8,6 +8,7 @@ import { formatTicks } from '../core/ticks.ts';
 import { countBetween, readLookalikes } from '../postgres/read/start-point.ts';
 import {
   type OutdatedBackfill,
+  readEarlierStart,
   readUnfinishedBackfill,
   type UnfinishedBackfill,
 } from '../postgres/read/unfinished-backfill.ts';
@@ -23,6 +24,8 @@ export interface RunRequest extends RunConditions {
   /** The half-open range of a backfill, in ticks; `undefined` is unbounded. */
   from?: bigint | undefined;
   to?: bigint | undefined;
+  /** `from` means a duration before now: a backfill that stopped is resumed from its own, slightly older start. */
+  isFromBeforeNow?: boolean | undefined;
   /** Restart an unfinished backfill of the same range instead of resuming it. */
   shouldRestart?: boolean;
   /** First count the rows that a backfill up to `to` has to read; see `ReadOptions`. */
@@ -39,12 +42,12 @@ interface Start {
 /** Runs one export. Errors as `withRun`. */
 export async function runExport(app: App, request: RunRequest): Promise<RunSummary> {
   const key = app.config.source;
+  const canResume = request.kind === 'backfill' && !request.shouldRestart;
+  if (canResume && request.isFromBeforeNow)
+    request = { ...request, from: await readEarlierStart(app.pool, key, request) };
   // Read before this run inserts its own row.
   const range = { from: request.from, to: request.to };
-  const remainder =
-    request.kind === 'backfill' && !request.shouldRestart
-      ? await readUnfinishedBackfill(app.pool, key, range)
-      : undefined;
+  const remainder = canResume ? await readUnfinishedBackfill(app.pool, key, range) : undefined;
   const work = async (run: Run) => {
     const { session, log, counters, watchers, warn } = run;
     const { watermarkReset } = session;

@@ -2,14 +2,17 @@
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
 import type { ExportOptions } from '../core/export.ts';
+import { createSigner } from '../core/ledger/sign.ts';
 import type { Proof } from '../core/prover.ts';
 import type { ReadWarning } from '../core/source.ts';
 import { type Comparison, newCounters, type RunCounters } from '../core/store.ts';
 import { formatTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
+import type { NotedEntry } from '../postgres/write/ledger.ts';
+import { pruneRuns } from '../postgres/write/prune-runs.ts';
 import type { Conclusion, Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
-import type { LedgerHead } from '../postgres/write/store-events.ts';
+import { count } from '../text/format.ts';
 import { createRejectedLog } from './rejected-log.ts';
 
 export interface RunSummary {
@@ -20,7 +23,7 @@ export interface RunSummary {
   warnings: string[];
   durationMs: number;
   /** The newest entry that the run appended to the ledger; `null` if it appended none. */
-  ledger: LedgerHead | null;
+  ledger: NotedEntry | null;
   /** What the run proved; `null` if it did not count. */
   proof: ProofSummary | null;
 }
@@ -74,6 +77,13 @@ const GONE =
   'The source no longer shows an event that lies between its oldest and its newest one: only an administrator of the source deletes ' +
   'single events there. The event stays stored; see bi.gone_events';
 
+function describeSuperseded(number: number): string {
+  return (
+    `The source writes the details of ${count(number, 'stored event')} differently, as after an upgrade; their values are the same. ` +
+    'The new forms replaced the old ones in all views and counts; the old rows stay in bi.superseded_events.'
+  );
+}
+
 function summarize(proof: Proof): ProofSummary {
   if (proof.state === 'complete') return { state: proof.state, provenAt: proof.provenAt };
   const { state, reason } = proof;
@@ -111,6 +121,7 @@ export async function withRun(
     unrecordedOutcomes,
     unlessDoneWithinMs,
     shouldResetWatermark,
+    signer: createSigner(app.config.ledger.privateKeys),
   };
   const session = await openSession(app.pool, options);
   unrecordedOutcomes.length = 0;
@@ -123,10 +134,23 @@ export async function withRun(
   };
   const rejectedLog = createRejectedLog(log, app.redactor);
   let conclusion: Conclusion | undefined;
+  const pruneHistory = async () => {
+    const { runHistoryMs } = app.config.export;
+    if (runHistoryMs === undefined) return;
+    try {
+      const removed = await pruneRuns(app.pool, { organization, log: auditLog }, runHistoryMs);
+      if (removed > 0)
+        log.info({ removed }, 'removed runs older than EXPORT_RUN_HISTORY that stored nothing');
+    } catch (err) {
+      // The run has succeeded, and the next one tries again.
+      log.warn({ err }, 'old runs were not removed');
+    }
+  };
   const end = async (outcome: Outcome, error: string | null): Promise<RunSummary> => {
     rejectedLog.write();
     const warning = conclusion && describeProof(conclusion.proof);
     if (warning !== undefined) warn(warning);
+    if (counters.superseded > 0) warn(describeSuperseded(counters.superseded));
     await session.finish({ outcome, error, warnings, counters, conclusion });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
@@ -158,7 +182,9 @@ export async function withRun(
         conclusion = found;
       },
     });
-    return await end('succeeded', null);
+    const summary = await end('succeeded', null);
+    await pruneHistory();
+    return summary;
   } catch (error) {
     const outcome = isInterrupted(error) ? 'interrupted' : 'failed';
     const message = app.redactor(error instanceof Error ? error.message : String(error));

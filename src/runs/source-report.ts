@@ -6,8 +6,8 @@ export const MAX_EXAMPLES = 10;
 
 export type Cause = 'deleted by hand' | 'inserted by hand' | 'never stored';
 
-export interface SourceExample extends Omit<SourceFinding, 'expected' | 'kind'> {
-  kind: Difference | 'not due';
+export interface SourceExample extends Omit<SourceFinding, 'expected' | 'isStored' | 'kind'> {
+  kind: Exclude<Difference, 'rerendered'> | 'not due';
   /** `null` where it does not apply or is not known. */
   cause: Cause | null;
   /** Who caused the event, by the source; `null` if the source does not show the event or its user. */
@@ -20,7 +20,11 @@ export interface SourceReport {
   rejected: number;
   stored: number;
   same: number;
-  counts: Record<Difference, number>;
+  /** Stored rows that another form of the event has replaced. They are not among `stored`. */
+  superseded: number;
+  /** Stored events of which the source shows another form: a run that reads them supersedes the rows. No differences. */
+  rerendered: number;
+  counts: Record<Exclude<Difference, 'rerendered'>, number>;
   /** How many of the missing and changed ones have this cause. The other missing ones were never stored. */
   deletedByHand: number;
   insertedByHand: number;
@@ -47,6 +51,8 @@ export function newReport(runId: string | null, proof: { provenAt: Date | null }
     rejected: 0,
     stored: 0,
     same: 0,
+    superseded: 0,
+    rerendered: 0,
     counts: { missing: 0, changed: 0, gone: 0 },
     deletedByHand: 0,
     insertedByHand: 0,
@@ -59,16 +65,26 @@ export function newReport(runId: string | null, proof: { provenAt: Date | null }
   };
 }
 
+/** Counts a difference, or a rerendered event, and keeps the first of each kind. */
 export function addFinding(report: SourceReport, finding: SourceFinding, cause: Cause | null): void {
-  report.counts[finding.kind] += 1;
-  if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(toExample(finding, cause));
+  const { kind } = finding;
+  if (kind === 'rerendered') {
+    report.rerendered += 1;
+    return;
+  }
+  report.counts[kind] += 1;
+  if (report.counts[kind] <= MAX_EXAMPLES) report.examples.push(toExample(finding, kind, cause));
 }
 
 export function addNotDue(report: SourceReport, finding: SourceFinding): void {
   report.notDue += 1;
-  if (report.notDue <= MAX_EXAMPLES) report.examples.push({ ...toExample(finding, null), kind: 'not due' });
+  if (report.notDue <= MAX_EXAMPLES) report.examples.push(toExample(finding, 'not due', null));
 }
 
-function toExample({ expected, ...finding }: SourceFinding, cause: Cause | null): SourceExample {
-  return { ...finding, cause, userName: expected?.event.userName ?? null };
+function toExample(
+  { expected, eventId, createdOnTicks, fields }: SourceFinding,
+  kind: SourceExample['kind'],
+  cause: Cause | null,
+): SourceExample {
+  return { kind, cause, eventId, createdOnTicks, fields, userName: expected?.event.userName ?? null };
 }

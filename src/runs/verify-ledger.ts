@@ -1,32 +1,28 @@
 /** Compares the table with its own ledger: finds rows edited, deleted or inserted by hand. Sends no request to the source. */
-import {
-  checkChain,
-  checkRows,
-  type LedgerEntry,
-  type LedgerFinding,
-  type Tampering,
-} from '../core/ledger.ts';
+import { checkChain, EntryRows, type LedgerFinding, type Tampering } from '../core/ledger/check.ts';
+import type { LedgerEntry } from '../core/ledger/entry.ts';
+import { type NotedHead, TreeCheck } from '../core/ledger/tree-check.ts';
 import { CLASSIC_LOG, isSameLog, type LogKey } from '../core/log-key.ts';
 import { throwIfInterrupted } from '../core/source.ts';
 import { formatMicroseconds } from '../core/ticks.ts';
+import type { TrustedKey } from '../core/transparency-log/checkpoint.ts';
 import type { Pool } from '../postgres/connection/pool.ts';
-import { type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
-import { ROW_FORM } from '../postgres/read/row-form.ts';
+import { BEFORE_FIRST, type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
+import { toListedRow } from '../postgres/read/listed-row.ts';
+import type { StreamedRecord } from '../postgres/read/record-stream.ts';
 import { MAX_EXAMPLES } from './source-report.ts';
-
-/** An entry of which a copy was kept elsewhere: the ledger must still contain it. */
-export interface ExpectedEntry extends LogKey {
-  batch: bigint;
-  digest: string;
-}
 
 export interface LedgerReport extends LogKey {
   entries: number;
   rows: number;
   counts: Record<Tampering, number>;
   examples: LedgerFinding[];
-  /** The newest entry, to keep a copy of elsewhere. */
-  head: ExpectedEntry | null;
+  /** The newest entry. */
+  head: NotedHead | null;
+  /** The head of the tree, to keep a copy of elsewhere: the newest signed checkpoint, or one without signatures. */
+  checkpoint: string | null;
+  /** The keys that signed the head and are trusted. */
+  signedBy: string[];
 }
 
 export interface LedgerRequest {
@@ -35,7 +31,11 @@ export interface LedgerRequest {
   /** Only rows of entries that overlap this half-open range are read. The chain is always checked completely. */
   from: bigint | undefined;
   to: bigint | undefined;
-  expected: ExpectedEntry | undefined;
+  expected: NotedHead | undefined;
+  /** The public keys that must have signed the head; none: it must not be signed. */
+  trusted?: readonly TrustedKey[];
+  /** False: only the ledgers that are not signed. */
+  isSigned?: false;
   signal: AbortSignal;
   onRows: (done: number, total: number) => void;
   /** Receives the events that an entry lists and that are not stored, also by a later entry. */
@@ -46,7 +46,10 @@ export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise
   return withLedger(pool, async (ledger) => {
     const keys = await findLogs(ledger, request);
     const reports: LedgerReport[] = [];
-    for (const key of keys) reports.push(await verifyLedger(ledger, key, request));
+    for (const key of keys) {
+      if (request.isSigned === false && (await ledger.readHead(key))?.checkpoint) continue;
+      reports.push(await verifyLedger(ledger, key, request));
+    }
     return reports;
   });
 }
@@ -75,51 +78,120 @@ async function verifyLedger(
   request: LedgerRequest,
 ): Promise<LedgerReport> {
   const counts = { edited: 0, deleted: 0, inserted: 0, broken: 0, repaired: 0 };
-  const report: LedgerReport = { ...key, entries: 0, rows: 0, counts, examples: [], head: null };
+  const report: LedgerReport = {
+    ...key,
+    entries: 0,
+    rows: 0,
+    counts,
+    examples: [],
+    head: null,
+    checkpoint: null,
+    signedBy: [],
+  };
   const expected = request.expected && isSameLog(request.expected, key) ? request.expected : undefined;
   const total = await ledger.countListed(key);
   let last: LedgerEntry | undefined;
-  let isExpectedFound = expected === undefined;
+  const tree = new TreeCheck(key, request.trusted ?? [], expected);
+  let lastCheckpoint: string | null = null;
+  let after = BEFORE_FIRST;
   for (;;) {
     throwIfInterrupted(request.signal);
-    const chunk = await ledger.readChunk(key, last?.batch ?? 0n, (entry) => isInRange(entry, request));
+    const check = new ChunkCheck((entry) => isInRange(entry, request));
+    const chunk = await ledger.readChunk(key, after, {
+      isWanted: check.isWanted,
+      onEntries: (read) => check.begin(read),
+      onRows: (rows) => check.checkRows(rows),
+    });
     if (!chunk) break;
     for (const entry of chunk.entries) {
-      addFindings(report, checkChain(last, entry));
-      if (entry.batch === expected?.batch) {
-        isExpectedFound = true;
-        if (entry.digest !== expected.digest) addFindings(report, [rewritten(entry)]);
-      }
-      if (isInRange(entry, request)) addFindings(report, await checkEntryRows(ledger, entry, chunk, request));
+      addFindings(report, [...checkChain(last, entry), ...tree.add(entry)]);
       report.entries += 1;
       report.rows += entry.rowsInserted;
       last = entry;
+      lastCheckpoint = entry.checkpoint;
+      after = entry.batch;
     }
+    addFindings(report, await check.end(ledger, request.onDeleted));
     request.onRows(report.rows, total);
   }
-  if (!isExpectedFound) addFindings(report, [truncated(expected!, last)]);
+  const end = tree.end();
+  addFindings(report, end.findings);
+  addFindings(report, await ledger.findStrayChanges(key));
+  if (last && last.format > 1) addFindings(report, await ledger.findUnrecorded(key));
   const strays = await ledger.findStrays(key);
   addFindings(report, strays.findings);
   report.counts.inserted += strays.count - strays.findings.length;
   report.head = last ? { ...key, batch: last.batch, digest: last.digest } : null;
+  report.checkpoint = last ? (lastCheckpoint ?? tree.checkpoint) : null;
+  report.signedBy = end.signedBy;
   return report;
 }
 
-async function checkEntryRows(
+/** Checks the rows of some entries against what these list. */
+class ChunkCheck {
+  private readonly rows = new Map<bigint, { entry: LedgerEntry; rows: EntryRows }>();
+  private readonly findings: LedgerFinding[] = [];
+  /** Rows without parsed details whose text PostgreSQL may take for JSON. */
+  private readonly unparsed: { finding: LedgerFinding; text: string }[] = [];
+
+  constructor(private readonly isInRequestedRange: (entry: LedgerEntry) => boolean) {}
+
+  readonly isWanted = (entry: LedgerEntry): boolean =>
+    entry.kind === 'stored' && this.isInRequestedRange(entry);
+
+  begin({ entries, changes }: LedgerChunk): void {
+    for (const entry of entries.filter(this.isWanted)) {
+      const rows = new EntryRows(entry, changes.get(entry.batch) ?? new Map());
+      this.findings.push(...rows.checkChanges());
+      this.rows.set(entry.batch, { entry, rows });
+    }
+    for (const [batch, changed] of changes) {
+      const entry = entries.find((other) => other.batch === batch);
+      if (entry?.kind === 'stored') continue;
+      for (const [eventId, [change]] of changed) {
+        const reason = `it changes an event of entry ${batch}, which stored none`;
+        this.findings.push({ kind: 'broken', batch: change!.batch, eventId, createdOn: null, reason });
+      }
+    }
+  }
+
+  checkRows(streamed: readonly StreamedRecord[]): void {
+    for (const record of streamed) {
+      const found = this.rows.get(record.batch);
+      // A row whose entry stored none is found as one without an entry.
+      if (!found) continue;
+      const row = toListedRow(record);
+      this.findings.push(...found.rows.check(row));
+      const text = row.unparsedDetails();
+      if (text === undefined) continue;
+      const finding = { batch: record.batch, ...row.describe() };
+      this.unparsed.push({ finding: { ...finding, kind: 'edited', reason: 'details' }, text });
+    }
+  }
+
+  async end(ledger: LedgerReader, onDeleted: LedgerRequest['onDeleted']): Promise<LedgerFinding[]> {
+    if (this.unparsed.length > 0) {
+      const areJson = await ledger.findJson(this.unparsed.map(({ text }) => text));
+      this.findings.push(...this.unparsed.filter((_row, i) => areJson[i]).map(({ finding }) => finding));
+    }
+    for (const { entry, rows } of this.rows.values()) {
+      const found = await findDeleted(ledger, entry, rows.absent());
+      this.findings.push(...found);
+      const deleted = found.flatMap(({ kind, eventId }) => (kind === 'deleted' && eventId ? eventId : []));
+      if (deleted.length > 0) onDeleted?.(entry, deleted);
+    }
+    return this.findings;
+  }
+}
+
+async function findDeleted(
   ledger: LedgerReader,
   entry: LedgerEntry,
-  chunk: LedgerChunk,
-  { onDeleted }: Pick<LedgerRequest, 'onDeleted'>,
+  absent: readonly string[],
 ): Promise<LedgerFinding[]> {
-  const rows = chunk.rows.get(entry.batch) ?? [];
-  const { findings, absent } = checkRows(entry, rows, chunk.changes.get(entry.batch) ?? new Map(), ROW_FORM);
-  if (absent.length === 0) return findings;
+  if (absent.length === 0) return [];
   const storedLater = await ledger.findStoredLater(entry, absent);
-  onDeleted?.(
-    entry,
-    absent.filter((eventId) => !storedLater.has(eventId)),
-  );
-  const deleted = absent.map((eventId): LedgerFinding => {
+  return absent.map((eventId): LedgerFinding => {
     const isRepaired = storedLater.has(eventId);
     const reason = isRepaired
       ? 'was deleted by hand; a later entry stored it again'
@@ -132,7 +204,6 @@ async function checkEntryRows(
       reason,
     };
   });
-  return [...findings, ...deleted];
 }
 
 function isInRange({ fromAt, toAt }: LedgerEntry, { from, to }: LedgerRequest): boolean {
@@ -142,17 +213,6 @@ function isInRange({ fromAt, toAt }: LedgerEntry, { from, to }: LedgerRequest): 
     (from === undefined || toAt >= formatMicroseconds(from)) &&
     (to === undefined || fromAt <= formatMicroseconds(to))
   );
-}
-
-function rewritten(entry: LedgerEntry): LedgerFinding {
-  const reason = `its digest is ${entry.digest}, not the expected one: the chain was rewritten`;
-  return { kind: 'broken', batch: entry.batch, eventId: null, createdOn: null, reason };
-}
-
-function truncated({ batch }: ExpectedEntry, last: LedgerEntry | undefined): LedgerFinding {
-  const end = last ? `the newest entry is ${last.batch}` : 'there is no entry';
-  const reason = `it is expected and missing (${end}): the end of the chain was cut off`;
-  return { kind: 'broken', batch, eventId: null, createdOn: null, reason };
 }
 
 function addFindings(report: LedgerReport, findings: readonly LedgerFinding[]): void {

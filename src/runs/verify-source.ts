@@ -10,6 +10,7 @@
 import type { App } from '../app.ts';
 import { createComparer, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
+import type { Superseded } from '../core/judge.ts';
 import { createMissingSpans, type Span, spanOf } from '../core/missing-spans.ts';
 import {
   type Chunk,
@@ -23,7 +24,7 @@ import { findCountedRejected, findListed, readLastProof } from '../postgres/read
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { readExportedUntil } from '../postgres/read/start-point.ts';
 import { readStoredEvents } from '../postgres/read/stored-events.ts';
-import type { ReadRange } from '../postgres/write/coverage.ts';
+import type { VerifiedRange } from '../postgres/write/coverage.ts';
 import { findMissingRejected, hashOfRejected } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
 import { assertSameSource } from './source-identity.ts';
@@ -45,7 +46,7 @@ export interface VerifyRequest {
 /** What follows from the comparison for what is known about the log. Nothing of it is stored yet. */
 export interface SourceEvidence {
   /** The range that was read without a gap and was exported; `undefined` if nothing was. */
-  read: ReadRange | undefined;
+  read: VerifiedRange | undefined;
   /** Where events are missing and were not repaired. */
   missing: readonly Span[];
   /** Ids of missing events that the ledger lists, at most MAX_DELETED. */
@@ -102,21 +103,16 @@ async function compareWithSource(
 
 /** The part of a read range that runs have requested, up to the first event that is not stored yet. */
 function exportedPart(
-  { readAt, ...range }: CoveredRange & { readAt: Date },
+  range: CoveredRange,
   {
     certain,
     oldestNotDue,
     to,
   }: { certain: bigint; oldestNotDue: bigint | undefined; to: bigint | undefined },
-): ReadRange {
+): VerifiedRange {
   const end = range.to < certain ? range.to : certain;
   const isWhole = oldestNotDue === undefined || oldestNotDue >= end;
-  return {
-    ...range,
-    to: isWhole ? end : oldestNotDue,
-    isToEnd: to === undefined && isWhole,
-    verifiedAt: readAt,
-  };
+  return { ...range, to: isWhole ? end : oldestNotDue, isToEnd: to === undefined && isWhole };
 }
 
 interface Comparison {
@@ -139,19 +135,14 @@ interface Comparison {
 }
 
 /** Compares each chunk of the source with the rows stored in its span. Returns the range that was read without a gap. */
-async function readAndCompare(
-  app: App,
-  comparison: Comparison,
-): Promise<(CoveredRange & { readAt: Date }) | undefined> {
+async function readAndCompare(app: App, comparison: Comparison): Promise<CoveredRange | undefined> {
   const { request, known, report, counters, repair, signal, onProgress } = comparison;
   const { pageSize, concurrency } = app.config.export;
   const shouldMeasure = request.to !== undefined;
   const options = { until: request.to, shouldMeasure, pageSize, concurrency, signal, meter: counters };
   let reached = request.from;
-  let readAt: Date | undefined;
-  let read: (CoveredRange & { readAt: Date }) | undefined;
+  let read: CoveredRange | undefined;
   for await (const chunk of app.source.read({ frontier: request.from, from: request.from }, options)) {
-    readAt ??= chunk.requestedAt;
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
     const taken = takenFrom(chunk, reached);
@@ -162,7 +153,7 @@ async function readAndCompare(
     if (repair) report.repaired += await repairChunk(repair, taken, { findings, rejected, notDue });
     else noteMissing(taken, { findings, rejected }, comparison);
     reached = chunk.frontier;
-    if (chunk.covered) read = { ...chunk.covered, readAt };
+    if (chunk.covered) read = chunk.covered;
     onProgress();
     request.onProgress(chunk.progress);
   }
@@ -185,21 +176,24 @@ async function compareEvents(
   { report, isProven, evidence, signal, onProgress }: Comparison,
 ): Promise<{ repairable: SourceFinding[]; notDue: number }> {
   const comparer = createComparer(events, ROW_FORM);
-  const stored: SourceFinding[] = [];
   for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
     // Between two events of the source there may be years of rows that it has deleted.
     throwIfInterrupted(signal);
     onProgress();
     const found = comparer.compareStored(rows);
-    report.stored += rows.length;
-    report.same += rows.length - found.length;
-    stored.push(...found.filter(({ expected }) => expected));
-    for (const finding of found.filter(({ expected }) => !expected)) addFinding(report, finding, null);
+    const superseded = rows.filter(({ supersededBy }) => supersededBy !== undefined).length;
+    report.superseded += superseded;
+    report.stored += rows.length - superseded;
+    report.same += rows.length - superseded - found.length;
+    for (const finding of found) addFinding(report, finding, null);
   }
+  const shown = comparer.compareShown();
+  report.same -= shown.length;
+  const stored = shown.filter(({ kind, expected }) => expected && kind !== 'rerendered');
+  for (const finding of shown.filter((one) => !stored.includes(one))) addFinding(report, finding, null);
   const unstored = comparer.missing();
-  const expected = [...stored, ...unstored].map((finding) => finding.expected!);
-  const listed = await findListed(app.pool, app.config.source, expected);
-  const repairable: SourceFinding[] = [];
+  const listed = await findListed(app.pool, app.config.source, [...stored, ...unstored]);
+  const repairable = shown.filter(({ kind }) => kind === 'rerendered');
   let notDue = 0;
   for (const finding of stored) {
     const isListed = listed.has(finding.eventId);
@@ -259,12 +253,41 @@ async function repairChunk(
     notDue,
   }: { findings: readonly SourceFinding[]; rejected: Chunk['rejected']; notDue: number },
 ): Promise<number> {
-  const events = findings.flatMap(({ expected }) => expected ?? []);
-  const hasWork = events.length + rejected.length > 0;
-  const stored = hasWork ? await session.restore({ events, rejected }) : { inserted: 0, updated: 0 };
+  const events = findings.flatMap(({ expected, isStored }) => (expected && !isStored ? expected : []));
+  const superseded = findings.flatMap(supersededBy);
+  const hasWork = events.length + superseded.length + rejected.length > 0;
+  const stored = hasWork
+    ? await session.restore({ events, superseded, rejected })
+    : { inserted: 0, updated: 0 };
   const unchanged = chunk.events.length - notDue - stored.inserted - stored.updated;
-  Object.assign(counters, addCommitted(counters, chunk, { ...stored, unchanged, lateTicks: [] }));
+  const rerendered = findings.filter(({ kind }) => kind === 'rerendered');
+  const result = { ...stored, unchanged, superseded: rerendered.length, lateTicks: [] };
+  Object.assign(counters, addCommitted(counters, chunk, result));
   for (const row of rejected) watchers.onRejected(row);
   for (const warning of chunk.warnings) watchers.onWarning(warning);
-  return stored.inserted + stored.updated + rejected.length;
+  const replacing = rerendered.filter(({ isStored }) => !isStored).length;
+  return stored.inserted + stored.updated - replacing + rejected.length;
+}
+
+/** The rows to mark as superseded, or as current again, for a difference. */
+function supersededBy({
+  kind,
+  eventId,
+  createdOnTicks: ticks,
+  expected,
+  isStored,
+  fields,
+}: SourceFinding): Superseded[] {
+  if (kind === 'rerendered') {
+    const row = { eventId, ticks };
+    const by = expected!.eventId;
+    return isStored
+      ? [
+          { row, by },
+          { row: { eventId: by, ticks }, by: undefined },
+        ]
+      : [{ row, by }];
+  }
+  const isHidden = fields.includes(ROW_FORM.columns.supersededBy);
+  return isHidden ? [{ row: { eventId, ticks }, by: undefined }] : [];
 }

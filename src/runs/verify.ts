@@ -5,12 +5,12 @@
  * - Where events are missing, the claim of `audit.coverage` ends: the span is a gap until a run reads it again.
  */
 import type { App, DatabaseApp } from '../app.ts';
-import type { LedgerFinding } from '../core/ledger.ts';
-import { CLASSIC_LOG, isSameLog, type LogKey } from '../core/log-key.ts';
+import type { LedgerFinding } from '../core/ledger/check.ts';
+import type { NotedHead } from '../core/ledger/tree-check.ts';
+import { isSameLog, type LogKey } from '../core/log-key.ts';
 import { createMissingSpans, type Span, spanOf } from '../core/missing-spans.ts';
 import { formatTicks, parseTicks } from '../core/ticks.ts';
 import type { Logger } from '../log.ts';
-import { readUsers } from '../postgres/read/proof.ts';
 import { endClaims, recordVerified } from '../postgres/write/coverage.ts';
 import {
   recordFailedVerification,
@@ -20,13 +20,7 @@ import {
 } from '../postgres/write/verifications.ts';
 import { build } from '../version.ts';
 import { countDifferences, type SourceReport } from './source-report.ts';
-import {
-  countTamperings,
-  type ExpectedEntry,
-  type LedgerReport,
-  type LedgerRequest,
-  verifyLedgers,
-} from './verify-ledger.ts';
+import { countTamperings, type LedgerReport, type LedgerRequest, verifyLedgers } from './verify-ledger.ts';
 import { type SourceEvidence, type VerifyRequest, verifyAgainstSource } from './verify-source.ts';
 import { emptyState, type StateReport, verifyState } from './verify-state.ts';
 
@@ -46,7 +40,7 @@ export interface VerificationRequest {
   /** A half-open range in ticks; `undefined` is unbounded. */
   from: bigint | undefined;
   to: bigint | undefined;
-  expected?: ExpectedEntry | undefined;
+  expected?: NotedHead | undefined;
   signal: AbortSignal;
   onLedgerRows: LedgerRequest['onRows'];
 }
@@ -77,7 +71,7 @@ export async function verifyOffline(
         organization,
         log,
         source: null,
-        ledger: await withUsers(app, ledger, null),
+        ledger: withUsers(ledger, null),
         state,
       };
       await conclude(app, verification, { request, scope: 'offline', startedAt, missing: deleted });
@@ -98,7 +92,7 @@ export async function verifyOnline(
     const { report: source, evidence } = await verifyAgainstSource(app, request);
     const [stored] = await verifyStored(app, request, of, evidence.deletedIds);
     const { ledger, state, deleted } = stored!;
-    const verification = { ...of, source, ledger: await withUsers(app, ledger, source), state };
+    const verification = { ...of, source, ledger: withUsers(ledger, source), state };
     const missing = [...evidence.missing, ...deleted];
     await conclude(app, verification, { request, scope: 'online', startedAt, missing, read: evidence.read });
     return verification;
@@ -123,11 +117,6 @@ export function differencesOf({ source, ledger, state }: Verification): Record<s
   return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 }
 
-/** The newest entry as `verify` prints it, and as `--expect` reads it. */
-export function nameEntry({ organization, log, batch, digest }: ExpectedEntry): string {
-  return `${organization}/${log === CLASSIC_LOG ? '' : `${log}/`}${batch}/${digest}`;
-}
-
 /** Logs a result with the head of the ledger: the log is out of reach of a user who could rewrite the tables. */
 export function logVerification(log: Logger, verification: Verification): void {
   const { organization, ledger, source } = verification;
@@ -136,7 +125,7 @@ export function logVerification(log: Logger, verification: Verification): void {
     organization,
     auditLog: verification.log,
     ...{ entries: ledger.entries, rows: ledger.rows, notDue: source?.notDue, differences },
-    ledger: ledger.head ? nameEntry(ledger.head) : null,
+    checkpoint: ledger.checkpoint,
   };
   if (countFaults(verification) === 0) log.info(facts, 'verify: no differences');
   else log.error(facts, 'verify: differences found. `node dist/main.js verify` lists them');
@@ -160,6 +149,7 @@ async function verifyStored(
   const [ledgers, states] = await Promise.all([
     verifyLedgers(app.pool, {
       ...{ from, to, expected, signal, onRows: onLedgerRows },
+      trusted: app.config.ledger.trusted,
       of:
         of.organization === undefined
           ? undefined
@@ -216,7 +206,7 @@ async function conclude(
       outcome: isClean ? 'clean' : 'differences',
       ...{ entries: ledger.entries, rows: ledger.rows, differences: differencesOf(verification) },
       ...{ notDue: source?.notDue ?? 0, repaired: source?.repaired ?? 0 },
-      ledgerHead: ledger.head ? nameEntry(ledger.head) : null,
+      ledgerHead: ledger.checkpoint,
     });
     // After the result, which verify compares verified_at with.
     if (isClean && read) await recordVerified(app.pool, key, { ...read, verifiedAt: startedAt });
@@ -264,24 +254,13 @@ function factsOf(
   return { scope, from, to, startedAt, endedAt: new Date(), version: build.version };
 }
 
-/** Names the users of inserted events, which are stored, and times and users of deleted ones, which the source shows. */
-async function withUsers(
-  app: DatabaseApp,
-  ledger: LedgerReport,
-  source: SourceReport | null,
-): Promise<Verification['ledger']> {
-  const inserted = ledger.examples.filter(({ kind }) => kind === 'inserted');
-  const users = await readUsers(
-    app.pool,
-    ledger,
-    inserted.flatMap(({ eventId }) => eventId ?? []),
-  );
+/** Names times and users of deleted events, which the source shows. An edited row shows the user that someone may have written there. */
+function withUsers(ledger: LedgerReport, source: SourceReport | null): Verification['ledger'] {
   const shown = new Map(source?.examples.map((example) => [example.eventId, example]));
   const examples = ledger.examples.map((finding): NamedFinding => {
-    const { kind, eventId } = finding;
-    if (eventId === null) return { ...finding, userName: null };
-    if (kind === 'inserted') return { ...finding, userName: users.get(eventId) ?? null };
-    const deleted = kind === 'deleted' ? shown.get(eventId) : undefined;
+    const { kind, eventId, userName = null } = finding;
+    if (kind === 'inserted') return { ...finding, userName };
+    const deleted = kind === 'deleted' && eventId !== null ? shown.get(eventId) : undefined;
     if (!deleted) return { ...finding, userName: null };
     return { ...finding, createdOn: formatTicks(deleted.createdOnTicks), userName: deleted.userName };
   });

@@ -34,6 +34,8 @@ export interface ListChanges {
   deleteHead(count: number, options?: { spare?: number }): void;
   /** Deletes rows; the oldest has index 0. */
   deleteAt(index: number, count: number): void;
+  /** Replaces rows, as an upgrade that renders them differently does. `write` gets the JSON text of a row, with the message in English. */
+  rewrite(index: number, count: number, write: (text: string) => RowInput): void;
   /** Deletes one of two neighbours with equal text, and returns it; `undefined` if there are none. Reads the whole list. */
   deleteTwin(): SimulatedRow | undefined;
   /** Empties the list, as a reset of the organization does. Then another history grows: `append` continues it. */
@@ -68,6 +70,7 @@ export function changesOf(history: History, lateWithinMs: number): ListChanges {
     insertDated: (count, range) => history.insertDated(count, range),
     deleteHead: (count, { spare = 0 } = {}) => history.deleteHead(count, spare),
     deleteAt: (index, count) => history.delete(index, count),
+    rewrite: (index, count, write) => history.rewrite(index, count, write),
     deleteTwin: () => history.deleteTwin(),
     reset: (next = {}) => history.reset(next),
     snapshot: () => history.snapshot(),

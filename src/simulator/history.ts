@@ -100,6 +100,21 @@ export class History {
     this.#change(() => this.#remove(spare, count), { isRetention: true });
   }
 
+  /** Replaces rows by others, as one change. The rows must have readable times. */
+  rewrite(index: number, count: number, write: (text: string) => RowInput): void {
+    const rows = [...this.list.rows(index, Math.min(index + count, this.list.length), 'en')].map(
+      toSimulatedRow,
+    );
+    if (rows.length === 0) return;
+    this.#change(() => {
+      this.#remove(index, rows.length);
+      this.#insert(
+        rows.map(({ text }) => write(text)),
+        MIN_TICKS,
+      );
+    });
+  }
+
   /** Deletes one of two neighbours with equal text, drawn from all such pairs. Reads the whole list. */
   deleteTwin(): SimulatedRow | undefined {
     const found: number[] = [];

@@ -12,6 +12,8 @@ import { type RequestCounts, RequestLog, type SeenRequest } from './requests.ts'
 import { TokenBook } from './tokens.ts';
 
 export interface SimulatorOptions extends Partial<Misbehaviour> {
+  /** Address to listen on; default 127.0.0.1. */
+  host?: string;
   /** Default: any free port. */
   port?: number;
   /** Seed of all generated data and random decisions; default 1. */
@@ -50,6 +52,7 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
 type Served = Omit<Simulator, keyof ListChanges>;
 
 const DEFAULTS = {
+  host: '127.0.0.1',
   port: 0,
   seed: 1,
   events: 0,
@@ -69,9 +72,9 @@ const DEFAULTS = {
   recordSpans: false,
 };
 
-/** A simulated UiPath organization that listens on 127.0.0.1. */
+/** A simulated UiPath organization. */
 export interface Simulator extends ListChanges {
-  /** `http://127.0.0.1:PORT`, without a `/` at the end: the value for `UIPATH_BASE_URL`. */
+  /** `http://HOST:PORT`, without a `/` at the end: the value for `UIPATH_BASE_URL` on this machine. */
   readonly url: string;
   readonly organization: string;
   readonly partitionGlobalId: string;
@@ -112,9 +115,9 @@ export async function createSimulator(options: SimulatorOptions = {}): Promise<S
     lags: () => lags,
   });
   const server = createServer((request, response) => void handle(request, response));
-  const port = await listen(server, settings.port);
+  const port = await listen(server, settings);
   const served: Served = {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${reachableHost(settings.host)}:${port}`,
     organization: settings.organization,
     partitionGlobalId: settings.partitionGlobalId,
     clientId: settings.clientId,
@@ -140,11 +143,20 @@ export async function createSimulator(options: SimulatorOptions = {}): Promise<S
   ) as Simulator;
 }
 
-async function listen(server: Server, port: number): Promise<number> {
+/** The address of this machine where the server listens on all; an IPv6 address in brackets. */
+function reachableHost(host: string): string {
+  const reachable = new Map([
+    ['0.0.0.0', '127.0.0.1'],
+    ['::', '::1'],
+  ]).get(host);
+  return (reachable ?? host).replace(/^.*:.*$/, '[$&]');
+}
+
+async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
   server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
   return (server.address() as AddressInfo).port;
 }

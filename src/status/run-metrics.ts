@@ -15,6 +15,7 @@ const LATENESS_BUCKETS_S = [
 ];
 
 const RESULTS = ['inserted', 'updated', 'unchanged', 'rejected'] as const;
+const TOTALS = ['late', 'superseded', 'pages', 'requests'] as const;
 const OUTCOMES = ['succeeded', 'failed', 'locked'] as const;
 const KINDS = ['run', 'recheck'] as const;
 
@@ -79,6 +80,10 @@ function createInstruments(registry: Registry) {
       'late_rows_total',
       'Inserted rows that are older than the watermark at the start of their run.',
     ),
+    superseded: counter(
+      'superseded_rows_total',
+      'Stored events that were replaced, because the source writes their details differently.',
+    ),
     pages: counter('pages_total', 'Pages read and processed.'),
     requests: counter('source_requests_total', 'List requests sent to the source, retries included.'),
     retries: counter('source_retries_total', 'Retries of list requests, by reason.', 'reason'),
@@ -100,7 +105,7 @@ function createInstruments(registry: Registry) {
 /** Adds the totals of a run to the counters: each call adds the difference since the previous call. */
 function createFlush(instruments: Instruments, organization: string) {
   for (const result of RESULTS) instruments.rows.inc({ organization, result }, 0);
-  for (const name of ['late', 'pages', 'requests'] as const) instruments[name].inc({ organization }, 0);
+  for (const name of TOTALS) instruments[name].inc({ organization }, 0);
 
   const counted = new WeakMap<RunCounters, RunCounters>();
   const live = new Set<RunCounters>();
@@ -109,7 +114,7 @@ function createFlush(instruments: Instruments, organization: string) {
     for (const result of RESULTS) {
       instruments.rows.inc({ organization, result }, counters[result] - (before?.[result] ?? 0));
     }
-    for (const name of ['late', 'pages', 'requests'] as const) {
+    for (const name of TOTALS) {
       instruments[name].inc({ organization }, counters[name] - (before?.[name] ?? 0));
     }
     for (const [reason, times] of Object.entries(counters.retriesBy ?? {})) {

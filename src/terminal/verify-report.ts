@@ -3,7 +3,7 @@ import { findSeveralLogs, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
 import type { Columns, StateFinding } from '../postgres/read/state/finding.ts';
 import type { SourceExample, SourceReport } from '../runs/source-report.ts';
-import { countFaults, type NamedFinding, nameEntry, type Verification } from '../runs/verify.ts';
+import { countFaults, type NamedFinding, type Verification } from '../runs/verify.ts';
 import type { StateReport } from '../runs/verify-state.ts';
 import { count, formatNumber } from '../text/format.ts';
 import { type Colours, hang, printable } from './screen.ts';
@@ -45,7 +45,7 @@ function describeLog(title: string, verification: Verification, colours: Colours
 
 function describeSource(source: SourceReport, colours: Colours): string[] {
   const { events, rejected, stored, same, counts, repaired, requests, runId, examples, notDue } = source;
-  const { deletedByHand, insertedByHand } = source;
+  const { deletedByHand, insertedByHand, superseded, rerendered } = source;
   const lines: Line[] = [
     ['same', same, ''],
     ['missing', counts.missing, 'at the source, not stored', true],
@@ -55,6 +55,9 @@ function describeSource(source: SourceReport, colours: Colours): string[] {
     ['not due yet', notDue, describeNotDue(source)],
     ['no longer at the source', counts.gone, 'deleted by the source; expected'],
   ];
+  if (rerendered > 0)
+    lines.push(['written differently', rerendered, 'same event; a run or --repair replaces the row']);
+  if (superseded > 0) lines.push(['superseded', superseded, 'older forms of events; kept']);
   if (runId !== null) lines.push(['repaired', repaired, `by run ${runId}`]);
   const aside = rejected > 0 ? ` and ${count(rejected, 'rejected row')}` : '';
   const read = `${count(events, 'event')}${aside} read again in ${count(requests, 'request')}, ${formatNumber(stored)} stored`;
@@ -174,15 +177,19 @@ function describeColumns(expected: Columns | null, found: Columns | null): strin
     .join('; ');
 }
 
-function describeHead({ head }: Verification['ledger'], colours: Colours): string[] {
-  if (!head) return [];
+function describeHead({ checkpoint, signedBy }: Verification['ledger'], colours: Colours): string[] {
+  if (checkpoint === null) return [];
+  const signed = signedBy.length > 0 ? `signed by ${signedBy.join(', ')}` : 'not signed';
   return [
     '',
     ...hang(
       '  ',
-      'Newest entry of the ledger. A copy stored where the database administrators cannot write proves later that the ' +
-        'ledger was not rewritten (verify --expect ENTRY):',
+      `Head of the ledger, ${signed}. A copy stored where the database administrators cannot write proves later that the ` +
+        'ledger was only appended to (verify --expect "$(cat FILE)"):',
     ),
-    `    ${colours.bold(printable(nameEntry(head)))}`,
+    ...checkpoint
+      .trimEnd()
+      .split('\n')
+      .map((line) => (line === '' ? '' : `    ${colours.bold(printable(line))}`)),
   ];
 }

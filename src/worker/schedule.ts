@@ -1,14 +1,22 @@
-import cron from 'node-cron';
+/**
+ * The schedules of `start`. `src/calendar` decides which instants an expression means, and node-cron schedules each of them as
+ * an expression in UTC. By itself node-cron makes no run in the hour that is repeated in autumn, leaves out a time of day that is
+ * skipped in spring, and requires both of two day fields.
+ */
+import cron, { type ScheduledTask } from 'node-cron';
+import { parseCron } from '../calendar/cron.ts';
+import { nextOccurrence } from '../calendar/occurrences.ts';
+import { openZone } from '../calendar/zone.ts';
 import type { Logger } from '../log.ts';
 
 export interface Schedule {
-  /** The earliest next tick of all entries that export. */
+  /** The earliest next occurrence of all entries that export. */
   nextRunAt(): Date | undefined;
   stop(): Promise<void>;
 }
 
 export interface ScheduleEntry {
-  /** Cron, five fields, or six with seconds first. */
+  /** A valid cron expression of five fields, or six with seconds first. */
   expression: string;
   run: () => void;
   /** Default: true. */
@@ -17,61 +25,100 @@ export interface ScheduleEntry {
 
 const CLOCK_CHECK_MS = 5_000;
 /** Smaller differences are rounding between the two clocks. */
-const SET_BACK_MS = 1_000;
+const CLOCK_STEP_MS = 1_000;
 
 /**
- * Calls each entry's `run` by its cron expression in `timezone`. Ticks that were missed, because the process or the machine was
- * suspended, cause one call. Setting the clock back does not delay the next call.
+ * Calls each entry's `run` by its cron expression in `timezone`. Occurrences that were missed, because the process or the machine was
+ * suspended or the clock was set forward, cause one call. Setting the clock back does not delay the next call.
  */
 export function createSchedule(
-  entries: ScheduleEntry[],
+  entries: readonly ScheduleEntry[],
   options: { timezone: string; log: Logger },
 ): Schedule {
   const { timezone, log } = options;
-  const tasks = entries.map(({ expression, run, isExport = true }) => {
-    const runOnce = once(run);
-    const task = cron.schedule(expression, runOnce, { timezone, noOverlap: true, logger: cronLogger(log) });
-    task.on('execution:missed', runOnce);
-    return { task, isExport };
+  const timers = entries.map(({ expression, run, isExport = true }) => {
+    const next = occurrencesOf(expression, timezone);
+    return { timer: createTimer(next, run, log), isExport };
   });
-  const watch = watchClock((setBackMs) => {
-    log.warn({ setBackMs }, 'the clock was set back; the schedule continues by the new time');
-    // node-cron waits for an instant that it computed before, which is now later by `setBackMs`.
-    for (const { task } of tasks) void Promise.resolve(task.stop()).then(() => task.start());
+  const watch = watchClock((aheadMs) => {
+    if (aheadMs < 0)
+      log.warn({ setBackMs: -aheadMs }, 'the clock was set back; the schedule continues by the new time');
+    else log.info({ aheadMs }, 'the clock was set forward, or the machine was suspended');
+    for (const { timer } of timers) timer.clockChanged();
   });
   return {
     nextRunAt() {
-      const exports = tasks.filter(({ isExport }) => isExport);
-      const times = exports.flatMap(({ task }) => task.getNextRun()?.getTime() ?? []);
+      const times = timers.flatMap(({ timer, isExport }) => (isExport ? timer.dueAt : []));
       return times.length > 0 ? new Date(Math.min(...times)) : undefined;
     },
     async stop() {
       clearInterval(watch);
-      for (const { task } of tasks) await task.destroy();
+      for (const { timer } of timers) await timer.stop();
     },
   };
 }
 
-/** Combines several calls of one event loop turn: node-cron reports every missed tick and the current one together. */
-function once(run: () => void): () => void {
-  let isCalled = false;
-  return () => {
-    if (isCalled) return;
-    isCalled = true;
-    setImmediate(() => {
-      isCalled = false;
-      run();
-    });
+/** Returns the function from an instant to the next occurrence after it. */
+function occurrencesOf(expression: string, timezone: string): (instant: number) => number {
+  const parsed = parseCron(expression);
+  if ('problem' in parsed) throw new Error(`cron expression ${expression}, ${parsed.problem}`);
+  const zone = openZone(timezone);
+  return (instant) => nextOccurrence(parsed.cron, zone, instant);
+}
+
+/** Calls `run` at each occurrence, or as soon after it as the process runs. */
+function createTimer(nextAfter: (instant: number) => number, run: () => void, log: Logger) {
+  let dueAt = nextAfter(Date.now());
+  let task: ScheduledTask | undefined;
+  let hasStopped = false;
+
+  const onDue = () => {
+    // node-cron also reports each missed year of the expression.
+    if (hasStopped || Date.now() < dueAt) return;
+    dueAt = nextAfter(Date.now());
+    schedule();
+    run();
+  };
+  const schedule = () => {
+    void task?.destroy();
+    task = cron.schedule(expressionAt(dueAt), onDue, { timezone: 'UTC', logger: cronLogger(log) });
+    task.on('execution:missed', onDue);
+    // If the instant passed meanwhile, node-cron waits for the same one of the next year.
+    if (Date.now() >= dueAt) setImmediate(onDue);
+  };
+  schedule();
+  return {
+    get dueAt() {
+      return dueAt;
+    },
+    /** node-cron waits for a duration that it computed from the old time. */
+    clockChanged() {
+      dueAt = Math.min(dueAt, nextAfter(Date.now()));
+      schedule();
+    },
+    async stop() {
+      hasStopped = true;
+      await task?.destroy();
+    },
   };
 }
 
-function watchClock(onSetBack: (setBackMs: number) => void): NodeJS.Timeout {
+/** The cron expression in UTC of an instant, which is a whole second. */
+function expressionAt(instant: number): string {
+  const at = new Date(instant);
+  const time = [at.getUTCSeconds(), at.getUTCMinutes(), at.getUTCHours()];
+  return [...time, at.getUTCDate(), at.getUTCMonth() + 1, '*'].join(' ');
+}
+
+/** Reports by how much the clock was changed: negative if it was set back. A suspended machine looks like a step forward. */
+function watchClock(onStep: (aheadMs: number) => void): NodeJS.Timeout {
   const measure = () => Date.now() - performance.now();
   let last = measure();
   const timer = setInterval(() => {
     const now = measure();
-    if (last - now > SET_BACK_MS) onSetBack(Math.round(last - now));
+    const aheadMs = Math.round(now - last);
     last = now;
+    if (Math.abs(aheadMs) > CLOCK_STEP_MS) onStep(aheadMs);
   }, CLOCK_CHECK_MS);
   return timer.unref();
 }

@@ -14,6 +14,7 @@ import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
 import type { RunKind } from '../postgres/write/session.ts';
 import type { UnrecordedOutcome } from '../postgres/write/store.ts';
 import { runExport } from '../runs/export.ts';
+import { createHeadLog } from '../runs/head-log.ts';
 import type { Health } from '../status/health.ts';
 import type { Metrics } from '../status/metrics.ts';
 import type { RunMetrics } from '../status/run-metrics.ts';
@@ -84,6 +85,7 @@ export function createWorker(
   const serving = new Map<RunKind, Promise<void>>();
   const retries = createRetries(retryWaits);
   const unrecordedOutcomes: UnrecordedOutcome[] = [];
+  const headLog = createHeadLog(app);
 
   const request = (kind: RunKind, requestedAt: number) => {
     if (signal.aborted) return;
@@ -117,6 +119,7 @@ export function createWorker(
       retries.forget(kind);
       health.runEnded(summary);
       metrics.observeRun(summary);
+      await headLog.logOnce(new Date());
     } catch (error) {
       if (isInterrupted(error)) requeue(kind, requestedAt, error);
       else recordFailure(kind, requestedAt, error);

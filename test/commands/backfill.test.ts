@@ -6,6 +6,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { environmentFor, runProgram, startProgram } from '../support/program.ts';
 
 const EVENTS = 2000;
+const HOUR_MS = 3_600_000;
 
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -133,7 +134,73 @@ describe('backfill, as a process', () => {
       2,
       expect.stringContaining('--from must be earlier'),
     ]);
-    const yesterday = await runProgram(['backfill', '--from', 'yesterday'], environment);
-    expect([yesterday.code, yesterday.stderr]).toEqual([2, expect.stringContaining('2026-01-31')]);
+    const soon = await runProgram(['backfill', '--from', 'soon'], environment);
+    expect([soon.code, soon.stderr]).toEqual([2, expect.stringContaining('2026-01-31')]);
+  });
+
+  describe('with a range in words', () => {
+    // Reads the clock: the words are relative to now, and the events end then.
+    const instant = () => Date.now();
+
+    /** Some 288 events over the last three days. */
+    async function openRecent(): Promise<void> {
+      await simulator.close();
+      simulator = await createSimulator({
+        organization: `backfill${organizations++}`,
+        events: 288,
+        startAt: new Date(instant() - 72 * HOUR_MS),
+        spacingMs: HOUR_MS / 4,
+      });
+      environment = { ...environment, ...environmentFor(simulator, database.url) };
+    }
+
+    const ticksBetween = (fromMs: number, toMs: number) =>
+      simulator.rows.flatMap(({ ticks }) => {
+        const at = Number(ticks! / 10_000n);
+        return at >= fromMs && at < toMs ? [ticks!] : [];
+      });
+
+    test('--from 1d stores what is not older, and a second call resumes the first one', async () => {
+      await openRecent();
+      const startedAt = instant();
+      simulator.set({ latencyMs: 100 });
+      const killed = startProgram(['backfill', '--from', '1d'], { ...environment, EXPORT_PAGE_SIZE: '10' });
+      await killed.logged(/(page stored[\s\S]*){2}/);
+      killed.kill('SIGKILL');
+      await killed.ended;
+      simulator.set({ latencyMs: 0 });
+      const { code, stderr } = await runProgram(['backfill', '--from', '1d'], environment);
+      expect([code, stderr]).toEqual([0, expect.stringContaining('continuing backfill')]);
+      const stored = await storedTicks();
+      // The command began within some seconds after `startedAt`; an event in between may be missing.
+      expect(stored).toEqual(
+        ticksBetween(startedAt - 24 * HOUR_MS, Number.POSITIVE_INFINITY).slice(-stored.length),
+      );
+      expect(stored.length).toBeGreaterThan(40);
+      const { rows } = await pool.query(
+        'select count(distinct from_ticks)::int as starts from audit.runs where organization = $1',
+        [simulator.organization],
+      );
+      expect(rows).toEqual([{ starts: 1 }]);
+    });
+
+    test('--from yesterday --to today store that day in EXPORT_TIMEZONE, and verify compares it', async () => {
+      await openRecent();
+      const words = ['--from', 'yesterday', '--to', 'today'];
+      const zoned = { ...environment, EXPORT_TIMEZONE: 'Asia/Kolkata' };
+      const { code } = await runProgram(['backfill', ...words], zoned);
+      expect(code).toBe(0);
+      // Kolkata is 5.5 hours ahead of UTC all year.
+      const offsetMs = 5.5 * HOUR_MS;
+      const today = Math.floor((instant() + offsetMs) / (24 * HOUR_MS)) * 24 * HOUR_MS - offsetMs;
+      const expected = ticksBetween(today - 24 * HOUR_MS, today);
+      expect(expected.length).toBeGreaterThan(40);
+      expect(await storedTicks()).toEqual(expected);
+      const verified = await runProgram(['verify', '--json', ...words], zoned);
+      expect([verified.code, JSON.parse(verified.stdout).organizations[0].source.same]).toEqual([
+        0,
+        expected.length,
+      ]);
+    });
   });
 });

@@ -15,10 +15,24 @@ import { environmentFor, runProgram } from '../support/program.ts';
 import { ROOT } from '../support/root.ts';
 
 const PROGRAM = 'node dist/main.js';
-const COMMANDS = ['start', 'run', 'backfill', 'verify', 'status', 'check', 'migrate', 'demo', 'simulate'];
+const COMMANDS = [
+  'start',
+  'run',
+  'backfill',
+  'verify',
+  'status',
+  'check',
+  'migrate',
+  'ledger',
+  'prove',
+  'demo',
+  'simulate',
+];
 /** These run until they are stopped, or have their own test of the whole tour. */
 const LONG = ['start', 'demo', 'simulate'];
-const SHORT = COMMANDS.filter((name) => !LONG.includes(name));
+/** Its examples need a signed ledger: test/runs/tampering proves them. */
+const WITH_KEY = ['prove'];
+const SHORT = COMMANDS.filter((name) => ![...LONG, ...WITH_KEY].includes(name));
 
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
@@ -69,7 +83,10 @@ async function examplesOf(name: string): Promise<string[]> {
 test('--help names exactly these commands, and two examples or more', async () => {
   const { code, stdout } = await runProgram(['--help'], {});
   expect(code).toBe(0);
-  expect([...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)).toEqual(COMMANDS);
+  expect([...stdout.matchAll(/^ {2}(\w+)(?: \[| {2,})/gm)].map(([, name]) => name)).toEqual([
+    ...COMMANDS,
+    'help',
+  ]);
   expect(stdout.match(/^ {2}node dist\/main\.js /gm)!.length).toBeGreaterThanOrEqual(2);
   // The process says what the command line does in this one.
   expect(stdout).toBe((await callProgram(['--help'])).stdout);
@@ -85,9 +102,11 @@ describe.each(COMMANDS)('%s --help', (name) => {
       expect(asked).toBe(name);
       const command = await createCommand(name);
       let wasRun = false;
-      command.exitOverride().action(() => {
+      const noteRun = () => {
         wasRun = true;
-      });
+      };
+      for (const each of command.commands) each.exitOverride().action(noteRun);
+      if (command.commands.length === 0) command.exitOverride().action(noteRun);
       await command.parseAsync(args, { from: 'user' });
       expect([example, wasRun]).toEqual([example, true]);
     }
@@ -122,8 +141,9 @@ describe('the examples', () => {
     const text = variables.map(([name, value]) => `${name}='${value}'\n`).join('');
     for (const name of ['.env', 'production.env']) await writeFile(join(directory, name), text);
     await runProgram(['run'], {}, directory);
-    const { stdout } = await runProgram(['verify'], {}, directory);
-    await writeFile(join(directory, 'noted-entry.txt'), /acme\/\d+\/[0-9a-f]{64}/.exec(stdout)![0]);
+    const { stdout } = await runProgram(['verify', '--json'], {}, directory);
+    const { organization, batch, digest } = JSON.parse(stdout).organizations[0].ledger.head;
+    await writeFile(join(directory, 'noted-entry.txt'), `${organization}/${batch}/${digest}`);
   });
 
   afterAll(async () => {
@@ -171,9 +191,9 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
       own('run'),
     ],
     [
-      ['backfill', '--from', 'yesterday'],
-      "option '--from <time>' argument 'yesterday' is invalid. Expected a date like 2026-01-31 or a time like " +
-        '2026-01-31T08:00:00Z.',
+      ['backfill', '--from', 'soon'],
+      "option '--from <time>' argument 'soon' is invalid. Expected a date like 2026-01-31, a time like " +
+        '2026-01-31T08:00:00Z, a time before now like 7d or 12h, today or yesterday.',
       own('backfill'),
     ],
     [

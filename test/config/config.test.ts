@@ -91,10 +91,12 @@ describe('a configuration', () => {
           recheck: { schedule: '17 3 * * *', windowMs: 172_800_000 },
           leaseMs: 60_000,
           isSynchronous: true,
+          runHistoryMs: 34_560_000_000,
           stallTimeoutMs: 1_800_000,
         },
         status: { host: '127.0.0.1', port: 8080 },
         logLevel: 'info',
+        ledger: { privateKeys: [], trusted: [] },
       },
       warnings: [],
     });
@@ -452,6 +454,89 @@ describe('a secret', () => {
   });
 });
 
+describe('DATABASE_PASSWORD', () => {
+  const url = 'postgres://audit@db:5432/audit?sslmode=require';
+
+  test.each(['plain', 'p@ss:w/o%20rd?&=#$x"\'{}[] ü', '%', ' a'.trim()])(
+    '%s is put into the URL',
+    (password) => {
+      const { database } = configOf({ DATABASE_URL: url, DATABASE_PASSWORD: password });
+      const { username, password: encoded, host, search } = new URL((database as { url: string }).url);
+      expect([username, decodeURIComponent(encoded), host, search]).toEqual([
+        'audit',
+        password,
+        'db:5432',
+        '?sslmode=require',
+      ]);
+      expect(secretsOf(configOf({ DATABASE_URL: url, DATABASE_PASSWORD: password }))).toContain(password);
+    },
+  );
+
+  test('may be read from a file', () => {
+    const path = file('database-password', 'a@b\n');
+    expect(configOf({ DATABASE_URL: url, DATABASE_PASSWORD_FILE: path }).database).toEqual({
+      kind: 'url',
+      url: 'postgres://audit:a%40b@db:5432/audit?sslmode=require',
+    });
+  });
+
+  test.each([
+    ['postgres://audit:other@db/audit', 'expected one password, found another one in DATABASE_URL'],
+    ['postgres://audit@db/audit?password=x', 'expected one password, found another one in DATABASE_URL'],
+    ['postgres://db/audit', 'expected a user in DATABASE_URL, found none'],
+  ])('with %s is a problem', (given, problem) => {
+    expect(problemOf({ DATABASE_URL: given, DATABASE_PASSWORD: 'hunter2' })).toContain(problem);
+    expect(problemOf({ DATABASE_URL: given, DATABASE_PASSWORD: 'hunter2' })).not.toContain('hunter2');
+  });
+
+  test('without a URL has no effect, which is a warning', () => {
+    expect(parseConfig({ ...required, DATABASE_PASSWORD: 'x' }, 'source').warnings).toEqual([
+      'DATABASE_PASSWORD has no effect: DATABASE_URL is not set.',
+    ]);
+  });
+});
+
+describe('a service link of Kubernetes', () => {
+  test.each(['tcp://10.0.0.1:8080', 'tcp://[fd00::1]:8080'])(
+    'STATUS_PORT=%s is ignored with a warning',
+    (value) => {
+      const { config, warnings } = parseConfig({ ...required, STATUS_PORT: value }, 'source');
+      expect(config.status).toEqual({ host: '127.0.0.1', port: 8080 });
+      expect(warnings).toEqual([
+        `STATUS_PORT: ${value} is ignored: Kubernetes sets it for the service "status". Set enableServiceLinks: false in the ` +
+          'pod, or set STATUS_PORT in it.',
+      ]);
+    },
+  );
+
+  test('does not override the .env file', () => {
+    const envFile = file('linked.env', 'STATUS_PORT=9090');
+    expect(loadEnvironment({ envFile }, { STATUS_PORT: 'tcp://10.0.0.1:8080' })).toEqual({
+      STATUS_PORT: '9090',
+    });
+  });
+
+  test.each(['http://10.0.0.1:8080', 'tcp://10.0.0.1'])('is not %s', (value) => {
+    expect(problemOf({ STATUS_PORT: value })).toContain('STATUS_PORT: expected a whole number');
+  });
+});
+
+test.each([
+  [
+    '*/90 * * * *',
+    'in the minute field, */90 has a step of 90, which is larger than the field, 0 to 59, so that only the first value would be left',
+  ],
+  ['0 0 31 2 *', 'which never occurs: none of its months has this day'],
+])('EXPORT_SCHEDULE=%s is refused with a reason', (expression, reason) => {
+  const expected = 'a cron expression of five fields, or six with seconds first';
+  expect(problemOf({ EXPORT_SCHEDULE: expression })).toBe(
+    `  - EXPORT_SCHEDULE: expected ${expected}, found "${expression}", ${reason}. Correct it, or unset it for the default, */5 * * * *.`,
+  );
+  expect(problemOf({ EXPORT_RECHECK_SCHEDULE: expression })).toContain(
+    `expected ${expected}, or off, found "${expression}", ${reason}.`,
+  );
+});
+
 describe('an unknown variable', () => {
   test.each([
     ['UIPATH_CLIENT_SECERT', 'UIPATH_CLIENT_SECRET'],
@@ -471,6 +556,8 @@ describe('an unknown variable', () => {
       http_proxy: 'p',
       NO_PROXY: 'h',
       DATABASE_SERVICE_HOST: 'h',
+      UIPATH_PORT: 'tcp://10.0.0.1:8080',
+      EXPORT_PORT: 'udp://[fd00::1]:53',
     };
     expect(parseConfig({ ...required, ...env, PATH: '/bin' }, 'source').warnings).toEqual([]);
   });
@@ -504,10 +591,12 @@ describe('the environment', () => {
 describe('.env.example', () => {
   const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
   const entries = [...example.matchAll(/((?:^# .*\n)*)(?:^#?\w+=.*\n)*?^#?(\w+)=(.*)$/gm)];
+  /** Read by compose.yaml alone. */
+  const compose = ['POSTGRES_PASSWORD', 'GRAFANA_PASSWORD', 'GRAFANA_DATABASE_PASSWORD'];
   const lines = [...example.matchAll(/^(#?)(\w+)=(.*)$/gm)];
 
   test('contains every known variable once and nothing else', () => {
-    expect(lines.map(([, , name]) => name).sort()).toEqual([...knownNames].sort());
+    expect(lines.map(([, , name]) => name).sort()).toEqual([...knownNames, ...compose].sort());
   });
 
   test('has the defaults and descriptions of the code', () => {
@@ -523,7 +612,7 @@ describe('.env.example', () => {
   });
 
   test('sets only variables without a default', () => {
-    expect(Object.keys(parse(example))).toEqual(Object.keys(required));
+    expect(Object.keys(parse(example))).toEqual([...Object.keys(required), ...compose]);
   });
 
   test('is accepted once the required variables are set, with its defaults commented out or not', () => {
@@ -534,7 +623,7 @@ describe('.env.example', () => {
     const inEffect = filledIn.replace(/^#(\w+=)/gm, '$1');
     const expected = parseConfig(required, 'source');
     expect(parseConfig(parse(filledIn), 'source')).toEqual(expected);
-    expect(Object.keys(parse(inEffect))).toHaveLength(knownNames.length);
+    expect(Object.keys(parse(inEffect))).toHaveLength(knownNames.length + compose.length);
     expect(parseConfig(parse(inEffect), 'source')).toEqual(expected);
   });
 });

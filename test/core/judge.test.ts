@@ -16,10 +16,14 @@ function storedRows(
   events: readonly (AuditEvent | IdentifiedEvent)[],
   rest: Partial<StoredRow> = {},
 ): StoredRow[] {
-  return identified(events).map(({ event, eventId }) => ({
+  return identified(events).map(({ event, eventId, ordinal }) => ({
     eventId,
     ticks: event.createdOnTicks,
+    ordinal,
     content: event,
+    rendering: event,
+    batch: 1n,
+    supersededBy: undefined,
     absence: undefined,
     isSuspectedNow: false,
     settlesAt: undefined,
@@ -60,7 +64,7 @@ describe('events alike in identity', () => {
     const result = judged(shown([named('Bob')]), stored);
     expect(changesOf(result)).toEqual([]);
     expect(namesOf(result.suspected)).toEqual(['Alice']);
-    expect(result.newIds.size).toBe(0);
+    expect(result.fresh.length).toBe(0);
   });
 
   test('are paired in order of the ordinal where no content is equal', () => {
@@ -70,7 +74,7 @@ describe('events alike in identity', () => {
       ['Carol', 0],
       ['Dave', 1],
     ]);
-    expect([result.suspected, [...result.newIds]]).toEqual([[], []]);
+    expect([result.suspected, result.fresh]).toEqual([[], []]);
   });
 
   test('take a free ordinal if they are more than stored, and leave those stored as they are', () => {
@@ -78,7 +82,7 @@ describe('events alike in identity', () => {
     // By content alone Alice would be the first one.
     const result = judged(shown([named('Alice'), named('Bob'), named('Carol')]), stored);
     expect(changesOf(result)).toEqual([['Alice', 2]]);
-    expect(result.newIds.size).toBe(1);
+    expect(result.fresh.length).toBe(1);
     expect(result.oldestChange).toBe(placeAt(1));
   });
 

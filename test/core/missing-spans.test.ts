@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createMissingSpans, type Span, spanOf, withoutSpans } from '../../src/core/missing-spans.ts';
+import { createMissingSpans, type Span, spanOf } from '../../src/core/missing-spans.ts';
 
 const MS = 10_000n;
 const at = (milliseconds: number) => BigInt(milliseconds) * MS;
@@ -36,30 +36,5 @@ test('at most so many spans, the nearest joined, and each missing millisecond is
       for (const ms of list) expect(found.some(({ from, to }) => from <= at(ms) && at(ms) < to)).toBe(true);
       for (const [i, { from }] of found.entries()) if (i > 0) expect(from > found[i - 1]!.to).toBe(true);
     }),
-  );
-});
-
-test('what is left of a range holds exactly the instants outside of the spans', () => {
-  const spans = fc.array(fc.tuple(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 1, max: 5 })), {
-    maxLength: 6,
-  });
-  fc.assert(
-    fc.property(
-      spans,
-      fc.integer({ min: 0, max: 20 }),
-      fc.integer({ min: 1, max: 20 }),
-      (list, start, length) => {
-        const collected = createMissingSpans();
-        for (const [from, width] of list) collected.addSpan(span(from, from + width));
-        const cut = collected.read();
-        const pieces = withoutSpans(span(start, start + length), cut);
-        for (let ms = 0; ms < 45; ms++) {
-          const isIn = (parts: readonly Span[]) =>
-            parts.some(({ from, to }) => from <= at(ms) && at(ms) < to);
-          expect(isIn(pieces)).toBe(ms >= start && ms < start + length && !isIn(cut));
-        }
-        for (const { from, to } of pieces) expect(from < to).toBe(true);
-      },
-    ),
   );
 });

@@ -33,11 +33,14 @@ afterAll(async () => {
 
 /** What differs from one machine and moment to the next. */
 function steady(text: string): string {
-  return text
-    .replace(/http:\/\/127\.0\.0\.1:\d+|https:\/\/cloud\.uipath\.com/g, 'URL')
-    .replace(/PostgreSQL \S+: database \S+ as user \S+/g, 'PostgreSQL')
-    .replace(/[\d,.]+ (ms|s|minutes|hours|days)\b|\d{4}-\d\d-\d\d [\d:]{8} UTC/g, 'TIME')
-    .trim();
+  return (
+    text
+      .replace(/http:\/\/127\.0\.0\.1:\d+|https:\/\/cloud\.uipath\.com/g, 'URL')
+      // The tests' server has no TLS and may lose commits, which is a warning.
+      .replace(/^[✓!] database {7}PostgreSQL [\s\S]*?(?=\n. migrations)/gm, '✓ database       PostgreSQL')
+      .replace(/[\d,.]+ (ms|s|minutes|hours|days)\b|\d{4}-\d\d-\d\d [\d:]{8} UTC/g, 'TIME')
+      .trim()
+  );
 }
 
 test('docs/terminal.md shows check as it is, where all is well and where the secret is wrong', async () => {
@@ -64,7 +67,7 @@ function run(runId: string, minutesAgo: number, rest: Partial<RunRecord>, insert
     outcome: 'succeeded',
     error: null,
     warnings: [],
-    counters: { ...counters, unchanged: 120, rejected: 0, late: 0 },
+    counters: { ...counters, unchanged: 120, rejected: 0, late: 0, superseded: 0 },
     from: null,
     to: null,
     worker: 'worker-1',

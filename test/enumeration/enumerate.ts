@@ -4,7 +4,15 @@
  * wording of the rule in the same way; this checks the program's own code.
  */
 import { BEFORE_ALL } from '../../src/core/ticks.ts';
-import { type ListRow, MemoryStore, type Respond, type RunResult, runOnce, ticksOf } from './world.ts';
+import {
+  isCounted,
+  type ListRow,
+  MemoryStore,
+  type Respond,
+  type RunResult,
+  runOnce,
+  ticksOf,
+} from './world.ts';
 
 export type Mode =
   | 'plain'
@@ -40,10 +48,18 @@ export interface EnumerationOptions {
   breakStore?: MemoryStore['fault'];
 }
 
-export type Op = 'append' | 'late' | 'head' | 'inside' | 'newest' | 'reorder';
+/** `render`: the source writes the details of one row, or of all, differently. */
+export type Op = 'append' | 'late' | 'head' | 'inside' | 'newest' | 'reorder' | 'render';
 const OPS: readonly Op[] = ['append', 'late', 'head', 'inside', 'newest', 'reorder'];
 
-export type Fault = 'falsely proven' | 'falsely gone' | 'not stored' | 'not gone' | 'not proven' | 'endless';
+export type Fault =
+  | 'falsely proven'
+  | 'falsely gone'
+  | 'not stored'
+  | 'not gone'
+  | 'doubled'
+  | 'not proven'
+  | 'endless';
 
 export interface Enumeration {
   /** Runs with changes that were tried. */
@@ -102,6 +118,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       'falsely gone': 0,
       'not stored': 0,
       'not gone': 0,
+      doubled: 0,
       'not proven': 0,
       endless: 0,
     },
@@ -294,7 +311,10 @@ export function enumerate(options: EnumerationOptions): Enumeration {
         const hand = {
           time: (before + after) / 2,
           key: 20,
+          form: 0,
           ordinal: 0,
+          supersededBy: undefined,
+          batch: 0,
           absence: undefined,
           suspectedIn: 0,
           storedIn: -9,
@@ -353,6 +373,10 @@ export function enumerate(options: EnumerationOptions): Enumeration {
         i = j;
       }
     }
+    if (ops.has('render') && n > 0) {
+      changes.push(['render', 0, n]);
+      for (let i = 0; i < n && n > 1; i++) changes.push(['render', i, i + 1]);
+    }
     if (mode === 'rejected' && n > 0) changes.push(['append-bad'], ['late-bad']);
     return changes;
   }
@@ -395,7 +419,10 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     } else if (kind === 'head') remove(source[0]?.isKept ? 1 : 0, a, 2);
     else if (kind === 'inside') remove(a, 1, 1);
     else if (kind === 'rotate') source.splice(b - 1, 0, ...source.splice(a, 1));
-    else if (kind === 'swap') source.splice(a, 2, source[a + 1]!, source[a]!);
+    else if (kind === 'render') {
+      for (let i = a; i < b; i++)
+        source[i] = { ...source[i]!, form: 1 - (source[i]!.form ?? 0), row: undefined };
+    } else if (kind === 'swap') source.splice(a, 2, source[a + 1]!, source[a]!);
   }
 
   function isSame(row: ListRow, { time, key }: { time: number; key: number }): boolean {
@@ -406,7 +433,10 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     if (mode !== 'twins') return source.some((row) => isSame(row, event));
     const shown = source.filter((row) => isSame(row, event)).length;
     return (
-      shown > store.events.filter(({ time, absence }) => time === event.time && absence !== 'gone').length
+      shown >
+      store.events.filter(
+        ({ time, absence, supersededBy }) => time === event.time && absence !== 'gone' && !supersededBy,
+      ).length
     );
   }
 
@@ -463,9 +493,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     let ghosts = 0;
     for (const time of new Set(store.events.map((event) => event.time))) {
       if (ticksOf(time) <= head || time >= newestTime) continue;
-      const stored = store.events.filter(
-        (event) => event.time === time && event.absence === undefined,
-      ).length;
+      const stored = store.events.filter((event) => event.time === time && isCounted(event)).length;
       const shown = snapshot.filter((row) => row.time === time).length;
       if (shown > 0) ghosts += Math.max(0, stored - shown);
     }
@@ -547,12 +575,14 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     fault('not stored', parent, [], `the scrub never finds: ${problems.map(({ text }) => text).join(', ')}`);
   }
 
-  function problemsIn({ source, store, deleted }: State): { kind: Fault; text: string }[] {
+  function problemsIn(state: State): { kind: Fault; text: string }[] {
+    const { source, store, deleted } = state;
     const problems: { kind: Fault; text: string }[] = missingOf(source, store).map((row) => ({
       kind: 'not stored',
       text: format([row]),
     }));
     const head = store.head ?? BEFORE_ALL;
+    if (ops.has('render')) problems.push(...doubledIn(state));
     if (mode === 'retired') {
       // What `retain` removed here is not stored again.
       const isRetired = ({ text }: { text: string }) => ticksOf(Number.parseFloat(text.slice(1))) <= head;
@@ -561,9 +591,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
     if (mode === 'twins') {
       for (const time of new Set(source.map((row) => row.time))) {
         const shown = source.filter((row) => row.time === time).length;
-        const live = store.events.filter(
-          (event) => event.time === time && event.absence === undefined,
-        ).length;
+        const live = store.events.filter((event) => event.time === time && isCounted(event)).length;
         if (ticksOf(time) > head && live > shown)
           problems.push({ kind: 'not gone', text: `${live} of ${shown} twins at ${time}` });
       }
@@ -578,6 +606,7 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       if (
         wasDeletedInside &&
         event.absence !== 'gone' &&
+        event.supersededBy === undefined &&
         event.time > oldest &&
         ticksOf(event.time) > head &&
         source.length > 0
@@ -586,6 +615,21 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       }
     }
     return problems;
+  }
+
+  /** Listed rows that are stored in several forms, of which more than one is current. */
+  function doubledIn({ source, store }: State): { kind: Fault; text: string }[] {
+    // A twin at the head that retention deleted stays stored.
+    const from = mode === 'twins' ? (store.head ?? BEFORE_ALL) + 1n : BEFORE_ALL;
+    return source
+      .filter(({ time }) => ticksOf(time) >= from)
+      .filter((row, i) => source.findIndex((other) => isSame(other, row)) === i)
+      .flatMap((row) => {
+        const forms = store.events.filter((event) => isSame(row, event) && isCounted(event));
+        const listed = source.filter((other) => isSame(other, row)).length;
+        if (forms.length === listed && (mode === 'twins' || forms[0]!.form === (row.form ?? 0))) return [];
+        return forms.length < listed ? [] : [{ kind: 'doubled' as const, text: format([row]) }];
+      });
   }
 
   function retentionGone(parent: State, taken: readonly Choice[], text: string): void {
@@ -682,14 +726,27 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       store.ranks = { ...ranks, scrub: { ...ranks.scrub, place: place.toString() } } as never;
     }
     for (const event of store.events) event.storedIn = Math.max(-3, event.storedIn - store.run);
+    const earlier = store.events.map(
+      (event) =>
+        store.events.filter(
+          ({ time, key, batch }) => time === event.time && key === event.key && batch < event.batch,
+        ).length,
+    );
+    store.events.forEach((event, i) => {
+      event.batch = earlier[i]! - 100;
+    });
     store.run = 0;
+    store.batch = 0;
     state.nextKey = keys.size + 1;
     return JSON.stringify([
-      source.map(({ time, key, isBad, isKept }) => [time, key, isBad, isKept]),
-      store.events.map(({ time, key, ordinal, absence, isHand, storedIn }) => [
+      source.map(({ time, key, form = 0, isBad, isKept }) => [time, key, form, isBad, isKept]),
+      store.events.map(({ time, key, form, ordinal, supersededBy, batch, absence, isHand, storedIn }) => [
         time,
         key,
+        form,
         ordinal,
+        supersededBy,
+        ops.has('render') ? batch : 0,
         absence,
         isHand,
         state.deleted.get(`${time} ${key}`),
@@ -703,19 +760,19 @@ export function enumerate(options: EnumerationOptions): Enumeration {
       store.ranks,
       state.changesLeft,
       state.lagsLeft,
-      previous?.map(({ time, key }) => [time, key]),
+      previous?.map(({ time, key, form = 0 }) => [time, key, form]),
     ]);
   }
 }
 
 function format(rows: readonly ListRow[]): string {
-  return `[${rows.map(({ time, key, isBad }) => `${time}${String.fromCharCode(97 + (key % 26))}${isBad ? '!' : ''}`).join(' ')}]`;
+  return `[${rows.map(({ time, key, form, isBad }) => `${time}${String.fromCharCode(97 + (key % 26))}${form || ''}${isBad ? '!' : ''}`).join(' ')}]`;
 }
 
 function formatStored({ events, rejected }: MemoryStore): string {
-  const texts = events.map(({ time, key, absence, isHand }) => {
-    const mark = absence === 'gone' ? '†' : absence === 'suspected' ? '?' : '';
-    return `${time}${String.fromCharCode(97 + (key % 26))}${mark}${isHand ? '+' : ''}`;
+  const texts = events.map(({ time, key, form, supersededBy, absence, isHand }) => {
+    const mark = supersededBy ? '<' : absence === 'gone' ? '†' : absence === 'suspected' ? '?' : '';
+    return `${time}${String.fromCharCode(97 + (key % 26))}${form || ''}${mark}${isHand ? '+' : ''}`;
   });
   return `[${[...texts, ...rejected.keys()].join(' ')}]`;
 }

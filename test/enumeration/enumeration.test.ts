@@ -7,6 +7,7 @@ const NO_FAULTS = {
   'falsely gone': 0,
   'not stored': 0,
   'not gone': 0,
+  doubled: 0,
   'not proven': 0,
   endless: 0,
 };
@@ -59,6 +60,17 @@ describe('every list of up to 3 rows, every placement of changes between any two
       withoutTies: true,
       ops: ['append', 'head', 'inside', 'newest'],
     });
+  });
+
+  test.each<Mode>(['plain', 'twins', 'prefetch'])('with a re-rendering and another change, %s', (mode) => {
+    expectNoFault({
+      maxRows: 2,
+      changes: 2,
+      cap: 5,
+      mode,
+      ops: ['render', 'append', 'late', 'head', 'inside'],
+    });
+    expectNoFault({ maxRows: 3, changes: 1, cap: 4, mode, ops: ['render'] });
   });
 
   test('finds a fault: a store that suspects nothing', () => {

@@ -27,6 +27,8 @@ export interface ListRow {
   /** In milliseconds. */
   time: number;
   key: number;
+  /** How the source writes the details. */
+  form?: number;
   /** `createdOn` is unreadable; `time` is where the row stands. */
   isBad: boolean;
   /** The retention of the source does not delete it. */
@@ -37,15 +39,17 @@ export interface ListRow {
 
 function sourceRow(listed: ListRow): SourceRow {
   if (listed.row) return listed.row;
-  const { time, key, isBad } = listed;
-  const event = eventOf(time, key);
+  const { time, key, form, isBad } = listed;
+  const event = eventOf(time, key, form);
   listed.row = isBad
     ? { ticks: undefined, rejected: { reason: 'createdOn', text: `bad ${key}` } }
     : { ticks: event.createdOnTicks, event };
   return listed.row;
 }
 
-function eventOf(time: number, key: number): AuditEvent {
+const LINE_ENDS = ['\n', '\r\n', '\r'];
+
+export function eventOf(time: number, key: number, form = 0): AuditEvent {
   const rest = { category: null, action: null, source: null, userName: null, email: null, message: null };
   const ticks = BigInt(Math.round(time * 10_000));
   return {
@@ -53,7 +57,7 @@ function eventOf(time: number, key: number): AuditEvent {
     createdOnTicks: ticks,
     createdOnRaw: `${ticks}`,
     detailsVersion: null,
-    auditLogDetails: `k${key}`,
+    auditLogDetails: `k${key}${LINE_ENDS[form]}`,
     extra: null,
     raw: null,
   };
@@ -63,7 +67,12 @@ function eventOf(time: number, key: number): AuditEvent {
 export interface Stored {
   time: number;
   key: number;
+  form: number;
   ordinal: number;
+  /** The row that replaced it: of the same time and key. */
+  supersededBy: { form: number; ordinal: number } | undefined;
+  /** The comparison that stored it. */
+  batch: number;
   absence: StoredRow['absence'];
   suspectedIn: number;
   /** The run that stored it. */
@@ -75,8 +84,8 @@ export interface Stored {
 }
 
 function knownOf(stored: Stored): { eventId: string; ticks: bigint } {
-  const { time, key, ordinal } = stored;
-  stored.known ??= { eventId: eventIdOf(eventOf(time, key), ordinal), ticks: ticksOf(time) };
+  const { time, key, form, ordinal } = stored;
+  stored.known ??= { eventId: eventIdOf(eventOf(time, key, form), ordinal), ticks: ticksOf(time) };
   return stored.known;
 }
 
@@ -92,6 +101,7 @@ export class MemoryStore {
   hint = 0;
   ranks: Json = null;
   run = 0;
+  batch = 0;
   fault: 'never suspects' | undefined;
   /** An event stored in this many last runs is not suspected. */
   settleRuns = 0;
@@ -108,10 +118,17 @@ export class MemoryStore {
   }
 
   compare(shown: Shown, ignored: ReadonlySet<string> | undefined): Comparison {
+    this.batch += 1;
     const rows = this.events.map((event) => ({
       event,
       ...knownOf(event),
-      content: {} as never,
+      ordinal: event.ordinal,
+      content: { userName: null } as never,
+      rendering: eventOf(event.time, event.key, event.form),
+      batch: BigInt(event.batch),
+      supersededBy:
+        event.supersededBy &&
+        eventIdOf(eventOf(event.time, event.key, event.supersededBy.form), event.supersededBy.ordinal),
       absence: event.absence,
       isSuspectedNow: event.suspectedIn === this.run,
       settlesAt:
@@ -133,20 +150,25 @@ export class MemoryStore {
       : rows.filter(({ ticks }) => shown.others.events.some(({ event }) => event.createdOnTicks === ticks));
     const judgement = judge(shown, relevant, { head: this.head, isEqual: () => true, ignored });
     const eventOfRow = (row: StoredRow) => (row as (typeof rows)[number]).event;
-    for (const { event, ordinal } of judgement.changed) {
+    const stored = new Map(rows.map(({ eventId, event }) => [eventId, event]));
+    for (const { event, eventId, ordinal } of judgement.changed) {
       const time = Number(event.createdOnTicks) / 10_000;
-      const key = Number(event.auditLogDetails!.slice(1));
+      const { key, form } = keyAndForm(event.auditLogDetails!);
       let at = this.events.length;
       while (at > 0 && this.events[at - 1]!.time > time) at--;
-      this.events.splice(at, 0, {
-        time,
-        key,
-        ordinal,
-        absence: undefined,
-        suspectedIn: 0,
-        storedIn: this.run,
-        isHand: false,
-      });
+      const added: Stored = {
+        ...{ time, key, form, ordinal, supersededBy: undefined, absence: undefined },
+        ...{ batch: this.batch, suspectedIn: 0, storedIn: this.run, isHand: false },
+      };
+      stored.set(eventId, added);
+      this.events.splice(at, 0, added);
+    }
+    for (const { row, by } of judgement.superseded) {
+      const superseder = by === undefined ? undefined : stored.get(by)!;
+      stored.get(row.eventId)!.supersededBy = superseder && {
+        form: superseder.form,
+        ordinal: superseder.ordinal,
+      };
     }
     for (const row of judgement.shownAgain)
       Object.assign(eventOfRow(row), { absence: undefined, suspectedIn: 0 });
@@ -160,16 +182,20 @@ export class MemoryStore {
     const rejectedChange = this.placeRejected(shown);
     const changes = [judgement.oldestChange, rejectedChange].filter((place) => place !== undefined);
     return {
-      inserted: judgement.newIds.size + (rejectedChange === undefined ? 0 : 1),
+      inserted: judgement.fresh.length + (rejectedChange === undefined ? 0 : 1),
       updated: 0,
       unchanged: 0,
+      rerendered: judgement.rerendered.length,
+      superseded: judgement.superseded.filter(({ by }) => by !== undefined).length,
       shownAgain: judgement.shownAgain.length,
       suspected: judgement.suspected.length,
       confirmed: judgement.confirmed.length,
       unsettled: judgement.unsettled.length,
       settlesAt: judgement.unsettled.map(({ settlesAt }) => settlesAt!).sort((a, b) => +b - +a)[0],
       oldestChange: changes.length === 0 ? undefined : changes.reduce((a, b) => (a < b ? a : b)),
-      insertedIds: [...judgement.newIds],
+      insertedIds: judgement.fresh
+        .filter((event) => !judgement.rerendered.includes(event))
+        .map(({ eventId }) => eventId),
       isHeadUndecided: judgement.isHeadUndecided,
       isSourceChanged: judgement.isMostlyUnshown,
       newlyRejected: [],
@@ -221,7 +247,7 @@ export class MemoryStore {
     let count = 0;
     for (const event of this.events) {
       const ticks = placeOfTicks(knownOf(event).ticks);
-      if (event.absence === undefined && ticks > after && ticks < place) count++;
+      if (isCounted(event) && ticks > after && ticks < place) count++;
     }
     for (const [name, times] of this.rejected) {
       const at = BigInt(name.split(' ')[0]!);
@@ -229,6 +255,16 @@ export class MemoryStore {
     }
     return count;
   }
+}
+
+/** The event is neither absent nor superseded. */
+export function isCounted({ absence, supersededBy }: Stored): boolean {
+  return absence === undefined && supersededBy === undefined;
+}
+
+export function keyAndForm(details: string): { key: number; form: number } {
+  const [, key, lineEnd] = /^k(\d+)([\r\n]+)$/.exec(details)!;
+  return { key: Number(key), form: LINE_ENDS.indexOf(lineEnd!) };
 }
 
 export function ticksOf(time: number): bigint {

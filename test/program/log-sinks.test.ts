@@ -71,7 +71,7 @@ const WITHOUT_LOG: Step[] = [
   { args: ['--version'], code: 0 },
   { args: ['nonsense'], code: 2 },
   { args: ['verify', '--offline', '--repair'], code: 2 },
-  { args: ['simulate', '--json'], code: 0, isEndedBy: 'up' },
+  { args: ['simulate', '--port', '0', '--json'], code: 0, isEndedBy: 'up' },
   { args: ['demo', '--events', '300', '--directory', 'demo'], code: 0 },
 ];
 

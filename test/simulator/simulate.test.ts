@@ -1,7 +1,8 @@
+import { networkInterfaces } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
 import { simulateCommand } from '../../src/commands/simulate.ts';
 
-/** Runs the command until its first output, passes that to the callback, then aborts it and waits for its end. */
+/** Runs the command on any free port until its first output, passes that to the callback, then aborts it and waits for its end. */
 async function simulate(args: string[], callback: (lines: string[]) => Promise<void>): Promise<void> {
   const controller = new AbortController();
   const lines: string[] = [];
@@ -17,7 +18,7 @@ async function simulate(args: string[], callback: (lines: string[]) => Promise<v
     },
   }).exitOverride();
   command.configureOutput({ writeErr: () => {}, writeOut: (text) => lines.push(text) });
-  const running = command.parseAsync(['node', 'simulate', ...args]);
+  const running = command.parseAsync(['node', 'simulate', '--port', '0', ...args]);
   try {
     await Promise.race([told, running]);
     await callback(lines);
@@ -27,12 +28,14 @@ async function simulate(args: string[], callback: (lines: string[]) => Promise<v
   }
 }
 
-async function totalCount({
-  UIPATH_BASE_URL: base,
-  ...environment
-}: Record<string, string>): Promise<number> {
-  const organization = environment.UIPATH_ORGANIZATION;
-  const token = await fetch(`${base}/${organization}/identity_/connect/token`, {
+interface List {
+  totalCount: number;
+  results: { createdOn: string }[];
+}
+
+async function readList(environment: Record<string, string>, top: number): Promise<List> {
+  const base = `${environment.UIPATH_BASE_URL}/${environment.UIPATH_ORGANIZATION}`;
+  const token = await fetch(`${base}/identity_/connect/token`, {
     method: 'POST',
     body: new URLSearchParams({
       grant_type: 'client_credentials',
@@ -41,10 +44,14 @@ async function totalCount({
     }),
   });
   const { access_token } = (await token.json()) as { access_token: string };
-  const list = await fetch(`${base}/${organization}/audit_/api/auditlogs?top=1`, {
+  const list = await fetch(`${base}/audit_/api/auditlogs?top=${top}&sortBy=createdOn&sortOrder=asc`, {
     headers: { Authorization: `Bearer ${access_token}`, 'Content-Type': 'application/json' },
   });
-  return ((await list.json()) as { totalCount: number }).totalCount;
+  return (await list.json()) as List;
+}
+
+async function totalCount(environment: Record<string, string>): Promise<number> {
+  return (await readList(environment, 1)).totalCount;
 }
 
 describe('simulate', () => {
@@ -96,13 +103,57 @@ describe('simulate', () => {
       while ((await totalCount(environment)) < 100) await new Promise((resolve) => setTimeout(resolve, 10));
     }));
 
+  test('has events of the last 90 days, a tenth of them close to now, and none ahead', async () => {
+    // Reads the clock: the history ends now.
+    const now = Date.now();
+    await simulate(['--json', '--events', '900'], async (lines) => {
+      const { environment } = JSON.parse(lines[0]!);
+      const { results } = await readList(environment, 1000);
+      const times = results.map(({ createdOn }) => Date.parse(createdOn));
+      const daysAgo = times.map((time) => (now - time) / 86_400_000);
+      expect(times).toHaveLength(900);
+      expect(times.toSorted((a, b) => a - b)).toEqual(times);
+      expect(daysAgo[0]).toBeCloseTo(90, -1);
+      expect(daysAgo.at(-1)!).toBeLessThan(1 / 24);
+      expect(daysAgo.at(-1)!).toBeGreaterThan(0);
+      expect(daysAgo[450]).toBeCloseTo(45, -1);
+      expect(daysAgo.filter((days) => days < 0.1)).toHaveLength(90);
+    });
+  });
+
+  test.each([
+    ['127.0.0.1', '127.0.0.1', undefined],
+    ['0.0.0.0', '127.0.0.1', undefined],
+    ['::1', '[::1]', undefined],
+    ['::', '[::1]', undefined],
+    ['localhost', 'localhost', undefined],
+  ])('listens on %s and is reached at %s', async (host, hostname, allowHttp) => {
+    await simulate(['--json', '--events', '3', '--host', host], async (lines) => {
+      const { environment, url } = JSON.parse(lines[0]!);
+      expect([new URL(url).hostname, environment.UIPATH_ALLOW_HTTP]).toEqual([hostname, allowHttp]);
+      expect(await totalCount(environment)).toBe(3);
+    });
+  });
+
+  const external = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ family, internal }) => family === 'IPv4' && !internal);
+
+  test.each(external.slice(0, 1))(
+    'on the address $address the worker needs UIPATH_ALLOW_HTTP',
+    ({ address }) =>
+      simulate(['--host', address], async (lines) => {
+        expect(lines).toContain('export UIPATH_ALLOW_HTTP=true');
+      }),
+  );
+
   test('names the port that is not free', () =>
     simulate(['--json'], async (lines) => {
       const port = new URL(JSON.parse(lines[0]!).url).port;
       const second = simulate(['--port', port], async () => {});
       await expect(second).rejects.toMatchObject({
         code: 'configuration',
-        message: expect.stringMatching(`Cannot listen on 127.0.0.1:${port} .*Use another --port`),
+        message: expect.stringMatching(`Cannot listen on 127.0.0.1:${port} .*Use another --host or --port`),
       });
     }));
 
@@ -111,7 +162,8 @@ describe('simulate', () => {
     ['--fault', 'boom', '"boom" is not a fault'],
     ['--page-cap', '5,0', 'Expected a whole number of 1 or more, or a list'],
     ['--latency', 'slow', 'Expected milliseconds or a range'],
-    ['--start-at', 'yesterday', 'a time like 2026-01-31T08:00:00Z'],
+    ['--start-at', 'soon', 'a time like 2026-01-31T08:00:00Z'],
+    ['--host', 'http://0.0.0.0', 'Expected a host name or address'],
   ])('rejects %s %s', async (flag, value, message) => {
     await expect(simulate([flag, value], async () => {})).rejects.toMatchObject({
       code: 'commander.invalidArgument',

@@ -46,7 +46,15 @@ describe('counters', () => {
     const acme = metrics.follow('acme', SETTINGS);
     const counters = newCounters();
     const retriesBy = { 'HTTP 429': 1 };
-    Object.assign(counters, { pages: 1, requests: 3, retries: 1, retriesBy, inserted: 5, late: 2 });
+    Object.assign(counters, {
+      pages: 1,
+      requests: 3,
+      retries: 1,
+      retriesBy,
+      inserted: 5,
+      late: 2,
+      superseded: 4,
+    });
     acme.observeChunk(page(counters));
     Object.assign(counters, { pages: 2, requests: 4, inserted: 8, updated: 1, unchanged: 7, rejected: 2 });
     Object.assign(retriesBy, { 'HTTP 429': 3, 'time-out': 1 });
@@ -62,6 +70,7 @@ describe('counters', () => {
       'source_retries_total{organization="acme",reason="HTTP 429"}': 3,
       'source_retries_total{organization="acme",reason="time-out"}': 1,
       'late_rows_total{organization="acme"}': 2,
+      'superseded_rows_total{organization="acme"}': 4,
       'rows_total{organization="acme",result="inserted"}': 8,
       'rows_total{organization="acme",result="updated"}': 1,
       'rows_total{organization="acme",result="unchanged"}': 7,

@@ -64,6 +64,8 @@ export function commitResultOf(counts: Partial<CommitResult> = {}): CommitResult
     inserted: 0,
     updated: 0,
     unchanged: 0,
+    rerendered: 0,
+    superseded: 0,
     shownAgain: 0,
     suspected: 0,
     confirmed: 0,

@@ -6,7 +6,7 @@ import { endOf, isBelowLimit, isSameEnd, mayBeEnd } from './list-end.ts';
 import type { Page } from './page.ts';
 import type { PlacedPage, TieGroup } from './places.ts';
 import { stepForward } from './search.ts';
-import { type Chain, mergeByCount, startChain } from './tie-chain.ts';
+import { addEarlierRows, type Chain, startChain } from './tie-chain.ts';
 
 /** A tie group that fills a page is requested again with a larger `top`, up to this many page sizes. */
 export const MAX_TOP_IN_PAGES = 16;
@@ -120,10 +120,10 @@ function extendChain(
   return { ...state, skip: chain.skip, chain };
 }
 
-/** `earlier` and `group`, if they are one group: each row as often as it was shown at once. */
+/** `earlier` and `group`, if they are one group: each row as often as it was shown at once, in its latest form. */
 export function mergeGroups(earlier: TieGroup | undefined, group: TieGroup): TieGroup {
   if (earlier?.place !== group.place) return group;
-  return { place: group.place, rows: mergeByCount(group.rows, earlier.rows) };
+  return { place: group.place, rows: addEarlierRows(group.rows, earlier.rows) };
 }
 
 export function later(a: bigint, b: bigint): bigint {

@@ -4,7 +4,7 @@ import { afterPlace } from '../place.ts';
 import type { FrontierState, PageResult } from './frontier.ts';
 import type { TrustedRows } from './next-request.ts';
 import { groupTies, type PartialGroup, type PlacedPage, type TieGroup } from './places.ts';
-import { isSameRow, mergeByCount } from './tie-chain.ts';
+import { addEarlierRows, isSameRow } from './tie-chain.ts';
 
 /** The complete groups of a page that is not read for its frontier, and its other rows. */
 export function lookAt(
@@ -78,7 +78,7 @@ function withShown(groups: TieGroup[], shown: TieGroup | undefined): TieGroup[] 
   const found = groups.find(({ place }) => place === shown.place);
   if (!found) return [shown, ...groups].sort((a, b) => (a.place < b.place ? -1 : a.place > b.place ? 1 : 0));
   if (found.rows.length < shown.rows.length || shown.rows.some((row, i) => row !== found.rows[i])) {
-    found.rows = mergeByCount(found.rows, shown.rows);
+    found.rows = addEarlierRows(found.rows, shown.rows);
   }
   return groups;
 }

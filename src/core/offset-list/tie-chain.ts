@@ -8,6 +8,7 @@
  */
 import type { SourceRow } from '../event.ts';
 import { placeOfTicks } from '../place.ts';
+import { findReplacements } from '../rerendering.ts';
 import { formatTicks } from '../ticks.ts';
 import type { Page } from './page.ts';
 
@@ -82,6 +83,28 @@ export function mergeByCount(known: readonly SourceRow[], seen: readonly SourceR
     return count <= 0;
   });
   return [...known, ...added];
+}
+
+/**
+ * The rows of a group that a page shows, and those that an earlier page showed and that are deleted since. A row that the page shows in
+ * another form is not deleted.
+ */
+export function addEarlierRows(rows: readonly SourceRow[], earlier: readonly SourceRow[]): SourceRow[] {
+  const merged = mergeByCount(rows, earlier);
+  const deleted = merged
+    .slice(rows.length)
+    .flatMap((row) => (row.event ? [{ row, rendering: row.event }] : []));
+  const replacements = findReplacements(
+    deleted.map((each) => ({ ...each, absence: undefined, batch: 0n })),
+    () => {
+      const news = mergeByCount(earlier, rows).slice(earlier.length);
+      return news.flatMap((row) =>
+        row.event ? [{ event: row, rendering: row.event, batch: undefined }] : [],
+      );
+    },
+  );
+  const replaced = new Set<SourceRow>(replacements.map(({ row }) => row));
+  return merged.filter((row) => !replaced.has(row));
 }
 
 export function isSameRow(a: SourceRow, b: SourceRow): boolean {

@@ -7,7 +7,6 @@ const UNAVAILABLE = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
 const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
 const NETWORK =
   /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL|ENOENT)/;
-const CERTIFICATE = /^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS)/;
 
 /** Converts the error of a database call to an `ExportError`. `doing` completes "PostgreSQL failed while …". */
 export function translateDatabaseError(error: unknown, doing: string): ExportError {
@@ -35,12 +34,7 @@ export function translateDatabaseError(error: unknown, doing: string): ExportErr
 
 /** What the operator has to fix; `undefined` where a later attempt may succeed. */
 function remedyOf(code: string, cause: Error): string | undefined {
-  if (CERTIFICATE.test(code)) {
-    return 'Its certificate is not trusted: set NODE_EXTRA_CA_CERTS to the file of its authority, or set sslmode in DATABASE_URL.';
-  }
-  // pg sets no code on these two.
-  if (/does not support SSL/.test(cause.message))
-    return 'Set sslmode=disable in DATABASE_URL, or enable TLS on the server.';
+  // pg sets no code on it.
   if (/^SASL/.test(cause.message)) return 'Check user and password in DATABASE_URL.';
   if (!CONFIGURATION.test(code)) return undefined;
   if (code.startsWith('28')) return 'Check user and password in DATABASE_URL.';

@@ -1,4 +1,7 @@
-import pg from 'pg';
+import type pg from 'pg';
+import { blameAttempt, createClient, TargetPool } from './client.ts';
+import type { Environment } from './parameters.ts';
+import { requireWantedServer } from './server.ts';
 import { applySettings, NO_LIMITS } from './settings.ts';
 
 /** Shown in pg_stat_activity. */
@@ -19,22 +22,29 @@ const RESERVED_CONNECTIONS = 3;
 
 /**
  * Creates a pool for at most `sessions` sessions at once, with connections in reserve for other queries. `onIdleError` receives
- * the errors of idle connections; the pool replaces these itself.
+ * the errors of idle connections; the pool replaces these itself. `environment` contains libpq's variables, such as PGSSLMODE.
+ * Throws `configuration`, for example for a certificate file that cannot be read.
  */
 export function createPool(
   url: string,
   onIdleError: (error: Error) => void,
-  { sessions = 1 }: { sessions?: number } = {},
-): Pool {
-  const pool: Pool = new pg.Pool({
-    connectionString: url,
+  { sessions = 1, environment = process.env }: { sessions?: number; environment?: Environment } = {},
+): TargetPool {
+  const pool = new TargetPool(url, environment, {
     application_name: APPLICATION_NAME,
     max: Math.max(1, sessions) + RESERVED_CONNECTIONS,
     connectionTimeoutMillis: 10_000,
     query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    onConnect: (client) => applySettings(client, { statement_timeout: String(STATEMENT_TIMEOUT_MS) }, pool),
+    onConnect: async (client) => {
+      try {
+        await requireWantedServer(client, pool.target);
+        await applySettings(client, { statement_timeout: String(STATEMENT_TIMEOUT_MS) }, pool);
+      } catch (error) {
+        throw blameAttempt(error, client);
+      }
+    },
   });
   pool.on('error', onIdleError);
   pool.on('connect', (client) => {
@@ -67,10 +77,7 @@ export function closeIfTimedOut(client: Queryable, error: Error): void {
 
 /** Opens a connection with the settings of the pool's, but without a timeout for queries or locks. The caller must `end()` it. */
 export async function connectWithoutTimeout(pool: Pool): Promise<pg.Client> {
-  const client = new pg.Client({
-    connectionString: pool.options.connectionString,
-    application_name: APPLICATION_NAME,
-  });
+  const client = createClient(pool, { application_name: APPLICATION_NAME });
   // A connection that breaks rejects its query; without a listener it would also end the process.
   client.on('error', () => {});
   await client.connect();

@@ -2,8 +2,8 @@
  * Detects a pooler in transaction mode, such as PgBouncer. It shares server connections between clients, so the settings of a
  * run, such as its timeouts and its name, would reach other sessions.
  */
-import pg from 'pg';
 import { ExportError } from '../../core/errors.ts';
+import { createClient } from './client.ts';
 import type { Pool, Queryable } from './pool.ts';
 
 /** Checked once per pool: the pooler does not change. */
@@ -14,7 +14,8 @@ export async function requireOwnConnection(pool: Pool, client: Queryable): Promi
   if (checkedPools.has(pool)) return;
   const backend = await backendOf(client);
   // Not taken from the pool, whose connections may all be in use; but with its timeouts.
-  const other = new pg.Client(pool.options);
+  const { query_timeout, connectionTimeoutMillis } = pool.options;
+  const other = createClient(pool, { query_timeout, connectionTimeoutMillis });
   // A connection that breaks rejects its query; without a listener it would also end the process.
   other.on('error', () => {});
   try {

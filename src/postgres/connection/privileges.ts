@@ -14,19 +14,6 @@ const PRIVILEGES: Record<string, readonly string[]> = {
   'audit.rejected_events': ['select', 'insert', 'update'],
 };
 
-/** Reads the server's version, the database and the current user. Throws `database-away`, `database` or `configuration`. */
-export async function readServer(pool: Pool): Promise<{ version: string; database: string; user: string }> {
-  try {
-    const { rows } = await pool.query<{ version: string; database: string; user: string }>(
-      `select split_part(current_setting('server_version'), ' ', 1) as version, current_database() as database,
-              current_user as user`,
-    );
-    return rows[0]!;
-  } catch (error) {
-    throw translateDatabaseError(error, 'connecting');
-  }
-}
-
 /**
  * Checks write access: writes a row, or creates a table if there are none yet, and rolls back. Throws `configuration` if a
  * privilege is missing or the server is read-only.

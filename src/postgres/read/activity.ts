@@ -66,13 +66,17 @@ const DAYS = `
   order by today - n`;
 
 // Events dated in the future are ignored: they would make all following ones look late. Events that a backfill or a repair stored
-// are not late; they were requested late. The bucket is the number of bounds that the age has reached.
+// are not late; they were requested late. Nor are events that replaced another rendering. The bucket is the number of bounds that the age has reached.
 const LATENESS = `
   with newest as (
-    select created_on, first_seen_at, run_id from audit.events
-    where organization = $1 and log = $2 order by created_on desc limit $3
+    select created_on, first_seen_at, run_id, exists (
+      select from audit.events old
+      where old.organization = $1 and old.log = $2 and old.created_on = e.created_on and old.superseded_by = e.event_id
+    ) as is_rerendered
+    from audit.events e
+    where organization = $1 and log = $2 and superseded_by is null order by created_on desc limit $3
   ), compared as (
-    select run_id, extract(epoch from first_seen_at - created_on) as age_s,
+    select run_id, is_rerendered, extract(epoch from first_seen_at - created_on) as age_s,
       min(run_id) filter (where created_on <= first_seen_at) over (
         order by created_on desc rows between unbounded preceding and 1 preceding
       ) as first_run_with_newer
@@ -80,7 +84,7 @@ const LATENESS = `
   ), late as (
     select width_bucket(age_s, $4::numeric[]) as bucket, count(*) as late
     from compared join audit.runs using (run_id)
-    where first_run_with_newer < run_id and kind in ('run', 'recheck')
+    where first_run_with_newer < run_id and kind in ('run', 'recheck') and not is_rerendered
     group by bucket
   )
   select (select count(*) from newest) as events, bucket, late from (select 1) as one left join late on true`;

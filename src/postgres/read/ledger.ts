@@ -1,22 +1,35 @@
 /** Reads `audit.ledger` and the rows that its entries list. */
-import type { LedgerChange, LedgerEntry, LedgeredRow, LedgerFinding } from '../../core/ledger.ts';
+import pg from 'pg';
+import type { LedgerFinding } from '../../core/ledger/check.ts';
+import {
+  type EntryKind,
+  entryLeaf,
+  type LedgerChange,
+  type LedgerEntry,
+  type LedgerHead,
+} from '../../core/ledger/entry.ts';
+import type { StoredEntry } from '../../core/ledger/tree-check.ts';
 import { isSameLog, type LogKey } from '../../core/log-key.ts';
+import { peaksFrom, peaksOfBytes } from '../../core/transparency-log/merkle.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
 import { inUtc } from '../format/utc.ts';
-import { EVENT_COLUMNS, type EventRow, toLedgeredRows } from './stored-events.ts';
+import { READ_DIGESTS } from './ledger-digests.ts';
+import { canonicalRecord } from './listed-row.ts';
+import { type StreamedRecord, streamRecords } from './record-stream.ts';
+import { findUnrecorded } from './recorded-rows.ts';
 
 /** A chunk ends at this many entries or rows. */
-const CHUNK_ENTRIES = 200;
-const CHUNK_ROWS = 2000;
+const CHUNK_ENTRIES = 500;
+const CHUNK_ROWS = 20_000;
 /** At most this many rows without an entry are named; all are counted. */
 const MAX_STRAYS = 1000;
+/** Before the first entry that can exist: also those that were inserted by hand with a number below 1. */
+export const BEFORE_FIRST = -(2n ** 63n);
 
-/** Entries with the rows they inserted, from one snapshot. */
+/** Entries of one snapshot, and what later entries changed in their rows. */
 export interface LedgerChunk {
-  entries: LedgerEntry[];
-  /** Batch → its rows. */
-  rows: Map<bigint, LedgeredRow[]>;
+  entries: StoredEntry[];
   /** Batch → event → the changes by later entries, in order. */
   changes: Map<bigint, Map<string, LedgerChange[]>>;
 }
@@ -34,27 +47,28 @@ export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => 
   }
 }
 
-/** Reads the logs that have rows, but no watermark: no run has begun there. Reads all events. */
+/** Reads the logs that have rows, but no watermark: no run has begun there. */
 export async function readStrayLogs(pool: Pool): Promise<LogKey[]> {
   return withLedger(pool, async (ledger) => {
-    const watermarks = await ledger.logs(['watermarks']);
-    const all = await ledger.logs();
-    return all.filter((key) => !watermarks.some((known) => isSameLog(known, key)));
+    const logs = await ledger.logs();
+    const known = await ledger.readWatermarks();
+    return logs.filter((key) => !known.some((other) => isSameLog(key, other)));
   });
 }
 
 export type LedgerReader = ReturnType<typeof createReader>;
 
-function createReader(client: Queryable) {
+function createReader(client: pg.Client) {
   return {
-    /** All logs that one of the tables has a row of, sorted by name. Reads all events. */
-    async logs(tables: readonly string[] = TABLES): Promise<LogKey[]> {
-      const { rows } = await client.query<LogKey>(
-        tables
-          .map((table) => `select organization, log from audit.${table} group by 1, 2`)
-          .join(' union ')
-          .concat(' order by 1, 2'),
-      );
+    /** Logs that a table has a row of, sorted by name. */
+    async logs(): Promise<LogKey[]> {
+      const { rows } = await client.query<LogKey>(LOGS);
+      return rows;
+    },
+
+    /** Logs with a watermark. */
+    async readWatermarks(): Promise<LogKey[]> {
+      const { rows } = await client.query<LogKey>('select organization, log from audit.watermarks');
       return rows;
     },
 
@@ -67,19 +81,34 @@ function createReader(client: Queryable) {
       return Number(rows[0]!.count);
     },
 
-    /** Reads the next entries after `batch`, in order, and the rows of those that `isWanted` selects; `undefined` at the end. */
+    /**
+     * Reads the next entries after `batch`, in order, and passes the stored rows of those that `isWanted` selects to `onRows`, of the same
+     * snapshot. `undefined` at the end.
+     */
     async readChunk(
       key: LogKey,
       batch: bigint,
-      isWanted: (entry: LedgerEntry) => boolean,
+      {
+        isWanted,
+        onEntries,
+        onRows,
+      }: {
+        isWanted: (entry: LedgerEntry) => boolean;
+        onEntries: (chunk: LedgerChunk) => void;
+        onRows: (rows: readonly StreamedRecord[]) => void;
+      },
     ): Promise<LedgerChunk | undefined> {
       return withTransaction(client, async () => {
         await client.query('set transaction isolation level repeatable read, read only');
         const entries = await readEntries(client, key, batch);
         if (entries.length === 0) return undefined;
-        const rows = await readRows(client, key, entries.filter(isWanted));
-        const changes = await readChanges(client, key, entries);
-        return { entries, rows, changes };
+        const chunk = { entries, changes: await readChanges(client, key, entries) };
+        onEntries(chunk);
+        const where = conditionOf(entries.filter(isWanted));
+        if (where !== undefined) {
+          for await (const rows of streamRecords(client, key, where)) onRows(rows);
+        }
+        return chunk;
       });
     },
 
@@ -94,6 +123,15 @@ function createReader(client: Queryable) {
       return new Set(rows.map(({ event_id: id }) => id));
     },
 
+    /** Returns which of these texts PostgreSQL would store as JSON. */
+    async findJson(texts: readonly string[]): Promise<boolean[]> {
+      const { rows } = await client.query<{ is_valid: boolean }>(
+        `select pg_input_is_valid(details, 'jsonb') as is_valid from unnest($1::text[]) with ordinality as t (details, place) order by place`,
+        [texts],
+      );
+      return rows.map((row) => row.is_valid);
+    },
+
     /** Finds rows whose batch has no entry, or one of another time range: their number, and the first of them. */
     async findStrays({ organization, log }: LogKey): Promise<{ count: number; findings: LedgerFinding[] }> {
       const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MAX_STRAYS]);
@@ -101,37 +139,141 @@ function createReader(client: Queryable) {
         const reason = row.has_entry
           ? 'its batch is an entry of another time range'
           : 'its batch has no entry';
-        const { event_id: eventId, created_on_raw: createdOn } = row;
-        return { kind: 'inserted', batch: BigInt(row.batch), eventId, createdOn, reason };
+        const { event_id: eventId, created_on_raw: createdOn, user_name: userName } = row;
+        return { kind: 'inserted', batch: BigInt(row.batch), eventId, createdOn, userName, reason };
       });
       return { count: Number(rows[0]?.count ?? 0), findings };
+    },
+
+    /** The newest entry, with the peaks of the tree up to it; `undefined` without an entry. */
+    async readHead(key: LogKey): Promise<(LedgerHead & { checkpoint: string | null }) | undefined> {
+      const { rows } = await client.query<{
+        batch: string;
+        digest: string;
+        peaks: Buffer | null;
+        checkpoint: string | null;
+      }>(
+        `select batch, encode(digest, 'hex') as digest, peaks, checkpoint from audit.ledger
+         where organization = $1 and log = $2 order by batch desc limit 1`,
+        [key.organization, key.log],
+      );
+      const [row] = rows;
+      if (!row) return undefined;
+      const batch = BigInt(row.batch);
+      const peaks = row.peaks
+        ? peaksOfBytes(row.peaks)
+        : peaksFrom((await readDigests(client, key, batch)).map(entryLeaf));
+      return { batch, digest: row.digest, peaks, checkpoint: row.checkpoint };
+    },
+
+    /** The number and the text of the newest signed head. */
+    async readSigned(key: LogKey): Promise<{ batch: bigint; checkpoint: string } | undefined> {
+      const { rows } = await client.query<{ batch: string; checkpoint: string }>(
+        `select batch, checkpoint from audit.ledger
+         where organization = $1 and log = $2 and checkpoint is not null order by batch desc limit 1`,
+        [key.organization, key.log],
+      );
+      return rows[0] && { batch: BigInt(rows[0].batch), checkpoint: rows[0].checkpoint };
+    },
+
+    /** Formats and digests of the entries up to `batch`, in order. */
+    readDigests(key: LogKey, batch: bigint): Promise<Pick<LedgerEntry, 'format' | 'digest'>[]> {
+      return readDigests(client, key, batch);
+    },
+
+    async readEntry(key: LogKey, batch: bigint): Promise<StoredEntry | undefined> {
+      const [entry] = await readEntries(client, key, batch - 1n);
+      return entry?.batch === batch ? entry : undefined;
+    },
+
+    /** The stored events with this id, in any log: their record, and the entry that lists it. */
+    async findEvent(eventId: string): Promise<(LogKey & { record: Buffer; batch: bigint })[]> {
+      const { rows } = await client.query<
+        LogKey & { created_on: string; batch: string; changed: string | null }
+      >(FIND_EVENT, [eventId]);
+      const found: (LogKey & { record: Buffer; batch: bigint })[] = [];
+      for (const { organization, log, created_on: at, batch, changed } of rows) {
+        const where = `e.created_on = ${pg.escapeLiteral(at)} and e.event_id = ${pg.escapeLiteral(eventId)}`;
+        for await (const [row] of streamRecords(client, { organization, log }, where)) {
+          const record = Buffer.from(canonicalRecord(row!));
+          found.push({ organization, log, record, batch: BigInt(changed ?? batch) });
+        }
+      }
+      return found;
+    },
+
+    /** Compares the tables beside audit.events with the entries that list their rows. */
+    findUnrecorded(key: LogKey): Promise<LedgerFinding[]> {
+      return findUnrecorded(client, key);
+    },
+
+    /** Finds changes whose entry does not exist. */
+    async findStrayChanges({ organization, log }: LogKey): Promise<LedgerFinding[]> {
+      const { rows } = await client.query<{ event_id: string; batch: string }>(STRAY_CHANGES, [
+        organization,
+        log,
+      ]);
+      return rows.map(({ event_id: eventId, batch }) => ({
+        ...{ kind: 'broken', batch: BigInt(batch), eventId, createdOn: null },
+        reason: 'a change in audit.ledger_changes belongs to no entry',
+      }));
     },
   };
 }
 
+/** created_on as a text that is read back exactly. */
+const FIND_EVENT = `
+  select organization, log, ${inUtc('created_on')} as created_on, batch, (
+    select max(c.batch) from audit.ledger_changes c
+    where c.organization = e.organization and c.log = e.log and c.row_batch = e.batch and c.event_id = e.event_id
+  ) as changed
+  from audit.events e where event_id = $1`;
+
+async function readDigests(
+  client: Queryable,
+  { organization, log }: LogKey,
+  batch: bigint,
+): Promise<Pick<LedgerEntry, 'format' | 'digest'>[]> {
+  const { rows } = await client.query<Pick<LedgerEntry, 'format' | 'digest'>>(READ_DIGESTS, [
+    organization,
+    log,
+    batch.toString(),
+  ]);
+  return rows;
+}
+
 /** Rows by hand may be of a log that no run has exported. */
-const TABLES = [
-  ...['events', 'watermarks', 'ledger', 'ledger_changes', 'coverage', 'runs'],
-  ...['rejected_events', 'rejected_places', 'gone_events'],
-  ...['daily_activity', 'daily_totals', 'user_actions', 'user_totals', 'user_horizon'],
+const SMALL_TABLES = [
+  ...['runs', 'coverage', 'gone_events', 'rejected_events', 'rejected_places'],
+  ...['daily_activity', 'user_actions', 'user_totals', 'user_horizon'],
 ];
 
+const LOGS = `
+  select organization, log from audit.watermarks union select organization, log from audit.ledger
+  union select organization, log from audit.ledger_changes
+  ${SMALL_TABLES.map((table) => `union select organization, log from audit.${table}`).join(' ')}
+  union select organization, log from (select distinct organization, log from audit.daily_totals) counted
+  union select organization, log from (
+    with recursive keys as (
+      (select organization, log from audit.events order by organization limit 1)
+      union all
+      select next.organization, next.log from keys cross join lateral (
+        select organization, log from audit.events e where e.organization > keys.organization order by organization limit 1
+      ) next
+    ) select organization, log from keys
+  ) stored
+  order by 1, 2`;
+
 const ENTRIES = `
-  select organization, log, batch, run_id, ${inUtc('committed_at')} as committed_at, ${inUtc('from_at')} as from_at,
-    ${inUtc('to_at')} as to_at, rows_inserted, rows_changed, inserted, encode(previous_digest, 'hex') as previous_digest,
-    encode(digest, 'hex') as digest
+  select organization, log, batch, format, kind, run_id, ${inUtc('committed_at')} as committed_at, ${inUtc('from_at')} as from_at,
+    ${inUtc('to_at')} as to_at, rows_inserted, rows_changed, inserted as listed, facts, encode(previous_digest, 'hex') as previous_digest,
+    encode(digest, 'hex') as digest, peaks, checkpoint
   from (
-    select *, sum(rows_inserted) over (order by batch) - rows_inserted as rows_before
+    select *, sum(rows_inserted + rows_changed) over (order by batch) - rows_inserted - rows_changed as rows_before
     from (select * from audit.ledger where organization = $1 and log = $2 and batch > $3 order by batch limit ${CHUNK_ENTRIES}) next
   ) counted
   where rows_before < ${CHUNK_ROWS}
   order by batch`;
-
-const ROWS = `
-  select ${EVENT_COLUMNS}
-  from audit.events e join audit.ledger l on l.organization = e.organization and l.log = e.log and l.batch = e.batch
-  where e.organization = $1 and e.log = $2 and e.created_on between $3 and $4 and e.batch between $5 and $6
-    and e.created_on between l.from_at and l.to_at`;
 
 const CHANGES = `
   select c.row_batch, c.event_id, c.batch, ${inUtc('l.committed_at')} as committed_at,
@@ -140,8 +282,25 @@ const CHANGES = `
     on l.organization = c.organization and l.log = c.log and l.batch = c.batch
   where c.organization = $1 and c.log = $2 and `;
 
+const STRAY_CHANGES = `
+  select c.event_id, c.batch from audit.ledger_changes c left join audit.ledger l
+    on l.organization = c.organization and l.log = c.log and l.batch = c.batch
+  where c.organization = $1 and c.log = $2 and l.batch is null limit ${MAX_STRAYS}`;
+
+/** The rows of these entries, as a condition on `audit.events e`; `undefined` if they list none. */
+function conditionOf(entries: readonly LedgerEntry[]): string | undefined {
+  const times = entries.flatMap(({ fromAt, toAt }) =>
+    fromAt === null || toAt === null ? [] : [fromAt, toAt],
+  );
+  if (times.length === 0) return undefined;
+  // All texts have the same format, so they sort by time.
+  times.sort();
+  const [from, to] = [pg.escapeLiteral(times[0]!), pg.escapeLiteral(times.at(-1)!)];
+  return `e.created_on between ${from} and ${to} and e.batch between ${entries[0]!.batch} and ${entries.at(-1)!.batch}`;
+}
+
 const STRAYS = `
-  select e.event_id, e.created_on_raw, e.batch, l.batch is not null as has_entry, count(*) over () as count
+  select e.event_id, e.created_on_raw, e.user_name, e.batch, l.batch is not null as has_entry, count(*) over () as count
   from audit.events e left join audit.ledger l
     on l.organization = e.organization and l.log = e.log and l.batch = e.batch
   where e.organization = $1 and e.log = $2
@@ -151,6 +310,7 @@ const STRAYS = `
 interface StrayRow {
   event_id: string;
   created_on_raw: string;
+  user_name: string | null;
   batch: string;
   has_entry: boolean;
   count: string;
@@ -158,13 +318,18 @@ interface StrayRow {
 
 interface EntryRow extends LogKey {
   batch: string;
+  format: number;
+  kind: EntryKind;
+  facts: string | null;
+  peaks: Buffer | null;
+  checkpoint: string | null;
   run_id: string | null;
   committed_at: string;
   from_at: string | null;
   to_at: string | null;
   rows_inserted: number;
   rows_changed: number;
-  inserted: Buffer;
+  listed: Buffer;
   previous_digest: string | null;
   digest: string;
 }
@@ -178,7 +343,7 @@ interface ChangeRow {
   new_digest: string;
 }
 
-async function readEntries(client: Queryable, key: LogKey, after: bigint): Promise<LedgerEntry[]> {
+async function readEntries(client: Queryable, key: LogKey, after: bigint): Promise<StoredEntry[]> {
   const { rows } = await client.query<EntryRow>(ENTRIES, [key.organization, key.log, after.toString()]);
   const batches = rows.map(({ batch }) => batch);
   const changes = await client.query<ChangeRow>(
@@ -191,41 +356,22 @@ async function readEntries(client: Queryable, key: LogKey, after: bigint): Promi
     organization: row.organization,
     log: row.log,
     batch: BigInt(row.batch),
+    format: row.format,
+    kind: row.kind,
+    facts: row.facts,
+    peaks: row.peaks,
+    checkpoint: row.checkpoint,
     runId: row.run_id,
     committedAt: row.committed_at,
     fromAt: row.from_at,
     toAt: row.to_at,
     rowsInserted: row.rows_inserted,
     rowsChanged: row.rows_changed,
-    inserted: row.inserted,
+    listed: row.listed,
     changes: changesOf.get(row.batch) ?? [],
     previousDigest: row.previous_digest,
     digest: row.digest,
   }));
-}
-
-async function readRows(
-  client: Queryable,
-  { organization, log }: LogKey,
-  entries: readonly LedgerEntry[],
-): Promise<Map<bigint, LedgeredRow[]>> {
-  const byBatch = new Map<bigint, LedgeredRow[]>();
-  const times = entries.flatMap(({ fromAt, toAt }) =>
-    fromAt === null || toAt === null ? [] : [fromAt, toAt],
-  );
-  if (times.length === 0) return byBatch;
-  // All texts have the same format, so they sort by time.
-  times.sort();
-  const { rows } = await client.query<EventRow>(ROWS, [
-    organization,
-    log,
-    times[0],
-    times.at(-1),
-    entries[0]!.batch.toString(),
-    entries.at(-1)!.batch.toString(),
-  ]);
-  for (const row of await toLedgeredRows(client, rows)) pushTo(byBatch, row.batch, row);
-  return byBatch;
 }
 
 async function readChanges(
@@ -250,6 +396,7 @@ async function readChanges(
 function toChange(row: ChangeRow): LedgerChange {
   return {
     eventId: row.event_id,
+    rowBatch: BigInt(row.row_batch),
     batch: BigInt(row.batch),
     committedAt: row.committed_at ?? 'of no entry',
     oldDigest: row.old_digest,

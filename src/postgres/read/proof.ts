@@ -1,5 +1,4 @@
 /** Reads what runs have proven and what the ledger lists, to judge an event of the source that is not stored. */
-import type { IdentifiedEvent } from '../../core/identity.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
@@ -48,14 +47,14 @@ const FIND_LISTED = `
 export async function findListed(
   pool: Pool,
   { organization, log }: LogKey,
-  events: readonly IdentifiedEvent[],
+  events: readonly { eventId: string; createdOnTicks: bigint }[],
 ): Promise<Set<string>> {
   if (events.length === 0) return new Set();
   try {
     const { rows } = await pool.query<{ event_id: string }>(FIND_LISTED, [
       organization,
       log,
-      events.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+      events.map(({ createdOnTicks }) => formatMicroseconds(createdOnTicks)),
       events.map(({ eventId }) => eventId),
     ]);
     return new Set(rows.map(({ event_id: id }) => id));
@@ -80,23 +79,5 @@ export async function findCountedRejected(
     return new Set(rows.map(({ hash }) => hash));
   } catch (error) {
     throw translateDatabaseError(error, 'searching rejected rows');
-  }
-}
-
-/** Returns the users of stored events by id. Reads all events of the log. */
-export async function readUsers(
-  pool: Pool,
-  { organization, log }: LogKey,
-  eventIds: readonly string[],
-): Promise<Map<string, string | null>> {
-  if (eventIds.length === 0) return new Map();
-  try {
-    const { rows } = await pool.query<{ event_id: string; user_name: string | null }>(
-      'select event_id, user_name from audit.events where organization = $1 and log = $2 and event_id = any($3::uuid[])',
-      [organization, log, eventIds],
-    );
-    return new Map(rows.map(({ event_id: id, user_name: name }) => [id, name]));
-  } catch (error) {
-    throw translateDatabaseError(error, 'reading the users of events');
   }
 }

@@ -18,6 +18,7 @@ export const ROW_FORM: RowForm = {
     firstSeenAt: 'first_seen_at',
     updatedAt: 'updated_at',
     runId: 'run_id',
+    supersededBy: 'superseded_by',
   },
 };
 

@@ -50,6 +50,8 @@ const PLACES = `
   with candidates as not materialized (
     select created_on, event_id, created_on_ticks from audit.events e
     where organization = $1 and log = $2 and created_on >= $3 and (created_on, created_on_ticks) >= ($3::timestamptz, $4::bigint)
+      -- The ordinal of a twin depends on those that the source shows.
+      and ordinal = 0 and superseded_by is null
       and not exists (
         select from audit.gone_events g
         where (g.organization, g.log, g.created_on, g.event_id) = (e.organization, e.log, e.created_on, e.event_id)

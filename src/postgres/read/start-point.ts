@@ -49,7 +49,7 @@ export async function countBetween(
   try {
     const { rows } = await pool.query<{ count: string }>(
       `select count(*) from audit.events where organization = $1 and log = $5 and created_on >= $2 and created_on_ticks >= $3
-         and ($4::bigint is null or created_on_ticks < $4)`,
+         and ($4::bigint is null or created_on_ticks < $4) and superseded_by is null`,
       [organization, formatMicroseconds(from), from.toString(), to?.toString() ?? null, log],
     );
     return Number(rows[0]!.count);

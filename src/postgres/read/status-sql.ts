@@ -42,7 +42,7 @@ export interface StatusRow {
   rejected: string;
   last_rejected_at: Date | null;
   gap_count: string;
-  gaps: { from: number; to: number; noticedAt: number; runId: string | null }[];
+  gaps: { from: number; to: number; noticedAt: number; runId: string }[];
   coverage: { from: number; to: number; provenAt: number | null; verifiedAt: number | null }[];
   state: string;
   reason: string | null;
@@ -82,8 +82,9 @@ export function statusQuery(level: SchemaLevel): string {
   const ranges = level.has_coverage ? rangesOf(table('audit.coverage'), level) : NO_RANGES;
   return `
   select w.organization, w.log, created_on_ticks, created_on_raw, created_on, source_total,
-    (select max(ended_at) from ${table('audit.runs')} r
-     where (r.organization, r.log) = (w.organization, w.log) and outcome = 'succeeded') as last_success_at,
+    (select ended_at from ${table('audit.runs')} r
+     where (r.organization, r.log) = (w.organization, w.log) and outcome = 'succeeded'
+     order by started_at desc limit 1) as last_success_at,
     (${stored}) as stored, rejected.count as rejected, rejected.last_at as last_rejected_at,
     (select count(*) from ${table('audit.gaps')} g where (g.organization, g.log) = (w.organization, w.log)) as gap_count,
     ${listOf(GAP, `${table('audit.gaps')}`, `to_ticks desc limit ${NEWEST_GAPS}`)} as gaps,
@@ -142,7 +143,8 @@ const RUN = `json_build_object(
         'endedAt', ${milliseconds('ended_at')}, 'outcome', outcome, 'error', error, 'warnings', warnings,
         'counters', json_build_object(
           'pages', pages, 'requests', requests, 'retries', retries, 'rowsRead', rows_read, 'inserted', rows_inserted,
-          'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late),
+          'updated', rows_updated, 'unchanged', rows_unchanged, 'rejected', rows_rejected, 'late', rows_late,
+          'superseded', coalesce((to_jsonb(newest) ->> 'rows_superseded')::bigint, 0)),
         'from', ${milliseconds('from_at')}, 'to', ${milliseconds('to_at')}, 'worker', worker)`;
 
 const name = (column: string) => `left(e.${column}, ${MAX_NAME_CHARACTERS})`;

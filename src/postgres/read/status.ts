@@ -116,8 +116,7 @@ export interface Gap {
   from: Date;
   to: Date;
   noticedAt: Date;
-  /** `null`: `verify` found that an event of it is missing. */
-  runId: string | null;
+  runId: string;
 }
 
 export interface RunRecord {

@@ -1,6 +1,6 @@
 /** Reads `audit.events`, to compare the rows with the source, the ledger and their own ids. */
+import type { StoredEvent } from '../../core/compare.ts';
 import type { AuditEvent } from '../../core/event.ts';
-import type { LedgeredRow } from '../../core/ledger.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { formatMicroseconds, MAX_TICKS, parseTicks } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
@@ -8,12 +8,20 @@ import type { Pool, Queryable } from '../connection/pool.ts';
 import { isParsable, storableText } from '../format/columns.ts';
 import { inUtc } from '../format/utc.ts';
 
+/** A stored row with the columns that say which commit stored it. Times are UTC with six fraction digits. */
+export interface StoredRow extends StoredEvent {
+  batch: bigint;
+  runId: string;
+  firstSeenAt: string;
+  updatedAt: string;
+}
+
 /** Rows per chunk: a few megabytes of typical events. */
 const CHUNK_ROWS = 2000;
-/** The select list for `toLedgeredRow`, from `audit.events e`. */
+/** The select list for `toStoredRow`, from `audit.events e`. */
 export const EVENT_COLUMNS = `
     created_on::text as key_time, event_id, ordinal, created_on_ticks, created_on_raw, category, action, source,
-    user_name, email, message, details_version, details_raw, extra::text, raw, e.batch, e.run_id,
+    user_name, email, message, details_version, details_raw, extra::text, raw, superseded_by, e.batch, e.run_id,
     details is not null as has_details,
     details is not null and pg_input_is_valid(details_raw, 'jsonb') and details = details_raw::jsonb as are_details_right,
     ${inUtc('created_on')} as created_on, ${inUtc('first_seen_at')} as first_seen_at, ${inUtc('updated_at')} as updated_at`;
@@ -24,7 +32,11 @@ const TEXT_FIELDS = [...IDENTITY_FIELDS, 'userName', 'email', 'message'] as cons
 
 /** $1 organization, $2 log, $3 and $4 from as time and ticks, $5 and $6 to, $7 and $8 the key of the last row read. */
 export const STORED_EVENTS = `
-  select ${EVENT_COLUMNS}
+  select ${EVENT_COLUMNS}, (
+    select state from audit.gone_events g
+    where g.organization = e.organization and g.log = e.log and g.created_on = e.created_on and g.event_id = e.event_id
+      and state in ('suspected', 'gone', 'former source')
+  ) as absence
   from audit.events e
   where organization = $1 and log = $2
     -- created_on selects; ticks matter only within the first and the last microsecond of the range.
@@ -36,7 +48,6 @@ export const STORED_EVENTS = `
   limit ${CHUNK_ROWS}`;
 
 export interface EventRow {
-  key_time: string;
   event_id: string;
   ordinal: number;
   created_on_ticks: string;
@@ -51,6 +62,9 @@ export interface EventRow {
   details_raw: string | null;
   extra: string | null;
   raw: string | null;
+  superseded_by: string | null;
+  /** Only STORED_EVENTS reads it. */
+  absence?: StoredEvent['absence'] | null;
   batch: string;
   run_id: string;
   has_details: boolean;
@@ -65,20 +79,25 @@ export async function* readStoredEvents(
   pool: Pool,
   { organization, log }: LogKey,
   range: { from: bigint | undefined; to: bigint | undefined },
-): AsyncGenerator<LedgeredRow[]> {
+): AsyncGenerator<StoredRow[]> {
   if (range.from !== undefined && range.from > MAX_TICKS) return;
   const bounds = [range.from, range.to].flatMap((ticks) =>
     ticks === undefined || ticks > MAX_TICKS ? [null, null] : [formatMicroseconds(ticks), ticks.toString()],
   );
   let cursor: [string | null, string | null] = [null, null];
   for (;;) {
-    let rows: EventRow[];
+    let rows: (EventRow & { key_time: string })[];
     try {
-      ({ rows } = await pool.query<EventRow>(STORED_EVENTS, [organization, log, ...bounds, ...cursor]));
+      ({ rows } = await pool.query<EventRow & { key_time: string }>(STORED_EVENTS, [
+        organization,
+        log,
+        ...bounds,
+        ...cursor,
+      ]));
     } catch (error) {
       throw translateDatabaseError(error, 'reading stored events');
     }
-    if (rows.length > 0) yield await toLedgeredRows(pool, rows);
+    if (rows.length > 0) yield await toStoredRows(pool, rows);
     if (rows.length < CHUNK_ROWS) return;
     const last = rows.at(-1)!;
     cursor = [last.key_time, last.event_id];
@@ -92,9 +111,14 @@ export function asStored(event: AuditEvent): AuditEvent {
   return { ...event, ...Object.fromEntries(texts) };
 }
 
+/** A stored event as the source sent it: the columns cannot give back some characters, and `raw` does. */
+export function exactFields<T extends { raw: string | null }>(stored: T): T {
+  return stored.raw === null ? stored : { ...stored, ...textsIn(stored.raw, TEXT_FIELDS) };
+}
+
 /** Converts rows, and checks each for columns that contradict each other (`misfits`). Throws the errors of pg. */
-export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[]): Promise<LedgeredRow[]> {
-  const read = rows.map(toLedgeredRow);
+export async function toStoredRows(client: Queryable, rows: readonly EventRow[]): Promise<StoredRow[]> {
+  const read = rows.map(toStoredRow);
   // Rows without parsed details, where the text is safe to parse: PostgreSQL checks that the text is not JSON.
   const unparsed = read.filter(({ identity }, i) => !rows[i]!.has_details && isParsable(identity));
   if (unparsed.length > 0) {
@@ -108,7 +132,7 @@ export async function toLedgeredRows(client: Queryable, rows: readonly EventRow[
   return read;
 }
 
-function toLedgeredRow(row: EventRow): LedgeredRow & { identity: AuditEvent } {
+export function toStoredRow(row: EventRow): StoredRow & { identity: AuditEvent } {
   const event: AuditEvent = {
     createdOnTicks: BigInt(row.created_on_ticks),
     createdOnRaw: row.created_on_raw,
@@ -123,7 +147,8 @@ function toLedgeredRow(row: EventRow): LedgeredRow & { identity: AuditEvent } {
     extra: row.extra,
     raw: row.raw,
   };
-  const identity = row.raw === null ? event : { ...event, ...identityIn(row.raw) };
+  const identity =
+    row.raw === null ? event : { ...event, ...textsIn(row.raw, [...IDENTITY_FIELDS, 'userName']) };
   const misfits: string[] = IDENTITY_FIELDS.filter((field) => textOf(identity[field]) !== event[field]);
   if (row.has_details && !row.are_details_right) misfits.push('details');
   if (row.created_on !== formatMicroseconds(event.createdOnTicks)) misfits.push('created_on');
@@ -134,6 +159,8 @@ function toLedgeredRow(row: EventRow): LedgeredRow & { identity: AuditEvent } {
     ordinal: row.ordinal,
     identity,
     createdOn: row.created_on,
+    supersededBy: row.superseded_by ?? undefined,
+    absence: row.absence ?? undefined,
     misfits,
     batch: BigInt(row.batch),
     runId: row.run_id,
@@ -146,11 +173,11 @@ function textOf(value: string | null): string | null {
   return value === null ? null : storableText(value);
 }
 
-/** Reads the identity fields from `raw`. A manual edit can have made it any text. */
-function identityIn(raw: string): Partial<AuditEvent> {
+/** Reads fields from `raw`. A manual edit can have made it any text. */
+function textsIn(raw: string, names: readonly (typeof TEXT_FIELDS)[number][]): Partial<AuditEvent> {
   try {
     const row = JSON.parse(raw) as Record<string, unknown>;
-    const fields = IDENTITY_FIELDS.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
+    const fields = names.map((name) => [name, typeof row[name] === 'string' ? row[name] : null]);
     return Object.fromEntries(fields);
   } catch {
     return {};

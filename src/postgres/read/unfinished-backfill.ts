@@ -1,8 +1,11 @@
 /** Reads the backfill that a new one of the same range could resume. */
 import type { LogKey } from '../../core/log-key.ts';
 import type { Json } from '../../core/source.ts';
+import { TICKS_PER_SECOND } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
+
+const TICKS_PER_DAY = 86_400n * TICKS_PER_SECOND;
 
 /** The progress of a backfill that did not succeed. */
 export interface UnfinishedBackfill {
@@ -91,6 +94,34 @@ export async function readUnfinishedBackfill(
       frontier: BigInt(last.frontier_ticks),
       resume: last.resume,
     };
+  } catch (error) {
+    throw translateDatabaseError(error, 'reading the last backfill');
+  }
+}
+
+/** The start of the newest backfill to the same end that began within a day before `from`. $1 to $4 as LAST_BACKFILL, $5 a day earlier. */
+const EARLIER_START = `
+  select from_ticks, outcome from audit.runs
+  where organization = $1 and log = $4 and kind = 'backfill' and from_ticks between $5 and $2 and to_ticks is not distinct from $3
+  order by started_at desc, run_id desc limit 1`;
+
+/** For a start that is relative to now: returns that of the unfinished backfill which a call with the same words began, else `from`. */
+export async function readEarlierStart(
+  pool: Pool,
+  { organization, log }: LogKey,
+  { from, to }: { from?: bigint | undefined; to?: bigint | undefined },
+): Promise<bigint | undefined> {
+  if (from === undefined) return undefined;
+  try {
+    const { rows } = await pool.query<{ from_ticks: string; outcome: string | null }>(EARLIER_START, [
+      organization,
+      from.toString(),
+      to?.toString() ?? null,
+      log,
+      (from - TICKS_PER_DAY).toString(),
+    ]);
+    const earlier = rows[0];
+    return earlier && earlier.outcome !== 'succeeded' ? BigInt(earlier.from_ticks) : from;
   } catch (error) {
     throw translateDatabaseError(error, 'reading the last backfill');
   }

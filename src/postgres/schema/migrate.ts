@@ -173,18 +173,41 @@ const MIGRATOR = `
   from pg_database left join pg_namespace on nspname = 'audit'
   where datname = current_database()`;
 
-async function readState(client: Client): Promise<MigrationState> {
-  const { rows: facts } = await client.query<{ version: number; text: string; has_table: boolean }>(
-    `select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
-            to_regclass('audit.migrations') is not null as has_table`,
+interface Facts {
+  version: number;
+  text: string;
+  encoding: string;
+  database: string;
+  has_table: boolean;
+}
+
+const FACTS = `
+  select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
+    current_setting('server_encoding') as encoding, current_database() as database,
+    to_regclass('audit.migrations') is not null as has_table`;
+
+/** Another encoding cannot store every character, and SQL_ASCII stores bytes without checking them. */
+function encodingError(database: string, encoding: string, hasTable: boolean): ExportError {
+  const move = hasTable
+    ? ' The events in this one can be moved: pg_dump --encoding=UTF8 writes them, and psql restores them into the new database.'
+    : '';
+  return new ExportError(
+    'configuration',
+    `The database ${database} has the encoding ${encoding}. It must be UTF8, to store the events of every language. Create another one, for ` +
+      `example with: create database audit_utf8 encoding 'UTF8' template template0; and name it in DATABASE_URL.${move}`,
   );
-  const { version, text, has_table: hasTable } = facts[0]!;
+}
+
+async function readState(client: Client): Promise<MigrationState> {
+  const { rows: facts } = await client.query<Facts>(FACTS);
+  const { version, text, encoding, database, has_table: hasTable } = facts[0]!;
   if (version < MIN_SERVER_VERSION) {
     throw new ExportError(
       'configuration',
       `PostgreSQL 16 or newer is required; the server of DATABASE_URL is ${text}.`,
     );
   }
+  if (encoding !== 'UTF8') throw encodingError(database, encoding, hasTable);
   const files = (await readdir(findMigrations())).filter((file) => file.endsWith('.sql')).sort();
   const known = files.map((file) => file.slice(0, -'.sql'.length));
   const applied = hasTable

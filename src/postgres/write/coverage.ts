@@ -1,10 +1,10 @@
 /** Writes `audit.coverage`: ranges of time that are known to be complete. */
 import type { CoveredRange } from '../../core/coverage.ts';
 import type { LogKey } from '../../core/log-key.ts';
-import { type Span, withoutSpans } from '../../core/missing-spans.ts';
+import type { Span } from '../../core/missing-spans.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
-import { type Plan, type PlanResults, type Statement, transact } from '../connection/pipeline.ts';
+import { type Statement, transact } from '../connection/pipeline.ts';
 import type { Client, Pool } from '../connection/pool.ts';
 
 /** A range that was read completely. */
@@ -99,85 +99,70 @@ const CUT_COVERAGE = `
   insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
   select $1, $2, from_ticks, $3, from_at, $4::timestamptz, proven_at, verified_at, begun_at, run_id from cut`;
 
-/** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
-const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
+/** What was compared with the source, up to `to`. `isToEnd`: up to the end of the list. */
+export type VerifiedRange = CoveredRange & { isToEnd: boolean };
 
-/** Records that a range was compared with the source in every field. Safe while a run is in progress. */
+/**
+ * Records that a range was compared with the source in every field, for the stored ranges that lie in it. The ranges stay as they are: the
+ * ledger records them. Safe while a run is in progress.
+ */
 export async function recordVerified(
   pool: Pool,
   { organization, log }: LogKey,
-  range: ReadRange,
+  { from, to, isFromHead, isToEnd, verifiedAt }: VerifiedRange & { verifiedAt: Date },
 ): Promise<void> {
-  await withCoverage(pool, 'recording that the range was verified', {}, () => ({
-    coverage: extendCoverage({ organization, log, runId: null }, range),
-  }));
+  const values = [organization, log, from.toString(), to.toString(), isFromHead, isToEnd, verifiedAt];
+  await rewriteCoverage(pool, 'recording that the range was verified', { text: RECORD_VERIFIED, values });
 }
 
 /**
- * Cuts spans, sorted and disjoint, in which events are missing out of the ranges: they are gaps until a run reads them again. The parts
- * that are left keep their proof. Safe while a run is in progress.
+ * Ends the claim of the stored ranges in which events are missing: they are not proven until a run counts them again. Safe while a run is
+ * in progress.
  */
 export async function endClaims(
   pool: Pool,
   { organization, log }: LogKey,
   spans: readonly Span[],
 ): Promise<void> {
-  const ranges = { text: READ_RANGES, values: [organization, log] };
-  await withCoverage(pool, 'recording where events are missing', { ranges }, (read) => ({
-    cut: cutSpans({ organization, log }, read.ranges as { from_ticks: string; to_ticks: string }[], spans),
-  }));
+  const bounds = [spans.map(({ from }) => from.toString()), spans.map(({ to }) => to.toString())];
+  const statement = { text: END_CLAIMS, values: [organization, log, ...bounds] };
+  await rewriteCoverage(pool, 'recording where events are missing', statement);
 }
 
-function cutSpans(
-  { organization, log }: LogKey,
-  ranges: readonly { from_ticks: string; to_ticks: string }[],
-  spans: readonly Span[],
-): Statement | undefined {
-  const cut = ranges.flatMap(({ from_ticks: from, to_ticks: to }) => {
-    const pieces = withoutSpans({ from: BigInt(from), to: BigInt(to) }, spans);
-    const isWhole = pieces.length === 1 && pieces[0]!.from === BigInt(from) && pieces[0]!.to === BigInt(to);
-    return isWhole ? [] : [{ from, pieces }];
-  });
-  if (cut.length === 0) return undefined;
-  const pieces = cut.flatMap(({ from, pieces }) => pieces.map((piece) => ({ range: from, ...piece })));
-  const values = [
-    ...[organization, log, cut.map(({ from }) => from), pieces.map(({ range }) => range)],
-    ...[pieces.map(({ from }) => from.toString()), pieces.map(({ to }) => to.toString())],
-    ...[pieces.map(({ from }) => formatMicroseconds(from)), pieces.map(({ to }) => formatMicroseconds(to))],
-  ];
-  return { text: REPLACE_RANGES, values };
-}
-
-const READ_RANGES =
-  'select from_ticks, to_ticks from audit.coverage where organization = $1 and log = $2 order by from_ticks';
-
-/**
- * Replaces ranges by pieces of them. The worker may not update a range in place. $1 organization, $2 log, $3 ranges by their start, then of
- * each piece: $4 its range, $5 and $6 ticks, $7 and $8 times.
- */
-const REPLACE_RANGES = `
+/** The worker may not update a range in place. */
+const rewrite = (condition: string, provenAt: string, verifiedAt: string) => `
   with replaced as (
-    delete from audit.coverage where organization = $1 and log = $2 and from_ticks = any ($3::bigint[]) returning *
+    delete from audit.coverage where organization = $1 and log = $2 and ${condition} returning *
   )
   insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
-  select $1, $2, piece.from_ticks, piece.to_ticks, piece.from_at, piece.to_at, proven_at, verified_at,
-    case when piece.from_ticks = range then begun_at else now() end, case when piece.from_ticks = range then run_id end
-  from unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[], $8::timestamptz[])
-    as piece (range, from_ticks, to_ticks, from_at, to_at)
-  join replaced on replaced.from_ticks = range`;
+  select organization, log, from_ticks, to_ticks, from_at, to_at, ${provenAt}, ${verifiedAt}, begun_at, run_id from replaced`;
 
-/** A transaction beside the runs of the log, which excludes theirs. */
-async function withCoverage<Read extends Plan>(
-  pool: Pool,
-  doing: string,
-  reading: Read,
-  plan: (read: PlanResults<Read & { lock: Statement }>) => Plan,
-): Promise<void> {
+/** $1 organization, $2 log, $3 and $4 ticks from and to, $5 whether from the head, $6 whether to the end, $7 when. */
+const RECORD_VERIFIED = rewrite(
+  `(from_ticks >= $3::bigint or $5::boolean) and (to_ticks <= $4::bigint or $6::boolean) and from_ticks < $4 and to_ticks > $3`,
+  'proven_at',
+  '$7::timestamptz',
+);
+
+/** $1 organization, $2 log, $3 and $4 ticks from and to of each span. */
+const END_CLAIMS = rewrite(
+  `proven_at is not null and exists (
+    select from unnest($3::bigint[], $4::bigint[]) as span (from_ticks, to_ticks)
+    where span.from_ticks < coverage.to_ticks and span.to_ticks > coverage.from_ticks
+  )`,
+  'null',
+  'verified_at',
+);
+
+/** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
+const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
+
+async function rewriteCoverage(pool: Pool, doing: string, statement: Statement): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
-    await transact(client, { lock: { text: LOCK_COVERAGE }, ...reading }, async (read) => ({
-      plan: plan(read),
+    await transact(client, { lock: { text: LOCK_COVERAGE } }, async () => ({
+      plan: { statement },
       result: () => {},
     }));
   } catch (error) {

@@ -17,6 +17,7 @@ import { ExportError } from '../../core/errors.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import type { Statement } from '../connection/pipeline.ts';
 import { APPLICATION_NAME, type Client } from '../connection/pool.ts';
+import { HEAD_COLUMNS, NEWEST_ENTRY } from './ledger.ts';
 
 const HEARTBEATS_PER_LEASE = 4;
 const SESSION_NAME = `${APPLICATION_NAME} run `;
@@ -49,12 +50,12 @@ const RENEW_LEASE = `
   update audit.watermarks set lease_until = clock_timestamp() + $4 * interval '1 ms'
   where organization = $1 and log = $2 and lease_run_id = $3`;
 
-/** Returns the ledger's next batch, or no row if the lease is lost. Parameters as RENEW_LEASE. */
+/** Returns the head of the ledger, or no row if the lease is lost. Parameters as RENEW_LEASE. */
 const HOLD_LEASE = `
   with renewed as (${RENEW_LEASE} returning organization, log), fence as (
     select from renewed join audit.runs using (organization, log) where run_id = $3 and outcome is null for update of runs
   )
-  select coalesce((select max(batch) from audit.ledger where organization = $1 and log = $2), 0) + 1 as next_batch from fence`;
+  select ${HEAD_COLUMNS} from fence ${NEWEST_ENTRY}`;
 
 const RELEASE_LEASE = `
   update audit.watermarks set lease_run_id = null, lease_until = null, lease_pid = null
@@ -90,10 +91,7 @@ export async function lockFreeLease(
         `${holder.lease_until?.toISOString()} at the latest. The next run continues where that one stopped.`,
     );
   }
-  throw new ExportError(
-    'locked',
-    `Another worker exports ${organization} (${describeHolder(holder)}). Wait for it, or stop it.`,
-  );
+  throw new ExportError('locked', `Another worker exports ${organization} (${describeHolder(holder)}).`);
 }
 
 /** The lease of one run, on the connection that the run writes through. */
@@ -140,7 +138,7 @@ export class Lease {
     }
   }
 
-  /** The first statement of each transaction: renews the lease. Returns `next_batch`, or no row if the lease is lost. */
+  /** The first statement of each transaction: renews the lease. Returns a `HeadRow`, or no row if the lease is lost. */
   get hold(): Statement {
     return { name: 'hold-lease', text: HOLD_LEASE, values: this.renewal };
   }

@@ -64,6 +64,7 @@ export function updateRun(runId: string, counters: RunCounters, reached: Commit 
     reached?.frontier.toString() ?? null,
     reached ? jsonOf(reached.resume) : null,
     reached?.sourceTotal ?? null,
+    counters.superseded,
   ];
   return { name: 'update-run', text: UPDATE_RUN, values };
 }

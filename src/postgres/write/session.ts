@@ -3,6 +3,9 @@
  */
 import type { ExportError } from '../../core/errors.ts';
 import type { RejectedRow } from '../../core/event.ts';
+import type { Superseded } from '../../core/judge.ts';
+import type { EntryDraft } from '../../core/ledger/entry.ts';
+import type { LedgerSigner } from '../../core/ledger/sign.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { afterPlace, placeOfTicks } from '../../core/place.ts';
 import type { Proof } from '../../core/prover.ts';
@@ -18,16 +21,19 @@ import {
   rejectedOf,
   type Shown,
 } from '../../core/store.ts';
-import { translateDatabaseError } from '../connection/errors.ts';
-import { type Plan, type PlanResults, type Statement, transact } from '../connection/pipeline.ts';
+import { type Plan, pipeline, type ResultRows, type Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
 import { createCopyEncoder } from '../format/copy-format.ts';
+import type { KeyedRecord } from '../format/list-records.ts';
+import { RETURN_RUN } from '../format/state-records.ts';
 import type { StoredSource } from '../read/source-identity.ts';
+import type { StateRow } from '../read/state.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
 import { RowCounter } from './count-rows.ts';
-import { cutCoverage, extendCoverage } from './coverage.ts';
+import { cutCoverage, extendCoverage, type ReadRange } from './coverage.ts';
 import type { Lease } from './lease.ts';
+import { draftRecords, LedgerWriter, type NotedEntry } from './ledger.ts';
 import { upsertRejected } from './rejected.ts';
 import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
 import {
@@ -39,14 +45,9 @@ import {
 } from './source-identity.ts';
 import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
 import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
-import {
-  canCopy,
-  copiedBatch,
-  copyEvents,
-  isRejectedCopy,
-  type LedgerHead,
-  restoreEvents,
-} from './store-events.ts';
+import type { StateRecorder } from './state.ts';
+import { canCopy, copyEvents, isRejectedCopy, restoreEvents } from './store-events.ts';
+import { RunTransactions } from './transactions.ts';
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
@@ -72,6 +73,8 @@ export interface SessionFacts extends LogKey {
   /** EXPORT_SETTLE. */
   settleMs: number;
   lease: Lease;
+  signer: LedgerSigner;
+  state: StateRecorder;
 }
 
 /** What a run proved, and what the next run's prover needs. */
@@ -80,12 +83,6 @@ export interface Conclusion {
   ranks: Json;
 }
 
-/** Builds the plan that ends a transaction, from the ledger's next batch and the rows read with the lease. */
-type Work<Read extends Plan, Last extends Plan, T> = (
-  nextBatch: string,
-  read: PlanResults<Read>,
-) => Promise<{ plan: Last; result: (results: PlanResults<Last>) => T }>;
-
 /** A run in progress. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
 export class PostgresSession implements RunSession {
   readonly runId: string;
@@ -93,8 +90,8 @@ export class PostgresSession implements RunSession {
   stored: StoredWatermark | undefined;
   /** The source of the stored events. */
   readonly source: StoredSource;
-  /** The newest entry that this run appended to the ledger. */
-  newestEntry: LedgerHead | undefined;
+  private readonly ledger: LedgerWriter;
+  private readonly transactions: RunTransactions;
   private movesWatermark = true;
   private readonly encoder = createCopyEncoder();
   private readonly spans: SpanStore;
@@ -112,6 +109,8 @@ export class PostgresSession implements RunSession {
     this.newestStored = facts.newestStored;
     this.ranks = facts.ranks;
     const { hasChanged } = facts.source;
+    this.ledger = new LedgerWriter(client, { organization, log, runId }, facts.signer);
+    this.transactions = new RunTransactions(client, facts.lease, this.ledger, facts.state);
     this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs, hasChanged });
     this.counter = new RowCounter(client, { organization, log });
     this.watermarkFault = facts.watermarkFault;
@@ -121,6 +120,11 @@ export class PostgresSession implements RunSession {
 
   get known(): bigint | undefined {
     return this.stored?.ticks;
+  }
+
+  /** The newest entry that this run appended to the ledger. */
+  get newestEntry(): NotedEntry | undefined {
+    return this.ledger.newest;
   }
 
   /** Whether events were stored when the run began. */
@@ -139,7 +143,7 @@ export class PostgresSession implements RunSession {
     const { client, organization, log } = this.facts;
     const headNow = () => this.spans.head;
     const read = async <Row extends object>(text: string, values: unknown[]) =>
-      (await this.reading(() => client.query<Row>(text, [organization, log, ...values]))).rows;
+      (await this.transactions.read(() => client.query<Row>(text, [organization, log, ...values]))).rows;
     return {
       ranks: this.ranks,
       get head() {
@@ -150,7 +154,7 @@ export class PostgresSession implements RunSession {
         this.noteStored(shown, stored);
         return stored;
       },
-      countRows: (after, places) => this.reading(() => this.counter.countRows(after, places)),
+      countRows: (after, places) => this.transactions.read(() => this.counter.countRows(after, places)),
       readSuspicions: async (limit) => {
         const rows = await read<{ ticks: string }>(READ_SUSPICIONS, [lastOf(headNow()), limit]);
         return [...new Set(rows.map(({ ticks }) => placeOfTicks(BigInt(ticks))))];
@@ -160,7 +164,7 @@ export class PostgresSession implements RunSession {
         return Number(rows[0]!.events);
       },
       hasEvents: async () => {
-        const [events] = await this.reading(() =>
+        const [events] = await this.transactions.read(() =>
           this.counter.countRows(BEFORE_EVERY_PLACE, [AFTER_EVERY_PLACE]),
         );
         return events! > 0;
@@ -169,8 +173,8 @@ export class PostgresSession implements RunSession {
   }
 
   private noteStored(shown: Shown, stored: StoredShown): void {
-    this.newestEntry = stored.entry ?? this.newestEntry;
-    const isNew = stored.inserted + stored.shownAgain + stored.suspected + stored.newlyRejected.length > 0;
+    const { inserted, superseded, shownAgain, suspected, newlyRejected } = stored;
+    const isNew = inserted + superseded + shownAgain + suspected + newlyRejected.length > 0;
     if (isNew || stored.oldestChange !== undefined) this.counter.forget();
     for (const { event } of [shown.events.at(-1), shown.others.events.at(-1)].filter(
       (last) => last !== undefined,
@@ -193,33 +197,35 @@ export class PostgresSession implements RunSession {
   private copy(batch: Commit): Promise<StoredShown> {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
-    return this.write(storing(events), {}, async (nextBatch) => {
-      const newlyRejected = await this.spans.storeRejected(batch);
-      const copied = copyEvents(events, {
-        organization,
-        log,
-        runId,
-        batch: nextBatch,
+    return this.transactions.write(storing(events), this.stateFor(batch), async (head, { state }) => {
+      const rejected = await this.spans.storeRejected(batch);
+      const { copy, count, stored } = copyEvents(events, {
+        ...{ organization, log, runId, head },
         encoder: this.encoder,
       });
+      // Before the entries are computed: the server works meanwhile.
+      const closing = await this.closing(batch, stored, state);
       return {
-        plan: { ...copied, ...this.closing(batch, copiedBatch(events)) },
-        result: ({ ledger }) => {
+        plan: { copy, count, ...closing.plan },
+        drafts: [...stored.drafts, ...draftRecords('rejected', rejected.records), ...closing.drafts],
+        result: () => {
           this.spans.moveHead(batch.oldest);
           const oldestChange = placeOfTicks(events[0]!.event.createdOnTicks);
           const insertedIds = events.map(({ eventId }) => eventId);
-          return { ...NOTHING, ...copiedBatch(events, ledger), insertedIds, newlyRejected, oldestChange };
+          return { ...NOTHING, ...stored, insertedIds, newlyRejected: rejected.rows, oldestChange };
         },
       };
     });
   }
 
   private compareAndCommit(batch: Commit): Promise<StoredShown> {
-    const reading = { stored: this.spans.digest(batch) };
-    return this.write(storing(batch.events), reading, async (_nextBatch, read) => {
+    const reading = { ...this.stateFor(batch), stored: this.spans.digest(batch) };
+    return this.transactions.write(storing(batch.events), reading, async (head, read) => {
       const stored =
-        this.spans.unchanged(batch, read.stored) ?? (await this.spans.store(batch, { known: this.known }));
-      return { plan: this.closing(batch, stored), result: () => stored };
+        this.spans.unchanged(batch, read.stored) ??
+        (await this.spans.store(batch, { head, known: this.known }));
+      const closing = await this.closing(batch, stored, read.state);
+      return { plan: closing.plan, drafts: [...stored.drafts, ...closing.drafts], result: () => stored };
     });
   }
 
@@ -229,26 +235,34 @@ export class PostgresSession implements RunSession {
     { ignored, counters }: { ignored?: ReadonlySet<string> | undefined; counters: RunCounters },
   ): Promise<StoredShown> {
     const { client } = this.facts;
-    const { rows } = await this.reading(() => client.query(this.spans.digest(shown)));
+    const { rows } = await this.transactions.read(() => client.query(this.spans.digest(shown)));
     const same = this.spans.unchanged(shown, rows);
     if (same) return same;
     // Events that are read again only to compare them are not counted.
     const countOf = (result: StoredShown) =>
       addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
-    const stored = await this.write(storing(shown.events), {}, async () => {
-      const result = await this.spans.store(shown, { known: this.known, ignored });
-      return { plan: { run: updateRun(this.runId, countOf(result), undefined) }, result: () => result };
+    const stored = await this.transactions.write(storing(shown.events), {}, async (head) => {
+      const result = await this.spans.store(shown, { head, known: this.known, ignored });
+      const plan = { run: updateRun(this.runId, countOf(result), undefined) };
+      return { plan, drafts: result.drafts, result: () => result };
     });
     // The meter may have counted requests meanwhile.
     Object.assign(counters, countOf(stored));
     return stored;
   }
 
-  /** The statements that end the transaction of a commit. */
-  private closing(batch: Commit, stored: Parameters<typeof addCommitted>[2]) {
-    return {
-      gap: batch.gap && cutCoverage(this.facts, batch.gap),
-      coverage: this.extendCoverage(batch),
+  /** The state that `closing` needs, if the commit changes the coverage. */
+  private stateFor({ gap, covered }: Commit): { state: Statement | undefined } {
+    return { state: gap || covered ? this.facts.state.statement : undefined };
+  }
+
+  /** The statements that end the transaction of a commit, and the entry for what they change beside the rows. */
+  private async closing(
+    batch: Commit,
+    stored: Parameters<typeof addCommitted>[2],
+    [state]: ResultRows,
+  ): Promise<{ plan: Plan; drafts: EntryDraft[] }> {
+    const plan = {
       watermark: this.movesWatermark
         ? moveWatermark(this.facts, batch)
         : updateSourceTotal(this.facts, batch.sourceTotal),
@@ -258,25 +272,39 @@ export class PostgresSession implements RunSession {
         batch,
       ),
     };
+    const coverage = {
+      gap: batch.gap && cutCoverage(this.facts, batch.gap),
+      coverage: this.extendCoverage(batch),
+    };
+    // The usual case: the end of the newest range moves, which no entry records.
+    if (!batch.gap && isNewestExtended(state, batch.covered))
+      return { plan: { ...coverage, ...plan }, drafts: [] };
+    await pipeline(this.facts.client, coverage);
+    return { plan, drafts: await this.facts.state.draft() };
   }
 
   /** For `verify --repair`: restores the stored rows of these events to the source's values. */
   async restore({
     events,
+    superseded = [],
     rejected,
   }: {
     events: Commit['events'];
+    superseded?: readonly Superseded[];
     rejected: readonly RejectedRow[];
   }): Promise<{ inserted: number; updated: number }> {
-    const { entry, ...counts } = await this.write('storing repaired events', {}, async () => {
+    return this.transactions.write('storing repaired events', {}, async (head) => {
       const { client, organization, log } = this.facts;
-      const options = { organization, log, runId: this.runId, known: this.known };
-      const { inserted, updated, entry } = await restoreEvents(client, events, options);
-      await upsertRejected(client, { organization, log, runId: this.runId, rejected });
-      return { plan: {}, result: () => ({ inserted, updated, entry }) };
+      const options = { organization, log, runId: this.runId, head, known: this.known };
+      const { inserted, updated, drafts } = await restoreEvents(client, events, options);
+      const replaced = await this.spans.supersede(superseded);
+      const { records } = await upsertRejected(client, { organization, log, runId: this.runId, rejected });
+      return {
+        plan: {},
+        drafts: [...drafts, ...replaced, ...draftRecords('rejected', records)],
+        result: () => ({ inserted, updated }),
+      };
     });
-    this.newestEntry = entry ?? this.newestEntry;
-    return counts;
   }
 
   /** Stores the run's outcome and its final counters, and releases the lease. */
@@ -290,16 +318,33 @@ export class PostgresSession implements RunSession {
   }): Promise<void> {
     const { conclusion } = end;
     const error = end.error === null ? null : storableText(end.error);
-    await this.writePlan('storing the outcome of the run', {
-      // Flushes all earlier commits to disk as well, so that a recorded outcome is durable.
-      toDisk: this.facts.isSynchronous ? undefined : { text: 'set local synchronous_commit = on' },
-      run: updateRun(this.runId, end.counters, undefined),
-      end: endRun(this.runId, { ...end, error }, conclusion?.proof),
-      proof: conclusion && recordProof(this.facts, { ...conclusion, head: this.spans.head }),
-      coverage: conclusion && this.coverProven(conclusion.proof),
-      lease: this.facts.lease.end,
+    const isQuiet = this.newestEntry === undefined && end.outcome === 'succeeded';
+    const reading = { state: conclusion && this.facts.state.statement };
+    await this.transactions.write('storing the outcome of the run', reading, async (_head, { state }) => {
+      const outcome = {
+        // Flushes all earlier commits to disk as well, so that a recorded outcome is durable.
+        toDisk: this.facts.isSynchronous ? undefined : { text: 'set local synchronous_commit = on' },
+        run: updateRun(this.runId, end.counters, undefined),
+        end: endRun(this.runId, { ...end, error }, conclusion?.proof),
+        proof: conclusion && recordProof(this.facts, { ...conclusion, head: this.spans.head }),
+      };
+      const covered = conclusion && provenRange(conclusion.proof);
+      const coverage = { coverage: covered && extendCoverage(this.facts, covered) };
+      const lease = { lease: this.facts.lease.end };
+      if (isQuiet && isNewestExtended(state[0], covered))
+        return { plan: { ...outcome, ...coverage, ...lease }, result: () => {} };
+      await pipeline(this.facts.client, { ...outcome, ...coverage });
+      const drafts = [...(await this.facts.state.draft()), ...(await this.draftRun(isQuiet))];
+      return { plan: lease, drafts, result: () => {} };
     });
     this.facts.lease.markEnded();
+  }
+
+  /** A run that stored or changed something, or did not succeed, is recorded in the ledger. */
+  private async draftRun(isQuiet: boolean): Promise<EntryDraft[]> {
+    if (isQuiet) return [];
+    const { rows } = await this.facts.client.query<KeyedRecord>(READ_RUN, [this.runId]);
+    return draftRecords('run', rows);
   }
 
   /**
@@ -317,7 +362,7 @@ export class PostgresSession implements RunSession {
 
   /** Stores where the events come from. Call before the first commit. */
   async rememberSource(identity: SourceIdentity): Promise<void> {
-    await this.writePlan('storing the address of the source', {
+    await this.writeState('storing the address of the source', {
       source: rememberSource(this.facts, identity),
     });
   }
@@ -327,23 +372,32 @@ export class PostgresSession implements RunSession {
     let marked = 0;
     for (let cursor: SliceCursor | undefined; ; ) {
       const plan = markFormerSource({ ...this.facts, runId: this.runId }, span, cursor);
-      const last = await this.write('marking the events of the former source', {}, async () => ({
-        plan,
-        result: ({ slice }) => slice[0],
-      }));
+      const last = await this.transactions.write('marking the events of the former source', {}, async () => {
+        const { unmark, slice } = await pipeline(this.facts.client, plan);
+        const found = slice[0] as FormerSlice | undefined;
+        const drafts = draftRecords('gone', [...unmark, ...(found?.marked ?? [])]);
+        return { plan: {}, drafts, result: () => found };
+      });
       onProgress();
       if (!last) return marked;
-      marked += Number(last.marked);
+      marked += last.marked.length;
       cursor = [last.created_on, last.event_id];
     }
   }
 
   /** Replaces the source: forgets the watermark and what was proven. The events stay. Call before the first commit. */
   async replaceSource(identity: SourceIdentity): Promise<void> {
-    await this.writePlan('accepting another source', replaceSource(this.facts, identity));
+    await this.writeState('accepting another source', replaceSource(this.facts, identity));
     this.stored = undefined;
     this.ranks = null;
     this.spans.forget();
+  }
+
+  /** Appends an entry that changes nothing, so that the head is signed. */
+  signHead(): Promise<void> {
+    return this.transactions.write('signing the head of the ledger', {}, async () => {
+      return { plan: {}, drafts: await this.facts.state.restate(), result: () => {} };
+    });
   }
 
   release(): Promise<void> {
@@ -351,54 +405,47 @@ export class PostgresSession implements RunSession {
   }
 
   private writePlan(doing: string, plan: Plan): Promise<void> {
-    return this.write(doing, {}, async () => ({ plan, result: () => {} }));
+    return this.transactions.write(doing, {}, async () => ({ plan, result: () => {} }));
   }
 
-  /** Transactions run one at a time: a run that is stopped may still have one in progress. */
-  private async write<Read extends Plan, Last extends Plan, T>(
-    doing: string,
-    reading: Read,
-    work: Work<Read, Last, T>,
-  ): Promise<T> {
-    const { client, lease } = this.facts;
-    const transaction = () =>
-      transact(client, { lease: lease.hold, ...reading }, async (read) => {
-        const held = read.lease[0];
-        if (!held) throw await lease.lostError();
-        return work(held.next_batch, read);
-      });
-    try {
-      return await lease.exclusively(transaction);
-    } catch (error) {
-      throw translateDatabaseError(error, doing);
-    }
-  }
-
-  /** A query that needs no lease, on the run's connection. */
-  private async reading<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await this.facts.lease.exclusively(work);
-    } catch (error) {
-      throw translateDatabaseError(error, 'comparing the source with what is stored');
-    }
+  /** Writes what an entry of kind `state` records. `suspicions` returns rows of audit.gone_events. */
+  private writeState(doing: string, plan: Plan): Promise<void> {
+    return this.transactions.write(doing, {}, async () => {
+      const { suspicions = [] } = (await pipeline(this.facts.client, plan)) as { suspicions?: ResultRows };
+      const drafts = [...draftRecords('gone', suspicions), ...(await this.facts.state.draft())];
+      return { plan: {}, drafts, result: () => {} };
+    });
   }
 
   private extendCoverage({ covered }: Commit): Statement | undefined {
     return covered && extendCoverage(this.facts, { ...covered, isToEnd: false });
   }
+}
 
-  /** The coverage that a count has proven: from the head of the source's list to when its end was requested. */
-  private coverProven(proof: Proof): Statement | undefined {
-    if (proof.state !== 'complete') return undefined;
-    const { from, to, provenAt } = proof;
-    return extendCoverage(this.facts, {
-      from: afterPlace(from),
-      to,
-      isFromHead: true,
-      isToEnd: true,
-      provenAt,
-    });
-  }
+/** The coverage that a count has proven: from the head of the source's list to when its end was requested. */
+function provenRange(proof: Proof): ReadRange | undefined {
+  if (proof.state !== 'complete') return undefined;
+  const { from, to, provenAt } = proof;
+  return { from: afterPlace(from), to, isFromHead: true, isToEnd: true, provenAt };
+}
+
+/** Whether a range that was read only moves the end of the newest stored range. */
+function isNewestExtended(
+  state: StateRow | undefined,
+  range: { from: bigint; to: bigint } | undefined,
+): boolean {
+  if (!range || range.from >= range.to) return true;
+  const newest = state?.ranges.at(-1);
+  return newest !== undefined && range.from >= BigInt(newest[0]) && range.from <= BigInt(newest[1]!);
+}
+
+/** $1 run. */
+const READ_RUN = `select ${RETURN_RUN} from audit.runs r where run_id = $1`;
+
+interface FormerSlice {
+  created_on: string;
+  event_id: string;
+  marked: KeyedRecord[];
 }
 
 const BEFORE_EVERY_PLACE = -(10n ** 18n);

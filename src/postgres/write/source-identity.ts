@@ -2,7 +2,8 @@
 import type { LogKey } from '../../core/log-key.ts';
 import type { Place, SourceIdentity } from '../../core/source-identity.ts';
 import { formatMicroseconds, MAX_TICKS } from '../../core/ticks.ts';
-import type { Plan, Statement } from '../connection/pipeline.ts';
+import type { Statement } from '../connection/pipeline.ts';
+import { RETURN_GONE } from '../format/state-records.ts';
 
 /** Stored rows per transaction. */
 const SLICE_ROWS = 10_000;
@@ -37,7 +38,7 @@ export type SliceCursor = [createdOn: string, eventId: string];
  */
 const MARK_FORMER_SOURCE = `
   with slice as materialized (
-    select created_on, event_id, created_on_ticks from audit.events
+    select created_on, event_id, created_on_ticks, superseded_by is null as is_current from audit.events
     where organization = $1 and log = $2
       and ($4::timestamptz is null or (created_on >= $4 and (created_on, created_on_ticks) >= ($4, $5::bigint)))
       and ($6::timestamptz is null or (created_on <= $6 and (created_on, created_on_ticks) < ($6, $7::bigint)))
@@ -45,16 +46,16 @@ const MARK_FORMER_SOURCE = `
     order by created_on, event_id
     limit ${SLICE_ROWS}
   ), marked as (
-    insert into audit.gone_events as stored
+    insert into audit.gone_events as g
       (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at, gone_run_id)
     select $1, $2, created_on, event_id, created_on_ticks, 'former source', $3::bigint, now(), $3
-    from slice where event_id not in (select unnest($10::uuid[]))
+    from slice where is_current and event_id not in (select unnest($10::uuid[]))
     on conflict (organization, log, created_on, event_id) do update
       set state = excluded.state, gone_at = excluded.gone_at, gone_run_id = excluded.gone_run_id
-      where stored.state in ('suspected', 'dismissed', 'shown again')
-    returning 1
+      where g.state in ('suspected', 'dismissed', 'shown again')
+    returning ${RETURN_GONE}
   )
-  select created_on::text, event_id, (select count(*) from marked) as marked
+  select created_on::text, event_id, (select coalesce(json_agg(marked), '[]') from marked) as marked
   from slice order by slice.created_on desc, slice.event_id desc limit 1`;
 
 /** Events that the source shows are not gone. $1 organization, $2 log, $3 run, $4 times, $5 ids. */
@@ -62,7 +63,8 @@ const UNMARK_SHOWN = `
   update audit.gone_events g set state = 'shown again', shown_again_at = now(), shown_again_run_id = $3
   from unnest($4::timestamptz[], $5::uuid[]) as shown (created_on, event_id)
   where g.organization = $1 and g.log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id
-    and g.state in ('gone', 'former source')`;
+    and g.state in ('gone', 'former source')
+  returning ${RETURN_GONE}`;
 
 /** The statements of one slice, which begins behind `after`. Without a name: each is planned for the present size of the tables. */
 export function markFormerSource(
@@ -95,7 +97,7 @@ const FORGET_SOURCE = `
     completeness = 'not proven', completeness_reason = 'another source was accepted; no run has counted its events yet'
   where organization = $1 and log = $2`;
 
-export function replaceSource(key: LogKey, identity: SourceIdentity): Plan {
+export function replaceSource(key: LogKey, identity: SourceIdentity) {
   const values = [key.organization, key.log];
   return {
     watermark: { text: FORGET_SOURCE, values },
@@ -104,7 +106,8 @@ export function replaceSource(key: LogKey, identity: SourceIdentity): Plan {
     places: { text: 'delete from audit.rejected_places where organization = $1 and log = $2', values },
     // Those that the new source does not show are of the former source now. It shows the others.
     suspicions: {
-      text: `update audit.gone_events set state = 'dismissed' where organization = $1 and log = $2 and state = 'suspected'`,
+      text: `update audit.gone_events g set state = 'dismissed' where organization = $1 and log = $2 and state = 'suspected'
+        returning ${RETURN_GONE}`,
       values,
     },
   };

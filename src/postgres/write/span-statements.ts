@@ -1,10 +1,11 @@
 /** The SQL that compares a response of the source with what is stored in its span, and that counts stored rows. */
+import { RETURN_GONE } from '../format/state-records.ts';
 
 /** States of audit.gone_events that a count leaves out. */
 const ABSENT = `state in ('suspected', 'gone', 'former source')`;
 
 /**
- * One digest of the stored rows of a span, and whether something in it needs a closer look: most responses show what is stored, and then
+ * One digest of the current rows of a span, and whether something in it needs a closer look: most responses show what is stored, and then
  * no row is read. $1 organization, $2 log, $3 and $4 times from and to (`infinity`: open), $5 limit, $6 and $7 the same as ticks,
  * $8 and $9 times and ids of other events.
  */
@@ -21,6 +22,7 @@ export const DIGEST_SPAN = {
         end::text as text
       from audit.events
       where organization = $1 and log = $2 and created_on >= $3::timestamptz and created_on < $4::timestamptz
+        and superseded_by is null
       order by created_on, event_id limit $5
     ) stored
   ) as digest, exists (
@@ -35,6 +37,7 @@ export const DIGEST_SPAN = {
     where exists (
       select from audit.events e
       where e.organization = $1 and e.log = $2 and e.created_on = other.created_on and e.event_id = other.event_id
+        and e.superseded_by is null
     ) and not exists (
       select from audit.gone_events g
       where g.organization = $1 and g.log = $2 and g.created_on = other.created_on and g.event_id = other.event_id and ${ABSENT}
@@ -43,51 +46,68 @@ export const DIGEST_SPAN = {
 };
 
 /**
- * The stored rows of a span, and those at the times of other events. Events that are gone are read only if they are shown.
- * $1 organization, $2 log, $3 and $4 times from and to, $5 limit, $6 run, $7 milliseconds of EXPORT_SETTLE, $8 times of other events,
- * $9 ids of all shown events.
+ * The stored rows of a span, and those at the times of the shown events. Rows that are gone or superseded are read only at these times,
+ * and details only if the response does not show the id.
+ * $1 organization, $2 log, $3 and $4 times from and to, $5 limit, $6 run, $7 milliseconds of EXPORT_SETTLE, $8 times of the shown events,
+ * $9 their ids, $10 those of the times that are outside of the span.
  */
 export const READ_SPAN = `
-  select e.event_id, created_on::text as key_time, e.created_on_ticks, created_on_raw, user_name, email, message, extra::text as extra, raw,
+  select e.event_id, e.created_on_ticks, e.ordinal, created_on_raw, category, action, source, user_name, email, message, details_version,
+    case when e.event_id <> all ($9::uuid[]) then details_raw end as details_raw, extra::text as extra, raw, e.batch, superseded_by,
     case when g.state in ('suspected', 'gone', 'former source') then g.state end as absence,
     coalesce(g.state = 'suspected' and g.suspected_run_id = $6::bigint, false) as is_suspected_now,
     case when first_seen_at > now() - $7 * interval '1 ms'
       then extract(epoch from first_seen_at) * 1000 + $7 end as settles_at
   from (
-    (select * from audit.events where organization = $1 and log = $2 and created_on >= $3::timestamptz and created_on < $4::timestamptz)
-    union
-    (select * from audit.events where organization = $1 and log = $2 and created_on = any ($8::timestamptz[]))
+    select * from audit.events where organization = $1 and log = $2 and created_on >= $3::timestamptz and created_on < $4::timestamptz
+    union all
+    select * from audit.events where organization = $1 and log = $2 and created_on = any ($10::timestamptz[])
+      and not (created_on >= $3 and created_on < $4)
   ) e
   left join audit.gone_events g using (organization, log, created_on, event_id)
-  where g.state is null or g.state in ('suspected', 'dismissed', 'shown again') or e.event_id = any ($9::uuid[])
+  where (superseded_by is null and (g.state is null or g.state in ('suspected', 'dismissed', 'shown again')))
+    or e.created_on = any ($8::timestamptz[])
   order by e.created_on_ticks, e.event_id
   limit $5`;
 
-/** $1 organization, $2 log, $3 run, $4 times, $5 ids, $6 ticks. */
+/**
+ * Marks rows as superseded by others, or as current again. The one statement that changes the column.
+ * $1 organization, $2 log, $3 times, $4 ids, $5 ids of the rows that replace them; null: the row is current.
+ */
+export const SUPERSEDE = `
+  update audit.events e set superseded_by = t.superseded_by
+  from unnest($3::timestamptz[], $4::uuid[], $5::uuid[]) as t (created_on, event_id, superseded_by)
+  where e.organization = $1 and e.log = $2 and e.created_on = t.created_on and e.event_id = t.event_id`;
+
+/** $1 organization, $2 log, $3 run, $4 times, $5 ids, $6 ticks. Returns the rows as records, as the next statements do. */
 export const SUSPECT = `
-  insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id)
+  insert into audit.gone_events as g (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id)
   select $1, $2, created_on, event_id, created_on_ticks, 'suspected', $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as t (created_on, event_id, created_on_ticks)
   on conflict (organization, log, created_on, event_id) do update set state = 'suspected', suspected_at = now(),
-    suspected_run_id = excluded.suspected_run_id, gone_at = null, gone_run_id = null`;
+    suspected_run_id = excluded.suspected_run_id, gone_at = null, gone_run_id = null
+  returning ${RETURN_GONE}`;
 
 /** Parameters as SUSPECT. */
 export const CONFIRM_GONE = `
   update audit.gone_events g set state = 'gone', gone_at = now(), gone_run_id = $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as t (created_on, event_id, created_on_ticks)
-  where organization = $1 and log = $2 and g.created_on = t.created_on and g.event_id = t.event_id`;
+  where organization = $1 and log = $2 and g.created_on = t.created_on and g.event_id = t.event_id
+  returning ${RETURN_GONE}`;
 
 /** A suspicion that was wrong is dismissed; an event that was gone is noted as shown again. Parameters as SUSPECT. */
 export const SHOW_AGAIN = `
   update audit.gone_events g set state = case state when 'suspected' then 'dismissed' else 'shown again' end,
     shown_again_at = now(), shown_again_run_id = $3::bigint
   from unnest($4::timestamptz[], $5::uuid[], $6::bigint[]) as shown (created_on, event_id, created_on_ticks)
-  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id`;
+  where organization = $1 and log = $2 and g.created_on = shown.created_on and g.event_id = shown.event_id and ${ABSENT}
+  returning ${RETURN_GONE}`;
 
 /** $1 organization, $2 log, $3 run. */
 export const DISMISS_SUSPICIONS = `
-  update audit.gone_events set state = 'dismissed'
-  where organization = $1 and log = $2 and state = 'suspected' and suspected_run_id = $3`;
+  update audit.gone_events g set state = 'dismissed'
+  where organization = $1 and log = $2 and state = 'suspected' and suspected_run_id = $3
+  returning ${RETURN_GONE}`;
 
 /** Numbers of events by day. $1 organization, $2 log. */
 export const COUNT_DAYS = `
@@ -101,7 +121,8 @@ export const COUNT_DAYS = `
 export const COUNT_BUCKETS = `
   select bucket, sum(rows)::bigint as rows from (
     select width_bucket(created_on, $4::timestamptz[]) as bucket, count(*) as rows from audit.events
-    where organization = $1 and log = $2 and created_on >= $3::timestamptz and created_on < $5::timestamptz group by 1
+    where organization = $1 and log = $2 and created_on >= $3::timestamptz and created_on < $5::timestamptz and superseded_by is null
+    group by 1
     union all
     select width_bucket(created_on, $4::timestamptz[]), -count(*) from audit.gone_events
     where organization = $1 and log = $2 and created_on < $5 and ${ABSENT} group by 1

@@ -1,16 +1,20 @@
 /** Compares responses of the source with the stored rows of their spans, and stores what is new, within a transaction of a run. */
 import { hash } from 'node:crypto';
 import { isSameJson } from '../../core/compare.ts';
+import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
-import { type Judgement, judge, type StoredRow } from '../../core/judge.ts';
+import { type Judgement, judge, type StoredRow, type Superseded } from '../../core/judge.ts';
+import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { afterPlace } from '../../core/place.ts';
 import type { Comparison, Shown } from '../../core/store.ts';
 import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '../../core/ticks.ts';
 import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
-import { asStored } from '../read/stored-events.ts';
-import { upsertRejected } from './rejected.ts';
+import type { KeyedRecord } from '../format/list-records.ts';
+import { asStored, exactFields } from '../read/stored-events.ts';
+import { draftRecords, type TransactionHead } from './ledger.ts';
+import { type StoredRejected, upsertRejected } from './rejected.ts';
 import { OPEN_TICKS, placeRejected, placesText } from './rejected-places.ts';
 import {
   CONFIRM_GONE,
@@ -18,9 +22,10 @@ import {
   DISMISS_SUSPICIONS,
   READ_SPAN,
   SHOW_AGAIN,
+  SUPERSEDE,
   SUSPECT,
 } from './span-statements.ts';
-import { type LedgerHead, type StoredBatch, upsertEvents } from './store-events.ts';
+import { assertWritten, changeDraft, readRecordsOf, type StoredBatch, upsertEvents } from './store-events.ts';
 
 /** Stored rows read for one response, in addition to twice those that it shows. More are a source that has changed. */
 const MAX_UNSHOWN_READ = 10_000;
@@ -34,7 +39,8 @@ const SUSPICIOUS_OF_FEW = 4;
 /** The result of storing a response. */
 export interface StoredShown extends Comparison {
   lateTicks: bigint[];
-  entry: LedgerHead | undefined;
+  /** What the ledger must list. */
+  drafts: EntryDraft[];
 }
 
 /** What DIGEST_SPAN returns. */
@@ -48,12 +54,21 @@ interface SpanDigest {
 interface StoredSpanRow {
   event_id: string;
   created_on_ticks: string;
+  ordinal: number;
   created_on_raw: string;
   user_name: string | null;
   email: string | null;
   message: string | null;
   extra: string | null;
   raw: string | null;
+  category: string | null;
+  action: string | null;
+  source: string | null;
+  details_version: string | null;
+  /** Null if the response shows the id. */
+  details_raw: string | null;
+  batch: string;
+  superseded_by: string | null;
   absence: StoredRow['absence'] | null;
   is_suspected_now: boolean;
   settles_at: string | null;
@@ -136,35 +151,77 @@ export class SpanStore {
   /** Stores what is new. Call it within a transaction of the run, after `unchanged` returned undefined. */
   async store(
     shown: Shown,
-    { known, ignored }: { known: bigint | undefined; ignored?: ReadonlySet<string> | undefined },
-  ): Promise<StoredShown> {
-    const stored = await this.readSpan(shown);
-    const isTruncated = stored.length === this.limitOf(shown);
-    const judgement = judge(shown, stored, { head: this.head, isEqual: isSameContent, ignored });
-    const upserted = await upsertEvents(this.client, isTruncated ? shown.events : judgement.changed, {
-      ...this.key,
+    {
+      head,
       known,
-    });
+      ignored,
+    }: { head: TransactionHead; known: bigint | undefined; ignored?: ReadonlySet<string> | undefined },
+  ): Promise<StoredShown> {
+    const stored = await this.readSpan(shown, boundsOf(shown), shown.others.events);
+    const isTruncated = stored.length === this.limitOf(shown);
+    const options = { isEqual: isSameContent, ignored };
+    const judgement = judge(shown, stored, { ...options, head: this.head });
+    // Too many rows are not shown to read them all: reads those that the events may be.
+    const { changed, fresh, rerendered, superseded, shownAgain } = isTruncated
+      ? judge(shown, await this.readSpan(shown, NO_BOUNDS, eventsOf(shown)), { ...options, head: undefined })
+      : judgement;
+    const upserted = await upsertEvents(this.client, changed, { ...this.key, head, known });
     this.head = judgement.head;
-    await this.mark(SHOW_AGAIN, judgement.shownAgain);
-    const suspected = await this.suspect(judgement, isTruncated);
+    const replaced = await this.supersede(superseded);
+    const gone = await this.mark(SHOW_AGAIN, shownAgain);
+    const { marked, ...suspected } = await this.suspect(judgement, isTruncated);
     const rejected = await placeRejected(this.client, this.key, shown);
     const newlyRejected = await upsertRejected(this.client, {
       ...this.key,
       rejected: [...shown.rejected, ...shown.others.rejected],
     });
-    const insertedIds = [...judgement.newIds];
     return {
       ...toComparison(upserted, judgement),
-      unchanged: countUnchanged(shown, isTruncated ? upserted : judgement),
+      unchanged: countUnchanged(shown, changed),
       inserted: upserted.inserted,
-      insertedIds,
+      insertedIds: without(fresh, rerendered).map(({ eventId }) => eventId),
+      rerendered: rerendered.length,
+      superseded: superseded.filter(({ by }) => by !== undefined).length,
+      shownAgain: shownAgain.length,
       ...suspected,
       oldestChange: earlier(judgement.oldestChange, rejected),
-      newlyRejected,
-      lateTicks: upserted.lateTicks,
-      entry: upserted.entry,
+      newlyRejected: newlyRejected.rows,
+      lateTicks: withoutTicks(upserted.lateTicks, rerendered),
+      drafts: [
+        ...upserted.drafts,
+        ...replaced,
+        ...draftRecords('gone', [...gone, ...marked]),
+        ...draftRecords('rejected', newlyRejected.records),
+      ],
     };
+  }
+
+  /**
+   * Marks rows as superseded, or as current again: the one place that changes the column. A superseded row is not gone. Returns the
+   * entries of the ledger.
+   */
+  async supersede(changes: readonly Superseded[]): Promise<EntryDraft[]> {
+    if (changes.length === 0) return [];
+    const { organization, log } = this.key;
+    const keys = [
+      changes.map(({ row }) => formatMicroseconds(row.ticks)),
+      changes.map(({ row }) => row.eventId),
+    ];
+    const records = await readRecordsOf(this.client, this.key, keys);
+    const { rowCount } = await this.client.query(SUPERSEDE, [
+      ...[organization, log, ...keys],
+      changes.map(({ by }) => by ?? null),
+    ]);
+    assertWritten(rowCount ?? 0, changes.length, 'superseding');
+    const pairs = changes.map(({ row, by }) => {
+      const before = records.get(row.eventId)!;
+      return { before, after: { ...before, superseded_by: by ?? null } };
+    });
+    const gone = await this.mark(
+      SHOW_AGAIN,
+      changes.flatMap(({ row, by }) => (by === undefined ? [] : [row])),
+    );
+    return [changeDraft('superseded', pairs), ...draftRecords('gone', gone)];
   }
 
   /** The oldest row of the list, if nothing that is stored was compared with it. */
@@ -173,8 +230,8 @@ export class SpanStore {
   }
 
   /** For rows that a COPY stored: only the rejected ones remain. */
-  async storeRejected(shown: Shown): Promise<Comparison['newlyRejected']> {
-    if (shown.rejected.length === 0) return [];
+  async storeRejected(shown: Shown): Promise<StoredRejected> {
+    if (shown.rejected.length === 0) return { rows: [], records: [] };
     await placeRejected(this.client, this.key, shown);
     return upsertRejected(this.client, { ...this.key, rejected: shown.rejected });
   }
@@ -183,10 +240,14 @@ export class SpanStore {
     return 2 * (shown.events.length + shown.others.events.length) + MAX_UNSHOWN_READ;
   }
 
-  private async readSpan(shown: Shown): Promise<StoredRow[]> {
+  /** The stored rows between two times, and those at the times of `others`. */
+  private async readSpan(
+    shown: Shown,
+    { from, to }: typeof NO_BOUNDS,
+    others: readonly IdentifiedEvent[],
+  ): Promise<StoredRow[]> {
     const { organization, log, runId } = this.key;
-    const { from, to } = boundsOf(shown);
-    const all = [...shown.events, ...shown.others.events];
+    const all = eventsOf(shown);
     const { rows } = await this.client.query<StoredSpanRow>(READ_SPAN, [
       organization,
       log,
@@ -195,32 +256,25 @@ export class SpanStore {
       this.limitOf(shown),
       runId,
       this.options.settleMs,
-      shown.others.events.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+      timesOf(all),
       all.map(({ eventId }) => eventId),
+      timesOf(others),
     ]);
-    return rows.map((row) => ({
-      eventId: row.event_id,
-      ticks: BigInt(row.created_on_ticks),
-      content: {
-        createdOnRaw: row.created_on_raw,
-        userName: row.user_name,
-        email: row.email,
-        message: row.message,
-        extra: row.extra,
-        raw: row.raw,
-      },
-      absence: row.absence ?? undefined,
-      isSuspectedNow: row.is_suspected_now,
-      settlesAt: row.settles_at === null ? undefined : new Date(Number(row.settles_at)),
-    }));
+    const shownAs = new Map(all.map(({ event, eventId }) => [eventId, event]));
+    return rows.map((row) => toStoredRow(row, shownAs.get(row.event_id)));
   }
 
   /** Suspects events that are not shown, unless they are so many that the source must have changed. */
   private async suspect(
     judgement: Judgement,
     isTruncated: boolean,
-  ): Promise<Pick<StoredShown, 'suspected' | 'confirmed' | 'isSourceChanged' | 'goneEvents'>> {
+  ): Promise<
+    Pick<StoredShown, 'suspected' | 'confirmed' | 'isSourceChanged' | 'goneEvents'> & {
+      marked: KeyedRecord[];
+    }
+  > {
     const { suspected, confirmed } = judgement;
+    const dismissed: KeyedRecord[] = [];
     this.suspectedEvents += suspected.length;
     const isTooMany =
       this.suspectedEvents > SUSPICIOUS_OF_FEW &&
@@ -228,12 +282,14 @@ export class SpanStore {
     if (!this.isSourceChanged && (isTooMany || isTruncated || judgement.isMostlyUnshown)) {
       this.isSourceChanged = true;
       const { organization, log, runId } = this.key;
-      await this.client.query(DISMISS_SUSPICIONS, [organization, log, runId]);
+      const { rows } = await this.client.query<KeyedRecord>(DISMISS_SUSPICIONS, [organization, log, runId]);
+      dismissed.push(...rows);
     }
-    if (this.isSourceChanged) return { suspected: 0, confirmed: 0, isSourceChanged: true, goneEvents: [] };
-    await this.mark(SUSPECT, suspected);
-    await this.mark(CONFIRM_GONE, confirmed);
+    if (this.isSourceChanged)
+      return { suspected: 0, confirmed: 0, isSourceChanged: true, goneEvents: [], marked: dismissed };
+    const marked = [...(await this.mark(SUSPECT, suspected)), ...(await this.mark(CONFIRM_GONE, confirmed))];
     return {
+      marked,
       suspected: suspected.length,
       confirmed: confirmed.length,
       isSourceChanged: false,
@@ -256,27 +312,31 @@ export class SpanStore {
     );
   }
 
-  private async mark(text: string, rows: readonly StoredRow[]): Promise<void> {
-    if (rows.length === 0) return;
+  /** Returns the rows of audit.gone_events that it wrote. */
+  private async mark(text: string, events: readonly Superseded['row'][]): Promise<KeyedRecord[]> {
+    if (events.length === 0) return [];
     const { organization, log, runId } = this.key;
-    await this.client.query(text, [
+    const { rows } = await this.client.query<KeyedRecord>(text, [
       organization,
       log,
       runId,
-      rows.map(({ ticks }) => formatMicroseconds(ticks)),
-      rows.map(({ eventId }) => eventId),
-      rows.map(({ ticks }) => ticks.toString()),
+      events.map(({ ticks }) => formatMicroseconds(ticks)),
+      events.map(({ eventId }) => eventId),
+      events.map(({ ticks }) => ticks.toString()),
     ]);
+    return rows;
   }
 }
 
 export const NOTHING: StoredShown = {
   lateTicks: [],
-  entry: undefined,
+  drafts: [],
   goneEvents: [],
   inserted: 0,
   updated: 0,
   unchanged: 0,
+  rerendered: 0,
+  superseded: 0,
   shownAgain: 0,
   suspected: 0,
   confirmed: 0,
@@ -298,7 +358,6 @@ function toComparison(
     ...NOTHING,
     inserted: stored.inserted,
     updated: stored.updated,
-    shownAgain: judgement.shownAgain.length,
     unsettled: judgement.unsettled.length,
     settlesAt: settling.length === 0 ? undefined : new Date(Math.max(...settling)),
     isHeadUndecided: judgement.isHeadUndecided,
@@ -306,10 +365,67 @@ function toComparison(
 }
 
 /** The number of events in the span that are stored as they are shown. Other rows of the response are stored as well, if they are new. */
-function countUnchanged({ events }: Shown, result: StoredBatch | Pick<Judgement, 'changed'>): number {
-  if (!('changed' in result)) return events.length - result.inserted - result.updated;
+function countUnchanged({ events }: Shown, changed: readonly IdentifiedEvent[]): number {
   const shown = new Set(events.map(({ event }) => event));
-  return events.length - result.changed.filter(({ event }) => shown.has(event)).length;
+  return events.length - changed.filter(({ event }) => shown.has(event)).length;
+}
+
+function eventsOf({ events, others }: Shown): IdentifiedEvent[] {
+  return [...events, ...others.events];
+}
+
+function timesOf(events: readonly IdentifiedEvent[]): string[] {
+  return [...new Set(events.map(({ event }) => formatMicroseconds(event.createdOnTicks)))];
+}
+
+function without<T>(list: readonly T[], removed: readonly T[]): T[] {
+  const set = new Set(removed);
+  return list.filter((each) => !set.has(each));
+}
+
+/** The ticks of the late events that are no other rendering of a stored one. */
+function withoutTicks(lateTicks: readonly bigint[], rerendered: readonly IdentifiedEvent[]): bigint[] {
+  if (rerendered.length === 0) return [...lateTicks];
+  const removed = new Map<bigint, number>();
+  for (const { event } of rerendered)
+    removed.set(event.createdOnTicks, (removed.get(event.createdOnTicks) ?? 0) + 1);
+  return lateTicks.filter((ticks) => {
+    const left = removed.get(ticks) ?? 0;
+    removed.set(ticks, left - 1);
+    return left <= 0;
+  });
+}
+
+/** `shown`: the event that the response shows under the id of the row. */
+function toStoredRow(row: StoredSpanRow, shown: AuditEvent | undefined): StoredRow {
+  const content = {
+    createdOnRaw: row.created_on_raw,
+    userName: row.user_name,
+    email: row.email,
+    message: row.message,
+    extra: row.extra,
+    raw: row.raw,
+  };
+  const identity = shown ?? {
+    createdOnTicks: BigInt(row.created_on_ticks),
+    category: row.category,
+    action: row.action,
+    source: row.source,
+    detailsVersion: row.details_version,
+    auditLogDetails: row.details_raw,
+  };
+  return {
+    eventId: row.event_id,
+    ticks: BigInt(row.created_on_ticks),
+    ordinal: row.ordinal,
+    content,
+    rendering: exactFields({ ...identity, ...content }),
+    batch: BigInt(row.batch),
+    supersededBy: row.superseded_by ?? undefined,
+    absence: row.absence ?? undefined,
+    isSuspectedNow: row.is_suspected_now,
+    settlesAt: row.settles_at === null ? undefined : new Date(Number(row.settles_at)),
+  };
 }
 
 /** The response shows the oldest row, and no group completely. */
@@ -319,10 +435,12 @@ function isPartOfHead({ oldest, span }: Shown): boolean {
 
 /** The times between which stored rows are compared: from the oldest row where the response shows it. */
 function boundsOf({ span, oldest }: Shown): { from: bigint; to: bigint } {
-  if (!span) return { from: 0n, to: 0n };
+  if (!span) return NO_BOUNDS;
   const from = oldest !== undefined && oldest < span.from ? oldest : span.from;
   return { from: from < MIN_TICKS ? MIN_TICKS : from, to: span.to ?? OPEN_TICKS };
 }
+
+const NO_BOUNDS = { from: 0n, to: 0n };
 
 function timeOf(ticks: bigint): string {
   return ticks > MAX_TICKS ? 'infinity' : formatMicroseconds(ticks);

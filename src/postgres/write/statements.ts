@@ -1,7 +1,6 @@
 /** The SQL of one run's commits. Statements of every page have a name, so that the server prepares them once. */
-import { CLASSIC_LOG } from '../../core/log-key.ts';
 import { COPIED_COLUMNS } from '../format/copy-format.ts';
-import { inUtc } from '../format/utc.ts';
+import { RECORD_COLUMNS, type RecordColumn } from '../format/record.ts';
 
 /** Columns that a re-read may find changed. `event_id` covers the others, or they derive from it. */
 const CHANGEABLE = ['user_name', 'email', 'message', 'extra', 'raw', 'created_on_raw'];
@@ -16,112 +15,97 @@ const FIXED = [
   'ordinal',
 ];
 
-const contentDigestOf = (row: string) =>
-  `audit.content_digest(${['event_id', 'created_on_raw', 'user_name', 'email', 'message', 'extra', 'raw'].map((column) => `${row}.${column}`).join(', ')})`;
-
-/** The newest entry of the ledger. The run holds the lease, so no other run appends. */
-const HEAD = `
-  head as materialized (
-    select coalesce(newest.batch, 0) as batch, newest.digest
-    from (select) one left join lateral (
-      select batch, digest from audit.ledger where organization = $1 and log = $2 order by batch desc limit 1
-    ) newest on true
-  )`;
-
-/** Appends the row of `entry` to the ledger; returns its counts and the new entry's batch and digest. */
-const APPEND_ENTRY = `
-  appended as (
-    insert into audit.ledger (
-      organization, log, batch, run_id, from_at, to_at, rows_inserted, rows_changed, inserted, previous_digest, digest
-    )
-    select $1, $2, head.batch + 1, $3, from_at, to_at, rows_inserted, rows_changed, inserted, head.digest,
-      sha256(convert_to(array_to_json(array[$1::text] || case $2 when '${CLASSIC_LOG}' then '{}' else array[$2::text] end || array[
-        (head.batch + 1)::text, $3::bigint::text, ${inUtc('now()')}, ${inUtc('from_at')}, ${inUtc('to_at')},
-        encode(sha256(inserted), 'hex'), encode(sha256(coalesce(changes, '')), 'hex'), encode(head.digest, 'hex')
-      ])::text, 'UTF8'))
-    from entry, head where rows_inserted + rows_changed > 0
-    returning batch, digest
-  )
-  select rows_inserted as inserted, rows_changed as updated, late_ticks, appended.batch, encode(appended.digest, 'hex') as digest
-  from entry left join appended on true`;
-
-/**
- * Upserts events, and appends the inserted and changed ones to the ledger. Updates stored rows that differ in
- * `comparedColumns`; unchanged rows are not written, so a re-read leaves no dead tuples.
- * $1 organization, $2 log, $3 run, $4 ticks before which a new event is late, then columnsOf().
- */
-const storeEvents = (name: string, comparedColumns: readonly string[]) => ({
-  name,
-  text: `
-  with incoming as (
-    select * from unnest(
-      $5::timestamptz[], $6::uuid[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-      $13::text[], $14::text[], $15::text[], $16::text[], $17::boolean[], $18::text[], $19::boolean[], $20::text[],
-      $21::integer[]
+/** Events as parameters, from $4 on: the order of columnsOf(). */
+const INCOMING = `
+  incoming as (
+    select created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name, email, message,
+      details_version, details_raw,
+      case when is_parsable and pg_input_is_valid(details_raw, 'jsonb') then details_raw::jsonb end as details,
+      case when is_extra_exact or pg_input_is_valid(extra, 'jsonb') then extra::jsonb end as extra,
+      raw, ordinal
+    from unnest(
+      $4::timestamptz[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+      $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[], $17::text[], $18::boolean[], $19::text[],
+      $20::integer[]
     ) as t (
       created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name, email, message,
       details_version, details_raw, is_parsable, extra, is_extra_exact, raw, ordinal
     )
-  ), ${HEAD}, written as (
-    insert into audit.events as stored (
-      organization, log, run_id, batch, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
-      user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
-    )
-    select
-      $1, $2, $3, head.batch + 1, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
-      user_name, email, message, details_version, details_raw,
-      case when is_parsable and pg_input_is_valid(details_raw, 'jsonb') then details_raw::jsonb end,
-      case when is_extra_exact or pg_input_is_valid(extra, 'jsonb') then extra::jsonb end,
-      raw, ordinal
-    from incoming, head
-    on conflict (organization, created_on, event_id) do update set
-      ${comparedColumns.map((column) => `${column} = excluded.${column}`).join(', ')}, updated_at = now()
-    where (${comparedColumns.map((column) => `stored.${column}`).join(', ')})
-      is distinct from
-      (${comparedColumns.map((column) => `excluded.${column}`).join(', ')})
-    -- A row stored before keeps its batch. A row inserted by hand may have this batch, but not this first_seen_at.
-    returning batch = (select head.batch + 1 from head) and first_seen_at = now() as is_inserted, created_on, created_on_ticks, event_id, batch, ${contentDigestOf('stored')} as digest
-  ), changed as (
-    insert into audit.ledger_changes (organization, log, row_batch, event_id, batch, old_digest, new_digest)
-    select $1, $2, written.batch, written.event_id, head.batch + 1, before.digest, written.digest
-    from head, written cross join lateral (
-      -- Reads the statement's snapshot: the row before the update. The limit makes the plan an index lookup per row.
-      select ${contentDigestOf('e')} as digest from audit.events e
-      where e.organization = $1 and e.log = $2 and e.created_on = written.created_on and e.event_id = written.event_id limit 1
-    ) before
-    where not is_inserted
-    returning event_id, old_digest, new_digest
-  ), entry as (
-    select
-      (select string_agg(uuid_send(event_id) || old_digest || new_digest, ''::bytea order by event_id) from changed) as changes,
-      coalesce(string_agg(uuid_send(event_id) || digest, ''::bytea) filter (where is_inserted), '') as inserted,
-      count(*) filter (where is_inserted) as rows_inserted,
-      count(*) filter (where not is_inserted) as rows_changed,
-      min(created_on) filter (where is_inserted) as from_at,
-      max(created_on) filter (where is_inserted) as to_at,
-      array_agg(created_on_ticks) filter (where is_inserted and created_on_ticks < $4) as late_ticks
-    from written
-  ), ${APPEND_ENTRY}`,
+  )`;
+
+/** Of a row with `raw`, `extra` is what jsonb could store of it. */
+const returned = (table: string) =>
+  `${table}.event_id, case when ${table}.raw is not null then ${table}.extra::text end as extra`;
+
+/** $1 organization, $2 log, $3 run, then columnsOf(), $21 batch. */
+export const INSERT_EVENTS = {
+  name: 'insert-events',
+  text: `
+  with ${INCOMING}
+  insert into audit.events as e (
+    organization, log, run_id, batch, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+    user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
+  )
+  select $1, $2, $3::bigint, $21::bigint, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
+    user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
+  from incoming
+  returning ${returned('e')}`,
+};
+
+const updateEvents = (name: string, columns: readonly string[], updatedAt = 'now()') => ({
+  name,
+  text: `
+  with ${INCOMING}
+  update audit.events e set ${columns.map((column) => `${column} = i.${column}`).join(', ')}, updated_at = ${updatedAt}
+  from incoming i
+  where e.organization = $1 and e.log = $2 and e.created_on = i.created_on and e.event_id = i.event_id and $3::bigint is not null
+  returning ${returned('e')}`,
 });
 
-export const UPSERT_EVENTS = storeEvents('upsert-events', CHANGEABLE);
-/** The same for `verify --repair`: restores every column to the source's value. */
-export const RESTORE_EVENTS = storeEvents('restore-events', [...FIXED, ...CHANGEABLE]);
+/** Updates what the source may change. $1 organization, $2 log, $3 run, then columnsOf(). */
+export const UPDATE_EVENTS = updateEvents('update-events', CHANGEABLE);
+/**
+ * The same for `verify --repair`: restores every column to the source's value. Where the record differs in nothing, only `details` was wrong:
+ * `updated_at` stays.
+ */
+const RECORDED = [...FIXED.filter((column) => column !== 'details'), ...CHANGEABLE];
+const isChanged = `(${RECORDED.map((column) => `e.${column}`).join(', ')}) is distinct from (${RECORDED.map((column) => `i.${column}`).join(', ')})`;
+export const RESTORE_EVENTS = updateEvents(
+  'restore-events',
+  [...FIXED, ...CHANGEABLE],
+  `case when ${isChanged} then now() else e.updated_at end`,
+);
+
+const POSTGRES_EPOCH = `timestamptz '2000-01-01 00:00:00Z'`;
+
+/** A column of `audit.events e` as `toRecord` reads it. */
+function selectColumn([name, type]: (typeof RECORD_COLUMNS)[number]): string {
+  if (type === 'time')
+    return `(extract(epoch from e.${name} - ${POSTGRES_EPOCH}) * 1000000)::bigint as ${name}`;
+  return name === 'extra' ? 'e.extra::text as extra' : `e.${name}`;
+}
+
+/** The records of stored events. $1 organization, $2 log, $3 times, $4 ids. */
+export const READ_RECORDS = `
+  select ${RECORD_COLUMNS.map(selectColumn).join(', ')}
+  from unnest($3::timestamptz[], $4::uuid[]) as k (created_on, event_id)
+  join audit.events e on e.organization = $1 and e.log = $2 and e.created_on = k.created_on and e.event_id = k.event_id`;
+
+/** A row of READ_RECORDS: pg returns bigint as text. */
+export type RecordRow = Record<RecordColumn, string | number | null>;
+
+/**
+ * Fails (division by zero) if a COPY did not store its rows, and no others carry their batch: the events are then upserted, which finds the reason.
+ * $1 organization, $2 log, $3 batch, $4 and $5 times of the first and the last row, $6 number of rows.
+ */
+export const COUNT_COPIED = {
+  name: 'count-copied',
+  text: `
+  select 1 / (count(*) = $6::bigint)::integer from audit.events
+  where organization = $1 and log = $2 and created_on between $4 and $5 and batch = $3`,
+};
 
 export const COPY_EVENTS = `copy audit.events (${COPIED_COLUMNS.join(', ')}) from stdin (format binary)`;
-
-/** Appends the copied rows to the ledger. $1 organization, $2 log, $3 run, $4 batch, $5 and $6 times of the first and the last row. */
-export const APPEND_COPIED = {
-  name: 'append-copied',
-  text: `
-  with ${HEAD}, entry as (
-    select null::bytea as changes, string_agg(uuid_send(event_id) || ${contentDigestOf('e')}, ''::bytea) as inserted,
-      count(*) as rows_inserted, 0 as rows_changed, min(created_on) as from_at, max(created_on) as to_at,
-      null::bigint[] as late_ticks
-    from audit.events e
-    where organization = $1 and log = $2 and created_on between $5 and $6 and batch = $4
-  ), ${APPEND_ENTRY}`,
-};
 
 /** The run has read beyond the watermark. */
 const EXTENDS_WATERMARK = `($9::boolean or $8::bigint > coalesce(created_on_ticks, $8::bigint - 1))`;
@@ -154,7 +138,7 @@ export const UPDATE_RUN = `
   update audit.runs set
     pages = $2, requests = $3, retries = $4, rows_read = $5, rows_inserted = $6, rows_updated = $7, rows_unchanged = $8,
     rows_rejected = $9, rows_late = $10, frontier_ticks = coalesce($11, frontier_ticks),
-    resume = coalesce($12::jsonb, resume), source_total = coalesce($13, source_total)
+    resume = coalesce($12::jsonb, resume), source_total = coalesce($13, source_total), rows_superseded = $14
   where run_id = $1`;
 
 export const DESCRIBE_RANGE =

@@ -1,36 +1,51 @@
 /**
- * Stores the events of one commit, and their entry in the ledger, within a transaction that holds the lease.
+ * Stores the events of one commit within a transaction that holds the lease, and drafts their entries in the ledger.
  *
  * Events newer than every stored one are new, so COPY inserts them, in half the time of an upsert. If COPY fails, its whole
- * transaction fails, and another transaction upserts the events. A re-read upserts only events that have changed (`span-store.ts`): an
- * upsert locks each existing row, and each lock is a write.
+ * transaction fails, and another transaction upserts the events. A re-read upserts only events that have changed (`span-store.ts`).
+ *
+ * The ledger lists what was sent. A row that someone else inserts meanwhile is therefore in no entry, and a number of written rows
+ * that differs from the number sent ends the run.
  */
+import { ExportError } from '../../core/errors.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
+import { type EntryDraft, type LedgerChange, listRows } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import type { CommitResult, Shown } from '../../core/store.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
-import type { ResultRows, Statement } from '../connection/pipeline.ts';
+import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import { columnsOf } from '../format/columns.ts';
 import { areCopyable, type createCopyEncoder } from '../format/copy-format.ts';
-import { APPEND_COPIED, COPY_EVENTS, RESTORE_EVENTS, UPSERT_EVENTS } from './statements.ts';
+import {
+  canonicalExtra,
+  contentOf,
+  type EventRecord,
+  encodeRecord,
+  RECORD_COLUMNS,
+  recordHash,
+  recordOf,
+  uuidBytes,
+} from '../format/record.ts';
+import type { TransactionHead } from './ledger.ts';
+import {
+  COPY_EVENTS,
+  COUNT_COPIED,
+  INSERT_EVENTS,
+  READ_RECORDS,
+  RESTORE_EVENTS,
+  type RecordRow,
+  UPDATE_EVENTS,
+} from './statements.ts';
 
-/** The newest entry of the ledger, its digest in hex. A copy kept elsewhere proves later that the ledger contains it. */
-export interface LedgerHead {
-  batch: string;
-  digest: string;
-}
-
-/** The result of a commit. `entry` is undefined if nothing was inserted or changed. */
+/** The result of a commit, and its entries in the ledger: that of the inserted events is the first. */
 export interface StoredBatch extends Pick<CommitResult, 'inserted' | 'updated' | 'unchanged' | 'lateTicks'> {
-  entry: LedgerHead | undefined;
+  drafts: EntryDraft[];
 }
 
-interface Owner extends LogKey {
+export interface StoreOptions extends LogKey {
   runId: string;
-}
-
-interface UpsertOptions extends Owner {
+  head: TransactionHead;
   /** A new event before these ticks is late. */
   known: bigint | undefined;
 }
@@ -39,38 +54,195 @@ interface UpsertOptions extends Owner {
 export function upsertEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
-  options: UpsertOptions,
+  options: StoreOptions,
 ): Promise<StoredBatch> {
-  return execute(client, UPSERT_EVENTS, events, options);
+  return store(client, events, options, UPDATE_EVENTS);
 }
 
 /** For `verify --repair`: restores the stored rows of these events to the source's values, in every column. */
 export function restoreEvents(
   client: Client,
   events: readonly IdentifiedEvent[],
-  options: UpsertOptions,
+  options: StoreOptions,
 ): Promise<StoredBatch> {
-  return execute(client, RESTORE_EVENTS, events, options);
+  return store(client, events, options, RESTORE_EVENTS);
 }
 
-async function execute(
+async function store(
   client: Client,
-  statement: typeof UPSERT_EVENTS,
   events: readonly IdentifiedEvent[],
-  { organization, log, runId, known }: UpsertOptions,
+  options: StoreOptions,
+  update: typeof UPDATE_EVENTS,
 ): Promise<StoredBatch> {
-  if (events.length === 0) return toStoredBatch(NOTHING, 0);
-  const { rows } = await client.query<StoredRow>({
-    ...statement,
-    values: [organization, log, runId, known?.toString() ?? null, ...columnsOf(events)],
+  const records = await readRecords(client, events, options);
+  const fresh = events.filter(({ eventId }) => !records.has(eventId));
+  const isRestored = update === RESTORE_EVENTS;
+  const changed = events.filter((event) => {
+    const record = records.get(event.eventId);
+    return record !== undefined && (isRestored || !hasContent(record, event));
   });
-  return toStoredBatch(rows[0]!, events.length);
+  const drafts = [
+    ...(await insertEvents(client, fresh, options)),
+    ...(await changeEvents(client, changed, { ...options, update, records })),
+  ];
+  const { known } = options;
+  const lateTicks = fresh
+    .map(({ event }) => event.createdOnTicks)
+    .filter((ticks) => known !== undefined && ticks < known);
+  const unchanged = events.length - fresh.length - changed.length;
+  return { inserted: fresh.length, updated: changed.length, unchanged, lateTicks, drafts };
+}
+
+/** The stored records of these events, by event id. */
+export function readRecords(
+  client: Client,
+  events: readonly Pick<IdentifiedEvent, 'event' | 'eventId'>[],
+  key: LogKey,
+): Promise<Map<string, EventRecord>> {
+  return readRecordsOf(client, key, [
+    events.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+    events.map(({ eventId }) => eventId),
+  ]);
+}
+
+/** The same for rows with these times and ids. */
+export async function readRecordsOf(
+  client: Client,
+  { organization, log }: LogKey,
+  keys: readonly (readonly string[])[],
+): Promise<Map<string, EventRecord>> {
+  if (keys[0]!.length === 0) return new Map();
+  const { rows } = await client.query<RecordRow>(READ_RECORDS, [organization, log, ...keys]);
+  return new Map(rows.map((row) => [row.event_id as string, toRecord(row)]));
+}
+
+export function toRecord(row: RecordRow): EventRecord {
+  const values = RECORD_COLUMNS.map(([name, type]) => {
+    const value = row[name];
+    if (value === null || type === 'text' || type === 'uuid') return [name, value];
+    return [name, BigInt(value)];
+  });
+  const record = Object.fromEntries(values) as EventRecord;
+  return record.extra === null ? record : { ...record, extra: canonicalExtra(record.extra) };
+}
+
+async function insertEvents(
+  client: Client,
+  events: readonly IdentifiedEvent[],
+  { organization, log, runId, head }: StoreOptions,
+): Promise<EntryDraft[]> {
+  if (events.length === 0) return [];
+  const batch = head.batch + 1n;
+  const values = [organization, log, runId, ...columnsOf(events), batch.toString()];
+  const { rows } = await client.query<ReturnedRow>({ ...INSERT_EVENTS, values });
+  assertWritten(rows.length, events.length, 'inserting');
+  const extras = extrasOf(rows);
+  const listed = listRows(
+    events.map((event) => {
+      const record = recordOf(event, { runId, batch, committedAt: head.committedAt });
+      return rowOf(withStoredExtra(record, extras));
+    }),
+  );
+  return [{ kind: 'stored', listed, ...timesOf(events) }];
+}
+
+async function changeEvents(
+  client: Client,
+  events: readonly IdentifiedEvent[],
+  {
+    organization,
+    log,
+    runId,
+    head,
+    update,
+    records,
+  }: StoreOptions & { update: typeof UPDATE_EVENTS; records: ReadonlyMap<string, EventRecord> },
+): Promise<EntryDraft[]> {
+  if (events.length === 0) return [];
+  const values = [organization, log, runId, ...columnsOf(events)];
+  const { rows } = await client.query<ReturnedRow>({ ...update, values });
+  assertWritten(rows.length, events.length, 'updating');
+  const extras = extrasOf(rows);
+  const isRestored = update === RESTORE_EVENTS;
+  const pairs = events.map((event) => {
+    const before = records.get(event.eventId)!;
+    const { run_id, batch, first_seen_at, superseded_by, ordinal } = before;
+    const after: EventRecord = isRestored
+      ? {
+          ...recordOf(event, { runId, batch: batch!, committedAt: head.committedAt }),
+          ...{ run_id, first_seen_at, superseded_by },
+        }
+      : { ...before, ...contentOf(event.event), ordinal, updated_at: head.committedAt };
+    return { before, after: keepTime(before, withStoredExtra(after, extras)) };
+  });
+  return [changeDraft('changed', pairs)];
+}
+
+/** A change of `details` alone, which the record does not have, leaves `updated_at`: the entry has equal hashes. */
+function keepTime(before: EventRecord, after: EventRecord): EventRecord {
+  const unmoved = { ...after, updated_at: before.updated_at };
+  return encodeRecord(unmoved).equals(encodeRecord(before)) ? unmoved : after;
+}
+
+/** The entry of events that were changed. */
+export function changeDraft(
+  kind: 'changed' | 'superseded',
+  pairs: readonly { before: EventRecord; after: EventRecord }[],
+): EntryDraft {
+  const changes = pairs.map(({ before, after }): Omit<LedgerChange, 'batch' | 'committedAt'> => {
+    const [oldDigest, newDigest] = [before, after].map((record) =>
+      recordHash(encodeRecord(record)).toString('hex'),
+    ) as [string, string];
+    return { eventId: before.event_id!, rowBatch: before.batch!, oldDigest, newDigest };
+  });
+  return { kind, listed: listRows(pairs.map(({ after }) => rowOf(after))), changes };
+}
+
+function rowOf(record: EventRecord): { key: Buffer; hash: Buffer } {
+  return { key: uuidBytes(record.event_id!), hash: recordHash(encodeRecord(record)) };
+}
+
+interface ReturnedRow {
+  event_id: string;
+  /** Of a row with `raw`: what jsonb stores of it. */
+  extra: string | null;
+}
+
+function extrasOf(rows: readonly ReturnedRow[]): Map<string, string | null> {
+  return new Map(rows.map(({ event_id, extra }) => [event_id, extra]));
+}
+
+function withStoredExtra(record: EventRecord, extras: ReadonlyMap<string, string | null>): EventRecord {
+  if (record.raw === null) return record;
+  const extra = extras.get(record.event_id!) ?? null;
+  return { ...record, extra: extra === null ? null : canonicalExtra(extra) };
+}
+
+/** Whether a stored event has the content of the source's. `extra` of a row with `raw` follows from `raw`. */
+function hasContent(record: EventRecord, { event }: IdentifiedEvent): boolean {
+  const content = contentOf(event);
+  if (content.raw !== null) content.extra = record.extra;
+  return Object.entries(content).every(([name, value]) => record[name as keyof EventRecord] === value);
+}
+
+/** Throws `database` if another number of rows was written than sent. */
+export function assertWritten(written: number, sent: number, doing: string): void {
+  if (written === sent) return;
+  throw new ExportError(
+    'database',
+    `PostgreSQL wrote ${written} rows of audit.events when ${doing} ${sent}. A trigger, a rule or a policy on the table changes what ` +
+      'is written, or someone deleted rows meanwhile. Nothing of this commit was stored. Remove it, then run again.',
+  );
 }
 
 /** Times of the first and the last event. */
-function timesOf(events: readonly IdentifiedEvent[]): [from: string, to: string] {
-  const [first, last] = [events[0]!.event, events.at(-1)!.event];
-  return [formatMicroseconds(first.createdOnTicks), formatMicroseconds(last.createdOnTicks)];
+function timesOf(events: readonly IdentifiedEvent[]): { fromAt: string; toAt: string } {
+  let [first, last] = [events[0]!.event.createdOnTicks, events[0]!.event.createdOnTicks];
+  for (const { event } of events) {
+    if (event.createdOnTicks < first) first = event.createdOnTicks;
+    if (event.createdOnTicks > last) last = event.createdOnTicks;
+  }
+  return { fromAt: formatMicroseconds(first), toAt: formatMicroseconds(last) };
 }
 
 /** Whether to attempt COPY: the response shows only events that are newer than the newest stored one. */
@@ -80,23 +252,36 @@ export function canCopy({ events, others, span }: Shown, newestStored: bigint | 
   return newestStored === undefined || (span !== undefined && span.from > newestStored);
 }
 
-/** The statements that copy events and append them to the ledger. Requires `canCopy`; `copiedBatch` reads the result of `ledger`. */
+/**
+ * The statement that copies events, one that fails if the server stored another number of rows, and what they store: every row, or
+ * none. Requires `canCopy`.
+ */
 export function copyEvents(
   events: readonly IdentifiedEvent[],
-  options: Owner & { batch: string; encoder: ReturnType<typeof createCopyEncoder> },
-): { copy: Statement; ledger: Statement } {
-  const { organization, log, runId, batch, encoder } = options;
-  const bytes = encoder.encode(events, { organization, log, runId, batch });
-  return {
-    copy: { text: COPY_EVENTS, bytes },
-    ledger: { ...APPEND_COPIED, values: [organization, log, runId, batch, ...timesOf(events)] },
+  {
+    organization,
+    log,
+    runId,
+    head,
+    encoder,
+  }: Omit<StoreOptions, 'known'> & { encoder: ReturnType<typeof createCopyEncoder> },
+): { copy: Statement; count: Statement; stored: StoredBatch } {
+  const { committedAt } = head;
+  const { bytes, listed } = encoder.encode(events, {
+    organization,
+    log,
+    runId,
+    batch: head.batch + 1n,
+    committedAt,
+  });
+  const times = timesOf(events);
+  const stored = {
+    ...{ inserted: events.length, updated: 0, unchanged: 0, lateTicks: [] },
+    drafts: [{ kind: 'stored' as const, listed, ...times }],
   };
-}
-
-/** The result of a COPY, known in advance: it inserts every row, or none. */
-export function copiedBatch(events: readonly IdentifiedEvent[], appended?: ResultRows): StoredBatch {
-  const inserted = String(events.length);
-  return toStoredBatch(appended?.[0] ?? { ...NOTHING, inserted }, events.length);
+  const batch = (head.batch + 1n).toString();
+  const values = [organization, log, batch, times.fromAt, times.toAt, events.length];
+  return { copy: { text: COPY_EVENTS, bytes }, count: { ...COUNT_COPIED, values }, stored };
 }
 
 /** Whether COPY failed because of a row: it is stored already, or jsonb cannot store its details. */
@@ -107,21 +292,3 @@ export function isRejectedCopy(error: unknown): boolean {
 
 /** SQLSTATE classes: data exception, unique_violation, program limit exceeded. */
 const ROW_REJECTED = /^(22|23505|54)/;
-
-interface StoredRow {
-  inserted: string;
-  updated: string;
-  late_ticks: string[] | null;
-  batch: string | null;
-  digest: string | null;
-}
-
-const NOTHING: StoredRow = { inserted: '0', updated: '0', late_ticks: null, batch: null, digest: null };
-
-function toStoredBatch({ batch, digest, ...row }: StoredRow, events: number): StoredBatch {
-  const inserted = Number(row.inserted);
-  const updated = Number(row.updated);
-  const lateTicks = (row.late_ticks ?? []).map(BigInt);
-  const entry = batch === null || digest === null ? undefined : { batch, digest };
-  return { inserted, updated, unchanged: events - inserted - updated, lateTicks, entry };
-}

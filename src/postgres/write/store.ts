@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ExportError } from '../../core/errors.ts';
+import { type LedgerSigner, UNSIGNED } from '../../core/ledger/sign.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
@@ -15,6 +16,7 @@ import {
 } from '../read/watermark.ts';
 import { Lease, lockFreeLease } from './lease.ts';
 import { PostgresSession, type RunKind } from './session.ts';
+import { StateRecorder } from './state.ts';
 
 const LEASE_MS = 60_000;
 const SETTLE_MS = 3_600_000;
@@ -42,11 +44,14 @@ export async function openSession(
     unrecordedOutcomes?: readonly UnrecordedOutcome[] | undefined;
     /** Throws `superseded` if a run of this kind, by any worker, began within this time and succeeded. */
     unlessDoneWithinMs?: number | undefined;
+    /** Signs the heads of the ledger. */
+    signer?: LedgerSigner | undefined;
     /** Resets a watermark that contradicts the stored events: the run reads the whole list. */
     shouldResetWatermark?: boolean | undefined;
   },
 ): Promise<PostgresSession> {
   const { organization, log, kind, leaseMs = LEASE_MS, isSynchronous = true, settleMs = SETTLE_MS } = options;
+  const { signer = UNSIGNED } = options;
   let client: Client | undefined;
   try {
     client = await pool.connect();
@@ -60,7 +65,16 @@ export async function openSession(
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     const begun = await beginRun(client, { ...options, leaseMs });
     begun.lease.startHeartbeat();
-    return new PostgresSession({ client, organization, log, kind, isSynchronous, settleMs, ...begun });
+    return new PostgresSession({
+      client,
+      organization,
+      log,
+      kind,
+      isSynchronous,
+      settleMs,
+      signer,
+      ...begun,
+    });
   } catch (error) {
     // Closed, not returned to the pool: its settings have changed.
     client?.release(true);
@@ -114,6 +128,7 @@ async function beginRun(
        where organization = $1 and log = $2 and outcome is null`,
       [organization, log],
     );
+    const state = new StateRecorder(client, { organization, log });
     const run = await client.query<{ run_id: string }>(
       'insert into audit.runs (organization, log, kind, worker) values ($1, $2, $3, $4) returning run_id',
       [organization, log, kind, `${hostname()} process ${process.pid}`],
@@ -125,9 +140,11 @@ async function beginRun(
     const contradiction = findContradiction(row);
     const mustReset = contradiction !== undefined && shouldResetWatermark;
     if (mustReset) await client.query(RESET_WATERMARK, [organization, log]);
+    await state.begin();
     return {
       runId,
       lease,
+      state,
       source: toStoredSource(row),
       watermark: contradiction === undefined ? toWatermark(row) : undefined,
       head: row.head_ticks === null || mustReset ? undefined : BigInt(row.head_ticks),

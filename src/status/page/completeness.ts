@@ -64,7 +64,7 @@ function rangesOf({ coverage, gaps }: OrganizationStatus, now: Date): Range[] {
       : { level: 'good', name: 'Proven', from, to, note: `counted ${describeWhen(provenAt, now)}` };
   });
   const unknown = gaps.map(({ from, to, noticedAt, runId }): Range => {
-    const note = `detected ${describeWhen(noticedAt, now)} by ${runId === null ? 'verify' : `run ${runId}`}`;
+    const note = `detected ${describeWhen(noticedAt, now)} by run ${runId}`;
     return { level: 'bad', name: 'Gap', from, to, note };
   });
   return [...known, ...unknown].sort((a, b) => b.from.getTime() - a.from.getTime());

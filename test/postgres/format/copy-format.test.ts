@@ -2,11 +2,19 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { AuditEvent } from '../../../src/core/event.ts';
 import { identifyGroup } from '../../../src/core/identity.ts';
+import { listRows } from '../../../src/core/ledger/entry.ts';
 import { COPIED_COLUMNS, createCopyEncoder } from '../../../src/postgres/format/copy-format.ts';
+import { encodeRecord, recordHash, recordOf, uuidBytes } from '../../../src/postgres/format/record.ts';
 import { eventAt } from '../../support/batch.ts';
 
 const AT = '2026-01-31T08:00:00.0000001Z';
-const ORIGIN = { organization: 'acmé', log: 'tenant:Ä', runId: '7', batch: '9' };
+const ORIGIN = {
+  organization: 'acmé',
+  log: 'tenant:Ä',
+  runId: '7',
+  batch: 9n,
+  committedAt: 800_000_000_000_000n,
+};
 
 const COLUMN_OF = {
   category: 'category',
@@ -69,13 +77,26 @@ test('every text is written as its UTF-8, and details that are JSON twice', () =
   const encoder = createCopyEncoder();
   const fields = Object.keys(COLUMN_OF) as (keyof typeof COLUMN_OF)[];
   const event = fc
-    .record(Object.fromEntries(fields.map((field) => [field, fc.option(text)])))
+    .record({
+      ...Object.fromEntries(fields.map((field) => [field, fc.option(text)])),
+      extra: fc.option(fc.constantFrom('{}', '{"b":1,"a":"x"}')),
+    })
     .map((given) => eventAt(AT, given as Partial<AuditEvent>));
   fc.assert(
     fc.property(fc.array(event, { maxLength: 5 }), (events) => {
       const identified = events.flatMap((each) => identifyGroup([each]));
-      const rows = read(encoder.encode(identified, ORIGIN));
+      const { bytes, listed } = encoder.encode(identified, ORIGIN);
+      const rows = read(bytes);
       expect(rows).toHaveLength(events.length);
+      // The hash of what COPY sends is that of the record.
+      expect(listed).toEqual(
+        listRows(
+          identified.map((each) => ({
+            key: uuidBytes(each.eventId),
+            hash: recordHash(encodeRecord(recordOf(each, ORIGIN))),
+          })),
+        ),
+      );
       rows.forEach((row, i) => {
         check(row, events[i]!);
       });
@@ -87,7 +108,7 @@ test('every text is written as its UTF-8, and details that are JSON twice', () =
 test('the buffer grows for a text of three bytes per character, and for its copy as JSON', () => {
   const auditLogDetails = `"${'漢'.repeat(400_000)}"`;
   const event = eventAt(AT, { auditLogDetails });
-  const [row] = read(createCopyEncoder().encode(identifyGroup([event]), ORIGIN));
+  const [row] = read(createCopyEncoder().encode(identifyGroup([event]), ORIGIN).bytes);
   check(row!, event);
   expect(row!.get('details')).toHaveLength(1 + 2 + 3 * 400_000);
 });

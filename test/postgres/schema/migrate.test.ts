@@ -23,7 +23,10 @@ const ALL = [
   '0010_resume',
   '0011_comments',
   '0012_completeness',
+  '0013_ledger_format_2',
   '0014_verifications',
+  '0015_superseded',
+  '0016_run_history',
 ];
 /** Those of version 0.1.0. */
 const OLD_COUNT = ALL.indexOf('0007_bi') + 1;

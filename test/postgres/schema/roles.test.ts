@@ -168,6 +168,7 @@ describe('audit_writer', () => {
       audit: 'usage',
       bi: 'usage',
       'content_digest()': 'execute',
+      'prune_runs()': 'execute',
       'audit.daily_activity': 'select',
       'audit.daily_totals': 'select',
       'audit.user_actions': 'select',
@@ -175,7 +176,8 @@ describe('audit_writer', () => {
       'audit.user_horizon': 'select',
       'audit.all_user_actions': 'select',
       'audit.all_user_totals': 'select',
-      'audit.events': 'insert, select, update (created_on_raw user_name email message extra raw updated_at)',
+      'audit.events':
+        'insert, select, update (created_on_raw user_name email message extra raw updated_at superseded_by)',
       'audit.ledger': 'insert, select',
       'audit.ledger_changes': 'insert, select',
       'audit.coverage': 'delete, insert, select',
@@ -183,13 +185,14 @@ describe('audit_writer', () => {
       'audit.completeness': 'select',
       'audit.gone_events': 'insert, select, update',
       'audit.rejected_places': 'delete, insert, select, update',
+      'audit.run_days': 'select',
       'audit.login_habits': 'select',
       'audit.migrations': 'select',
       'audit.rejected_events': 'insert, select, update (last_seen_at)',
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
         'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
-        'source_total completeness completeness_reason proven_at missing_events)',
+        'source_total completeness completeness_reason proven_at missing_events rows_superseded)',
       'audit.verifications': 'insert, select',
       'audit.verification_state': 'select',
       'audit.watermarks':
@@ -286,6 +289,10 @@ describe('audit_reader', () => {
       `insert into audit.gone_events (organization, log, created_on, event_id, created_on_ticks, state, suspected_run_id, gone_at)
        -- // Reads the clock: the time is written only.
        select organization, log, created_on, event_id, created_on_ticks, 'gone', 1, now() from audit.events limit 1`,
+    );
+    await admin.query(
+      `update audit.events set superseded_by = event_id
+       where event_id = (select event_id from audit.events order by created_on limit 1)`,
     );
     const views = await viewsOfBi();
     expect(views.length).toBeGreaterThan(3);

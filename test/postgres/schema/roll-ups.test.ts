@@ -60,6 +60,8 @@ const EDITS = [
   `log = 'tenant:A'`,
   `log = 'classic'`,
   `message = 'edited'`,
+  'superseded_by = event_id',
+  'superseded_by = null',
 ];
 
 type Step =
@@ -203,7 +205,13 @@ test('behind the horizon up to which users are counted, and before it', async ()
   await commit([late(3), late(4), late(110)]);
   // Another name for what lies on both sides of it.
   await commit([on(5, 'Renamed'), on(115, 'Renamed')]);
+  // Another form of what lies on both sides of it.
+  await commit([6, 7, 112].map((number) => ({ ...on(number), auditLogDetails: '{ }' })));
+  expect(await bench.query('select count(*) from audit.events where superseded_by is not null')).toEqual([
+    { count: '3' },
+  ]);
   for (const change of [
+    `update audit.events set superseded_by = null where created_on < '2026-03-01'`,
     `update audit.events set user_name = 'Bea' where created_on < '2026-01-09' or created_on > '2026-04-25'`,
     `delete from audit.events where user_name = 'Late'`,
     `update audit.events set created_on = created_on - interval '100 days' where user_name = 'User 1'`,
@@ -251,6 +259,17 @@ test('for late rows, reading only their own days', async () => {
   expect(await rowsReadBy(fill('acme', 'generate_series(500, 501)'))).toBeLessThan(500);
   await bench.query(`delete from audit.events where user_name = 'User 7' and created_on < '2026-01-04'`);
   await bench.query(fill('acme', 'unnest(array[107, 107, 207, 407])'));
+  await expectCounted(bench);
+});
+
+test('for superseded rows, reading only their own days', async () => {
+  await bench.query(fill('acme', 'generate_series(0, 9999)'));
+  await bench.query(fill('acme', 'generate_series(500, 501)'));
+  await bench.query('analyze audit.daily_activity');
+  const older = `select min(event_id::text)::uuid from audit.events where created_on_ticks in (500, 501) group by created_on_ticks`;
+  expect(
+    await rowsReadBy(`update audit.events set superseded_by = event_id where event_id in (${older})`),
+  ).toBeLessThan(500);
   await expectCounted(bench);
 });
 

@@ -57,8 +57,10 @@ describe('a commit', () => {
     const insertedIds = identifyGroup(events).map(({ eventId }) => eventId);
     expect(result).toEqual({
       ...commitResultOf({ inserted: 2, insertedIds, oldestChange: ticksAt(TEN) }),
-      entry: { batch: '1', digest: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      drafts: [expect.objectContaining({ kind: 'stored' })],
     });
+    // The rows, and the range that they cover.
+    expect(session.newestEntry).toEqual({ batch: '2', digest: expect.stringMatching(/^[0-9a-f]{64}$/) });
     expect(await watermark()).toMatchObject({
       created_on_ticks: ticksAt('2026-01-01T10:30:00.1234567Z').toString(),
       created_on_raw: '2026-01-01T10:30:00.1234567Z',

@@ -1,7 +1,7 @@
 /** Responses are compared with the tables as with a store in memory, which the enumeration of the rank rule tries exhaustively. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
+import type { SourceRow } from '../../../src/core/event.ts';
 import type { Page } from '../../../src/core/offset-list/page.ts';
 import { lookAt } from '../../../src/core/offset-list/page-rows.ts';
 import { placeRows } from '../../../src/core/offset-list/places.ts';
@@ -9,8 +9,7 @@ import { shownBy } from '../../../src/core/offset-list/shown.ts';
 import { type Comparison, newCounters, type Shown } from '../../../src/core/store.ts';
 import type { PostgresSession } from '../../../src/postgres/write/session.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
-import { MemoryStore } from '../../enumeration/world.ts';
-import { eventAt } from '../../support/batch.ts';
+import { eventOf, keyAndForm, MemoryStore } from '../../enumeration/world.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
 const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 60);
@@ -23,25 +22,16 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** A row of the list; rows of one time and key are twins. */
+/** A row of the list; rows of one time and key are twins, if they have the same form. */
 interface ListRow {
   time: number;
   key: number;
-}
-
-/** As the rows of the store in memory. */
-function eventOf({ time, key }: ListRow): AuditEvent {
-  const ticks = BigInt(time) * 10_000n;
-  return {
-    ...eventAt('2026-01-01T00:00:00Z'),
-    ...{ category: null, action: null, source: null, userName: null, email: null, message: null },
-    ...{ detailsVersion: null, createdOnTicks: ticks, createdOnRaw: `${ticks}`, auditLogDetails: `k${key}` },
-  };
+  form: number;
 }
 
 function respond(list: readonly ListRow[], skip: number, top: number): Shown {
   const rows = list.slice(skip, skip + top).map((row): SourceRow => {
-    const event = eventOf(row);
+    const event = eventOf(row.time, row.key, row.form);
     return { ticks: event.createdOnTicks, event };
   });
   const page: Page = { skip, top, rows, totalCount: list.length, requestedAt: new Date(0) };
@@ -50,11 +40,13 @@ function respond(list: readonly ListRow[], skip: number, top: number): Shown {
 
 type Step =
   | { kind: 'response'; skip: number; top: number }
-  | { kind: 'add'; time: number; key: number }
+  | { kind: 'add'; time: number; key: number; form: number }
+  /** The source writes the details of some rows differently. */
+  | { kind: 'render'; from: number; count: number; form: number }
   | { kind: 'delete'; at: number }
   | { kind: 'next run' };
 
-const row = fc.record({ time: fc.integer({ min: 1, max: 9 }), key: fc.nat(1) });
+const row = fc.record({ time: fc.integer({ min: 1, max: 9 }), key: fc.nat(1), form: fc.nat(1) });
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
@@ -65,12 +57,31 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: row.map((added) => ({ kind: 'add' as const, ...added })) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('render' as const),
+      ...{ from: fc.nat(9), count: fc.integer({ min: 1, max: 10 }), form: fc.nat(2) },
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('delete' as const), at: fc.nat(10) }) },
   { weight: 2, arbitrary: fc.constant({ kind: 'next run' as const }) },
 );
 
-const pick = ({ inserted, shownAgain, suspected, confirmed, unsettled, ...rest }: Comparison) => ({
-  ...{ inserted, shownAgain, suspected, confirmed, unsettled },
+/** Of the texts `\n`, `\r\n` and `\r`. */
+const orderOf = ({ form }: { form: number }) => [0, 2, 1][form]!;
+
+const pick = ({
+  inserted,
+  rerendered,
+  superseded,
+  shownAgain,
+  suspected,
+  confirmed,
+  unsettled,
+  ...rest
+}: Comparison) => ({
+  ...{ inserted, rerendered, superseded, shownAgain, suspected, confirmed, unsettled },
   ...{ oldestChange: rest.oldestChange, isHeadUndecided: rest.isHeadUndecided },
   insertedIds: [...rest.insertedIds].sort(),
 });
@@ -83,8 +94,8 @@ test('a response means the same for the tables as for the store in memory', asyn
       const organization = `span-${++organizations}`;
       const key = { organization, log: 'classic' };
       const memory = new MemoryStore();
-      const rows = [...first];
-      const sorted = () => rows.sort((a, b) => a.time - b.time || a.key - b.key);
+      const rows = first.map((each) => ({ ...each }));
+      const sorted = () => rows.sort((a, b) => a.time - b.time || a.key - b.key || a.form - b.form);
       let session: PostgresSession | undefined;
       let head: bigint | undefined;
       const begin = async () => {
@@ -99,8 +110,11 @@ test('a response means the same for the tables as for the store in memory', asyn
       await begin();
       try {
         for (const next of [{ kind: 'response', skip: 0, top: 20 } as Step, ...steps]) {
-          if (next.kind === 'add') rows.push({ time: next.time, key: next.key });
-          else if (next.kind === 'delete') rows.splice(next.at % Math.max(1, rows.length), 1);
+          if (next.kind === 'add') rows.push({ time: next.time, key: next.key, form: next.form });
+          else if (next.kind === 'render') {
+            sorted();
+            for (const row of rows.slice(next.from, next.from + next.count)) row.form = next.form;
+          } else if (next.kind === 'delete') rows.splice(next.at % Math.max(1, rows.length), 1);
           else if (next.kind === 'next run') await begin();
           else {
             const shown = respond(sorted(), next.skip, next.top);
@@ -116,21 +130,28 @@ test('a response means the same for the tables as for the store in memory', asyn
           }
         }
         const stored = await bench.query(
-          `select e.created_on_ticks as ticks, e.details_raw as details, e.ordinal, g.state
+          `select e.created_on_ticks as ticks, e.details_raw as details, e.ordinal, g.state,
+             (select details_raw from audit.events o where o.organization = $1 and o.event_id = e.superseded_by) as superseded_by
            from audit.events e left join audit.gone_events g using (organization, log, created_on, event_id)
-           where organization = $1 order by 1, 2, 3`,
+           where organization = $1 order by 1, details_raw collate "C", 3`,
           [organization],
         );
         const absences = ['suspected', 'gone'];
         expect(
-          stored.map(({ ticks, details, ordinal, state }) => [
-            ...[Number(ticks) / 10_000, details, Number(ordinal)],
-            absences.includes(state as string) ? state : undefined,
+          stored.map(({ ticks, details, ordinal, state, superseded_by: by }) => [
+            ...[Number(ticks) / 10_000, keyAndForm(details as string), Number(ordinal)],
+            ...[absences.includes(state as string) ? state : undefined],
+            by === null ? undefined : keyAndForm(by as string).form,
           ]),
         ).toEqual(
           [...memory.events]
-            .sort((a, b) => a.time - b.time || a.key - b.key || a.ordinal - b.ordinal)
-            .map(({ time, key: of, ordinal, absence }) => [time, `k${of}`, ordinal, absence]),
+            .sort(
+              (a, b) => a.time - b.time || a.key - b.key || orderOf(a) - orderOf(b) || a.ordinal - b.ordinal,
+            )
+            .map(({ time, key: of, form, ordinal, absence, supersededBy: by }) => [
+              ...[time, { key: of, form }, ordinal, absence],
+              by?.form,
+            ]),
         );
       } finally {
         await session?.release();

@@ -86,17 +86,17 @@ export class RankSession {
     for (const id of comparison.insertedIds) this.insertedInHeadStep?.add(id);
     if (comparison.isSourceChanged) this.memory.changedAt ??= placed.places[placed.places.length >> 1];
     const newest = this.end?.newest;
-    const { inserted, oldestChange } = comparison;
-    const isUseful = inserted > 0 && newest !== undefined && oldestChange! < newest.place;
+    const { inserted, rerendered, oldestChange } = comparison;
+    const isUseful = inserted > rerendered && newest !== undefined && oldestChange! < newest.place;
     if (newest && !isUseful) this.spent += 1;
     return { page, placed, comparison, isEnd };
   }
 
   note(comparison: Comparison, page: Sequenced<Page>, head: bigint | undefined): void {
     const { run } = this;
-    const { inserted, shownAgain, suspected, confirmed, oldestChange, settlesAt } = comparison;
+    const { inserted, rerendered, shownAgain, suspected, confirmed, oldestChange, settlesAt } = comparison;
     run.head = head ?? run.head;
-    run.news += inserted + shownAgain + suspected + confirmed;
+    run.news += inserted - rerendered + shownAgain + suspected + confirmed;
     run.isSourceChanged ||= comparison.isSourceChanged;
     if (settlesAt && (!run.settlesAt || settlesAt > run.settlesAt)) run.settlesAt = settlesAt;
     const { sent, received } = page;

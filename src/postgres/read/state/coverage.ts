@@ -4,6 +4,8 @@
  */
 import { readFindings, type StateCheck, timeOfTicks } from './finding.ts';
 
+/** Runs that found nothing new are removed after this time at the earliest (audit.prune_runs). */
+const PRUNED_AFTER = `interval '30 days'`;
 /** A range ends at the time of the source's clock, a run by the clock of the database. They may differ by this much. */
 const CLOCK_DIFFERENCE = `interval '1 day'`;
 
@@ -43,7 +45,8 @@ const RULES: [isWrong: string, expected: string, columns: readonly string[]][] =
   ],
   [
     `proven_at is not null and not (
-       proven_at < first_proof_at or first_proof_at is null and proven_at <= watermark_proven_at or is_proof)`,
+       proven_at < first_proof_at or first_proof_at is null and proven_at <= watermark_proven_at or is_proof
+       or proven_at < now() - ${PRUNED_AFTER})`,
     `jsonb_build_object('proven_at', 'proven_at of a run')`,
     ['proven_at'],
   ],

@@ -21,7 +21,7 @@ const hour = `extract(hour from created_on at time zone 'UTC')::integer`;
 const DAILY_ACTIVITY = `
   select organization, (created_on at time zone 'UTC')::date as day, log, ${idOf(TEXTS)} as activity_id, ${TEXTS.join(', ')},
     count(*) as events, min(created_on) as first_at, max(created_on) as last_at, bit_or(1 << ${hour}) as hours
-  from audit.events where $1::text is null or organization = $1
+  from audit.events where superseded_by is null and ($1::text is null or organization = $1)
   group by organization, 2, log, ${TEXTS.join(', ')}`;
 
 const dailyActivity: Recomputation = {

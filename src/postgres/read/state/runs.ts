@@ -1,24 +1,30 @@
 /** Compares `audit.runs` with the entries of the ledger, and the columns of a run with each other. */
 import { readFindings, type StateCheck, timeOfTicks } from './finding.ts';
 
+/** Entries that list events that they changed. Those of format 1 list them beside the inserted ones. */
+const CHANGES = `kind in ('stored', 'changed')`;
+
 /**
  * Rows that entries list but no run has counted, and the reverse. Runs from before the ledger have no entries, and `verify --repair` counts
  * its rows at its end.
  */
 const COUNTS = `
   select r.organization, r.log, jsonb_build_object('run_id', r.run_id) as key,
-    jsonb_build_object('rows_inserted', coalesce(e.inserted, 0), 'rows_updated', coalesce(e.changed, 0)) as expected,
-    jsonb_build_object('rows_inserted', r.rows_inserted, 'rows_updated', r.rows_updated) as found
+    jsonb_build_object('rows_inserted', coalesce(e.inserted, 0), 'rows_updated', coalesce(e.changed, 0),
+      'rows_superseded', least(r.rows_superseded, coalesce(e.superseded, 0))) as expected,
+    jsonb_build_object('rows_inserted', r.rows_inserted, 'rows_updated', r.rows_updated, 'rows_superseded', r.rows_superseded) as found
   from audit.runs r
   left join (
-    select organization, log, run_id, sum(rows_inserted) as inserted, sum(rows_changed) as changed
+    select organization, log, run_id, sum(rows_inserted) as inserted, sum(rows_changed) filter (where ${CHANGES}) as changed,
+      sum(rows_changed) filter (where kind = 'superseded') as superseded
     from audit.ledger where run_id is not null group by organization, log, run_id
   ) e using (organization, log, run_id)
   left join (
     select organization, log, max(committed_at) as at from audit.ledger where run_id is null group by organization, log
   ) adopted using (organization, log)
   where ($1::text is null or r.organization = $1)
-    and (r.rows_inserted, r.rows_updated) is distinct from (coalesce(e.inserted, 0), coalesce(e.changed, 0))
+    and ((r.rows_inserted, r.rows_updated) is distinct from (coalesce(e.inserted, 0), coalesce(e.changed, 0))
+      or r.rows_superseded > coalesce(e.superseded, 0))
     and (adopted.at is null or r.started_at >= adopted.at)
     and not (r.kind = 'verify' and r.outcome is distinct from 'succeeded')`;
 
