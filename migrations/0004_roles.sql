@@ -69,6 +69,11 @@ begin
     grant insert, delete, update on audit.rejected_places to audit_writer;
     grant update (completeness, completeness_reason) on audit.runs to audit_writer;
   end if;
+  -- Migration 0014 adds these.
+  if to_regclass('audit.verifications') is not null then
+    grant insert on audit.verifications to audit_writer;
+    grant update (proven_at, missing_events) on audit.runs to audit_writer;
+  end if;
   -- Migration 0015 adds these.
   if exists (select from pg_attribute where attrelid = 'audit.runs'::regclass and attname = 'rows_superseded') then
     grant update (superseded_by) on audit.events to audit_writer;

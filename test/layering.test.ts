@@ -35,6 +35,7 @@ const FOLDERS: Record<string, Record<string, string[]>> = {
   postgres: {
     'postgres/write': ['postgres/connection', 'postgres/format', 'postgres/read'],
     'postgres/read': ['postgres/connection', 'postgres/format', 'postgres/schema'],
+    'postgres/read/state': ['postgres/connection', 'postgres/format', 'postgres/read'],
     'postgres/schema': ['postgres/connection'],
     'postgres/format': [],
     'postgres/connection': [],

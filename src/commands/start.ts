@@ -11,6 +11,7 @@ import { createStatusServer } from '../status/server.ts';
 import { standardError } from '../stdio.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createSchedule, type Schedule, type ScheduleEntry } from '../worker/schedule.ts';
+import { createVerifier, type Verifier } from '../worker/verifier.ts';
 import { createWorkers, type Worker } from '../worker/worker.ts';
 import { type CommonOptions, withEnvFile, withOrganization } from './options.ts';
 import { aborted } from './signal.ts';
@@ -63,7 +64,8 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
   try {
     await prepareDatabase(app, health, signal);
     const worker = createWorkers(app.organizations, { health, metrics }, signal);
-    schedule = createSchedule(entriesOf(app, worker), { timezone: config.export.timezone, log });
+    const verifier = createVerifier(app, signal);
+    schedule = createSchedule(entriesOf(app, worker, verifier), { timezone: config.export.timezone, log });
     log.info(
       {
         schedule: config.export.schedule,
@@ -75,17 +77,18 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
     worker.trigger('run');
     await aborted(signal);
     await schedule.stop();
-    await worker.settled();
+    await Promise.all([worker.settled(), verifier.settled()]);
     log.info('stopped');
   } finally {
     await server?.close();
   }
 }
 
-function entriesOf({ config }: DatabaseApp, worker: Worker): ScheduleEntry[] {
-  const { schedule, recheck } = config.export;
+function entriesOf({ config }: DatabaseApp, worker: Worker, verifier: Verifier): ScheduleEntry[] {
+  const { schedule, recheck, verifySchedule } = config.export;
   const entries: ScheduleEntry[] = [{ expression: schedule, run: () => worker.trigger('run') }];
   if (recheck) entries.push({ expression: recheck.schedule, run: () => worker.trigger('recheck') });
+  if (verifySchedule) entries.push({ expression: verifySchedule, run: verifier.trigger, isExport: false });
   return entries;
 }
 

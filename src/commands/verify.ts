@@ -6,14 +6,20 @@ import { parseNotedHead } from '../core/ledger/noted-head.ts';
 import type { NotedHead } from '../core/ledger/tree-check.ts';
 import { findSeveralLogs, isSameLog, nameLog } from '../core/log-key.ts';
 import { formatTicks } from '../core/ticks.ts';
+import { readStrayLogs } from '../postgres/read/ledger.ts';
 import { readOrganizationNames } from '../postgres/read/status.ts';
 import { readMigrations } from '../postgres/schema/migrate.ts';
-import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../runs/verify-ledger.ts';
-import { type SourceReport, verifyAgainstSource } from '../runs/verify-source.ts';
+import {
+  countFaults,
+  logVerification,
+  type Verification,
+  verifyOffline,
+  verifyOnline,
+} from '../runs/verify.ts';
 import { withHelp } from '../terminal/help.ts';
 import { createProgress } from '../terminal/progress.ts';
 import { coloursFor } from '../terminal/screen.ts';
-import { countFaults, describeVerification, type Verification } from '../terminal/verify-report.ts';
+import { describeVerification } from '../terminal/verify-report.ts';
 import { forEachOrganization } from './each-organization.ts';
 import {
   type CommonOptions,
@@ -42,10 +48,11 @@ type VerifyRequest = Omit<VerifyOptions, 'from' | 'to'> & Range;
 const HELP = {
   notes: [
     'Reads the source again and finds events that are missing, changed or no longer at the source. Then checks the ledger and ' +
-      'finds rows that were edited, deleted or inserted by hand. Exits with 3 for differences from source or ledger, and with ' +
-      '0 if there are none or --repair repaired all. Only --repair writes events; a result without differences is recorded ' +
-      'in audit.coverage.',
-    'Each call prints the newest entry of the ledger. Store a copy where the administrators of the database cannot write: ' +
+      'finds rows that were edited, deleted or inserted by hand, and recomputes the other tables. Exits with 3 for differences, ' +
+      'and with 0 if there are none or --repair repaired all. Only --repair writes events. The result is stored in ' +
+      'audit.verifications; where events are missing, audit.coverage no longer claims that its range is complete.',
+    'An event that came to the source after the last run proved the history is not due yet: the next run stores it.',
+    'Each call prints the head of the ledger. Store a copy where the administrators of the database cannot write: ' +
       'later it proves, with --expect, that the ledger was not rewritten. The log of each run contains it too.',
     `${TIME_FORMS} Only --repair has to wait for another worker.`,
   ],
@@ -57,7 +64,7 @@ const HELP = {
 
 export function verifyCommand(context: CommandContext): Command {
   const command = new Command('verify')
-    .description('compare the stored events with the source and with the ledger')
+    .description('compare the stored rows with the source, the ledger, and what can be recomputed')
     .option('--repair', 'store what is missing and restore what was changed')
     .option('--offline', 'do not read the source: check only the ledger and the ids of the rows')
     .option('--expect <entry>', 'the ledger must still contain this entry, copied earlier', parseNoted);
@@ -67,13 +74,13 @@ export function verifyCommand(context: CommandContext): Command {
       if (options.offline && options.repair) {
         throw new ExportError('configuration', '--repair needs the source: leave out --offline.');
       }
-      if (options.offline) await verifyOffline(context, options);
-      else await verifyOnline(context, options);
+      if (options.offline) await verifyStored(context, options);
+      else await verifySources(context, options);
     },
   );
 }
 
-async function verifyOnline(context: CommandContext, options: VerifyOptions): Promise<void> {
+async function verifySources(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { envFile, organization } = options;
   return withApp(
     withLogLevelForTerminal(context, envFile),
@@ -85,14 +92,17 @@ async function verifyOnline(context: CommandContext, options: VerifyOptions): Pr
       assertExpected(app, options);
       const verifications: Verification[] = [];
       const isOneOfSeveral = app.organizations.length > 1;
+      const strays = organization === undefined ? await verifyStrays(app, context, request) : [];
       try {
         await forEachOrganization(app.organizations, { atOnce: 1 }, async (each) => {
           const verification = await verifyOne(each, context, request, isOneOfSeveral);
           verifications.push(verification);
+          logVerification(app.log, verification);
           throwDifferences([verification], options);
         });
+        throwDifferences(strays, options);
       } finally {
-        if (verifications.length > 0) print(context, options, verifications);
+        if (verifications.length > 0) print(context, options, [...verifications, ...strays]);
       }
     },
   );
@@ -119,71 +129,75 @@ async function verifyOne(
   options: VerifyRequest,
   isOneOfSeveral: boolean,
 ): Promise<Verification> {
-  const { from, to, expect } = options;
-  const { organization, log } = app.config.source;
-  const progress = createProgress(
-    app.log,
-    isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source',
-  );
-  let source: SourceReport;
-  try {
-    source = await whenFree(app, options, signal, () =>
-      verifyAgainstSource(app, {
-        from,
-        to,
-        signal,
-        shouldRepair: options.repair === true,
-        onProgress: ({ done, total }) => progress.update(done, total),
-      }),
-    );
-    progress.finish();
-  } finally {
-    progress.stop();
-  }
-  const own = { ...options, signal };
-  if (expect && !isSameLog(expect, app.config.source)) delete own.expect;
-  const [ledger] = await verifyLedgerOf(app, { organization, log }, own);
-  return { organization, log, source, ledger: ledger! };
+  const { from, to, expect, repair } = options;
+  const { organization } = app.config.source;
+  const title = isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source';
+  return withProgress(app, title, async (progress, nextProgress) => {
+    const request = {
+      ...{ from, to, signal, shouldRepair: repair === true },
+      expected: expect && isSameLog(expect, app.config.source) ? expect : undefined,
+      onProgress: ({ done, total }: { done: number; total: number }) => progress.update(done, total),
+      onLedgerRows: (done: number, total: number) => nextProgress('Verify ledger').update(done, total),
+    };
+    return whenFree(app, options, signal, () => verifyOnline(app, request));
+  });
 }
 
-async function verifyOffline(context: CommandContext, options: VerifyOptions): Promise<void> {
-  const { envFile, organization } = options;
+/** Logs that no run has begun: their rows were inserted by hand. */
+async function verifyStrays(
+  app: OrganizationsApp,
+  { signal }: CommandContext,
+  { from, to }: VerifyRequest,
+): Promise<Verification[]> {
+  const verifications: Verification[] = [];
+  const logs = await readStrayLogs(app.pool);
+  for (const of of logs.filter((key) => !app.config.sources.some((source) => isSameLog(source, key))))
+    verifications.push(...(await verifyOffline(app, { of, from, to, signal, onLedgerRows: () => {} })));
+  return verifications;
+}
+
+async function verifyStored(context: CommandContext, options: VerifyOptions): Promise<void> {
+  const { envFile, organization, expect } = options;
+  const { signal } = context;
   return withApp(withLogLevelForTerminal(context, envFile), { envFile, needs: 'database' }, async (app) => {
-    const request = { ...options, ...resolveRange(options, app.config.export) };
+    const { from, to } = resolveRange(options, app.config.export);
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const of = organization === undefined ? undefined : { organization };
-    const reports = await verifyLedgerOf(app, of, { ...request, signal: context.signal });
-    const verifications = reports.map((ledger) => ({
-      ...{ organization: ledger.organization, log: ledger.log },
-      source: null,
-      ledger,
-    }));
+    const verifications = await withProgress(app, 'Verify ledger', (progress) =>
+      verifyOffline(app, {
+        ...{ of, from, to, signal, expected: expect },
+        onLedgerRows: (done, total) => progress.update(done, total),
+      }),
+    );
+    for (const verification of verifications) logVerification(app.log, verification);
     print(context, options, verifications);
     throwDifferences(verifications, options);
   });
 }
 
-async function verifyLedgerOf(
+type Progress = ReturnType<typeof createProgress>;
+
+/** `nextProgress` finishes the bar before it, once for each title. */
+async function withProgress<T>(
   app: DatabaseApp,
-  of: LedgerRequest['of'],
-  { from, to, expect, signal }: VerifyRequest & { signal: AbortSignal },
-): Promise<LedgerReport[]> {
-  const progress = createProgress(app.log, 'Verify ledger');
+  title: string,
+  work: (progress: Progress, nextProgress: (title: string) => Progress) => Promise<T>,
+): Promise<T> {
+  let current = { title, progress: createProgress(app.log, title) };
+  const nextProgress = (next: string) => {
+    if (current.title !== next) {
+      current.progress.finish();
+      current = { title: next, progress: createProgress(app.log, next) };
+    }
+    return current.progress;
+  };
   try {
-    const reports = await verifyLedgers(app.pool, {
-      of,
-      from,
-      to,
-      expected: expect,
-      trusted: app.config.ledger.trusted,
-      signal,
-      onRows: (done, total) => progress.update(done, total),
-    });
-    progress.finish();
-    return reports;
+    const result = await work(current.progress, nextProgress);
+    current.progress.finish();
+    return result;
   } finally {
-    progress.stop();
+    current.progress.stop();
   }
 }
 
@@ -218,7 +232,8 @@ function remedyFor(left: readonly Verification[], options: VerifyOptions): strin
     return 'No event of this range is stored: `node dist/main.js backfill` exports it.';
   }
   const byHand =
-    'Rows inserted by hand, broken entries, and edited or deleted events that UiPath no longer has need a decision by a person.';
+    'What was inserted by hand, broken entries, rows of other tables, and edited or deleted events that UiPath no longer has ' +
+    'need a decision by a person: docs/proof.md.';
   return options.repair
     ? byHand
     : `\`verify --repair\` stores what is missing and restores what was changed. ${byHand}`;

@@ -47,6 +47,8 @@ export interface DatabaseConfig {
     /** A base URL, in the form of `SourceConfig.baseUrl`, to which the source of a log may change. */
     acceptSource: string | undefined;
     recheck: { schedule: string; windowMs: number } | undefined;
+    /** Cron; `undefined`: never. */
+    verifySchedule: string | undefined;
     leaseMs: number;
     isSynchronous: boolean;
     /** Older runs that succeeded and stored nothing are removed; `undefined`: never. */
@@ -238,6 +240,7 @@ function describeCommon(
         recheckSchedule === undefined
           ? undefined
           : { schedule: recheckSchedule, windowMs: values.EXPORT_RECHECK_WINDOW },
+      verifySchedule: values.EXPORT_VERIFY_SCHEDULE,
       leaseMs: values.EXPORT_LEASE,
       isSynchronous: values.EXPORT_SYNCHRONOUS_COMMIT,
       runHistoryMs: values.EXPORT_RUN_HISTORY,

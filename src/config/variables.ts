@@ -267,6 +267,14 @@ export const variables = {
     default: '48h',
     description: 'How far before now a recheck starts.',
   },
+  EXPORT_VERIFY_SCHEDULE: {
+    group: 'export',
+    kind: orOff(cron),
+    default: 'off',
+    description:
+      'When start runs `verify --offline`, as a cron expression; off: never. It reads all events and does not delay ' +
+      'runs. The log, the status and the metrics show the result.',
+  },
   EXPORT_LEASE: {
     group: 'export',
     kind: duration('1s', '1h'),

@@ -10,7 +10,7 @@ import type { Pool } from '../postgres/connection/pool.ts';
 import { BEFORE_FIRST, type LedgerChunk, type LedgerReader, withLedger } from '../postgres/read/ledger.ts';
 import { toListedRow } from '../postgres/read/listed-row.ts';
 import type { StreamedRecord } from '../postgres/read/record-stream.ts';
-import { MAX_EXAMPLES } from './verify-source.ts';
+import { MAX_EXAMPLES } from './source-report.ts';
 
 export interface LedgerReport extends LogKey {
   entries: number;
@@ -38,6 +38,8 @@ export interface LedgerRequest {
   isSigned?: false;
   signal: AbortSignal;
   onRows: (done: number, total: number) => void;
+  /** Receives the events that an entry lists and that are not stored, also by a later entry. */
+  onDeleted?: ((entry: LedgerEntry, eventIds: readonly string[]) => void) | undefined;
 }
 
 export async function verifyLedgers(pool: Pool, request: LedgerRequest): Promise<LedgerReport[]> {
@@ -109,7 +111,7 @@ async function verifyLedger(
       lastCheckpoint = entry.checkpoint;
       after = entry.batch;
     }
-    addFindings(report, await check.end(ledger));
+    addFindings(report, await check.end(ledger, request.onDeleted));
     request.onRows(report.rows, total);
   }
   const end = tree.end();
@@ -167,13 +169,16 @@ class ChunkCheck {
     }
   }
 
-  async end(ledger: LedgerReader): Promise<LedgerFinding[]> {
+  async end(ledger: LedgerReader, onDeleted: LedgerRequest['onDeleted']): Promise<LedgerFinding[]> {
     if (this.unparsed.length > 0) {
       const areJson = await ledger.findJson(this.unparsed.map(({ text }) => text));
       this.findings.push(...this.unparsed.filter((_row, i) => areJson[i]).map(({ finding }) => finding));
     }
     for (const { entry, rows } of this.rows.values()) {
-      this.findings.push(...(await findDeleted(ledger, entry, rows.absent())));
+      const found = await findDeleted(ledger, entry, rows.absent());
+      this.findings.push(...found);
+      const deleted = found.flatMap(({ kind, eventId }) => (kind === 'deleted' && eventId ? eventId : []));
+      if (deleted.length > 0) onDeleted?.(entry, deleted);
     }
     return this.findings;
   }

@@ -1,8 +1,17 @@
-/** Compares the table with the source and repairs it, for `verify` without `--offline`. */
+/**
+ * Compares the table with the source and repairs it, for `verify` without `--offline`.
+ *
+ * An event that the source shows and the table lacks is
+ * - deleted by hand, if an entry of the ledger lists it: a run has stored it;
+ * - not due yet, if no entry lists it and the last run proved the history: the source did not show it then, however old its date is;
+ * - never stored otherwise.
+ * A stored event with the id of an event of the source, but in no entry, was inserted by hand; it is not repaired.
+ */
 import type { App } from '../app.ts';
-import { createComparer, type Difference, type SourceFinding } from '../core/compare.ts';
+import { createComparer, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
 import type { Superseded } from '../core/judge.ts';
+import { createMissingSpans, type Span, spanOf } from '../core/missing-spans.ts';
 import {
   type Chunk,
   isEmptyChunk,
@@ -11,17 +20,19 @@ import {
   throwIfInterrupted,
 } from '../core/source.ts';
 import { addCommitted, newCounters, type RunCounters } from '../core/store.ts';
+import { findCountedRejected, findListed, readLastProof } from '../postgres/read/proof.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { readExportedUntil } from '../postgres/read/start-point.ts';
 import { readStoredEvents } from '../postgres/read/stored-events.ts';
-import { type ReadRange, recordVerified } from '../postgres/write/coverage.ts';
-import { findMissingRejected } from '../postgres/write/rejected.ts';
+import type { VerifiedRange } from '../postgres/write/coverage.ts';
+import { findMissingRejected, hashOfRejected } from '../postgres/write/rejected.ts';
 import { type Run, withRun } from './run.ts';
 import { assertSameSource } from './source-identity.ts';
+import { addFinding, addNotDue, newReport, type SourceReport } from './source-report.ts';
 import { withStallTimeout } from './stall-timeout.ts';
 
-/** At most this many findings of each kind are listed; all are counted. */
-export const MAX_EXAMPLES = 10;
+/** At most this many ids of deleted events are kept, to find those that only the ledger lists. */
+const MAX_DELETED = 10_000;
 
 export interface VerifyRequest {
   /** A half-open range in ticks; `undefined` is unbounded. */
@@ -32,136 +43,139 @@ export interface VerifyRequest {
   onProgress: (progress: ReadProgress) => void;
 }
 
-export interface SourceReport {
-  /** Numbers of events at the source, of rows at the source that are not events, and of stored rows compared with them. */
-  events: number;
-  rejected: number;
-  stored: number;
-  same: number;
-  /** Stored rows that another form of the event has replaced. They are not among `stored`. */
-  superseded: number;
-  /** Stored events of which the source shows another form: a run that reads them supersedes the rows. No differences. */
-  rerendered: number;
-  counts: Record<Exclude<Difference, 'rerendered'>, number>;
-  /** How many of the missing and changed ones `--repair` stored or restored. */
-  repaired: number;
-  examples: Omit<SourceFinding, 'expected' | 'isStored'>[];
-  requests: number;
-  /** The repairing run in audit.runs. */
-  runId: string | null;
+/** What follows from the comparison for what is known about the log. Nothing of it is stored yet. */
+export interface SourceEvidence {
+  /** The range that was read without a gap and was exported; `undefined` if nothing was. */
+  read: VerifiedRange | undefined;
+  /** Where events are missing and were not repaired. */
+  missing: readonly Span[];
+  /** Ids of missing events that the ledger lists, at most MAX_DELETED. */
+  deletedIds: ReadonlySet<string>;
 }
 
-/**
- * Reads the source again by the frontier rule and compares it with the table, up to the watermark: newer events are not
- * exported yet. If there are no differences, or all are repaired, records the range in `audit.coverage`.
- */
-export async function verifyAgainstSource(app: App, request: VerifyRequest): Promise<SourceReport> {
+/** Reads the source again by the frontier rule and compares it with the table. Stores nothing without `shouldRepair`. */
+export async function verifyAgainstSource(
+  app: App,
+  request: VerifyRequest,
+): Promise<{ report: SourceReport; evidence: SourceEvidence }> {
   await assertSameSource(app, request.signal);
   if (!request.shouldRepair) return compareWithSource(app, request, undefined);
-  let report: SourceReport | undefined;
+  let result: Awaited<ReturnType<typeof compareWithSource>> | undefined;
   await withRun(app, 'verify', async (run) => {
     await run.session.describeRange(request);
-    report = await compareWithSource(app, request, run);
+    result = await compareWithSource(app, request, run);
   });
-  return report!;
-}
-
-/** Counts the differences that need attention: those not repaired. Events that are gone at the source do not count. */
-export function countDifferences({ counts, repaired }: SourceReport): number {
-  return counts.missing + counts.changed - repaired;
+  return result!;
 }
 
 async function compareWithSource(
   app: App,
   request: VerifyRequest,
   repair: Run | undefined,
-): Promise<SourceReport> {
+): Promise<{ report: SourceReport; evidence: SourceEvidence }> {
   const key = app.config.source;
   const { stallTimeoutMs } = app.config.export;
+  // Both before the first request: what a run stores meanwhile must not be expected at the source.
   const known = await readExportedUntil(app.pool, key);
-  const until =
-    known !== undefined && (request.to === undefined || known.ticks < request.to) ? known.ticks : request.to;
-  const report = newReport(repair?.session.runId ?? null);
+  const proof = await readLastProof(app.pool, key);
+  const report = newReport(repair?.session.runId ?? null, proof);
   const counters = repair?.counters ?? newCounters();
-  const isExported = (ticks: bigint) => known === undefined || ticks < known.certain;
-  const proven = await withStallTimeout({ stallTimeoutMs, signal: request.signal }, (signal, onProgress) =>
-    readAndCompare(app, { request, until, isExported, report, counters, repair, signal, onProgress }),
+  const missing = createMissingSpans();
+  const evidence = { missing, deletedIds: new Set<string>(), oldestNotDue: undefined };
+  const stall = { stallTimeoutMs, signal: request.signal };
+  const own = {
+    request,
+    known: known?.ticks,
+    report,
+    counters,
+    repair,
+    isProven: proof !== undefined,
+    evidence,
+  };
+  const read = await withStallTimeout(stall, (signal, onProgress) =>
+    readAndCompare(app, { ...own, signal, onProgress }),
   );
   report.requests = counters.requests;
-  if (known && proven && countDifferences(report) === 0) {
-    const to = proven.to < known.certain ? proven.to : known.certain;
-    const { readAt: verifiedAt, ...range } = proven;
-    await recordRange(app, { ...range, to, isToEnd: request.to === undefined, verifiedAt });
-  }
-  return report;
+  const { deletedIds, oldestNotDue } = own.evidence;
+  const range = known && read && exportedPart(read, { certain: known.certain, oldestNotDue, to: request.to });
+  return { report, evidence: { read: range, missing: missing.read(), deletedIds } };
 }
 
-/** A failure only logs a warning: the result is valid even if it cannot be recorded, on a standby or for a read-only user. */
-async function recordRange(app: App, range: ReadRange): Promise<void> {
-  try {
-    await recordVerified(app.pool, app.config.source, range);
-  } catch (error) {
-    app.log.warn(`not recorded in audit.coverage: ${error instanceof Error ? error.message : error}`);
-  }
+/** The part of a read range that runs have requested, up to the first event that is not stored yet. */
+function exportedPart(
+  range: CoveredRange,
+  {
+    certain,
+    oldestNotDue,
+    to,
+  }: { certain: bigint; oldestNotDue: bigint | undefined; to: bigint | undefined },
+): VerifiedRange {
+  const end = range.to < certain ? range.to : certain;
+  const isWhole = oldestNotDue === undefined || oldestNotDue >= end;
+  return { ...range, to: isWhole ? end : oldestNotDue, isToEnd: to === undefined && isWhole };
 }
 
 interface Comparison {
   request: VerifyRequest;
-  until: bigint | undefined;
-  /** False for events that no run has requested yet: they may follow an event dated in the future. */
-  isExported: (ticks: bigint) => boolean;
+  /** The end of what was stored at the start. Rows that runs store after it may not be in a response. */
+  known: bigint | undefined;
   report: SourceReport;
   counters: RunCounters;
   /** The run that stores missing and changed events; `undefined` without `--repair`. */
   repair: Run | undefined;
+  /** The last run proved the history. */
+  isProven: boolean;
+  evidence: {
+    missing: ReturnType<typeof createMissingSpans>;
+    deletedIds: Set<string>;
+    oldestNotDue: bigint | undefined;
+  };
   signal: AbortSignal;
   onProgress: () => void;
 }
 
 /** Compares each chunk of the source with the rows stored in its span. Returns the range that was read without a gap. */
-async function readAndCompare(
-  app: App,
-  comparison: Comparison,
-): Promise<(CoveredRange & { readAt: Date }) | undefined> {
-  const { request, until, report, counters, repair, signal, onProgress } = comparison;
+async function readAndCompare(app: App, comparison: Comparison): Promise<CoveredRange | undefined> {
+  const { request, known, report, counters, repair, signal, onProgress } = comparison;
   const { pageSize, concurrency } = app.config.export;
   const shouldMeasure = request.to !== undefined;
-  const options = { until, shouldMeasure, pageSize, concurrency, signal, meter: counters };
+  const options = { until: request.to, shouldMeasure, pageSize, concurrency, signal, meter: counters };
   let reached = request.from;
-  let readAt: Date | undefined;
-  let proven: (CoveredRange & { readAt: Date }) | undefined;
+  let read: CoveredRange | undefined;
   for await (const chunk of app.source.read({ frontier: request.from, from: request.from }, options)) {
-    readAt ??= chunk.requestedAt;
     if (isEmptyChunk(chunk)) continue;
     const range = { from: reached, to: chunk.frontier };
     const taken = takenFrom(chunk, reached);
-    const findings = await compareEvents(app, taken.events, range, comparison);
-    const missingRejected = await findMissingRejected(app.pool, app.config.source, taken.rejected);
+    const { repairable: findings, notDue } = await compareEvents(app, taken.events, range, comparison);
+    const rejected = await compareRejected(app, taken.rejected, comparison);
     report.events += taken.events.length;
     report.rejected += taken.rejected.length;
-    report.counts.missing += missingRejected.length;
-    if (repair) report.repaired += await repairChunk(repair, taken, { findings, missingRejected });
+    if (repair) report.repaired += await repairChunk(repair, taken, { findings, rejected, notDue });
+    else noteMissing(taken, { findings, rejected }, comparison);
     reached = chunk.frontier;
-    if (chunk.covered) proven = { ...chunk.covered, readAt };
+    if (chunk.covered) read = chunk.covered;
     onProgress();
     request.onProgress(chunk.progress);
   }
   // Rows stored after the last event of the source.
+  const until = request.to === undefined || (known !== undefined && known < request.to) ? known : request.to;
   if (until === undefined || reached === undefined || reached < until) {
     await compareEvents(app, [], { from: reached, to: until }, comparison);
   }
-  return proven;
+  return read;
 }
 
-/** Returns the differences for which the source has an event. */
+/**
+ * Returns the differences that a repair puts right: missing events that were due, and changed ones that a run has stored. And how many
+ * events are not due.
+ */
 async function compareEvents(
   app: App,
   events: Chunk['events'],
   range: { from: bigint | undefined; to: bigint | undefined },
-  { isExported, report, signal, onProgress }: Comparison,
-): Promise<SourceFinding[]> {
+  { report, isProven, evidence, signal, onProgress }: Comparison,
+): Promise<{ repairable: SourceFinding[]; notDue: number }> {
   const comparer = createComparer(events, ROW_FORM);
-  const findings: SourceFinding[] = [];
   for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
     // Between two events of the source there may be years of rows that it has deleted.
     throwIfInterrupted(signal);
@@ -171,37 +185,88 @@ async function compareEvents(
     report.superseded += superseded;
     report.stored += rows.length - superseded;
     report.same += rows.length - superseded - found.length;
-    addFindings(report, found);
+    for (const finding of found) addFinding(report, finding, null);
   }
-  const found = comparer.compareShown();
-  report.same -= found.length;
-  findings.push(...found.filter(({ expected }) => expected));
-  addFindings(report, found);
-  const missing = comparer.missing().filter(({ createdOnTicks }) => isExported(createdOnTicks));
-  addFindings(report, missing);
-  return [...findings, ...missing];
+  const shown = comparer.compareShown();
+  report.same -= shown.length;
+  const stored = shown.filter(({ kind, expected }) => expected && kind !== 'rerendered');
+  for (const finding of shown.filter((one) => !stored.includes(one))) addFinding(report, finding, null);
+  const unstored = comparer.missing();
+  const listed = await findListed(app.pool, app.config.source, [...stored, ...unstored]);
+  const repairable = shown.filter(({ kind }) => kind === 'rerendered');
+  let notDue = 0;
+  for (const finding of stored) {
+    const isListed = listed.has(finding.eventId);
+    if (isListed) repairable.push(finding);
+    else report.insertedByHand += 1;
+    addFinding(report, finding, isListed ? null : 'inserted by hand');
+  }
+  for (const finding of unstored) {
+    const isListed = listed.has(finding.eventId);
+    if (!isListed && isProven) {
+      addNotDue(report, finding);
+      notDue += 1;
+      evidence.oldestNotDue ??= finding.createdOnTicks;
+      continue;
+    }
+    if (isListed) report.deletedByHand += 1;
+    if (isListed && evidence.deletedIds.size < MAX_DELETED) evidence.deletedIds.add(finding.eventId);
+    addFinding(report, finding, isListed ? 'deleted by hand' : 'never stored');
+    repairable.push(finding);
+  }
+  return { repairable, notDue };
+}
+
+/** Returns the rejected rows that are missing, and were due. */
+async function compareRejected(
+  app: App,
+  rejected: Chunk['rejected'],
+  { report, isProven }: Comparison,
+): Promise<Chunk['rejected']> {
+  const missing = await findMissingRejected(app.pool, app.config.source, rejected);
+  const counted = await findCountedRejected(app.pool, app.config.source, missing.map(hashOfRejected));
+  const due = missing.filter((row) => !isProven || counted.has(hashOfRejected(row).toString('hex')));
+  report.counts.missing += due.length;
+  report.deletedByHand += due.filter((row) => counted.has(hashOfRejected(row).toString('hex'))).length;
+  report.notDue += missing.length - due.length;
+  return due;
+}
+
+/** Notes where events are missing: the copy is not complete there. */
+function noteMissing(
+  { events }: ReturnType<typeof takenFrom>,
+  { findings, rejected }: { findings: readonly SourceFinding[]; rejected: Chunk['rejected'] },
+  { evidence }: Comparison,
+): void {
+  const missing = new Set(findings.filter(({ kind }) => kind === 'missing').map(({ eventId }) => eventId));
+  for (const { event, eventId } of events) evidence.missing.add(event.createdOnTicks, missing.has(eventId));
+  for (const { place } of rejected) if (place !== undefined) evidence.missing.addSpan(spanOf(place));
 }
 
 /** Stores the missing and changed events of a chunk. Returns how many rows that changed. */
 async function repairChunk(
   { session, counters, watchers }: Run,
   chunk: ReturnType<typeof takenFrom>,
-  { findings, missingRejected }: { findings: readonly SourceFinding[]; missingRejected: Chunk['rejected'] },
+  {
+    findings,
+    rejected,
+    notDue,
+  }: { findings: readonly SourceFinding[]; rejected: Chunk['rejected']; notDue: number },
 ): Promise<number> {
   const events = findings.flatMap(({ expected, isStored }) => (expected && !isStored ? expected : []));
   const superseded = findings.flatMap(supersededBy);
-  const hasWork = events.length + superseded.length + missingRejected.length > 0;
+  const hasWork = events.length + superseded.length + rejected.length > 0;
   const stored = hasWork
-    ? await session.restore({ events, superseded, rejected: missingRejected })
+    ? await session.restore({ events, superseded, rejected })
     : { inserted: 0, updated: 0 };
-  const unchanged = chunk.events.length - stored.inserted - stored.updated;
+  const unchanged = chunk.events.length - notDue - stored.inserted - stored.updated;
   const rerendered = findings.filter(({ kind }) => kind === 'rerendered');
   const result = { ...stored, unchanged, superseded: rerendered.length, lateTicks: [] };
   Object.assign(counters, addCommitted(counters, chunk, result));
-  for (const rejected of missingRejected) watchers.onRejected(rejected);
+  for (const row of rejected) watchers.onRejected(row);
   for (const warning of chunk.warnings) watchers.onWarning(warning);
   const replacing = rerendered.filter(({ isStored }) => !isStored).length;
-  return stored.inserted + stored.updated - replacing + missingRejected.length;
+  return stored.inserted + stored.updated - replacing + rejected.length;
 }
 
 /** The rows to mark as superseded, or as current again, for a difference. */
@@ -225,31 +290,4 @@ function supersededBy({
   }
   const isHidden = fields.includes(ROW_FORM.columns.supersededBy);
   return isHidden ? [{ row: { eventId, ticks }, by: undefined }] : [];
-}
-
-function newReport(runId: string | null): SourceReport {
-  return {
-    events: 0,
-    rejected: 0,
-    stored: 0,
-    same: 0,
-    superseded: 0,
-    rerendered: 0,
-    counts: { missing: 0, changed: 0, gone: 0 },
-    repaired: 0,
-    examples: [],
-    requests: 0,
-    runId,
-  };
-}
-
-function addFindings(report: SourceReport, findings: readonly SourceFinding[]): void {
-  for (const { expected: _expected, isStored: _isStored, ...finding } of findings) {
-    if (finding.kind === 'rerendered') {
-      report.rerendered += 1;
-      continue;
-    }
-    report.counts[finding.kind] += 1;
-    if (report.counts[finding.kind] <= MAX_EXAMPLES) report.examples.push(finding);
-  }
 }

@@ -2,6 +2,7 @@ import { Gauge, type Registry } from 'prom-client';
 import { findSeveralLogs, type LogKey } from '../core/log-key.ts';
 import type { Completeness, OrganizationStatus, StatusReport } from '../postgres/read/status.ts';
 import { kindOf, STATES } from './state.ts';
+import { differencesByKind } from './verification.ts';
 
 const PREFIX = 'uipath_audit_export_';
 
@@ -65,6 +66,11 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
     'When the latest of the newest gaps was detected.',
     ({ gaps }) => seconds(gaps.map(({ noticedAt }) => noticedAt).sort((a, b) => +b - +a)[0] ?? null),
   ],
+  [
+    'verify_last_success_timestamp_seconds',
+    'When verify last found no difference in the whole log.',
+    ({ verification }) => seconds(verification.lastCleanAt),
+  ],
   ['rejected_rows', 'Rows kept verbatim in audit.rejected_events.', ({ rejected }) => rejected],
   [
     'last_rejected_timestamp_seconds',
@@ -85,6 +91,12 @@ export function createStatusGauges(registry: Registry) {
     labelNames: ['organization', 'log', 'state'],
     registers,
   });
+  const differences = new Gauge({
+    name: `${PREFIX}verify_differences`,
+    help: 'Differences by kind that verify found and that no later verify has cleared. Left out if the log was never verified.',
+    labelNames: ['organization', 'log', 'kind'],
+    registers,
+  });
   const gauges = GAUGES.map(([name, help, measure]) => ({
     gauge: new Gauge({ name: PREFIX + name, help, labelNames: ['organization', 'log'], registers }),
     measure,
@@ -97,9 +109,12 @@ export function createStatusGauges(registry: Registry) {
       const labelsOf = ({ organization, log }: LogKey) =>
         several.has(organization) ? { organization, log } : { organization };
       states.reset();
+      differences.reset();
       for (const status of organizations) {
         const kind = kindOf(status.completeness);
         for (const state of STATES) states.set({ ...labelsOf(status), state }, state === kind ? 1 : 0);
+        for (const [kind, value] of differencesByKind(status.verification))
+          differences.set({ ...labelsOf(status), kind }, value);
       }
       for (const { gauge, measure } of gauges) {
         gauge.reset();

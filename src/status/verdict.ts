@@ -7,6 +7,7 @@
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { count, describeInstant, describeWhen } from '../text/format.ts';
 import { explainGone, explainState, kindOf } from './state.ts';
+import { explainVerification, hasDifferences } from './verification.ts';
 
 export interface Verdict {
   /** `good`: complete and current. `attention`: not urgent; `bad`: events are not arriving, or come from another source. */
@@ -94,7 +95,7 @@ function assessRuns(
 
 /** The part of a headline before the colon is enough for an overview. */
 function assess(
-  { completeness, lastSuccessAt }: OrganizationStatus,
+  { completeness, lastSuccessAt, verification }: OrganizationStatus,
   { problem, isFirst = false }: Timeliness,
 ): Pick<Verdict, 'level' | 'headline'> {
   const { state, recentlyGone } = completeness;
@@ -107,6 +108,8 @@ function assess(
     const word = lastSuccessAt === null && kind === 'not proven' ? 'Not proven' : 'Not current';
     return { level: isFirst ? 'attention' : 'bad', headline: `${word}: ${problem}` };
   }
+  if (hasDifferences(verification))
+    return { level: 'attention', headline: 'Current, but verify found differences' };
   if (kind === 'complete' && recentlyGone === 0) return { level: 'good', headline: 'Complete and current' };
   const headlines = {
     complete: `Complete and current: ${count(recentlyGone, 'event')} deleted at the source`,
@@ -126,6 +129,8 @@ function describeFailure(run: RunRecord, now: Date): string | undefined {
 function notesOn(status: OrganizationStatus, now: Date): string[] {
   const { gaps, gapCount, rejected, completeness, lastSuccessAt } = status;
   const notes: string[] = [];
+  const differences = explainVerification(status, now);
+  if (differences !== undefined) notes.push(differences);
   const gone = explainGone(status, now);
   if (gone !== undefined) notes.push(gone);
   // Before the first success the headline says it already.

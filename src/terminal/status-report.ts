@@ -4,6 +4,7 @@ import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/re
 import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
 import { describeState, kindOf } from '../status/state.ts';
 import { assessDatabase, assessOrganization, type Verdict } from '../status/verdict.ts';
+import { describeVerification } from '../status/verification.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
 import { type Colours, hang, pad, printable } from './screen.ts';
 import { type Column, layTable } from './table.ts';
@@ -114,6 +115,11 @@ function describeFacts(status: OrganizationStatus, now: Date, colours: Colours):
       'Events at source',
       sourceTotal === null ? 'not known' : formatNumber(sourceTotal),
       sourceTotal === null ? undefined : 'by its last response',
+    ],
+    [
+      'Last verify',
+      describeVerification(status.verification),
+      status.verification.last ? describeWhen(status.verification.last.endedAt, now) : undefined,
     ],
     ...describeCoverage(status, now),
     ['Rejected rows', formatNumber(status.rejected)],

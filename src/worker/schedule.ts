@@ -10,7 +10,7 @@ import { openZone } from '../calendar/zone.ts';
 import type { Logger } from '../log.ts';
 
 export interface Schedule {
-  /** The earliest next occurrence of all entries. */
+  /** The earliest next occurrence of all entries that export. */
   nextRunAt(): Date | undefined;
   stop(): Promise<void>;
 }
@@ -19,6 +19,8 @@ export interface ScheduleEntry {
   /** A valid cron expression of five fields, or six with seconds first. */
   expression: string;
   run: () => void;
+  /** Default: true. */
+  isExport?: boolean;
 }
 
 const CLOCK_CHECK_MS = 5_000;
@@ -34,22 +36,24 @@ export function createSchedule(
   options: { timezone: string; log: Logger },
 ): Schedule {
   const { timezone, log } = options;
-  const timers = entries.map(({ expression, run }) => {
+  const timers = entries.map(({ expression, run, isExport = true }) => {
     const next = occurrencesOf(expression, timezone);
-    return createTimer(next, run, log);
+    return { timer: createTimer(next, run, log), isExport };
   });
   const watch = watchClock((aheadMs) => {
     if (aheadMs < 0)
       log.warn({ setBackMs: -aheadMs }, 'the clock was set back; the schedule continues by the new time');
     else log.info({ aheadMs }, 'the clock was set forward, or the machine was suspended');
-    for (const timer of timers) timer.clockChanged();
+    for (const { timer } of timers) timer.clockChanged();
   });
   return {
-    nextRunAt: () =>
-      timers.length > 0 ? new Date(Math.min(...timers.map(({ dueAt }) => dueAt))) : undefined,
+    nextRunAt() {
+      const times = timers.flatMap(({ timer, isExport }) => (isExport ? timer.dueAt : []));
+      return times.length > 0 ? new Date(Math.min(...times)) : undefined;
+    },
     async stop() {
       clearInterval(watch);
-      for (const timer of timers) await timer.stop();
+      for (const { timer } of timers) await timer.stop();
     },
   };
 }

@@ -13,6 +13,9 @@ let workerPool: Pool;
 let simulator: Simulator;
 let environment: Record<string, string>;
 let organizations = 0;
+/** What belongs to an organization, without its runs. */
+const WORKER_TABLES =
+  'audit.events, audit.ledger, audit.ledger_changes, audit.watermarks, audit.coverage, audit.gone_events, audit.rejected_places';
 
 beforeAll(async () => {
   database = await createMigratedDatabase();
@@ -32,7 +35,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await simulator.close();
   // Offline every organization of the database is verified.
-  await pool.query('truncate audit.events, audit.ledger, audit.ledger_changes, audit.watermarks');
+  await pool.query(`truncate ${WORKER_TABLES}, audit.runs, audit.verifications`);
 });
 
 /** The program's `run`, in this process: a process for each test would take half of the time. */

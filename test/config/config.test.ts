@@ -163,6 +163,11 @@ describe('a configuration', () => {
     expect(configOf({ STATUS_PORT: '0', STATUS_HOST: '::' }).status).toEqual({ host: '::', port: 0 });
   });
 
+  test('can schedule verify, which is off by default', () => {
+    expect(configOf({}).export.verifySchedule).toBeUndefined();
+    expect(configOf({ EXPORT_VERIFY_SCHEDULE: '0 4 * * 0' }).export.verifySchedule).toBe('0 4 * * 0');
+  });
+
   test('accepts a schedule with seconds', () => {
     expect(configOf({ EXPORT_SCHEDULE: '*/30 * * * * *' }).export.schedule).toBe('*/30 * * * * *');
   });
@@ -208,6 +213,7 @@ describe('an invalid value', () => {
     ['EXPORT_ACCEPT_SOURCE', 'host.example'],
     ['EXPORT_ACCEPT_SOURCE', 'https://host.example/?x=1'],
     ['EXPORT_RECHECK_SCHEDULE', 'never'],
+    ['EXPORT_VERIFY_SCHEDULE', 'daily'],
     ['STATUS_HOST', 'a host'],
     ['STATUS_PORT', '65536'],
     ['STATUS_PORT', '80.5'],

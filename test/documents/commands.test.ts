@@ -99,6 +99,10 @@ function organization(name: string, runs: RunRecord[], lastSuccess: number): Org
       },
       ...{ suspected: 0, gone: 0, recentlyGone: 0, lastGoneAt: null },
     },
+    verification: {
+      ...{ last: null, lastCleanAt: null },
+      ...{ differences: {}, differencesAt: null, differencesScope: null },
+    },
     goneEvents: [],
     coverage: [
       { from: new Date('2024-01-01T00:00:00Z'), to: at(2), provenAt: at(lastSuccess), verifiedAt: null },

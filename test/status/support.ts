@@ -5,6 +5,7 @@ import type {
   OrganizationStatus,
   RunRecord,
   StatusReport,
+  VerificationStatus,
 } from '../../src/postgres/read/status.ts';
 
 export const NOW = new Date('2026-03-01T12:00:00Z');
@@ -48,6 +49,18 @@ export function completeness(given: Partial<Completeness> = {}): Completeness {
   };
 }
 
+/** Verified an hour ago, offline, without differences. */
+export function verification(given: Partial<VerificationStatus> = {}): VerificationStatus {
+  return {
+    last: { endedAt: minutesAgo(60), scope: 'offline', outcome: 'clean', error: null },
+    lastCleanAt: minutesAgo(60),
+    differences: {},
+    differencesAt: null,
+    differencesScope: null,
+    ...given,
+  };
+}
+
 /** A healthy organization. */
 export function organizationStatus(given: Partial<OrganizationStatus> = {}): OrganizationStatus {
   return {
@@ -64,6 +77,7 @@ export function organizationStatus(given: Partial<OrganizationStatus> = {}): Org
     gapCount: 0,
     gaps: [],
     completeness: completeness(),
+    verification: verification(),
     goneEvents: [],
     coverage: [],
     runs: [runRecord()],

@@ -6,8 +6,10 @@ import { createLog } from '../../src/log.ts';
 import { createPool, type Pool } from '../../src/postgres/connection/pool.ts';
 import { type RunRequest, runExport } from '../../src/runs/export.ts';
 import type { RunSummary } from '../../src/runs/run.ts';
+import type { SourceReport } from '../../src/runs/source-report.ts';
+import { type Verification, type VerificationRequest, verifyOnline } from '../../src/runs/verify.ts';
 import { type LedgerReport, type LedgerRequest, verifyLedgers } from '../../src/runs/verify-ledger.ts';
-import { type SourceReport, type VerifyRequest, verifyAgainstSource } from '../../src/runs/verify-source.ts';
+import { type VerifyRequest, verifyAgainstSource } from '../../src/runs/verify-source.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { createRedactor } from '../../src/text/redaction.ts';
 import { createUipathSource } from '../../src/uipath/classic/source.ts';
@@ -38,6 +40,8 @@ export interface Scene {
   run(request?: Partial<RunRequest>): Promise<RunSummary>;
   /** Compares the table with the source, over everything unless a range is given. */
   verify(request?: Partial<VerifyRequest>): Promise<SourceReport>;
+  /** Compares the log with everything, and stores the result. */
+  verifyAll(request?: Partial<VerificationRequest & VerifyRequest>): Promise<Verification>;
   /** Compares the table with its ledger. */
   verifyLedger(request?: Partial<LedgerRequest>): Promise<LedgerReport>;
   /** Requests for pages that the server saw while `work` ran. */
@@ -123,9 +127,23 @@ function createScene(
     organization,
     query,
     run: (request) => runExport(app, { kind: 'run', signal: new AbortController().signal, ...request }),
-    verify: (request) =>
-      verifyAgainstSource(app, {
+    verify: async (request) => {
+      const { report } = await verifyAgainstSource(app, {
         ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
+        signal: new AbortController().signal,
+        ...request,
+      });
+      return report;
+    },
+    verifyAll: (request) =>
+      verifyOnline(app, {
+        ...{
+          from: undefined,
+          to: undefined,
+          shouldRepair: false,
+          onProgress: () => {},
+          onLedgerRows: () => {},
+        },
         signal: new AbortController().signal,
         ...request,
       }),

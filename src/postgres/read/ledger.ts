@@ -9,7 +9,7 @@ import {
   type LedgerHead,
 } from '../../core/ledger/entry.ts';
 import type { StoredEntry } from '../../core/ledger/tree-check.ts';
-import type { LogKey } from '../../core/log-key.ts';
+import { isSameLog, type LogKey } from '../../core/log-key.ts';
 import { peaksFrom, peaksOfBytes } from '../../core/transparency-log/merkle.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
@@ -47,6 +47,15 @@ export async function withLedger<T>(pool: Pool, work: (ledger: LedgerReader) => 
   }
 }
 
+/** Reads the logs that have rows, but no watermark: no run has begun there. */
+export async function readStrayLogs(pool: Pool): Promise<LogKey[]> {
+  return withLedger(pool, async (ledger) => {
+    const logs = await ledger.logs();
+    const known = await ledger.readWatermarks();
+    return logs.filter((key) => !known.some((other) => isSameLog(key, other)));
+  });
+}
+
 export type LedgerReader = ReturnType<typeof createReader>;
 
 function createReader(client: pg.Client) {
@@ -62,9 +71,15 @@ function createReader(client: pg.Client) {
       });
     },
 
-    /** Logs with a watermark, a ledger, or events, sorted by name. */
+    /** Logs that a table has a row of, sorted by name. */
     async logs(): Promise<LogKey[]> {
       const { rows } = await client.query<LogKey>(LOGS);
+      return rows;
+    },
+
+    /** Logs with a watermark. */
+    async readWatermarks(): Promise<LogKey[]> {
+      const { rows } = await client.query<LogKey>('select organization, log from audit.watermarks');
       return rows;
     },
 
@@ -238,9 +253,16 @@ async function readDigests(
   return rows;
 }
 
+/** Rows by hand may be of a log that no run has exported. */
+const SMALL_TABLES = [
+  ...['runs', 'coverage', 'gone_events', 'rejected_events', 'rejected_places'],
+  ...['daily_activity', 'user_actions', 'user_totals', 'user_horizon'],
+];
+
 const LOGS = `
   select organization, log from audit.watermarks union select organization, log from audit.ledger
   union select organization, log from audit.ledger_changes
+  ${SMALL_TABLES.map((table) => `union select organization, log from audit.${table}`).join(' ')}
   union select organization, log from (select distinct organization, log from audit.daily_totals) counted
   union select organization, log from (
     with recursive keys as (

@@ -17,6 +17,7 @@ export interface SchemaLevel {
   has_roll_up: boolean;
   has_logs: boolean;
   has_completeness: boolean;
+  has_verifications: boolean;
 }
 
 export const READ_SCHEMA = `
@@ -25,7 +26,8 @@ export const READ_SCHEMA = `
     exists (
       select from pg_attribute where attrelid = to_regclass('audit.watermarks') and attname = 'log' and not attisdropped
     ) as has_logs,
-    to_regclass('audit.completeness') is not null as has_completeness`;
+    to_regclass('audit.completeness') is not null as has_completeness,
+    to_regclass('audit.verification_state') is not null as has_verifications`;
 
 /** One log, with its newest runs, gaps, ranges and gone events as JSON. */
 export interface StatusRow {
@@ -52,6 +54,14 @@ export interface StatusRow {
   recently_gone_events: string;
   last_gone_at: Date | null;
   gone: GoneJson[];
+  last_verify_at: Date | null;
+  last_verify_scope: string | null;
+  last_verify_outcome: 'clean' | 'differences' | 'failed' | null;
+  last_verify_error: string | null;
+  last_clean_verify_at: Date | null;
+  differences: Record<string, number>;
+  differences_at: Date | null;
+  differences_scope: string | null;
   runs: RunJson[];
 }
 
@@ -80,9 +90,11 @@ export function statusQuery(level: SchemaLevel): string {
     ${listOf(GAP, `${table('audit.gaps')}`, `to_ticks desc limit ${NEWEST_GAPS}`)} as gaps,
     ${listOf(RANGE, ranges, `from_ticks desc limit ${NEWEST_RANGES}`)} as coverage,
     ${listOf(RUN, table('audit.runs'), `started_at desc, run_id desc limit ${LAST_RUNS}`)} as runs,
-    ${level.has_completeness ? COMPLETENESS : NO_COMPLETENESS}
+    ${level.has_completeness ? COMPLETENESS : NO_COMPLETENESS},
+    ${level.has_verifications ? VERIFICATION : NO_VERIFICATION}
   from ${table('audit.watermarks')} w
   ${level.has_completeness ? 'join audit.completeness c on (c.organization, c.log) = (w.organization, w.log)' : ''}
+  ${level.has_verifications ? 'join audit.verification_state v on (v.organization, v.log) = (w.organization, w.log)' : ''}
   cross join lateral (
     select count(*), max(first_seen_at) as last_at from ${table('audit.rejected_events')} r
     where (r.organization, r.log) = (w.organization, w.log)
@@ -154,6 +166,15 @@ const COMPLETENESS = `
       left join audit.events e
         on (e.organization, e.created_on, e.event_id, e.log) = (g.organization, g.created_on, g.event_id, g.log)
     ) as gone`;
+
+const VERIFICATION = `
+    v.last_at as last_verify_at, v.last_scope as last_verify_scope, v.last_outcome as last_verify_outcome,
+    v.last_error as last_verify_error, v.last_clean_at as last_clean_verify_at, v.differences, v.differences_at, v.differences_scope`;
+
+const NO_VERIFICATION = `
+    null::timestamptz as last_verify_at, null as last_verify_scope, null as last_verify_outcome, null as last_verify_error,
+    null::timestamptz as last_clean_verify_at, json_build_object() as differences, null::timestamptz as differences_at,
+    null as differences_scope`;
 
 const NO_COMPLETENESS = `
     'not proven' as state, 'the database lacks migration 0012' as reason, null::bigint as missing_events,

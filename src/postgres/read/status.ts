@@ -39,6 +39,8 @@ export interface OrganizationStatus extends LogKey {
   gaps: Gap[];
   /** Is every event stored that the source shows? */
   completeness: Completeness;
+  /** When the copy was last verified, and what was found. */
+  verification: VerificationStatus;
   /** The newest events that the source deleted behind its head, the one found last first, at most 20. */
   goneEvents: GoneEvent[];
   /** The newest ranges of time that were read without a gap, newest first, at most 20. */
@@ -66,6 +68,25 @@ export interface Completeness {
   /** Of these, the ones found in the last 7 days. */
   recentlyGone: number;
   lastGoneAt: Date | null;
+}
+
+/** The results of `verify`: a row of the view `audit.verification_state`. */
+export interface VerificationStatus {
+  /** The last one, of any range. `null`: never verified. */
+  last: {
+    endedAt: Date;
+    /** `offline`, `online` or `archive`. */
+    scope: string;
+    outcome: 'clean' | 'differences' | 'failed';
+    /** Why it did not finish. */
+    error: string | null;
+  } | null;
+  /** When a verify of the whole log last found no difference. */
+  lastCleanAt: Date | null;
+  /** Numbers by kind that no later verify has cleared, and the verify that found them. Only those above 0. */
+  differences: Record<string, number>;
+  differencesAt: Date | null;
+  differencesScope: string | null;
 }
 
 /** A stored event that the source deleted. Its names are cut to 200 characters; `null` also where the event is not stored any more. */
@@ -186,6 +207,7 @@ function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
       ...{ from: new Date(from), to: new Date(to), noticedAt: new Date(noticedAt), runId },
     })),
     completeness: toCompleteness(row),
+    verification: toVerification(row),
     goneEvents: row.gone.map(({ createdOn, noticedAt, goneAt, ...names }) => ({
       ...{ createdOn: new Date(createdOn), ...names, noticedAt: new Date(noticedAt), goneAt: toDate(goneAt) },
     })),
@@ -218,6 +240,18 @@ function toCompleteness(row: StatusRow): Completeness {
     gone: Number(row.gone_events),
     recentlyGone: Number(row.recently_gone_events),
     lastGoneAt: row.last_gone_at,
+  };
+}
+
+function toVerification(row: StatusRow): VerificationStatus {
+  const { last_verify_at: endedAt, last_verify_scope: scope, last_verify_outcome: outcome } = row;
+  const isVerified = endedAt !== null && scope !== null && outcome !== null;
+  return {
+    last: isVerified ? { endedAt, scope, outcome, error: row.last_verify_error } : null,
+    lastCleanAt: row.last_clean_verify_at,
+    differences: row.differences,
+    differencesAt: row.differences_at,
+    differencesScope: row.differences_scope,
   };
 }
 

@@ -1,6 +1,7 @@
 /** Writes `audit.coverage`: ranges of time that are known to be complete. */
 import type { CoveredRange } from '../../core/coverage.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import type { Span } from '../../core/missing-spans.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Statement, transact } from '../connection/pipeline.ts';
@@ -98,24 +99,74 @@ const CUT_COVERAGE = `
   insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
   select $1, $2, from_ticks, $3, from_at, $4::timestamptz, proven_at, verified_at, begun_at, run_id from cut`;
 
-/** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
-const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
+/** What was compared with the source, up to `to`. `isToEnd`: up to the end of the list. */
+export type VerifiedRange = CoveredRange & { isToEnd: boolean };
 
-/** Records that a range was compared with the source in every field. Safe while a run is in progress. */
+/**
+ * Records that a range was compared with the source in every field, for the stored ranges that lie in it. The ranges stay as they are: the
+ * ledger records them. Safe while a run is in progress.
+ */
 export async function recordVerified(
   pool: Pool,
   { organization, log }: LogKey,
-  range: ReadRange,
+  { from, to, isFromHead, isToEnd, verifiedAt }: VerifiedRange & { verifiedAt: Date },
 ): Promise<void> {
+  const values = [organization, log, from.toString(), to.toString(), isFromHead, isToEnd, verifiedAt];
+  await rewriteCoverage(pool, 'recording that the range was verified', { text: RECORD_VERIFIED, values });
+}
+
+/**
+ * Ends the claim of the stored ranges in which events are missing: they are not proven until a run counts them again. Safe while a run is
+ * in progress.
+ */
+export async function endClaims(
+  pool: Pool,
+  { organization, log }: LogKey,
+  spans: readonly Span[],
+): Promise<void> {
+  const bounds = [spans.map(({ from }) => from.toString()), spans.map(({ to }) => to.toString())];
+  const statement = { text: END_CLAIMS, values: [organization, log, ...bounds] };
+  await rewriteCoverage(pool, 'recording where events are missing', statement);
+}
+
+/** The worker may not update a range in place. */
+const rewrite = (condition: string, provenAt: string, verifiedAt: string) => `
+  with replaced as (
+    delete from audit.coverage where organization = $1 and log = $2 and ${condition} returning *
+  )
+  insert into audit.coverage (organization, log, from_ticks, to_ticks, from_at, to_at, proven_at, verified_at, begun_at, run_id)
+  select organization, log, from_ticks, to_ticks, from_at, to_at, ${provenAt}, ${verifiedAt}, begun_at, run_id from replaced`;
+
+/** $1 organization, $2 log, $3 and $4 ticks from and to, $5 whether from the head, $6 whether to the end, $7 when. */
+const RECORD_VERIFIED = rewrite(
+  `(from_ticks >= $3::bigint or $5::boolean) and (to_ticks <= $4::bigint or $6::boolean) and from_ticks < $4 and to_ticks > $3`,
+  'proven_at',
+  '$7::timestamptz',
+);
+
+/** $1 organization, $2 log, $3 and $4 ticks from and to of each span. */
+const END_CLAIMS = rewrite(
+  `proven_at is not null and exists (
+    select from unnest($3::bigint[], $4::bigint[]) as span (from_ticks, to_ticks)
+    where span.from_ticks < coverage.to_ticks and span.to_ticks > coverage.from_ticks
+  )`,
+  'null',
+  'verified_at',
+);
+
+/** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
+const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
+
+async function rewriteCoverage(pool: Pool, doing: string, statement: Statement): Promise<void> {
   let client: Client | undefined;
   try {
     client = await pool.connect();
     await transact(client, { lock: { text: LOCK_COVERAGE } }, async () => ({
-      plan: { coverage: extendCoverage({ organization, log, runId: null }, range) },
+      plan: { statement },
       result: () => {},
     }));
   } catch (error) {
-    throw translateDatabaseError(error, 'recording that the range was verified');
+    throw translateDatabaseError(error, doing);
   } finally {
     client?.release();
   }

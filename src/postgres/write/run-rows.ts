@@ -88,7 +88,16 @@ export function endRun(
   { outcome, error, warnings }: { outcome: string; error: string | null; warnings: string[] },
   proof: Proof | undefined,
 ): Statement {
-  return { text: END_RUN, values: [runId, outcome, error, warnings, proof?.state ?? null, reasonOf(proof)] };
+  const values = [
+    runId,
+    outcome,
+    error,
+    warnings,
+    proof?.state ?? null,
+    reasonOf(proof),
+    ...figuresOf(proof),
+  ];
+  return { text: END_RUN, values };
 }
 
 /** Stores what the run proved, and what the next run's prover needs. */
@@ -101,13 +110,20 @@ export function recordProof(
     log,
     proof.state,
     reasonOf(proof),
-    proof.state === 'incomplete' ? proof.missing : null,
-    proof.state === 'complete' ? proof.provenAt : null,
+    ...figuresOf(proof),
     head?.toString() ?? null,
     head === undefined ? null : formatMicroseconds(head),
     jsonOf(ranks),
   ];
   return { name: 'record-proof', text: RECORD_PROOF, values };
+}
+
+/** How many events are missing, and when the copy was proven: each null where the proof does not say so. */
+function figuresOf(proof: Proof | undefined): [missing: number | null, provenAt: Date | null] {
+  return [
+    proof?.state === 'incomplete' ? proof.missing : null,
+    proof?.state === 'complete' ? proof.provenAt : null,
+  ];
 }
 
 function reasonOf(proof: Proof | undefined): string | null {

@@ -145,7 +145,8 @@ export const DESCRIBE_RANGE =
   'update audit.runs set from_ticks = $2, to_ticks = $3, from_at = $4, to_at = $5 where run_id = $1';
 
 export const END_RUN = `
-  update audit.runs set ended_at = now(), outcome = $2, error = $3, warnings = $4, completeness = $5, completeness_reason = $6
+  update audit.runs set ended_at = now(), outcome = $2, error = $3, warnings = $4, completeness = $5, completeness_reason = $6,
+    missing_events = $7::bigint, proven_at = $8::timestamptz
   where run_id = $1`;
 
 /**

@@ -1,6 +1,7 @@
 import type { OrganizationStatus } from '../../postgres/read/status.ts';
 import { count, describeWhen, formatNumber } from '../../text/format.ts';
 import { describeState } from '../state.ts';
+import { describeVerification, hasDifferences } from '../verification.ts';
 import { type Html, html } from './html.ts';
 import { type Level, renderFact, renderIcon, renderTable, renderTime, renderWhen } from './parts.ts';
 
@@ -14,7 +15,7 @@ interface Range {
 
 /** The state, what was counted, and the ranges with the gaps between them, newest first. */
 export function renderCompleteness(status: OrganizationStatus, now: Date): Html {
-  const { completeness, gaps, gapCount, rejected, watermark } = status;
+  const { completeness, gaps, gapCount, rejected, watermark, verification } = status;
   const { state, provenAt, assessedAt, gone, suspected } = completeness;
   const ranges = rangesOf(status, now);
   const reason = describeState(completeness).slice(state.length + 2);
@@ -25,6 +26,7 @@ ${ranges.length > 0 && html`<ul class="ranges">${ranges.map(renderRange)}</ul>`}
 ${gapCount > gaps.length && html`<p class="lead">The newest of ${count(gapCount, 'gap')}.</p>`}
 <dl class="facts">
 ${renderFact('Last proven', provenAt ? renderWhen(provenAt, now) : 'never', assessedAt && html`last count ${renderWhen(assessedAt, now)}`)}
+${renderFact('Last verify', verification.last ? renderWhen(verification.last.endedAt, now) : 'never', verification.last && describeResult(status))}
 ${renderFact('Gone events', formatNumber(gone), suspected > 0 ? `and ${formatNumber(suspected)} suspected: the next run decides` : 'stored, and deleted at the source')}
 ${renderFact('Gaps', formatNumber(gapCount), 'time ranges that may have been deleted unread')}
 ${renderFact('Rejected rows', formatNumber(rejected), html`stored verbatim in <code>audit.rejected_events</code>`)}
@@ -47,6 +49,12 @@ export function renderGone({ goneEvents, completeness }: OrganizationStatus, now
 <p class="lead">Stored events that the source deleted behind its oldest event. The view <code>bi.gone_events</code> has their users and messages.</p>
 ${renderTable({ caption: `Gone events (${newest}), the last one found first`, isTall: true, head, rows })}
 </section>`;
+}
+
+/** Without the reason of a failure: the page needs no login. */
+function describeResult({ verification }: OrganizationStatus): string {
+  const isFailed = verification.last?.outcome === 'failed' && !hasDifferences(verification);
+  return isFailed ? 'failed' : describeVerification(verification);
 }
 
 function rangesOf({ coverage, gaps }: OrganizationStatus, now: Date): Range[] {

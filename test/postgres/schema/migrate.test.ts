@@ -24,6 +24,7 @@ const ALL = [
   '0011_comments',
   '0012_completeness',
   '0013_ledger_format_2',
+  '0014_verifications',
   '0015_superseded',
   '0016_run_history',
 ];

@@ -192,7 +192,9 @@ describe('audit_writer', () => {
       'audit.runs':
         'insert, select, update (ended_at outcome error warnings pages requests retries rows_read rows_inserted ' +
         'rows_updated rows_unchanged rows_rejected rows_late from_ticks to_ticks from_at to_at frontier_ticks resume ' +
-        'source_total completeness completeness_reason rows_superseded)',
+        'source_total completeness completeness_reason proven_at missing_events rows_superseded)',
+      'audit.verifications': 'insert, select',
+      'audit.verification_state': 'select',
       'audit.watermarks':
         'insert, select, update (created_on_ticks created_on_raw created_on read_at resume source_total run_id updated_at ' +
         'lease_run_id lease_until lease_pid head_ticks head_at ranks source_url source_path source_partition completeness ' +
