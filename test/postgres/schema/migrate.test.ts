@@ -23,7 +23,7 @@ const ALL = [
   '0010_resume',
   '0011_comments',
   '0012_completeness',
-'0013_ledger_format_2',
+  '0013_ledger_format_2',
   '0015_superseded',
   '0016_run_history',
 ];
