@@ -238,6 +238,22 @@ describe('a form that this program does not know', () => {
   });
 });
 
+test('a user or a database with too few connections is a warning', async () => {
+  await server.query(`create role few login password 'few-text' connection limit 3 in role audit_writer`);
+  const url = `postgres://few:few-text@127.0.0.1:${port}/audit`;
+  expect(await check(url)).toEqual([
+    0,
+    expect.stringMatching(
+      /^! .* The user may open 3 connections; the worker needs 4\. Raise its connection limit\.$/,
+    ),
+  ]);
+  await server.query('alter role few connection limit 0');
+  expect(await check(url)).toEqual([
+    75,
+    expect.stringMatching(/\(53300\)\. All connections of the server, the database or the user are in use/),
+  ]);
+});
+
 describe('a server that may lose commits', () => {
   test.each([
     [
