@@ -127,7 +127,7 @@ func sign(name, text string) (string, []string, error) {
 // The extra data of a proof: see src/core/transparency-log/tlog-proof.ts.
 type extra struct {
 	Entry  string
-	Record string
+	Record []byte
 	Row    struct {
 		Index uint64
 		Count uint64
