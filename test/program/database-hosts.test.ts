@@ -1,5 +1,7 @@
 /** The real program and every way to name a server: sockets, IPv6, several hosts, variables, password files, a standby. */
 import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
@@ -173,6 +175,23 @@ describe('an unusable host', () => {
       `postgres://worker:${password}@127.0.0.1:${standbyPort}/audit?target_session_attrs=${wanted}`,
     );
     expect([code, line]).toEqual([75, expect.stringMatching(expected)]);
+  });
+
+  test('that is no PostgreSQL is a mistake of the URL', async () => {
+    const other = createServer((_, response) => response.end());
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `postgres://worker:x@127.0.0.1:${(other.address() as AddressInfo).port}/audit`;
+      for (const query of ['', '?sslmode=require'])
+        expect(await check(url + query)).toEqual([
+          2,
+          expect.stringMatching(
+            /did not respond to the request for TLS as PostgreSQL does\. Check host and port in DATABASE_URL/,
+          ),
+        ]);
+    } finally {
+      await new Promise((resolve) => other.close(resolve));
+    }
   });
 
   test('that fails later is left for the next one', async () => {
