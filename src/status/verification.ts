@@ -25,6 +25,13 @@ export function describeVerification(verification: VerificationStatus): string {
   return `${describeDifferences(verification)} (${differencesScope ?? last.scope})`;
 }
 
+/** When the result that `describeVerification` describes was found; `null`: never verified. */
+export function verifiedAt(verification: VerificationStatus): Date | null {
+  const { last, differencesAt } = verification;
+  const isOfDifferences = hasDifferences(verification) && last?.outcome !== 'failed';
+  return (isOfDifferences ? differencesAt : last?.endedAt) ?? null;
+}
+
 /** What verify found and what to do about it; `undefined` without differences. */
 export function explainVerification({ verification }: OrganizationStatus, now: Date): string | undefined {
   if (!hasDifferences(verification)) return undefined;
@@ -38,7 +45,10 @@ export function explainVerification({ verification }: OrganizationStatus, now: D
 }
 
 function describeDifferences({ differences }: VerificationStatus): string {
-  return Object.entries(differences)
-    .map(([kind, number]) => `${formatNumber(number)} ${kind}`)
+  const known: readonly string[] = DIFFERENCES;
+  const kinds = [...known, ...Object.keys(differences).filter((kind) => !known.includes(kind))];
+  return kinds
+    .filter((kind) => (differences[kind] ?? 0) > 0)
+    .map((kind) => `${formatNumber(differences[kind]!)} ${kind}`)
     .join(', ');
 }

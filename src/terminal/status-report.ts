@@ -4,7 +4,7 @@ import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/re
 import { nameRuns, noteRuns } from '../status/page/run-notes.ts';
 import { describeState, kindOf } from '../status/state.ts';
 import { assessDatabase, assessOrganization, type Verdict } from '../status/verdict.ts';
-import { describeVerification } from '../status/verification.ts';
+import { describeVerification, verifiedAt } from '../status/verification.ts';
 import { describeDuration, describeInstant, describeWhen, formatNumber } from '../text/format.ts';
 import { type Colours, hang, pad, printable } from './screen.ts';
 import { type Column, layTable } from './table.ts';
@@ -97,6 +97,7 @@ type Fact = [string, string, (string | undefined)?];
 
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
   const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
+  const checkedAt = verifiedAt(status.verification);
   const facts: Fact[] = [
     ...describeCompleteness(status, now),
     [
@@ -119,7 +120,7 @@ function describeFacts(status: OrganizationStatus, now: Date, colours: Colours):
     [
       'Last verify',
       describeVerification(status.verification),
-      status.verification.last ? describeWhen(status.verification.last.endedAt, now) : undefined,
+      checkedAt ? describeWhen(checkedAt, now) : undefined,
     ],
     ...describeCoverage(status, now),
     ['Rejected rows', formatNumber(status.rejected)],

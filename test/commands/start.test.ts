@@ -71,6 +71,32 @@ describe('start, as a process', () => {
     expect(performance.now() - signalledAt).toBeLessThan(10_000);
   });
 
+  test('verifies offline on EXPORT_VERIFY_SCHEDULE, beside the runs, and reports differences', async () => {
+    program = startProgram(['start'], { ...environment, EXPORT_VERIFY_SCHEDULE: '* * * * * *' });
+    await program.logged(/verify: no differences/);
+    await pool.query(
+      `update audit.events set message = 'forged' where organization = $1 and ctid in (
+      select ctid from audit.events where organization = $1 limit 1)`,
+      [simulator.organization],
+    );
+    await program.logged(/verify: differences found/);
+    const { rows } = await pool.query(
+      `select last_verify_scope, verify_differences, last_clean_verify_at is not null as was_clean
+       from bi.export_health where organization = $1`,
+      [simulator.organization],
+    );
+    expect(rows).toEqual([
+      { last_verify_scope: 'offline', verify_differences: { edited: 1 }, was_clean: true },
+    ]);
+    const lines = program
+      .stderr()
+      .split('\n')
+      .filter((line) => line.includes('verify: differences found'));
+    expect(JSON.parse(lines[0]!)).toMatchObject({ level: 'error', differences: { edited: 1 } });
+    program.kill('SIGTERM');
+    expect((await program.ended).code).toBe(0);
+  });
+
   test('waits for a database that is away at start', async () => {
     const proxy = await createDatabaseProxy(database.url);
     await proxy.stop();

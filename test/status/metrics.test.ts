@@ -8,7 +8,7 @@ import { createMetrics, type Metrics } from '../../src/status/metrics.ts';
 import { build } from '../../src/version.ts';
 import { commitResultOf } from '../support/batch.ts';
 import { hasPromtool, promtool } from '../support/promtool.ts';
-import { completeness, minutesAgo, NOW, organizationStatus, statusReport } from './support.ts';
+import { completeness, minutesAgo, NOW, organizationStatus, statusReport, verification } from './support.ts';
 
 const OWN = 'uipath_audit_export_';
 const SETTINGS = { recheck: { windowMs: 172_800_000 } };
@@ -218,6 +218,24 @@ describe('gauges', () => {
       'suspected_events{organization="acme"}': 2,
     });
     expect(samples).not.toHaveProperty('last_gone_timestamp_seconds{organization="acme"}');
+  });
+
+  test('show the last verify without differences, and every kind of difference', async () => {
+    const metrics = createMetrics();
+    const found = verification({ lastCleanAt: minutesAgo(90), differences: { missing: 2, state: 1 } });
+    metrics.observeStatus(statusReport({ organizations: [organizationStatus({ verification: found })] }));
+    const samples = await scrape(metrics);
+    expect(samples['verify_last_success_timestamp_seconds{organization="acme"}']).toBe(
+      minutesAgo(90).getTime() / 1000,
+    );
+    const kinds = ['missing', 'changed', 'edited', 'deleted', 'inserted', 'broken', 'state'];
+    expect(kinds.map((kind) => samples[`verify_differences{organization="acme",kind="${kind}"}`])).toEqual([
+      ...[2, 0, 0, 0, 0, 0, 1],
+    ]);
+    const never = verification({ last: null, lastCleanAt: null });
+    metrics.observeStatus(statusReport({ organizations: [organizationStatus({ verification: never })] }));
+    const names = Object.keys(await scrape(metrics));
+    expect(names.filter((name) => name.startsWith('verify_'))).toEqual([]);
   });
 
   test('forget the states of an organization that is gone', async () => {

@@ -1,7 +1,7 @@
 import type { OrganizationStatus } from '../../postgres/read/status.ts';
 import { count, describeWhen, formatNumber } from '../../text/format.ts';
 import { describeState } from '../state.ts';
-import { describeVerification, hasDifferences } from '../verification.ts';
+import { describeVerification, verifiedAt } from '../verification.ts';
 import { type Html, html } from './html.ts';
 import { type Level, renderFact, renderIcon, renderTable, renderTime, renderWhen } from './parts.ts';
 
@@ -18,6 +18,7 @@ export function renderCompleteness(status: OrganizationStatus, now: Date): Html 
   const { completeness, gaps, gapCount, rejected, watermark, verification } = status;
   const { state, provenAt, assessedAt, gone, suspected } = completeness;
   const ranges = rangesOf(status, now);
+  const checkedAt = verifiedAt(verification);
   const reason = describeState(completeness).slice(state.length + 2);
   return html`<section class="card" aria-labelledby="completeness"><h2 id="completeness">Completeness</h2>
 <p class="state"><b>${state}</b>${reason !== '' && html`: ${reason}`}</p>
@@ -26,7 +27,7 @@ ${ranges.length > 0 && html`<ul class="ranges">${ranges.map(renderRange)}</ul>`}
 ${gapCount > gaps.length && html`<p class="lead">The newest of ${count(gapCount, 'gap')}.</p>`}
 <dl class="facts">
 ${renderFact('Last proven', provenAt ? renderWhen(provenAt, now) : 'never', assessedAt && html`last count ${renderWhen(assessedAt, now)}`)}
-${renderFact('Last verify', verification.last ? renderWhen(verification.last.endedAt, now) : 'never', verification.last && describeResult(status))}
+${renderFact('Last verify', checkedAt ? renderWhen(checkedAt, now) : 'never', checkedAt && describeResult(status))}
 ${renderFact('Gone events', formatNumber(gone), suspected > 0 ? `and ${formatNumber(suspected)} suspected: the next run decides` : 'stored, and deleted at the source')}
 ${renderFact('Gaps', formatNumber(gapCount), 'time ranges that may have been deleted unread')}
 ${renderFact('Rejected rows', formatNumber(rejected), html`stored verbatim in <code>audit.rejected_events</code>`)}
@@ -53,8 +54,7 @@ ${renderTable({ caption: `Gone events (${newest}), the last one found first`, is
 
 /** Without the reason of a failure: the page needs no login. */
 function describeResult({ verification }: OrganizationStatus): string {
-  const isFailed = verification.last?.outcome === 'failed' && !hasDifferences(verification);
-  return isFailed ? 'failed' : describeVerification(verification);
+  return verification.last?.outcome === 'failed' ? 'failed' : describeVerification(verification);
 }
 
 function rangesOf({ coverage, gaps }: OrganizationStatus, now: Date): Range[] {

@@ -37,8 +37,10 @@ const FACTS = `
       where e.organization = $1 and e.log = $2 and e.created_on = w.created_on and e.created_on_ticks = w.created_on_ticks limit 1
     ) as stored_raw,
     (
-      select min(run_id) from audit.events e
+      -- Repairs and backfills of a range store events without moving the watermark.
+      select min(run_id) from audit.events e join audit.runs r using (organization, log, run_id)
       where e.organization = $1 and e.log = $2 and e.created_on = w.created_on and e.created_on_ticks = w.created_on_ticks
+        and r.kind in ('run', 'recheck')
     ) as event_run_id,
     (
       -- By the source's clock, a range that a run has proven ends when the run requested the end of the list.
