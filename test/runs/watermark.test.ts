@@ -109,7 +109,7 @@ describe('a watermark that is', () => {
       await scene.query(change);
       scene.simulator.append(20);
       const before = [
-        await scene.query('select * from audit.events where organization = $1'),
+        await scene.query(STORED_EVENTS),
         await readWatermark(scene),
       ];
       const newest = (
@@ -137,7 +137,7 @@ describe('a watermark that is', () => {
         });
       }
       expect([
-        await scene.query('select * from audit.events where organization = $1'),
+        await scene.query(STORED_EVENTS),
         await readWatermark(scene),
       ]).toEqual(before);
 
