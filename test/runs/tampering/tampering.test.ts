@@ -1,0 +1,74 @@
+/** Each cell of the table in SECURITY.md: an attempt as a login, without and with a key, and what `verify --offline` finds. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { ExportError } from '../../../src/core/errors.ts';
+import type { Attempt, Found } from './attempt.ts';
+import { ATTEMPTS } from './attempts.ts';
+import { EVENT_COLUMNS } from './forging.ts';
+import { LOGINS, type Login, openStage, type Stage } from './stage.ts';
+
+const PRIVILEGE_IS_MISSING = '42501';
+
+const nameOf = ({ row, variant }: Attempt) => (variant === undefined ? row : `${row}: ${variant}`);
+
+/** Plays an attempt. Returns false if PostgreSQL refused it. */
+async function play(stage: Stage, { play: attempt, isOutside }: Attempt, login: Login): Promise<boolean> {
+  const client = stage.clients[login];
+  if (!isOutside) await client.query('begin');
+  try {
+    await (typeof attempt === 'string' ? client.query(attempt) : attempt(client, stage));
+    if (!isOutside) await client.query('commit');
+    return true;
+  } catch (error) {
+    if (!isOutside) await client.query('rollback');
+    if ((error as { code?: string }).code === PRIVILEGE_IS_MISSING) return false;
+    throw error;
+  }
+}
+
+async function find(stage: Stage): Promise<Found> {
+  try {
+    return (await stage.verify()).counts;
+  } catch (error) {
+    if (error instanceof ExportError && error.code === 'configuration') return 'exit code 2';
+    throw error;
+  }
+}
+
+describe.each([false, true])('with a key: %p', (isSigned) => {
+  let stage: Stage;
+
+  beforeAll(async () => {
+    stage = await openStage({ isSigned });
+  });
+  afterAll(() => stage?.close());
+
+  test('nothing is found without an attempt', async () => {
+    expect(await stage.verify(stage.noted.newest)).toMatchObject({ counts: {} });
+    expect(await stage.verify(stage.noted.earlier)).toMatchObject({ counts: {} });
+    expect(await stage.verifyOnline()).toEqual({});
+  });
+
+  test('the attempts edit every column of an event', async () => {
+    const { rows } = await stage.clients.superuser.query<{ name: string }>(
+      `select attname as name from pg_attribute where attrelid = 'audit.events'::regclass and attnum > 0 and not attisdropped`,
+    );
+    expect([...EVENT_COLUMNS].sort()).toEqual(rows.map(({ name }) => name).sort());
+  });
+
+  const attempts = ATTEMPTS.filter(({ found }) => isSigned || found !== null);
+  describe.each(attempts.map((attempt) => [nameOf(attempt), attempt] as const))('%s', (_name, attempt) => {
+    const { by, found, signed = found, expected, online, undo } = attempt;
+    afterEach(async () => {
+      if (undo) await stage.clients.superuser.query(undo);
+      await stage.restore();
+    });
+
+    test.each(LOGINS)('by %s', async (login) => {
+      expect(await play(stage, attempt, login)).toBe(by.includes(login));
+      if (!by.includes(login)) return;
+      expect(await find(stage)).toEqual(isSigned ? signed : found);
+      if (expected) expect(await stage.verify(stage.noted.newest)).toMatchObject({ counts: expected });
+      if (online) expect(await stage.verifyOnline()).toEqual(online);
+    });
+  });
+});
