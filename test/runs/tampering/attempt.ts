@@ -23,6 +23,7 @@ export interface Attempt {
   signed?: Found;
   /** What `verify --expect` says with the newest head that was noted before, if it says more. */
   expected?: Counts;
+  signedExpected?: Counts;
   /** What the comparison with the source finds beside that. */
   online?: SourceCounts;
   /** Why it is not found, or not by this alone. */
@@ -37,10 +38,14 @@ export const OWNER: readonly Login[] = ['owner', 'superuser'];
 /** The rows of TARGET. */
 export const OF = `organization = 'acme' and log = 'classic'`;
 
-/** One attempt for each variant, all with the same result. */
+/** One attempt for each variant. */
 export function each(
-  variants: Record<string, Attempt['play']>,
+  variants: Record<string, Attempt['play'] | (Pick<Attempt, 'play'> & Partial<Attempt>)>,
   attempt: Omit<Attempt, 'play' | 'variant'>,
 ): Attempt[] {
-  return Object.entries(variants).map(([variant, play]) => ({ ...attempt, variant, play }));
+  return Object.entries(variants).map(([variant, given]) => ({
+    ...attempt,
+    variant,
+    ...(typeof given === 'object' ? given : { play: given }),
+  }));
 }

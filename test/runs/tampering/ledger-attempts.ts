@@ -2,53 +2,58 @@
 import { generateKeyPairSync } from 'node:crypto';
 import type pg from 'pg';
 import { appendEntry, rewriteChain, signHead } from './attacker.ts';
-import { type Attempt, EVERYONE, OF, OWNER } from './attempt.ts';
+import { type Attempt, EVERYONE, each, OF, OWNER } from './attempt.ts';
 import { changedEntry, EVENTS, forge, forgeWithEntry, rename, THIS_EVENT } from './forging.ts';
-import { setBack, TARGET, tablesOf } from './stage.ts';
+import { type Counts, type Stage, setBack, TARGET, tablesOf } from './stage.ts';
 
 const attackersKey = generateKeyPairSync('ed25519').privateKey;
 const ENTRY = `${OF} and batch = (select max(batch) from audit.ledger where ${OF} and kind = 'stored')`;
 const HEAD = `${OF} and batch = (select max(batch) from audit.ledger where ${OF})`;
 
-/** Deletes the newest entries, with the events that they stored and the changes that they made. */
-async function cutOff(client: pg.Client, last: bigint): Promise<void> {
-  for (const table of ['events', 'ledger', 'ledger_changes'])
-    await client.query(`delete from audit.${table} where ${OF} and batch > ${last}`);
-  // The rows that the deleted entries changed are set back as well.
-  await client.query(`delete from audit.gone_events where ${OF}`);
+/** Deletes the newest entries up to within a commit, with the events that they stored, and sets the coverage back. */
+async function cutOff(client: pg.Client, { noted }: Stage): Promise<void> {
+  const { rows } = await client.query<{ batch: string }>(
+    `select min(batch) as batch from audit.ledger where ${OF} and kind = 'stored' and batch > $1`,
+    [String(noted.earlier.batch)],
+  );
+  for (const table of ['events', 'ledger'])
+    await client.query(`delete from audit.${table} where ${OF} and batch > ${rows[0]!.batch}`);
+  await setBack(client, 'earlier', ['coverage']);
 }
 
-const LEDGER_COLUMNS: Record<string, string> = {
-  run_id: 'run_id + 1',
-  committed_at: `committed_at + interval '1 second'`,
-  from_at: `from_at - interval '1 second'`,
-  to_at: `to_at + interval '1 second'`,
-  rows_inserted: 'rows_inserted + 1',
-  rows_changed: 'rows_changed + 1',
-  inserted: `overlay(inserted placing 'x' from 40)`,
-  previous_digest: `sha256('x')`,
-  digest: `sha256('x')`,
-  format: '3',
-  kind: `'retired'`,
-  facts: `'x'`,
-  peaks: `sha256('x')`,
+/** Columns with a changed value, and what is found. */
+const LEDGER_COLUMNS: Record<string, [value: string, found: Counts, signed: Counts]> = {
+  run_id: ['run_id + 1', { broken: 1 }, { broken: 1 }],
+  committed_at: [`committed_at + interval '1 second'`, { broken: 1 }, { broken: 1 }],
+  from_at: [`from_at - interval '1 second'`, { broken: 1 }, { broken: 1 }],
+  to_at: [`to_at + interval '1 second'`, { broken: 1 }, { broken: 1 }],
+  rows_inserted: ['rows_inserted + 1', { broken: 1 }, { broken: 1 }],
+  rows_changed: ['rows_changed + 1', { broken: 1 }, { broken: 1 }],
+  inserted: [`overlay(inserted placing 'x' from 40)`, { broken: 1, edited: 1 }, { broken: 1, edited: 1 }],
+  previous_digest: [`sha256('x')`, { broken: 2 }, { broken: 2 }],
+  digest: [`sha256('x')`, { broken: 5 }, { broken: 9 }],
+  format: ['3', { broken: 2, edited: 3 }, { broken: 2, edited: 3 }],
+  kind: [`'retired'`, { broken: 1 }, { broken: 1 }],
+  facts: [`'x'`, { broken: 1 }, { broken: 1 }],
+  peaks: [`sha256('x')`, { broken: 1 }, { broken: 1 }],
 };
 
 export const LEDGER_ATTEMPTS: Attempt[] = [
-  ...Object.entries(LEDGER_COLUMNS).map(
-    ([column, value]): Attempt => ({
-      row: 'An entry of the ledger edited in any column',
-      variant: column,
-      by: OWNER,
-      play: `update audit.ledger set ${column} = ${value} where ${ENTRY}`,
-      found: { broken: 1 },
-    }),
+  ...each(
+    Object.fromEntries(
+      Object.entries(LEDGER_COLUMNS).map(([column, [value, found, signed]]) => [
+        column,
+        { play: `update audit.ledger set ${column} = ${value} where ${ENTRY}`, found, signed },
+      ]),
+    ),
+    { row: 'An entry of the ledger edited in any column', by: OWNER, found: { broken: 1 } },
   ),
   {
     row: 'An entry deleted',
     by: OWNER,
     play: `delete from audit.ledger where ${ENTRY}`,
-    found: { broken: 1, inserted: 1 },
+    found: { broken: 1, inserted: 3 },
+    signed: { broken: 2, inserted: 3 },
   },
   {
     row: 'All entries deleted, and the events left',
@@ -62,38 +67,56 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     play: `delete from audit.ledger_changes where ${THIS_EVENT}`,
     found: { broken: 1, edited: 1 },
   },
-  ...['0', '-1', '1000'].map(
-    (batch): Attempt => ({
-      row: 'An entry inserted with number 0, a negative one, or behind a gap',
-      variant: batch,
-      by: EVERYONE,
-      play: rename((client, change) =>
-        appendEntry(client, TARGET, { ...changedEntry(change), batch: BigInt(batch) }),
-      ),
-      found: { broken: 1 },
-    }),
+  ...each(
+    {
+      'number 0': {
+        play: rename((client, change) => appendEntry(client, TARGET, { ...changedEntry(change), batch: 0n })),
+        found: { broken: 3, edited: 1, repaired: 1 },
+        signed: { broken: 4, edited: 1, repaired: 1 },
+      },
+      'a negative number': {
+        play: rename((client, change) =>
+          appendEntry(client, TARGET, { ...changedEntry(change), batch: -1n }),
+        ),
+        found: { broken: 3, edited: 1, repaired: 1 },
+        signed: { broken: 4, edited: 1, repaired: 1 },
+      },
+      'a number too high': {
+        play: rename((client, change) =>
+          appendEntry(client, TARGET, { ...changedEntry(change), batch: 1000n }),
+        ),
+        found: { broken: 1 },
+        signed: { broken: 2 },
+      },
+      'format 1': {
+        play: (client) =>
+          appendEntry(client, TARGET, { kind: 'stored', format: 1, inserted: Buffer.alloc(0) }),
+        found: { broken: 1 },
+        signed: { broken: 2 },
+      },
+      'changes of an entry that does not exist': {
+        play: rename((client, change) =>
+          appendEntry(client, TARGET, {
+            ...changedEntry(change),
+            changes: [{ ...change, row_batch: '999' }],
+          }),
+        ),
+        found: { broken: 1, edited: 1 },
+        signed: { broken: 2, edited: 1 },
+      },
+    },
+    {
+      row: 'An entry appended with number 0, a negative or too high number, of format 1, or with changes of an entry that does not exist',
+      ...{ by: EVERYONE, found: {} },
+    },
   ),
-  {
-    row: 'An entry of format 1 appended after one of format 2',
-    by: EVERYONE,
-    play: (client) => appendEntry(client, TARGET, { kind: 'stored', format: 1, inserted: Buffer.alloc(0) }),
-    found: { broken: 1 },
-  },
-  {
-    row: 'An entry that changes events of an entry that does not exist',
-    by: EVERYONE,
-    play: rename((client, change) =>
-      appendEntry(client, TARGET, { ...changedEntry(change), changes: [{ ...change, row_batch: '999' }] }),
-    ),
-    found: { broken: 1, edited: 1 },
-  },
   {
     row: 'A forged event, with a valid entry appended for it',
     by: EVERYONE,
     play: forgeWithEntry(),
     found: {},
     signed: { broken: 1 },
-    online: { gone: 1 },
+    online: { changed: 1 },
     remains: 'Whoever may write to the ledger may append to it. The key prevents it.',
   },
   {
@@ -122,13 +145,14 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
       found: {},
       signed: { broken: 1 },
       expected: { broken: 1 },
+      signedExpected: { broken: 2 },
       remains: 'All digests can be computed without a key.',
     }),
   ),
   {
     row: 'The newest entries deleted with their rows, to within a commit',
     by: OWNER,
-    play: (client) => cutOff(client, 4n),
+    play: cutOff,
     found: {},
     signed: { broken: 1 },
     expected: { broken: 1 },
@@ -138,8 +162,8 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
   {
     row: 'The newest entries deleted with their rows, and forged ones appended',
     by: OWNER,
-    play: async (client) => {
-      await cutOff(client, 4n);
+    play: async (client, stage) => {
+      await cutOff(client, stage);
       await forgeWithEntry()(client);
     },
     found: {},
@@ -233,7 +257,7 @@ export const SIGNATURE_ATTEMPTS: Attempt[] = [
     play: (client, { key }) => forgeWithEntry({ signWith: key })(client),
     found: null,
     signed: {},
-    online: { gone: 1 },
+    online: { changed: 1 },
     remains: 'The signature is valid. Keep the key off the database server.',
   },
 ];

@@ -209,8 +209,13 @@ async function save(client: pg.Client, name: string): Promise<void> {
 }
 
 /** Sets all tables back, as the owner can: without the triggers. */
-export async function setBack(client: pg.Client, name: 'newest' | 'earlier'): Promise<void> {
+export async function setBack(
+  client: pg.Client,
+  name: 'newest' | 'earlier',
+  tables?: readonly string[],
+): Promise<void> {
   for (const { name: table } of await tablesOf(client)) {
+    if (tables && !tables.includes(table)) continue;
     await client.query(
       [
         `alter table audit.${table} disable trigger user`,

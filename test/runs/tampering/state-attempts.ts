@@ -166,7 +166,7 @@ export const STATE_ATTEMPTS: readonly Attempt[] = [
     {
       'a view of bi': `alter view bi.events rename to events_true; create view bi.events as select * from bi.events_true where false`,
       'a view in place of audit.events': `alter table audit.events rename to events_true;
-        create view audit.events as select * from audit.events_true where current_user <> 'dashboard'`,
+        create view audit.events as select * from audit.events_true where current_user <> 'dashboard'; grant select on audit.events to public`,
     },
     {
       row: 'A view replaced, or a view put in place of a table, that shows other rows to other users',

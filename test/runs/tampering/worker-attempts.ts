@@ -76,9 +76,13 @@ export const WORKER_ATTEMPTS: readonly Attempt[] = [
   },
   {
     row: 'A trigger that changes events as the worker inserts them',
-    ...{ by: OWNER, isOutside: true, found: { edited: EVENTS }, undo: UNDO },
+    ...{ by: OWNER, isOutside: true, found: { edited: EVENTS, repaired: 10 }, undo: UNDO },
     play: (client, stage) =>
-      withTrigger(client, stage, trigger('before insert', 'events', `new.user_name = 'Nobody'; return new;`)),
+      withTrigger(
+        client,
+        stage,
+        trigger('before insert or update', 'events', `new.user_name = 'Nobody'; return new;`),
+      ),
   },
   {
     row: 'A trigger that drops events as the worker inserts them',
