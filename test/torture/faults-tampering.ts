@@ -12,12 +12,14 @@ const tamperedByHand: Fault = {
   does: 'rows of random tables are edited, inserted or deleted between runs, as audit_writer or as owner: verify --offline must name each, and nothing else',
   commands: ['run'],
   moves: 0,
+  hadEarlierRun: 0,
+  rows: [300, 600],
   environment: (random): Record<string, string> =>
-    random() < 0.5 ? { EXPORT_LEDGER_KEY: formatPrivateKey(generatePrivateKey()) } : {},
+    random() < 0.5 ? { EXPORT_LEDGER_KEY: formatPrivateKey(generatePrivateKey()).trim() } : {},
   async play(round) {
     const { simulator } = round;
     await runUntilDone(round);
-    for (let runs = round.draw(2, 3); runs > 0; runs--) {
+    for (let runs = round.draw(1, 2); runs > 0; runs--) {
       simulator.append(round.draw(1, 200));
       if (round.chance(0.5)) simulator.deleteAt(round.draw(100, simulator.length - 2), 1);
       await runUntilDone(round);

@@ -28,7 +28,7 @@ export interface Attempt {
   online?: SourceCounts;
   /** Why it is not found, or not by this alone. */
   remains?: string;
-  /** Found by the recomputation of the tables beside the events. */
+  /** Found by the recomputation of the tables beside the events: `countState` of stage.ts. */
   byState?: boolean;
 }
 

@@ -22,6 +22,9 @@ import { createTestDatabase, createTestLogin } from '../../support/database.ts';
 export const LOGINS = ['audit_writer', 'owner', 'superuser'] as const;
 export type Login = (typeof LOGINS)[number];
 
+/** Differences that the recomputation of the tables beside the events finds; `undefined`: this version does not recompute them. */
+export const countState: ((pool: Pool) => Promise<number>) | undefined = undefined;
+
 /** The organization that is tampered with, and one beside it. */
 export const TARGET = { organization: 'acme', log: 'classic' };
 export const BYSTANDER = { organization: 'other', log: 'classic' };
@@ -43,6 +46,8 @@ export interface Stage {
   noted: { newest: NotedHead; earlier: NotedHead };
   /** What verify says of all logs. */
   verify(expected?: NotedHead): Promise<{ counts: Counts; reports: LedgerReport[] }>;
+  /** What the recomputation of the tables beside the events finds. */
+  verifyState(): Promise<number | undefined>;
   /** What the comparison of TARGET with the source says, beyond what it says without an attempt. */
   verifyOnline(): Promise<SourceCounts>;
   /** Another organization, which no run has read yet. */
@@ -131,6 +136,7 @@ export async function openStage({ isSigned }: { isSigned: boolean }): Promise<St
       const reports = await verifyAll(expected);
       return { counts: sumOf(reports), reports };
     },
+    verifyState: async () => countState?.(pool),
     async verifyOnline() {
       const counts = Object.entries(await compare()).map(([kind, count]) => [
         kind,

@@ -1,12 +1,19 @@
-/** Each cell of the table in SECURITY.md: an attempt as a login, without and with a key, and what `verify --offline` finds. */
+/**
+ * Each cell of the table in SECURITY.md: an attempt as a login, without and with a key, and what `verify --offline` finds.
+ * `TAMPERING_TABLE=1 npm test -- test/runs/tampering -t SECURITY` writes table and list into it.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { ExportError } from '../../../src/core/errors.ts';
 import type { Attempt, Found } from './attempt.ts';
 import { ATTEMPTS } from './attempts.ts';
+import { renderRest, renderTable } from './document.ts';
 import { EVENT_COLUMNS } from './forging.ts';
-import { LOGINS, type Login, openStage, type Stage } from './stage.ts';
+import { countState, LOGINS, type Login, openStage, type Stage } from './stage.ts';
 
 const PRIVILEGE_IS_MISSING = '42501';
+
+const DOCUMENT = new URL('../../../SECURITY.md', import.meta.url);
 
 const nameOf = ({ row, variant }: Attempt) => (variant === undefined ? row : `${row}: ${variant}`);
 
@@ -48,6 +55,9 @@ describe.each([false, true])('with a key: %p', (isSigned) => {
       expect([counts, reports.flatMap(({ examples }) => examples)]).toEqual([{}, []]);
     }
     expect(await stage.verifyOnline()).toEqual({});
+    // It records what it has verified.
+    expect((await stage.verify()).counts).toEqual({});
+    await stage.restore();
   });
 
   test('the attempts edit every column of an event', async () => {
@@ -59,7 +69,7 @@ describe.each([false, true])('with a key: %p', (isSigned) => {
 
   const attempts = ATTEMPTS.filter(({ found }) => isSigned || found !== null);
   describe.each(attempts.map((attempt) => [nameOf(attempt), attempt] as const))('%s', (_name, attempt) => {
-    const { by, found, signed = found, expected, signedExpected = expected, online, undo } = attempt;
+    const { by, found, signed = found, expected, signedExpected = expected, online, byState, undo } = attempt;
     afterEach(async () => {
       if (undo) await stage.clients.superuser.query(undo);
       await stage.restore();
@@ -71,7 +81,22 @@ describe.each([false, true])('with a key: %p', (isSigned) => {
       expect(await find(stage)).toEqual(isSigned ? signed : found);
       const withHead = isSigned ? signedExpected : expected;
       if (withHead) expect((await stage.verify(stage.noted.newest)).counts).toEqual(withHead);
+      if (byState && countState) expect(await stage.verifyState()).toBeGreaterThan(0);
       if (online) expect(await stage.verifyOnline()).toEqual(online);
     });
   });
+});
+
+test.each([
+  ['attempts', renderTable],
+  ['remaining', renderRest],
+])('SECURITY.md has the list of %s that these tests play', (name, render) => {
+  const text = readFileSync(DOCUMENT, 'utf8');
+  const [begin, end] = [`<!-- ${name} -->\n\n`, `\n\n<!-- end of ${name} -->`];
+  const from = text.indexOf(begin) + begin.length;
+  const to = text.indexOf(end);
+  expect(Math.min(from - begin.length, to)).toBeGreaterThan(0);
+  const rendered = render(ATTEMPTS);
+  if (process.env.TAMPERING_TABLE) writeFileSync(DOCUMENT, text.slice(0, from) + rendered + text.slice(to));
+  expect(readFileSync(DOCUMENT, 'utf8').slice(from, to)).toBe(rendered);
 });
