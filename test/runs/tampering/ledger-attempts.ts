@@ -117,7 +117,7 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     found: {},
     signed: { broken: 1 },
     online: { changed: 1 },
-    remains: 'Whoever may write to the ledger may append to it. The key prevents it.',
+    remains: 'Without a key, a login that may write to the ledger may append to it.',
   },
   {
     row: 'A name changed, with a valid entry appended for it',
@@ -125,7 +125,8 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     play: rename((client, change) => appendEntry(client, TARGET, changedEntry(change))),
     found: {},
     signed: { broken: 1 },
-    remains: 'As above.',
+    remains:
+      'Without a key, as a forged event. The comparison with UiPath finds it while UiPath has the event.',
   },
   ...Object.entries({
     edited: `update audit.events set user_name = 'Nobody' where ${THIS_EVENT}`,
@@ -146,7 +147,7 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
       signed: { broken: 1 },
       expected: { broken: 1 },
       signedExpected: { broken: 2 },
-      remains: 'All digests can be computed without a key.',
+      remains: 'Without a key, everybody can compute all digests.',
     }),
   ),
   {
@@ -157,7 +158,7 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     signed: { broken: 1 },
     expected: { broken: 1 },
     byState: true,
-    remains: 'What is left is a valid ledger of an earlier time.',
+    remains: 'Without a key, what is left is a valid ledger of an earlier time.',
   },
   {
     row: 'The newest entries deleted with their rows, and forged ones appended',
@@ -170,7 +171,7 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     signed: { broken: 1 },
     expected: { broken: 1 },
     byState: true,
-    remains: 'As above.',
+    remains: 'Without a key, this is a valid ledger too.',
   },
   {
     row: 'All tables set back to a commit of an earlier time',
@@ -179,7 +180,8 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     found: {},
     expected: { broken: 1 },
     online: { missing: 20 },
-    remains: 'The tables and the signed head were like this then. Only a copy of a later head tells.',
+    remains:
+      'The tables and the signed head were like this then: only a later head, kept elsewhere, or UiPath tells.',
   },
   {
     row: 'Everything of an organization deleted',
@@ -193,7 +195,8 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
     },
     found: {},
     expected: { broken: 1 },
-    remains: 'As above: the earlier time is that before the first run.',
+    remains:
+      'The tables were like this before the first run. Only a head that is kept elsewhere, or UiPath tells.',
   },
 ];
 
