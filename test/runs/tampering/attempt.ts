@@ -28,7 +28,7 @@ export interface Attempt {
   online?: SourceCounts;
   /** Why it is not found, or not by this alone. */
   remains?: string;
-  /** Found by the recomputation of the tables beside the events: `countState` of stage.ts. */
+  /** Found by the recomputation of the tables beside the events, as a difference of the kind `state`. */
   byState?: boolean;
 }
 

@@ -1,6 +1,6 @@
 /** The table and the list in SECURITY.md, from the attempts. */
 import type { Attempt, Found } from './attempt.ts';
-import { type Counts, countState } from './stage.ts';
+import type { Counts } from './stage.ts';
 
 /** One row for the attempts that share its title. */
 export function renderTable(attempts: readonly Attempt[]): string {
@@ -50,7 +50,7 @@ function describeFound(found: readonly (Found | null)[], isByState: boolean): st
   if (found.includes('exit code 2')) return 'exit code 2';
   const kinds = describeKinds(found);
   if (kinds !== '') return kinds;
-  return isByState && countState ? 'the table differs' : '**nothing**';
+  return isByState ? 'state' : '**nothing**';
 }
 
 /** The kinds that all of them have. */

@@ -66,11 +66,27 @@ export const rename =
     await file(client, { event_id, row_batch: await batchOf(client, event_id), old_digest, new_digest });
   };
 
+/** As `forgeWithEntry`, of a change. */
+export const appendChange = async (client: pg.Client, change: NonNullable<Draft['changes']>[number]) => {
+  const run_id = await addRun(client, { inserted: 0, updated: 1 });
+  await appendEntry(client, TARGET, { ...changedEntry(change), run_id });
+};
+
 export const changedEntry = (change: NonNullable<Draft['changes']>[number]): Draft => ({
   kind: 'changed',
   rows: [{ key: keyOf(change.event_id), hash: change.new_digest }],
   changes: [change],
 });
+
+/** A run that has counted what an entry lists. Returns its number. */
+async function addRun(client: pg.Client, counters: { inserted: number; updated: number }): Promise<string> {
+  const { rows } = await client.query<{ run_id: string }>(
+    `insert into audit.runs (organization, log, kind, worker, ended_at, outcome, rows_read, rows_inserted, rows_updated)
+     values ('acme', 'classic', 'run', 'worker', now(), 'succeeded', $1::int + $2::int, $1, $2) returning run_id`,
+    [counters.inserted, counters.updated],
+  );
+  return rows[0]!.run_id;
+}
 
 /** A forged event with the entry that lists it. */
 export const forgeWithEntry =
@@ -80,7 +96,8 @@ export const forgeWithEntry =
       `select coalesce(max(batch), 0) + 1 as next from audit.ledger where ${OF}`,
     );
     const forged = '00000000-0000-4000-8000-000000000001';
-    await client.query(forge({ event_id: `'${forged}'`, batch: rows[0]!.next }));
+    const run_id = await addRun(client, { inserted: 1, updated: 0 });
+    await client.query(forge({ event_id: `'${forged}'`, batch: rows[0]!.next, run_id }));
     const { rows: times } = await client.query<{ at: string }>(
       `select to_char(created_on at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at from audit.events where event_id = $1`,
       [forged],
@@ -90,7 +107,6 @@ export const forgeWithEntry =
     await appendEntry(client, TARGET, {
       kind: 'stored',
       rows: [{ key: keyOf(forged), hash }],
-      ...span,
-      ...draft,
+      ...{ ...span, run_id, ...draft },
     });
   };

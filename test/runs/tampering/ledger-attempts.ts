@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import type pg from 'pg';
 import { appendEntry, rewriteChain, signHead } from './attacker.ts';
 import { type Attempt, EVERYONE, each, OF, OWNER } from './attempt.ts';
-import { changedEntry, EVENTS, forge, forgeWithEntry, rename, THIS_EVENT } from './forging.ts';
+import { appendChange, changedEntry, EVENTS, forge, forgeWithEntry, rename, THIS_EVENT } from './forging.ts';
 import { type Counts, type Stage, setBack, TARGET, tablesOf } from './stage.ts';
 
 const attackersKey = generateKeyPairSync('ed25519').privateKey;
@@ -20,6 +20,15 @@ async function cutOff(client: pg.Client, { noted }: Stage): Promise<void> {
     await client.query(`delete from audit.${table} where ${OF} and batch > ${rows[0]!.batch}`);
   await setBack(client, 'earlier', ['coverage']);
 }
+
+/** The counters of runs, as the entries that are left say. */
+const COUNT_RUNS = `
+  update audit.runs r set rows_inserted = inserted, rows_updated = changed, rows_read = inserted + changed + rows_unchanged + rows_rejected
+  from (
+    select run_id, sum(rows_inserted) as inserted, coalesce(sum(rows_changed) filter (where kind = 'changed'), 0) as changed
+    from audit.ledger where ${OF} group by run_id
+  ) entries
+  where r.run_id = entries.run_id`;
 
 /** Columns with a changed value, and what is found. */
 const LEDGER_COLUMNS: Record<string, [value: string, found: Counts, signed: Counts]> = {
@@ -122,7 +131,7 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
   {
     row: 'A name changed, with a valid entry appended for it',
     by: EVERYONE,
-    play: rename((client, change) => appendEntry(client, TARGET, changedEntry(change))),
+    play: rename(appendChange),
     found: {},
     signed: { broken: 1 },
     remains:
@@ -138,10 +147,11 @@ export const LEDGER_ATTEMPTS: Attempt[] = [
       variant,
       by: OWNER,
       play: async (client) => {
-        await client.query(`delete from audit.ledger where ${OF} and kind = 'changed'`);
+        await client.query(`delete from audit.ledger where ${OF} and kind in ('changed', 'run')`);
         await client.query(`delete from audit.ledger_changes where ${OF}`);
         await client.query(sql);
         await rewriteChain(client, TARGET);
+        await client.query(COUNT_RUNS);
       },
       found: {},
       signed: { broken: 1 },

@@ -10,20 +10,19 @@ import type { Tampering } from '../../../src/core/ledger/check.ts';
 import type { NotedHead } from '../../../src/core/ledger/tree-check.ts';
 import { formatPrivateKey, generatePrivateKey } from '../../../src/core/transparency-log/keys.ts';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
+import type { StateFinding } from '../../../src/postgres/read/state/finding.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { type RunRequest, runExport } from '../../../src/runs/export.ts';
 import type { RunSummary } from '../../../src/runs/run.ts';
 import { type LedgerReport, verifyLedgers } from '../../../src/runs/verify-ledger.ts';
 import { verifyAgainstSource } from '../../../src/runs/verify-source.ts';
+import { verifyState } from '../../../src/runs/verify-state.ts';
 import { createSimulator, type Simulator, type SimulatorOptions } from '../../../src/simulator/simulator.ts';
 import { createApp } from '../../support/bench.ts';
 import { createTestDatabase, createTestLogin } from '../../support/database.ts';
 
 export const LOGINS = ['audit_writer', 'owner', 'superuser'] as const;
 export type Login = (typeof LOGINS)[number];
-
-/** Differences that the recomputation of the tables beside the events finds; `undefined`: this version does not recompute them. */
-export const countState: ((pool: Pool) => Promise<number>) | undefined = undefined;
 
 /** The organization that is tampered with, and one beside it. */
 export const TARGET = { organization: 'acme', log: 'classic' };
@@ -47,7 +46,7 @@ export interface Stage {
   /** What verify says of all logs. */
   verify(expected?: NotedHead): Promise<{ counts: Counts; reports: LedgerReport[] }>;
   /** What the recomputation of the tables beside the events finds. */
-  verifyState(): Promise<number | undefined>;
+  verifyState(): Promise<StateFinding[]>;
   /** What the comparison of TARGET with the source says, beyond what it says without an attempt. */
   verifyOnline(): Promise<SourceCounts>;
   /** Another organization, which no run has read yet. */
@@ -114,7 +113,7 @@ export async function openStage({ isSigned }: { isSigned: boolean }): Promise<St
   await save(superuser, 'newest');
   const newest = await head();
   const compare = async () => {
-    const report = await verifyAgainstSource(target.app, {
+    const { report } = await verifyAgainstSource(target.app, {
       ...{ from: undefined, to: undefined, shouldRepair: false, onProgress: () => {} },
       signal: new AbortController().signal,
     });
@@ -136,7 +135,13 @@ export async function openStage({ isSigned }: { isSigned: boolean }): Promise<St
       const reports = await verifyAll(expected);
       return { counts: sumOf(reports), reports };
     },
-    verifyState: async () => countState?.(pool),
+    async verifyState() {
+      const reports = await verifyState(pool, {
+        organization: undefined,
+        signal: new AbortController().signal,
+      });
+      return reports.flatMap(({ examples }) => examples);
+    },
     async verifyOnline() {
       const counts = Object.entries(await compare()).map(([kind, count]) => [
         kind,
