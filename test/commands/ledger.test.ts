@@ -178,7 +178,7 @@ describe('a ledger that is signed later', () => {
     expect(await place.program(['ledger', 'sign'])).toMatchObject({ code: 2 });
     const edit = (name: string) =>
       place.client.query(
-        `update audit.events set category = category || $1 where event_id = (select min(event_id) from audit.events)`,
+        `update audit.events set category = category || $1 where event_id = (select event_id from audit.events order by event_id limit 1)`,
         [name],
       );
     await edit('!');
