@@ -109,7 +109,9 @@ export function judge(
   const foreign = fresh.filter(
     ({ eventId, event: { createdOnTicks: ticks } }) =>
       !isRerendered.has(eventId) &&
-      striking.length > 0 && ticks >= oldestStriking! && ticks <= newestStriking!,
+      striking.length > 0 &&
+      ticks >= oldestStriking! &&
+      ticks <= newestStriking!,
   );
   const changes = [
     ...fresh.filter(({ eventId }) => !isRerendered.has(eventId)).map(({ event }) => event.createdOnTicks),
