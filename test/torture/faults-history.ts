@@ -169,10 +169,13 @@ const replicaLags: Fault = {
     await round.startReading();
     const probability = round.pick([0.3, 0.6, 1]);
     simulator.set({ lag: { changes: [1, 40], probability } });
-    await round.openRun();
-    await sleep(round.draw(100, 1_000));
-    simulator.set({ lag: undefined });
-    round.laggedUntil = Date.now();
+    try {
+      await round.openRun();
+      await sleep(round.draw(100, 1_000));
+    } finally {
+      simulator.set({ lag: undefined });
+      round.laggedUntil = Date.now();
+    }
     if (!simulator.requests.some(({ isLagging }) => isLagging)) throw new Missed('no response lagged');
   },
 };

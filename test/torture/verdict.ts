@@ -95,6 +95,8 @@ export interface Completeness {
 
 export interface JudgeOptions {
   target: Target | undefined;
+  /** Until then a replica lagged. A run that began before may have read its list, which ends earlier. */
+  laggedUntil?: number | undefined;
   claims: readonly Claim[];
   /** The list was replaced by another one then: what the source shows need not be stored, and no run may say "complete". */
   replacedAt: number | undefined;
@@ -110,7 +112,7 @@ export interface Target {
 export async function judge(
   pool: pg.Pool,
   simulator: Simulator,
-  { target, claims, replacedAt }: JudgeOptions,
+  { target, claims, replacedAt, laggedUntil }: JudgeOptions,
 ): Promise<Verdict> {
   const { organization, rows: shown, removed: gone } = simulator;
   const parse = parserOf(simulator);
@@ -124,6 +126,7 @@ export async function judge(
       organization,
       runId,
       String(row.ticks),
+      new Date(laggedUntil ?? 0),
     ]);
     return rows.map((run) => `run ${run.run_id} succeeded without having read the whole list`);
   }
@@ -241,4 +244,4 @@ async function readCompleteness(pool: pg.Pool, organization: string, facts: Fact
 
 const EARLY_ENDS = `
   select run_id from audit.runs
-  where organization = $1 and run_id > $2 and outcome = 'succeeded' and not coalesce(frontier_ticks > $3, false)`;
+  where organization = $1 and run_id > $2 and started_at >= $4 and outcome = 'succeeded' and not coalesce(frontier_ticks > $3, false)`;

@@ -149,6 +149,7 @@ export class PostgresSession implements RunSession {
       get head() {
         return headNow();
       },
+      known: this.known,
       compare: async (shown, options) => {
         const stored = await this.compare(shown, { ...options, counters });
         this.noteStored(shown, stored);
