@@ -62,15 +62,17 @@ async function openDatabase(where: Where, combination: number) {
 
 /** Without what differs from one database, simulator and moment to another. Only a time in the right form counts as one. */
 function withoutMoments(text: string, own: readonly string[]): string {
-  return own
-    .reduce((left, name) => left.replaceAll(name, '…'), text)
-    .replace(/"202[6-9]-(?!01|02)[-\d]+T[\d:.]+Z"/g, '"now"')
-    .replace(/"(lagMs|durationMs)":\d+/g, '"$1":0')
-    .replace(/"digest":"[0-9a-f]{64}"/g, '"digest":"…"')
-    // The root of the tree.
-    .replace(/\\n[A-Za-z0-9+/]{43}=/g, '\\n…')
-    .replace(/"worker":"[^"]+"/g, '"worker":"…"')
-    .replace(/in \d+ ms|\d+ days ago/g, '…');
+  return (
+    own
+      .reduce((left, name) => left.replaceAll(name, '…'), text)
+      .replace(/"202[6-9]-(?!01|02)[-\d]+T[\d:.]+Z"/g, '"now"')
+      .replace(/"(lagMs|durationMs)":\d+/g, '"$1":0')
+      .replace(/"digest":"[0-9a-f]{64}"/g, '"digest":"…"')
+      // The root of the tree.
+      .replace(/\\n[A-Za-z0-9+/]{43}=/g, '\\n…')
+      .replace(/"worker":"[^"]+"/g, '"worker":"…"')
+      .replace(/in \d+ ms|\d+ days ago/g, '…')
+  );
 }
 
 async function play(where: Where, combination: number, tz: string): Promise<unknown> {
