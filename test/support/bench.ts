@@ -176,6 +176,4 @@ function asText(oid: number, format?: string): (text: string) => unknown {
   return pg.types.getTypeParser(oid, format as 'text');
 }
 
-import { expect as ex } from '@jest/globals';
 
-const expect_path = () => ex.getState().testPath?.split('/').slice(-2).join('/');
