@@ -175,5 +175,3 @@ function asText(oid: number, format?: string): (text: string) => unknown {
   if (exact.includes(oid)) return (text) => text;
   return pg.types.getTypeParser(oid, format as 'text');
 }
-
-
