@@ -19,6 +19,7 @@ import { organizationsSection } from './sections/organizations.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
 import { rollupSection } from './sections/rollup.ts';
+import { runHistorySection } from './sections/run-history.ts';
 import { tamperingSection } from './sections/tampering.ts';
 import { verifySection } from './sections/verify.ts';
 
@@ -27,7 +28,13 @@ const STANDARD: Section[] = [
   ...[growthSection, quietSection, completenessSection, rollupSection, biSection, footprintSection],
 ];
 /** Played only when they are named. */
-const EXTRA: Section[] = [ledgerSection, tamperingSection, organizationsSection, migrationSection];
+const EXTRA: Section[] = [
+  ledgerSection,
+  tamperingSection,
+  organizationsSection,
+  migrationSection,
+  runHistorySection,
+];
 
 const names = (sections: readonly Section[]) => sections.map(({ name }) => name);
 await createProgram({ standard: names(STANDARD), extra: names(EXTRA) }, bench)

@@ -78,7 +78,7 @@ begin
     delete from audit.runs r
     where r.organization = prune_runs.organization and r.log = prune_runs.log and r.started_at >= first_instant and r.started_at < end_instant
       and r.outcome = 'succeeded' and r.kind in ('run', 'recheck')
-      and r.rows_inserted = 0 and r.rows_updated = 0 and r.rows_rejected = 0
+      and r.rows_inserted = 0 and r.rows_updated = 0 and r.rows_superseded = 0 and r.rows_rejected = 0
       and coalesce(r.completeness, 'complete') in ('complete', 'not proven')
       and r.run_id <> all (kept)
       and not exists (select from audit.ledger t where t.organization = r.organization and t.log = r.log and t.run_id = r.run_id)

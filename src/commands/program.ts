@@ -15,6 +15,7 @@ const COMMANDS = new Map<string | undefined, () => Promise<(context: CommandCont
   ['migrate', async () => (await import('./migrate.ts')).migrateCommand],
   ['ledger', async () => (await import('./ledger.ts')).ledgerCommand],
   ['prove', async () => (await import('./prove.ts')).proveCommand],
+  ['report', async () => (await import('./report.ts')).reportCommand],
   ['demo', async () => (await import('./demo.ts')).demoCommand],
   ['simulate', async () => (await import('./simulate.ts')).simulateCommand],
 ]);

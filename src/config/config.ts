@@ -97,7 +97,8 @@ export function parseConfig<N extends Needs>(
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
   const common = { database, ...describeCommon(shared.values as Values, sources) };
-  const config = freezeDeep({ ...describeSources(needs, selected), ...common, ledger });
+  // Node.js writes to the objects of keys.
+  const config = Object.freeze({ ...freezeDeep({ ...describeSources(needs, selected), ...common }), ledger });
   return {
     config: config as unknown as ConfigFor[N],
     warnings: findings.warnings,

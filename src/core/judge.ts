@@ -48,7 +48,7 @@ export interface Judgement {
   confirmed: StoredRow[];
   /** Not shown, and stored too recently to be suspected. */
   unsettled: StoredRow[];
-  /** Most of the stored events of the span are not shown. */
+  /** Most of the stored events of the span are not shown, and others are shown in their place. */
   isMostlyUnshown: boolean;
   head: bigint | undefined;
   isHeadUndecided: boolean;
@@ -62,7 +62,7 @@ export interface Superseded {
   by: string | undefined;
 }
 
-/** At least so many unshown events, and more than half of the span, are more than a deletion. */
+/** This many unshown events, if they are most of the span and this many other ones are shown in their place, are another history. */
 const MIN_UNSHOWN = 5;
 
 /**
@@ -104,6 +104,15 @@ export function judge(
   );
   const rerendered = fresh.filter(({ eventId }) => isRerendered.has(eventId));
   const revived = superseded.filter(({ row, by }) => by === undefined && !isRerendered.has(row.eventId));
+  const [oldestStriking, newestStriking] = [striking[0]?.ticks, striking.at(-1)?.ticks];
+  // A deletion leaves its place empty, and so does a lagging replica; another history fills it.
+  const foreign = fresh.filter(
+    ({ eventId, event: { createdOnTicks: ticks } }) =>
+      !isRerendered.has(eventId) &&
+      striking.length > 0 &&
+      ticks >= oldestStriking! &&
+      ticks <= newestStriking!,
+  );
   const changes = [
     ...fresh.filter(({ eventId }) => !isRerendered.has(eventId)).map(({ event }) => event.createdOnTicks),
     ...[...shownAgain, ...revived.map(({ row }) => row)].map(({ ticks }) => ticks),
@@ -119,7 +128,7 @@ export function judge(
     unsettled: live.filter(({ settlesAt }) => settlesAt !== undefined),
     isMostlyUnshown:
       isReplaced ||
-      (striking.length >= MIN_UNSHOWN &&
+      (Math.min(striking.length, foreign.length) >= MIN_UNSHOWN &&
         2 * striking.length > inSpan.filter(({ absence }) => absence === undefined).length),
     head,
     isHeadUndecided: isUndecided,

@@ -57,6 +57,8 @@ export interface RankStore {
   readonly ranks: Json;
   /** The head instant: stored rows at or before this place may have been deleted by the source's retention. */
   readonly head: bigint | undefined;
+  /** Ticks of the watermark when the run began. */
+  readonly known: bigint | undefined;
   /**
    * Compares a response with what is stored, and stores what is new. `ignored`: ids of events that do not count as missing at the
    * head.

@@ -91,6 +91,7 @@ async function verifyLedger(
   const expected = request.expected && isSameLog(request.expected, key) ? request.expected : undefined;
   const total = await ledger.countListed(key);
   let last: LedgerEntry | undefined;
+  let isFormat2 = false;
   const tree = new TreeCheck(key, request.trusted ?? [], expected);
   let lastCheckpoint: string | null = null;
   let after = BEFORE_FIRST;
@@ -108,6 +109,7 @@ async function verifyLedger(
       report.entries += 1;
       report.rows += entry.rowsInserted;
       last = entry;
+      isFormat2 ||= entry.format > 1;
       lastCheckpoint = entry.checkpoint;
       after = entry.batch;
     }
@@ -117,7 +119,7 @@ async function verifyLedger(
   const end = tree.end();
   addFindings(report, end.findings);
   addFindings(report, await ledger.findStrayChanges(key));
-  if (last && last.format > 1) addFindings(report, await ledger.findUnrecorded(key));
+  if (isFormat2) addFindings(report, await ledger.findUnrecorded(key));
   const strays = await ledger.findStrays(key);
   addFindings(report, strays.findings);
   report.counts.inserted += strays.count - strays.findings.length;

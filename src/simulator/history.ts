@@ -6,7 +6,7 @@ import { drawMoves } from './misbehaviour.ts';
 import { below, createRandom, type Random } from './random.ts';
 import { RowMarks } from './row-marks.ts';
 import { BlockCache, type Piece, RowList, rowsOf, type SimulatedRow } from './rows.ts';
-import { type RowSpan, SpanLog } from './spans.ts';
+import { type Removal, type RowSpan, SpanLog } from './spans.ts';
 import { EventStream, formatCreatedOn, type StreamOptions } from './stream.ts';
 
 interface HistoryOptions extends StreamOptions {
@@ -106,13 +106,14 @@ export class History {
       toSimulatedRow,
     );
     if (rows.length === 0) return;
-    this.#change(() => {
+    const replace = () => {
       this.#remove(index, rows.length);
       this.#insert(
         rows.map(({ text }) => write(text)),
         MIN_TICKS,
       );
-    });
+    };
+    this.#change(replace, { isRewritten: true });
   }
 
   /** Deletes one of two neighbours with equal text, drawn from all such pairs. Reads the whole list. */
@@ -197,15 +198,15 @@ export class History {
     yield* this.#spans?.spans() ?? [];
   }
 
-  #change(work: () => void, how?: { isRetention: boolean }): void {
+  #change(work: () => void, how?: Removal): void {
     this.memory.remember(this.list);
     this.#record(work, how);
   }
 
-  #record(work: () => void, { isRetention } = { isRetention: false }): void {
+  #record(work: () => void, how: Removal = {}): void {
     const before = this.#spans && [...this.list.pieces];
     work();
-    if (before) this.#spans?.record(before, this.list.pieces, isRetention);
+    if (before) this.#spans?.record(before, this.list.pieces, how);
   }
 
   #remove(index: number, count: number): void {

@@ -10,9 +10,14 @@ export interface RowSpan extends SimulatedRow {
   to: number | undefined;
   /** It was deleted by `deleteHead`. */
   isRetention: boolean;
+  /** It was replaced by `rewrite`. */
+  isRewritten: boolean;
 }
 
-type Span = Pick<RowSpan, 'from' | 'to' | 'isRetention'>;
+type Span = Pick<RowSpan, 'from' | 'to' | 'isRetention' | 'isRewritten'>;
+
+/** How rows were removed. */
+export type Removal = Partial<Pick<RowSpan, 'isRetention' | 'isRewritten'>>;
 
 /** Records when each row of a list was in it. Costs time in proportion to the list at each change. */
 export class SpanLog {
@@ -20,18 +25,19 @@ export class SpanLog {
 
   constructor(private readonly cache: BlockCache) {}
 
-  record(before: readonly Piece[], after: readonly Piece[], isRetention: boolean): void {
+  record(before: readonly Piece[], after: readonly Piece[], how: Removal): void {
     const at = Date.now();
     const [had, has] = [new RowMarks(before), new RowMarks(after)];
     for (const { block, from, to } of before) {
       for (let row = from; row < to; row++) {
         const span = has.has(block, row) ? undefined : this.#of(block, row).at(-1);
-        if (span) Object.assign(span, { to: at, isRetention });
+        if (span) Object.assign(span, { to: at, ...how });
       }
     }
     for (const { block, from, to } of after) {
       for (let row = from; row < to; row++) {
-        if (!had.has(block, row)) this.#of(block, row).push({ from: at, to: undefined, isRetention: false });
+        if (had.has(block, row)) continue;
+        this.#of(block, row).push({ from: at, to: undefined, isRetention: false, isRewritten: false });
       }
     }
   }

@@ -25,13 +25,14 @@ const COMMANDS = [
   'migrate',
   'ledger',
   'prove',
+  'report',
   'demo',
   'simulate',
 ];
 /** These run until they are stopped, or have their own test of the whole tour. */
 const LONG = ['start', 'demo', 'simulate'];
-/** Its examples need a signed ledger: test/runs/tampering proves them. */
-const WITH_KEY = ['prove'];
+/** Their examples need files or a signed ledger: test/commands/report.test.ts and ledger.test.ts run them. */
+const WITH_KEY = ['prove', 'report'];
 const SHORT = COMMANDS.filter((name) => ![...LONG, ...WITH_KEY].includes(name));
 
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));

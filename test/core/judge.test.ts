@@ -197,19 +197,36 @@ describe('the head', () => {
 
 describe('a list of which most is not shown', () => {
   const list = Array.from({ length: 12 }, (_, i) => named('A', i + 1));
-  const isMostlyUnshown = (missing: number) =>
-    judged(shown(list.slice(missing)), storedRows(list)).isMostlyUnshown;
+  const others = list.map((_, i) => eventAt(at(i + 1), { action: 'Logout' }));
+  /** The first `missing` events are not shown, and the first `foreign` other ones are. */
+  const isMostlyUnshown = (missing: number, foreign = missing) => {
+    const events = [...others.slice(0, foreign), ...list.slice(missing)];
+    events.sort((a, b) => Number(a.createdOnTicks - b.createdOnTicks));
+    return judged(shown(events), storedRows(list)).isMostlyUnshown;
+  };
 
-  test('is more than a deletion from five events and more than half of the span on', () => {
-    expect([4, 5, 6, 7, 12].map(isMostlyUnshown)).toEqual([false, false, false, true, true]);
+  test('is another history if it shows others in their place, from five events and more than half of the span on', () => {
+    expect([4, 5, 6, 7, 12].map((missing) => isMostlyUnshown(missing))).toEqual([
+      ...[false, false, false],
+      ...[true, true],
+    ]);
     const few = list.slice(0, 4);
-    expect(judged(shown([]), storedRows(few)).isMostlyUnshown).toBe(false);
+    expect(judged(shown(others.slice(0, 4)), storedRows(few)).isMostlyUnshown).toBe(false);
+  });
+
+  test('is a deletion if its place is empty, or newer events follow', () => {
+    expect([5, 7, 12].map((missing) => isMostlyUnshown(missing, 0))).toEqual([false, false, false]);
+    expect([4, 5].map((foreign) => isMostlyUnshown(12, foreign))).toEqual([false, true]);
+    const deleted = judged(shown([...list.slice(0, 2), ...others.slice(7)]), storedRows(list.slice(0, 7)));
+    expect([deleted.isMostlyUnshown, deleted.suspected.length]).toEqual([false, 5]);
   });
 
   test('is not one whose newest events were stored just now: a replica may not have them yet', () => {
     const settlesAt = new Date('2026-01-01T01:00:00Z');
     const stored = [...storedRows(list.slice(0, 2)), ...storedRows(list.slice(2), { settlesAt })];
     expect(judged(shown(list.slice(0, 2)), stored).isMostlyUnshown).toBe(false);
-    expect(judged(shown([list[11]!]), stored).isMostlyUnshown).toBe(true);
+    // A response can show newer rows without those before: rows that an earlier one showed are kept.
+    expect(judged(shown([list[0]!, list[11]!]), stored).isMostlyUnshown).toBe(false);
+    expect(judged(shown(others), stored).isMostlyUnshown).toBe(true);
   });
 });

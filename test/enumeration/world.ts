@@ -297,7 +297,8 @@ export interface RunResult {
 export function runOnce(store: MemoryStore, respond: Respond, options: RunOptions): RunResult {
   const { pageSize, scrubPages } = options;
   store.run += 1;
-  const session = new RankSession({ ranks: store.ranks, head: store.head, pageSize });
+  const known = store.watermark === undefined ? undefined : ticksOf(store.watermark);
+  const session = new RankSession({ ranks: store.ranks, head: store.head, known, pageSize });
   const { run, memory } = session;
   let moment = 0;
   const requestAt = new Map<number, number>();

@@ -1,4 +1,5 @@
 /** The real program against databases as people have them: TLS, sockets, several hosts, variables of libpq, encodings, weak settings. */
+import { execFileSync } from 'node:child_process';
 import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
@@ -89,6 +90,11 @@ describe('check says how the connection is protected', () => {
 
   test.each([
     ['?sslmode=foo', {}, /sslmode=foo in DATABASE_URL is not known\. The modes are/],
+    [
+      '?sslmode=verify-full',
+      { NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+      /is signed by no authority that is known here/,
+    ],
     ['', { PGSSLMODE: 'requre' }, /PGSSLMODE=requre is not known\. Did you mean require\?/],
     [
       '?sslmod=require',
@@ -274,6 +280,27 @@ describe('the access rules of the server', () => {
         2,
         expect.stringMatching(/file of sslkey=\S+ .* is not the key of the certificate in sslcert/),
       ]);
+      const locked = { cert: client.cert, key: `${client.key}.locked` };
+      execFileSync('openssl', [
+        'pkcs8',
+        '-topk8',
+        '-in',
+        client.key,
+        '-out',
+        locked.key,
+        '-passout',
+        'pass:key-text',
+      ]);
+      chmodSync(locked.key, 0o600);
+      expect(await check(`${withPair(locked)}&sslpassword=key-text`)).toEqual([
+        0,
+        expect.stringMatching(/^✓ /),
+      ]);
+      for (const [query, reason] of [
+        ['', /is an encrypted key\. Add its password as sslpassword/],
+        ['&sslpassword=other-text', /cannot be decrypted with sslpassword\. Correct the password/],
+      ] as const)
+        expect(await check(withPair(locked) + query)).toEqual([2, expect.stringMatching(reason)]);
       const absent = withPair({ cert: client.cert, key: '/nowhere.key' });
       expect(await check(absent)).toEqual([
         2,

@@ -1,5 +1,7 @@
 /** The real program and every way to name a server: sockets, IPv6, several hosts, variables, password files, a standby. */
 import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
@@ -175,6 +177,23 @@ describe('an unusable host', () => {
     expect([code, line]).toEqual([75, expect.stringMatching(expected)]);
   });
 
+  test('that is no PostgreSQL is a mistake of the URL', async () => {
+    const other = createServer((_, response) => response.end());
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `postgres://worker:x@127.0.0.1:${(other.address() as AddressInfo).port}/audit`;
+      for (const query of ['', '?sslmode=require'])
+        expect(await check(url + query)).toEqual([
+          2,
+          expect.stringMatching(
+            /did not respond to the request for TLS as PostgreSQL does\. Check host and port in DATABASE_URL/,
+          ),
+        ]);
+    } finally {
+      await new Promise((resolve) => other.close(resolve));
+    }
+  });
+
   test('that fails later is left for the next one', async () => {
     const proxy = await createDatabaseProxy(server.url);
     const url = `postgres://worker:${password}@127.0.0.1:${new URL(proxy.url).port},127.0.0.1:${port}/audit`;
@@ -236,6 +255,22 @@ describe('a form that this program does not know', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
     expect(stdout + stderr).not.toMatch(/s3cret|Warning/);
   });
+});
+
+test('a user or a database with too few connections is a warning', async () => {
+  await server.query(`create role few login password 'few-text' connection limit 3 in role audit_writer`);
+  const url = `postgres://few:few-text@127.0.0.1:${port}/audit`;
+  expect(await check(url)).toEqual([
+    0,
+    expect.stringMatching(
+      /^! .* The user may open 3 connections; the worker needs 4\. Raise its connection limit\.$/,
+    ),
+  ]);
+  await server.query('alter role few connection limit 0');
+  expect(await check(url)).toEqual([
+    75,
+    expect.stringMatching(/\(53300\)\. All connections of the server, the database or the user are in use/),
+  ]);
 });
 
 describe('a server that may lose commits', () => {

@@ -258,6 +258,56 @@ describe('a source that is another one than before', () => {
     await expectChanged(scene);
   });
 
+  describe('of which few rows are older than the newest stored ones', () => {
+    const newestMs = async (scene: Scene) => {
+      const [stored] = await scene.query(
+        'select extract(epoch from created_on) * 1000 as ms from audit.watermarks where organization = $1',
+      );
+      return Math.floor(Number(stored!.ms));
+    };
+
+    /** Another history begins: its first rows are older than the watermark by up to this much. */
+    async function resetLate(scene: Scene, beforeMs: number): Promise<void> {
+      const newest = await newestMs(scene);
+      const startAt = new Date(newest + 1_000);
+      const first = [beforeMs, beforeMs / 2, beforeMs / 3].map((ms, i) => rowAt(isoAt(newest - ms), i));
+      scene.simulator.reset({ seed: 9, events: 300, startAt });
+      scene.simulator.insertLate(first.slice(0, beforeMs < 10_000 ? 1 : 3));
+    }
+
+    test.each([
+      [1_000, {}],
+      [30_000, {}],
+      [130_000, {}],
+      [130_000, { EXPORT_SCRUB_PAGES: '0' }],
+      [130_000, { EXPORT_SETTLE: '1h' }],
+    ])(
+      'by %i ms, is a changed source at the first run and in every later one, with %p',
+      async (beforeMs, environment) => {
+        const scene = await openProven({ events: 3000, startAt, spacingMs: SPACING_MS }, environment);
+        await resetLate(scene, beforeMs);
+        await expectChanged(scene);
+      },
+    );
+
+    test.each<[string, number[]]>([
+      ['the run that sees it first fails', [0, 5]],
+      ['the run before proved nothing', [400, 4]],
+    ])('is one although %s', async (_name, [appended, after]) => {
+      const scene = await openProven(
+        { events: 3000, startAt, spacingMs: SPACING_MS },
+        { EXPORT_PAGE_SIZE: '100', RETRY_LIMIT: '1' },
+      );
+      scene.simulator.append(appended!);
+      if (appended === 0) await resetLate(scene, 1_000);
+      scene.simulator.set({ faults: [{ fault: 503, after: after! }] });
+      await expect(scene.run()).rejects.toThrow();
+      scene.simulator.set({ faults: [] });
+      if (appended! > 0) await resetLate(scene, 1_000);
+      await expectChanged(scene);
+    });
+  });
+
   test('is the same one once it shows its rows again', async () => {
     const scene = await openProven({ events: 3000 });
     const snapshot = scene.simulator.snapshot();
@@ -290,6 +340,72 @@ describe('a source that is another one than before', () => {
     }
     expect((await goneEvents(scene)).filter(({ state }) => state !== 'dismissed')).toEqual([]);
   }
+});
+
+describe('a block of events deleted at the source', () => {
+  test.each([
+    ['half a page', 40, 50],
+    ['more than a page', 90, 50],
+    ['a part of a page', 90, 1000],
+  ])('%s, is suspected by the next run and confirmed by the one after', async (_name, count, pageSize) => {
+    const scene = await openProven({ events: 3000 }, { EXPORT_PAGE_SIZE: String(pageSize) });
+    scene.simulator.deleteAt(1500, count);
+    scene.simulator.append(5);
+    for (let runs = 0; runs < 4; runs++) {
+      await scene.run();
+      expect(await completenessOf(scene)).not.toMatchObject({ state: 'source changed' });
+    }
+    expect(await goneEvents(scene)).toEqual(
+      Array.from({ length: count }, () => expect.objectContaining({ state: 'gone' })),
+    );
+    await expectComplete(scene);
+  });
+
+  test.each([1, 3])(
+    'out of what the first run has just read, with %i requests at once',
+    async (concurrency) => {
+      let responses = 0;
+      const scene = await open(
+        {
+          events: 1500,
+          // Called before the rows of each response are taken from the list.
+          totalCount(right) {
+            // Deletes rows that were read, so that the next page is not trusted, and shows others again.
+            if (++responses === 4) scene.simulator.deleteAt(60, 45);
+            if (responses === 12) scene.simulator.deleteAt(300, 45);
+            return right;
+          },
+        },
+        { EXPORT_PAGE_SIZE: '60', EXPORT_CONCURRENCY: String(concurrency) },
+      );
+      for (let runs = 0; runs < 4; runs++) {
+        await scene.run();
+        expect(await completenessOf(scene)).not.toMatchObject({ state: 'source changed' });
+      }
+      await expectComplete(scene);
+      expect((await goneEvents(scene)).map(({ state }) => state)).toEqual(
+        Array.from({ length: (await goneEvents(scene)).length }, () => 'gone'),
+      );
+    },
+  );
+});
+
+describe('a replica that lags', () => {
+  test('by all that was appended since, is no changed source, also if other responses show it', async () => {
+    const scene = await openProven({ events: 1000 }, { EXPORT_PAGE_SIZE: '60', EXPORT_SETTLE: '1h' });
+    for (let appends = 0; appends < 3; appends++) {
+      scene.simulator.append(1500);
+      scene.simulator.set({ lag: { changes: [1, 1], probability: 0.4 } });
+      for (let runs = 0; runs < 2; runs++) {
+        await scene.run();
+        expect(await completenessOf(scene)).not.toMatchObject({ state: 'source changed' });
+      }
+      scene.simulator.set({ lag: undefined });
+      await scene.run();
+      expect(await goneEvents(scene)).toEqual([]);
+      await expectComplete(scene);
+    }
+  });
 });
 
 describe('retention at the source', () => {

@@ -166,8 +166,8 @@ describe('a run', () => {
     const german = [...scene.simulator.iterateRows('de')];
     const changed = german.filter(({ text }, i) => text !== scene.simulator.rows[i]!.text).length;
     const { counters } = await runExport(app, { kind: 'run', signal: new AbortController().signal });
-    // The page of old history updates 100 of them first: they are unchanged when the lookback is read.
-    expect(counters).toMatchObject({ inserted: 0, updated: changed, unchanged: 120 - changed + 100 });
+    // The page of old history updates 99 of them first: they are unchanged when the lookback is read. The group of its last row may go on.
+    expect(counters).toMatchObject({ inserted: 0, updated: changed, unchanged: 120 - changed + 99 });
     await expectStored(again, german);
     app.source.close();
   });

@@ -413,6 +413,18 @@ describe('a clean result', () => {
     expect(await coverage(scene)).toMatchObject([{ is_verified: true }]);
   });
 
+  test('is recorded for the ranges that runs have read, and changes neither these nor what the ledger recorded of them', async () => {
+    const scene = await bench.open({ events: 60 }, PAGES);
+    const { rows } = scene.simulator;
+    await scene.run({ kind: 'backfill', from: rows[0]!.ticks!, to: rows[20]!.ticks! + 5n });
+    await scene.run({ kind: 'backfill', from: rows[21]!.ticks!, to: rows[40]!.ticks! + 5n });
+    const before = await coverage(scene);
+    // No event is between the two.
+    await scene.verify({ from: rows[0]!.ticks!, to: rows[41]!.ticks! });
+    expect(await coverage(scene)).toEqual(before.map((range) => ({ ...range, is_verified: true })));
+    await expectFound(scene, {});
+  });
+
   test('proves nothing that no run has requested yet, after an event dated in the future', async () => {
     const future = JSON.stringify({ ...JSON.parse(eventText(1)), createdOn: '2099-01-01T00:00:00Z' });
     const scene = await bench.open({ rows: [eventText(1), future] }, PAGES);

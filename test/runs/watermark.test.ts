@@ -108,10 +108,7 @@ describe('a watermark that is', () => {
       const scene = await openStored();
       await scene.query(change);
       scene.simulator.append(20);
-      const before = [
-        await scene.query('select * from audit.events where organization = $1'),
-        await readWatermark(scene),
-      ];
+      const before = [await scene.query(STORED_EVENTS), await readWatermark(scene)];
       const newest = (
         await scene.query('select max(created_on_ticks) as ticks from audit.events where organization = $1')
       )[0]!;
@@ -136,10 +133,7 @@ describe('a watermark that is', () => {
           requests: '0',
         });
       }
-      expect([
-        await scene.query('select * from audit.events where organization = $1'),
-        await readWatermark(scene),
-      ]).toEqual(before);
+      expect([await scene.query(STORED_EVENTS), await readWatermark(scene)]).toEqual(before);
 
       const { warnings } = await scene.run({ kind: 'backfill' });
       expect(warnings).toEqual([

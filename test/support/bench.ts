@@ -83,16 +83,6 @@ export async function createBench(): Promise<Bench> {
       return { ...createScene({ simulator, app, lines, query }), close };
     },
     async close() {
-      const dbg = await (await import('../../src/runs/verify-state.ts')).verifyState(pool, {
-        organization: undefined,
-        signal: new AbortController().signal,
-      });
-      (await import('node:fs')).appendFileSync(
-        '/tmp/state-findings.txt',
-        dbg
-          .map((r) => JSON.stringify([expect_path(), r.organization, r.tables, r.examples.slice(0, 3)]))
-          .join('\n') + '\n',
-      );
       for (const close of closers.reverse()) await close();
     },
   };
@@ -185,7 +175,3 @@ function asText(oid: number, format?: string): (text: string) => unknown {
   if (exact.includes(oid)) return (text) => text;
   return pg.types.getTypeParser(oid, format as 'text');
 }
-
-import { expect as ex } from '@jest/globals';
-
-const expect_path = () => ex.getState().testPath?.split('/').slice(-2).join('/');

@@ -46,7 +46,7 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
   const giveUpAt = performance.now() + GIVE_UP_MS;
   while (!(await condition())) {
     if (performance.now() > giveUpAt) throw new Error(`gave up waiting until ${what}`);
-    await sleep(20);
+    await sleep(50);
   }
 }
 

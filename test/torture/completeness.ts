@@ -1,6 +1,6 @@
 /** Whether what the program says about completeness is true, by when the source showed which row. Shares no code with the program. */
 
-/** A time in which the source showed a row. `fields` are the row's fields as one text. */
+/** A time in which the source showed a row. `fields` are the row's fields as one text, the same for each form of an event. */
 export interface Shown {
   fields: string;
   ticks: bigint | undefined;
@@ -8,11 +8,14 @@ export interface Shown {
   /** `undefined`: it is shown now. */
   to: number | undefined;
   isRetention: boolean;
+  /** The source shows the event in another form since. */
+  isRewritten?: boolean;
 }
 
+/** A current row. */
 export interface Stored {
   fields: string;
-  /** The run that stored it first. */
+  /** The run that stored it first, in any form. */
   runId: bigint;
 }
 
@@ -106,8 +109,16 @@ function countUnnoticedAt({ seenAt, runId }: Claim, { spans, stored, gone }: Fac
   }, 0);
 }
 
-function isDeletedInside({ to, isRetention }: Shown): boolean {
-  return to !== undefined && !isRetention;
+function isDeletedInside({ to, isRetention, isRewritten }: Shown): boolean {
+  return to !== undefined && !isRetention && !isRewritten;
+}
+
+/** Events of which more rows are current than the source ever had: a row was not recognized in another form. */
+export function findDoubled({ spans, stored }: Pick<Facts, 'spans' | 'stored'>): string[] {
+  const events = countBy(spans.filter(({ isRewritten }) => !isRewritten));
+  return [...countBy(stored)].flatMap(([fields, count]) =>
+    Array<string>(Math.max(0, count - (events.get(fields) ?? 0))).fill(fields),
+  );
 }
 
 /**

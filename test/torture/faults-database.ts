@@ -103,7 +103,8 @@ async function whileLocked(round: Round, work: () => Promise<void>): Promise<voi
   holder.on('error', () => {});
   await holder.connect();
   try {
-    await holder.query('begin; lock table audit.events in access exclusive mode');
+    // The lock_timeout of the database is for the worker.
+    await holder.query('set lock_timeout = 0; begin; lock table audit.events in access exclusive mode');
     await round.openRun();
     const isWaiting = async () =>
       (await round.query(`select ${WORKERS} and wait_event_type = 'Lock'`)).length > 0;

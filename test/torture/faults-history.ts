@@ -1,5 +1,6 @@
 /** What happens to rows that were read long ago: they come late, are deleted, or all of them change. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FORMS } from '../support/forms.ts';
 import type { Fault } from './play.ts';
 import { Missed, type Round } from './round.ts';
 
@@ -120,6 +121,30 @@ const sourceRestored: Fault = {
   },
 };
 
+const writtenDifferently: Fault = {
+  name: 'details written differently',
+  does: 'the details of all rows, or of some, are written in another form, one to four times, while pages are read and between two runs',
+  hadEarlierRun: 0.6,
+  moves: 0.3,
+  async play(round) {
+    const { simulator } = round;
+    const rewrite = () => {
+      const isWhole = round.chance(0.5);
+      const from = isWhole ? 0 : round.draw(0, simulator.length - 1);
+      const count = isWhole ? simulator.length : round.draw(1, 400);
+      simulator.rewrite(from, count, FORMS[round.pick(Object.keys(FORMS) as (keyof typeof FORMS)[])]);
+    };
+    await round.startReading();
+    rewrite();
+    await round.openRun();
+    if (round.chance(0.5)) await endRun(round);
+    for (let times = round.draw(0, 3); times > 0; times--) {
+      await sleep(round.draw(5, 200));
+      rewrite();
+    }
+  },
+};
+
 const datedAhead: Fault = {
   name: 'row dated years ahead',
   does: 'one to three rows dated 2090 and later appear while pages are read, and other rows after them',
@@ -144,10 +169,13 @@ const replicaLags: Fault = {
     await round.startReading();
     const probability = round.pick([0.3, 0.6, 1]);
     simulator.set({ lag: { changes: [1, 40], probability } });
-    await round.openRun();
-    await sleep(round.draw(100, 1_000));
-    simulator.set({ lag: undefined });
-    round.laggedUntil = Date.now();
+    try {
+      await round.openRun();
+      await sleep(round.draw(100, 1_000));
+    } finally {
+      simulator.set({ lag: undefined });
+      round.laggedUntil = Date.now();
+    }
     if (!simulator.requests.some(({ isLagging }) => isLagging)) throw new Missed('no response lagged');
   },
 };
@@ -158,6 +186,7 @@ export const HISTORY_FAULTS: Fault[] = [
   twinsDeleted,
   listReset,
   sourceRestored,
+  writtenDifferently,
   datedAhead,
   replicaLags,
 ];

@@ -4,6 +4,7 @@ import { HISTORY_FAULTS } from './faults-history.ts';
 import { LIST_FAULTS } from './faults-list.ts';
 import { PROCESS_FAULTS } from './faults-process.ts';
 import { SOURCE_FAULTS } from './faults-source.ts';
+import { TAMPERING_FAULTS } from './faults-tampering.ts';
 import type { Fault } from './play.ts';
 
 export const FAULTS: readonly Fault[] = [
@@ -13,4 +14,5 @@ export const FAULTS: readonly Fault[] = [
   ...LIST_FAULTS,
   ...HISTORY_FAULTS,
   ...COMPANY_FAULTS,
+  ...TAMPERING_FAULTS,
 ];

@@ -91,7 +91,11 @@ async function playAndJudge(round: Round, fault: Fault): Promise<{ isMissed: boo
     if (!isMissed) fail(error);
   }
   const judgeNow = (claims: readonly Claim[] = []) =>
-    judge(pool, simulator, { target, claims, replacedAt: round.replacedAt });
+    judge(pool, simulator, {
+      ...{ target, claims },
+      replacedAt: round.replacedAt,
+      laggedUntil: round.laggedUntil,
+    });
   await settle(round)
     .then(() => prove(round, { quietRuns: isMissed ? undefined : fault.quietRuns, judge: judgeNow }))
     .then(({ completeness }) => (completeness.state === 'source changed' ? undefined : verify(round)))

@@ -25,6 +25,8 @@ export interface Wishes {
   hadEarlierRun?: number;
   /** Chance that rows come and go while the fault is on; default 0.5. */
   moves?: number;
+  /** Rows to read, at least and at most; default 2,000 to 4,000. */
+  rows?: readonly [number, number];
   /** Mean time between two rows; default 5 s. */
   spacingMs?: number;
   /** The newest row happened about now, and not in 2023. */
@@ -36,7 +38,8 @@ export interface Wishes {
 export function drawScenario(random: Random, organization: string, wishes: Wishes): Scenario {
   const { commands = ['run', 'start', 'start', 'backfill'], hadEarlierRun = 0.3, moves = 0.5 } = wishes;
   const pageSize = 50 + below(random, 51);
-  const rows = 2_000 + below(random, 2_000);
+  const [fewest, most] = wishes.rows ?? [2_000, 4_000];
+  const rows = fewest + below(random, most - fewest);
   const isCaughtUp = random() < hadEarlierRun;
   const events = isCaughtUp ? 300 + below(random, 1_200) : rows;
   const appended = isCaughtUp ? rows : 0;

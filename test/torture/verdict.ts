@@ -15,6 +15,7 @@ import {
   type Claim,
   countDeletedInside,
   type Facts,
+  findDoubled,
   findFalseClaims,
   findFalselyGone,
   findUnnoticed,
@@ -94,6 +95,8 @@ export interface Completeness {
 
 export interface JudgeOptions {
   target: Target | undefined;
+  /** Until then a replica lagged. A run that began before may have read its list, which ends earlier. */
+  laggedUntil?: number | undefined;
   claims: readonly Claim[];
   /** The list was replaced by another one then: what the source shows need not be stored, and no run may say "complete". */
   replacedAt: number | undefined;
@@ -109,7 +112,7 @@ export interface Target {
 export async function judge(
   pool: pg.Pool,
   simulator: Simulator,
-  { target, claims, replacedAt }: JudgeOptions,
+  { target, claims, replacedAt, laggedUntil }: JudgeOptions,
 ): Promise<Verdict> {
   const { organization, rows: shown, removed: gone } = simulator;
   const parse = parserOf(simulator);
@@ -123,6 +126,7 @@ export async function judge(
       organization,
       runId,
       String(row.ticks),
+      new Date(laggedUntil ?? 0),
     ]);
     return rows.map((run) => `run ${run.run_id} succeeded without having read the whole list`);
   }
@@ -137,6 +141,7 @@ export async function judge(
     rows: events.rows.length,
     ...differences,
     lost: replacedAt === undefined ? differences.lost : [],
+    doubled: [...differences.doubled, ...findDoubled(facts)],
     broken: [...(await findBrokenPromises(pool, organization)), ...early],
     falselyComplete: [
       ...findFalseClaims(claims, facts),
@@ -156,9 +161,59 @@ function factsOf(
   parse: Parse,
 ): Pick<Facts, 'spans' | 'stored'> {
   return {
-    spans: spans.map(({ text, ...span }) => ({ fields: parse(text), ...span })),
-    stored: events.map((row) => ({ fields: storedFieldsOf(row), runId: BigInt(row.run_id as string) })),
+    spans: spans.map(({ text, ...span }) => ({ fields: eventOf(parse(text)), ...span })),
+    stored: currentOf(events),
   };
+}
+
+/** The current rows. Rows that are forms of one event share their runs: the earliest ones stored it. */
+function currentOf(events: readonly Row[]): Facts['stored'] {
+  const groups = new Map<string, { current: number; runIds: bigint[] }>();
+  for (const row of events) {
+    const fields = eventOf(storedFieldsOf(row));
+    const group = groups.get(fields) ?? { current: 0, runIds: [] };
+    groups.set(fields, group);
+    group.runIds.push(BigInt(row.run_id as string));
+    if (row.superseded_by === null) group.current += 1;
+  }
+  return [...groups].flatMap(([fields, { current, runIds }]) =>
+    runIds
+      .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+      .slice(0, current)
+      .map((runId) => ({ fields, runId })),
+  );
+}
+
+const forms = new Map<string, string>();
+
+/** The fields without what differs between two forms of an event. */
+function eventOf(fields: string): string {
+  const known = forms.get(fields);
+  if (known !== undefined) return known;
+  const values = JSON.parse(fields) as (string | null)[];
+  const [details, version] = [3, 7];
+  values[details] = valueOfDetails(values[details]!);
+  values[version] = null;
+  const text = JSON.stringify(values);
+  forms.set(fields, text);
+  return text;
+}
+
+function valueOfDetails(details: string | null): string | null {
+  if (details === null) return null;
+  try {
+    return JSON.stringify(sorted(JSON.parse(details)));
+  } catch {
+    return details.replaceAll('\r\n', '\n');
+  }
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.entries(value)
+    .map(([name, member]) => [name, sorted(member)])
+    .sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
 }
 
 async function readGone(pool: pg.Pool, organization: string): Promise<Facts['gone']> {
@@ -168,7 +223,7 @@ async function readGone(pool: pg.Pool, organization: string): Promise<Facts['gon
     [organization],
   );
   return rows.map((row) => ({
-    fields: storedFieldsOf(row),
+    fields: eventOf(storedFieldsOf(row)),
     state: String(row.state),
     suspectedRunId: BigInt(row.suspected_run_id as string),
   }));
@@ -189,4 +244,4 @@ async function readCompleteness(pool: pg.Pool, organization: string, facts: Fact
 
 const EARLY_ENDS = `
   select run_id from audit.runs
-  where organization = $1 and run_id > $2 and outcome = 'succeeded' and not coalesce(frontier_ticks > $3, false)`;
+  where organization = $1 and run_id > $2 and started_at >= $4 and outcome = 'succeeded' and not coalesce(frontier_ticks > $3, false)`;

@@ -71,6 +71,8 @@ export function checkChain(before: LedgerEntry | undefined, entry: LedgerEntry):
     return findings;
   }
   if (before && entry.format < before.format) broken(`its format is older than that of the entry before it`);
+  // Only entries of format 1 adopted rows that no run had recorded.
+  if (entry.format === FORMAT && entry.runId === null) broken('it names no run');
   const isForeign = entry.changes.some(({ rowBatch }) => rowBatch < 1n || rowBatch >= entry.batch);
   if (isForeign) broken('it changes events of an entry that does not precede it');
   if (entryDigest(entry) !== entry.digest) broken('its digest does not match its contents');

@@ -76,10 +76,11 @@ export function continueChain(chain: Chain, page: Page, brokenChains: number): C
 /** The rows of both lists, each as often as in the list that contains it more often. */
 export function mergeByCount(known: readonly SourceRow[], seen: readonly SourceRow[]): SourceRow[] {
   const left = new Map<string, number>();
-  for (const row of known) left.set(textOf(row), (left.get(textOf(row)) ?? 0) + 1);
+  for (const text of known.map(textOf)) left.set(text, (left.get(text) ?? 0) + 1);
   const added = seen.filter((row) => {
-    const count = left.get(textOf(row)) ?? 0;
-    left.set(textOf(row), count - 1);
+    const text = textOf(row);
+    const count = left.get(text) ?? 0;
+    left.set(text, count - 1);
     return count <= 0;
   });
   return [...known, ...added];

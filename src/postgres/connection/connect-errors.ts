@@ -6,8 +6,10 @@ import type { Attempt, Target } from './target.ts';
 const TLS =
   /^(CERT_|CRL_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERROR_IN_|INVALID_|PATH_LENGTH|HOSTNAME_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO)/;
 const UNKNOWN_AUTHORITY = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|CERT_UNTRUSTED|INVALID_CA)/;
-/** Of pg, which sets no code. The second follows a response of the server that is neither yes nor no. */
-const NO_TLS = /does not support SSL connections|error establishing an SSL connection/;
+/** Of pg, which sets no code. */
+const NO_TLS = /does not support SSL connections/;
+/** Of pg: the response to the request for TLS is neither yes nor no. */
+const NO_POSTGRES = /error establishing an SSL connection/;
 const ACCESS_RULES = '28000';
 /** The server is starting, stopping or recovering. */
 const NOT_READY = /^57P0[1-3]$/;
@@ -28,7 +30,7 @@ export function isRejection(error: Error): boolean {
 }
 
 export function isTlsFailure(error: Error): boolean {
-  return TLS.test(codeOf(error)) || NO_TLS.test(error.message);
+  return TLS.test(codeOf(error)) || NO_TLS.test(error.message) || NO_POSTGRES.test(error.message);
 }
 
 /** Whether another host may work. */
@@ -70,6 +72,11 @@ function describeTls(error: Error, attempt: Attempt, { tls }: Target): string {
     return (
       `The PostgreSQL at ${where} does not support TLS, which sslmode=${tls.mode} requires. Enable it on the server (ssl = on), ` +
       'or set sslmode=disable in DATABASE_URL if the network in between is trusted.'
+    );
+  if (NO_POSTGRES.test(error.message))
+    return (
+      `The server at ${where} did not respond to the request for TLS as PostgreSQL does. Check host and port in DATABASE_URL, and the ` +
+      'log of the server.'
     );
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return (

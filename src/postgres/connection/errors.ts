@@ -2,7 +2,11 @@ import { types } from 'node:util';
 import { ExportError } from '../../core/errors.ts';
 
 /** SQLSTATE classes and codes, see "PostgreSQL Error Codes" in its manual. */
-const READ_ONLY = '25006';
+const ADVICE: Record<string, string> = {
+  '25006': 'It is a standby, or default_transaction_read_only is on.',
+  '53300':
+    'All connections of the server, the database or the user are in use: raise the limit, or end connections of others.',
+};
 const UNAVAILABLE = /^(08|57P0[1-5]|57014|53|25P03|25006|40|55P03)/;
 const CONFIGURATION = /^(28|3D|3F|42501|0P|42P01)/;
 const NETWORK =
@@ -19,10 +23,7 @@ export function translateDatabaseError(error: unknown, doing: string): ExportErr
   // Every write is one transaction.
   const state = doing.startsWith('storing') ? ' Nothing was stored partially.' : '';
   if (UNAVAILABLE.test(code) || NETWORK.test(code) || isConnectionLoss(cause)) {
-    const advice =
-      code === READ_ONLY
-        ? 'It is a standby, or default_transaction_read_only is on.'
-        : 'Check that the database is up, reachable and has space.';
+    const advice = ADVICE[code] ?? 'Check that the database is up, reachable and has space.';
     return new ExportError(
       'database-away',
       `${found}${state} ${advice} The next run continues where this one stopped.`,

@@ -79,6 +79,9 @@ interface Settings {
   synchronousCommit: string;
   /** Where synchronous_commit comes from, such as `database` or `user`; pg_settings.source. */
   synchronousSource: string;
+  /** Connections that the user, or all users of the database, may open; -1: no limit of its own. */
+  userLimit: number;
+  databaseLimit: number;
 }
 
 interface ServerRow extends Settings {
@@ -89,6 +92,8 @@ interface ServerRow extends Settings {
 
 const SERVER = `
   select split_part(current_setting('server_version'), ' ', 1) as version, current_database() as database, current_user as user,
+    (select case when rolsuper then -1 else rolconnlimit end from pg_roles where rolname = current_user) as "userLimit",
+    (select datconnlimit from pg_database where datname = current_database()) as "databaseLimit",
     pg_is_in_recovery() as "isStandby", current_setting('fsync') as fsync,
     current_setting('full_page_writes') as "fullPageWrites", setting as "synchronousCommit", source as "synchronousSource"
   from pg_settings where name = 'synchronous_commit'`;
@@ -101,33 +106,39 @@ const SOURCES: Record<string, string> = {
   client: 'in DATABASE_URL or PGOPTIONS',
 };
 
-function describeSettings({
-  isStandby,
-  fsync,
-  fullPageWrites,
-  synchronousCommit,
-  synchronousSource,
-}: Settings): string[] {
-  const where = SOURCES[synchronousSource] ?? 'on the server';
-  return [
-    ...(isStandby
-      ? [
-          'The server is a standby, which is read-only: status and verify work, run and start do not. Name the primary server in DATABASE_URL.',
-        ]
-      : []),
-    ...(fsync === 'off'
-      ? ['fsync=off on the server: a crash of its machine may destroy the whole database. Set it to on.']
-      : []),
-    ...(fsync === 'on' && fullPageWrites === 'off'
-      ? [
-          'full_page_writes=off on the server: a crash of its machine may damage tables, unless its file system writes whole pages. Set it to on.',
-        ]
-      : []),
-    ...(synchronousCommit === 'off'
-      ? [
-          `synchronous_commit=off ${where}: a crash may undo the newest commits, so the ledger may lose its newest batches although the log ` +
-            'reported them. Set it to on.',
-        ]
-      : []),
+/** A run, its heartbeat on the same connection, planning and status; several organizations need more. */
+const MIN_CONNECTIONS = 4;
+
+function describeSettings(settings: Settings): string[] {
+  const { isStandby, fsync, fullPageWrites, synchronousCommit, userLimit, databaseLimit } = settings;
+  const where = SOURCES[settings.synchronousSource] ?? 'on the server';
+  const isTooSmall = (limit: number) => limit >= 0 && limit < MIN_CONNECTIONS;
+  const warnings: [boolean, string][] = [
+    [
+      isStandby,
+      'The server is a standby, which is read-only: status and verify work, run and start do not. Name the primary server in DATABASE_URL.',
+    ],
+    [
+      fsync === 'off',
+      'fsync=off on the server: a crash of its machine may destroy the whole database. Set it to on.',
+    ],
+    [
+      fsync !== 'off' && fullPageWrites === 'off',
+      'full_page_writes=off on the server: a crash of its machine may damage tables, unless its file system writes whole pages. Set it to on.',
+    ],
+    [
+      synchronousCommit === 'off',
+      `synchronous_commit=off ${where}: a crash may undo the newest commits, so the ledger may lose its newest batches although the log ` +
+        'reported them. Set it to on.',
+    ],
+    [
+      isTooSmall(userLimit),
+      `The user may open ${userLimit} connections; the worker needs ${MIN_CONNECTIONS}. Raise its connection limit.`,
+    ],
+    [
+      isTooSmall(databaseLimit),
+      `The database accepts ${databaseLimit} connections; the worker needs ${MIN_CONNECTIONS}. Raise its connection limit.`,
+    ],
   ];
+  return warnings.filter(([isTrue]) => isTrue).map(([, text]) => text);
 }

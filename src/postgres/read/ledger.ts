@@ -60,6 +60,17 @@ export type LedgerReader = ReturnType<typeof createReader>;
 
 function createReader(client: pg.Client) {
   return {
+    /** For other queries on the same connection. */
+    client,
+
+    /** Calls `work` in one snapshot of the database. */
+    inSnapshot<T>(work: () => Promise<T>): Promise<T> {
+      return withTransaction(client, async () => {
+        await client.query('set transaction isolation level repeatable read, read only');
+        return work();
+      });
+    },
+
     /** Logs that a table has a row of, sorted by name. */
     async logs(): Promise<LogKey[]> {
       const { rows } = await client.query<LogKey>(LOGS);

@@ -155,7 +155,7 @@ const END_CLAIMS = rewrite(
 );
 
 /** Waits for all transactions that have written to the table, and blocks writes until this one ends. */
-const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
+export const LOCK_COVERAGE = 'lock table audit.coverage in share row exclusive mode';
 
 async function rewriteCoverage(pool: Pool, doing: string, statement: Statement): Promise<void> {
   let client: Client | undefined;

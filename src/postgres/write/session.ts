@@ -149,6 +149,7 @@ export class PostgresSession implements RunSession {
       get head() {
         return headNow();
       },
+      known: this.known,
       compare: async (shown, options) => {
         const stored = await this.compare(shown, { ...options, counters });
         this.noteStored(shown, stored);
@@ -279,6 +280,7 @@ export class PostgresSession implements RunSession {
     // The usual case: the end of the newest range moves, which no entry records.
     if (!batch.gap && isNewestExtended(state, batch.covered))
       return { plan: { ...coverage, ...plan }, drafts: [] };
+    await this.facts.state.lock();
     await pipeline(this.facts.client, coverage);
     return { plan, drafts: await this.facts.state.draft() };
   }
@@ -331,10 +333,12 @@ export class PostgresSession implements RunSession {
       const covered = conclusion && provenRange(conclusion.proof);
       const coverage = { coverage: covered && extendCoverage(this.facts, covered) };
       const lease = { lease: this.facts.lease.end };
-      if (isQuiet && isNewestExtended(state[0], covered))
-        return { plan: { ...outcome, ...coverage, ...lease }, result: () => {} };
+      const isStateKept = isNewestExtended(state[0], covered);
+      if (isQuiet && isStateKept) return { plan: { ...outcome, ...coverage, ...lease }, result: () => {} };
+      if (!isStateKept) await this.facts.state.lock();
       await pipeline(this.facts.client, { ...outcome, ...coverage });
-      const drafts = [...(await this.facts.state.draft()), ...(await this.draftRun(isQuiet))];
+      const changes = isStateKept ? [] : await this.facts.state.draft();
+      const drafts = [...changes, ...(await this.draftRun(isQuiet))];
       return { plan: lease, drafts, result: () => {} };
     });
     this.facts.lease.markEnded();
@@ -411,6 +415,7 @@ export class PostgresSession implements RunSession {
   /** Writes what an entry of kind `state` records. `suspicions` returns rows of audit.gone_events. */
   private writeState(doing: string, plan: Plan): Promise<void> {
     return this.transactions.write(doing, {}, async () => {
+      await this.facts.state.lock();
       const { suspicions = [] } = (await pipeline(this.facts.client, plan)) as { suspicions?: ResultRows };
       const drafts = [...draftRecords('gone', suspicions), ...(await this.facts.state.draft())];
       return { plan: {}, drafts, result: () => {} };

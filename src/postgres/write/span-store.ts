@@ -32,7 +32,7 @@ const MAX_UNSHOWN_READ = 10_000;
 /** More than this part of the stored events, and more than these, are not suspected in one run: the source has changed. */
 const SUSPICIOUS_SHARE = 0.01;
 const SUSPICIOUS_EVENTS = 100;
-/** The same for logs with few events. */
+/** The same for logs with few events, once a run has counted them: at first, few are stored because they are being read. */
 const SUSPICIOUS_SHARE_OF_FEW = 0.1;
 const SUSPICIOUS_OF_FEW = 4;
 
@@ -305,11 +305,11 @@ export class SpanStore {
       [organization, log],
     );
     const events = Number(rows[0]!.events);
-    return Math.max(
-      SUSPICIOUS_OF_FEW,
-      Math.min(SUSPICIOUS_EVENTS, SUSPICIOUS_SHARE_OF_FEW * events),
-      SUSPICIOUS_SHARE * events,
-    );
+    const few =
+      this.options.head === undefined
+        ? SUSPICIOUS_EVENTS
+        : Math.max(SUSPICIOUS_OF_FEW, SUSPICIOUS_SHARE_OF_FEW * events);
+    return Math.max(Math.min(SUSPICIOUS_EVENTS, few), SUSPICIOUS_SHARE * events);
   }
 
   /** Returns the rows of audit.gone_events that it wrote. */

@@ -9,6 +9,7 @@ import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import { listRecords } from '../format/list-records.ts';
 import { READ_RECORDED_STATE, READ_STATE, type StateRow, stateFacts } from '../read/state.ts';
+import { LOCK_COVERAGE } from './coverage.ts';
 
 export class StateRecorder {
   /** The state that the newest entry records; `undefined`: none does. */
@@ -39,7 +40,16 @@ export class StateRecorder {
     return this.recorded === undefined;
   }
 
-  /** The entry for the state as this transaction leaves it, if it differs from the recorded one. */
+  /**
+   * Call in a transaction before it changes the coverage, if `draft` follows: nobody else changes it until the transaction ends, and what
+   * somebody changed before is not taken for a change by the run.
+   */
+  async lock(): Promise<void> {
+    await this.client.query(LOCK_COVERAGE);
+    if (this.recorded !== undefined && (await this.readFacts()) !== this.recorded) this.isForeign = true;
+  }
+
+  /** The entry for the state as this transaction leaves it, if it differs from the recorded one. Call `lock` before the change. */
   async draft(): Promise<EntryDraft[]> {
     if (this.isForeign) return [];
     return (await this.readFacts()) === this.recorded ? [] : this.restate();

@@ -49,6 +49,8 @@ export const INSERT_EVENTS = {
   select $1, $2, $3::bigint, $21::bigint, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
     user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
   from incoming
+  -- Stored under another log: the number of returned rows shows it.
+  on conflict (organization, created_on, event_id) do nothing
   returning ${returned('e')}`,
 };
 

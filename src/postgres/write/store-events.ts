@@ -230,8 +230,9 @@ export function assertWritten(written: number, sent: number, doing: string): voi
   if (written === sent) return;
   throw new ExportError(
     'database',
-    `PostgreSQL wrote ${written} rows of audit.events when ${doing} ${sent}. A trigger, a rule or a policy on the table changes what ` +
-      'is written, or someone deleted rows meanwhile. Nothing of this commit was stored. Remove it, then run again.',
+    `PostgreSQL wrote ${written} rows of audit.events when ${doing} ${sent}, and nothing of this commit was stored. A trigger, a rule or a ` +
+      'policy on the table changes what is written, someone changes rows at the same time, or rows with the same keys are of another log. ' +
+      'Remove the cause, then run again.',
   );
 }
 

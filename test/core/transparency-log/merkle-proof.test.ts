@@ -44,8 +44,8 @@ describe('the vectors of transparency-dev/merkle', () => {
 });
 
 describe('an inclusion proof', () => {
-  test('of every leaf of every tree up to 40 leaves verifies, and no changed claim does', () => {
-    for (let size = 1; size <= 40; size++) {
+  test('of every leaf of every tree up to 24 leaves verifies, and no changed claim does', () => {
+    for (let size = 1; size <= 24; size++) {
       const leaves = leavesOf(size);
       const root = rootOf(leaves);
       for (let index = 0; index < size; index++) {
@@ -87,8 +87,8 @@ describe('an inclusion proof', () => {
 });
 
 describe('a consistency proof', () => {
-  test('between all trees up to 40 leaves verifies, and no changed claim does', () => {
-    for (let size = 0; size <= 40; size++) {
+  test('between all trees up to 24 leaves verifies, and no changed claim does', () => {
+    for (let size = 0; size <= 24; size++) {
       const leaves = leavesOf(size);
       const root = rootOf(leaves);
       for (let oldSize = 0; oldSize <= size; oldSize++) {

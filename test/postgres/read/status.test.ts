@@ -80,7 +80,7 @@ describe('an organization', () => {
     expect(first?.counters).toEqual({
       // The page, its last row again, and the head of the list for the count.
       ...{ pages: 3, requests: 3, retries: 0, rowsRead: 5 },
-      ...{ inserted: 4, updated: 0, unchanged: 0, rejected: 1, late: 0 },
+      ...{ inserted: 4, updated: 0, unchanged: 0, rejected: 1, late: 0, superseded: 0 },
     });
     // The page of old history shows the late event first: it is unchanged when the lookback is read.
     expect(second?.counters).toMatchObject({ inserted: 1, late: 1, unchanged: 5, rejected: 1 });

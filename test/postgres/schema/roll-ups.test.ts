@@ -120,6 +120,9 @@ async function play(given: Step, known: Map<string, AuditEvent[]>): Promise<void
     const batch = batchOf(committed);
     if (given.does === 'restore') await session.restore(batch);
     else await session.commit(batch);
+  } catch (error) {
+    // The key of audit.events has no log yet: an event of another log, or moved there by hand, is not stored twice.
+    if (!/of another log/.test((error as Error).message)) throw error;
   } finally {
     await session.release();
   }

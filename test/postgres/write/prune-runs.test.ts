@@ -49,6 +49,7 @@ test('only runs that are old, succeeded and stored nothing are removed, and each
     await addRun('a', 898, { kind: 'verify' }),
     await addRun('a', 897, { rows_inserted: 1 }),
     await addRun('a', 897, { rows_updated: 1 }),
+    await addRun('a', 897, { rows_superseded: 1 }),
     await addRun('a', 897, { rows_rejected: 1 }),
     await addRun('a', 896, { completeness: 'incomplete' }),
     await addRun('a', 896, { completeness: 'source changed' }),

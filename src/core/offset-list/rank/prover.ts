@@ -15,7 +15,7 @@ const MAX_SUSPICIONS = 20;
 
 export function createRankProver(fetchPage: Sequence, store: RankStore, options: ProverOptions): Prover {
   const { pageSize, scrubPages, shouldRetry, signal, meter } = options;
-  const session = new RankSession({ ranks: store.ranks, head: store.head, pageSize });
+  const session = new RankSession({ ranks: store.ranks, head: store.head, known: store.known, pageSize });
   const { run, memory } = session;
   /** The run can do without the review: a source that is away is found by the read. */
   let isReview = false;

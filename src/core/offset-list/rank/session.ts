@@ -2,6 +2,8 @@
  * The bookkeeping of one run of the rank rule, without IO: what a response changes, how many requests are left, and what the result
  * means. `prover.ts` performs the requests.
  */
+
+import { placeOfTicks } from '../../place.ts';
 import type { Proof } from '../../prover.ts';
 import type { Json } from '../../source.ts';
 import type { Comparison, Shown } from '../../store.ts';
@@ -40,9 +42,27 @@ export class RankSession {
   private spent = 0;
   /** Events stored since the head was last requested. */
   private insertedInHeadStep: Set<string> | undefined;
+  /** The head instant, and the place of the watermark, when the run began. */
+  private readonly headBefore: bigint;
+  private readonly known: bigint | undefined;
+  /** The place of the oldest row of the list, as last shown. */
+  private oldest: bigint | undefined;
 
-  constructor({ ranks, head, pageSize }: { ranks: Json; head: bigint | undefined; pageSize: number }) {
+  constructor({
+    ranks,
+    head,
+    known,
+    pageSize,
+  }: {
+    ranks: Json;
+    head: bigint | undefined;
+    /** Ticks of the watermark. */
+    known: bigint | undefined;
+    pageSize: number;
+  }) {
     this.memory = parseRanks(ranks);
+    this.headBefore = head ?? BEFORE_ALL;
+    this.known = known === undefined ? undefined : placeOfTicks(known);
     const { largest, headOffset } = this.memory;
     this.run = {
       pageSize,
@@ -72,6 +92,7 @@ export class RankSession {
     const { run } = this;
     run.largest = Math.max(run.largest, page.rows.length);
     const placed = placeRows(page);
+    if (page.skip === 0) this.oldest = placed.places[0];
     const isEnd =
       isKnownEnd ||
       (page.rows.length > 0 && provesEnd(page, { largest: run.largest, expectedEnd: undefined }));
@@ -110,17 +131,37 @@ export class RankSession {
 
   conclude(verdict: Verdict, { suspicions, hasEvents }: { suspicions: number; hasEvents: boolean }): Proof {
     this.memory.difference = undefined;
-    const proof = this.assess(verdict, { suspicions, hasEvents });
+    return this.explain(this.assess(verdict, { suspicions, hasEvents }));
+  }
+
+  /** A source that has changed stays so until a count agrees and its list reaches back to what was stored before. */
+  private explain(proof: Proof): Proof {
     const { memory } = this;
-    if (proof.state === 'source changed') memory.newestBeforeChange ??= memory.newest;
-    else if (proof.state === 'complete') {
-      const before = memory.newestBeforeChange;
-      if (before !== undefined && this.run.head > before)
-        return { state: 'source changed', reason: STILL_CHANGED };
-      memory.newestBeforeChange = undefined;
-      memory.newest = this.end?.newest?.place ?? memory.newest;
-    }
+    const isAnother =
+      proof.state === 'source changed' || (proof.state === 'complete' && this.hasNothingBefore);
+    if (isAnother) memory.newestBeforeChange ??= memory.newest ?? this.known;
+    if (proof.state === 'source changed') return proof;
+    const before = memory.newestBeforeChange;
+    const isExplained = proof.state === 'complete' && (before === undefined || this.run.head < before);
+    if (!isExplained && (isAnother || before !== undefined))
+      return { state: 'source changed', reason: STILL_CHANGED };
+    if (proof.state !== 'complete') return proof;
+    memory.newestBeforeChange = undefined;
+    memory.newest = this.end?.newest?.place ?? memory.newest;
     return proof;
+  }
+
+  /**
+   * The list begins behind its former head and in front of the newest event known before, but shows no stored event up to that one.
+   * Retention deletes the oldest events first, so that it is another list.
+   */
+  private get hasNothingBefore(): boolean {
+    const { oldest, headBefore } = this;
+    if (oldest === undefined || oldest <= headBefore) return false;
+    return [this.memory.newest, this.known].some(
+      (newest) =>
+        newest !== undefined && oldest <= newest && newest <= this.run.head && oldest < this.run.head,
+    );
   }
 
   private assess(
@@ -149,7 +190,7 @@ export class RankSession {
 
   /** The proof of a run that could not finish the count. */
   notFinished(reason: string): Proof {
-    return this.sourceChanged() ?? { state: 'not proven', reason };
+    return this.explain(this.sourceChanged() ?? { state: 'not proven', reason });
   }
 
   private sourceChanged(): Proof | undefined {

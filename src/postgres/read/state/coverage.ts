@@ -105,10 +105,11 @@ const FINDINGS = `
   from ranges where ${isWrong}`,
   ).join(' union all ')}
   union all
-  -- A count that agrees stores a range that ends after the newest event.
+  -- A count that agrees stores a range that ends after the newest event. Version 0.1 moved the watermark to events dated ahead, too.
   select organization, log, '{}', jsonb_build_object('to_at', 'after ' || created_on), null
   from audit.watermarks w
-  where ($1::text is null or organization = $1) and completeness = 'complete' and created_on_ticks is not null and not exists (
+  where ($1::text is null or organization = $1) and completeness = 'complete' and created_on <= assessed_at + ${CLOCK_DIFFERENCE}
+    and not exists (
     select from audit.coverage c
     where c.organization = w.organization and c.log = w.log and c.to_ticks > w.created_on_ticks
   )`;
