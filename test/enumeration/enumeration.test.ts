@@ -75,7 +75,7 @@ describe('every list of up to 3 rows, every placement of changes between any two
 
   test('finds a fault: a store that suspects nothing', () => {
     const { faults } = enumerate({
-      maxRows: 3,
+      maxRows: 2,
       changes: 1,
       cap: 5,
       mode: 'hand',

@@ -143,11 +143,20 @@ describe('a watermark that is', () => {
       ]);
       await expectSameRows(scene);
       scene.simulator.append(5);
-      for (const request of [...OTHER_RUNS, { kind: 'backfill' as const }])
-        expect((await scene.run(request)).warnings).toEqual([]);
+      expect((await scene.run()).warnings).toEqual([]);
       await expectSameRows(scene);
     },
   );
+
+  test('after that backfill every kind of run works again', async () => {
+    const scene = await openStored();
+    await scene.query(changes[0]![1]);
+    await scene.run({ kind: 'backfill' });
+    scene.simulator.append(5);
+    for (const request of [...OTHER_RUNS, { kind: 'backfill' as const }])
+      expect((await scene.run(request)).warnings).toEqual([]);
+    await expectSameRows(scene);
+  });
 
   test.each([
     [

@@ -7,6 +7,8 @@ if (!hasPromtool) console.log('promtool is not installed (Debian: prometheus): i
 
 /** Runs promtool; what it says of either kind comes back as one text. */
 export function promtool(args: readonly string[], input = ''): { status: number | null; said: string } {
-  const { status, stdout, stderr } = spawnSync('promtool', args, { input, encoding: 'utf8' });
-  return { status, said: `${stdout}${stderr}`.trim() };
+  const { status, signal, error, stdout, stderr } = spawnSync('promtool', args, { input, encoding: 'utf8' });
+  // Where it was killed or did not start, that is all it says.
+  const said = [stdout, stderr, signal && `ended by ${signal}`, error?.message];
+  return { status, said: said.filter(Boolean).join('').trim() };
 }

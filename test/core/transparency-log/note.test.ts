@@ -229,3 +229,9 @@ describe('a verifier key', () => {
     expect(verifierOf('log/a', publicKey).keyId).not.toBe(verifierOf('log/b', publicKey).keyId);
   });
 });
+
+test('a second signature of a known key is verified, too', () => {
+  const note = signNote('text\n', [alice]);
+  const other = signNote('other\n', [alice]).split('\n').at(-2)!;
+  expect(() => openNote(`${note}${other}\n`, [aliceVerifier])).toThrow('does not match the signed note');
+});
