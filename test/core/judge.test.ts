@@ -230,3 +230,88 @@ describe('a list of which most is not shown', () => {
     expect(judged(shown(others), stored).isMostlyUnshown).toBe(true);
   });
 });
+
+describe('another form of a stored event', () => {
+  const inForm = (details: string, second: number, userName = 'A') =>
+    eventAt(at(second), { userName, auditLogDetails: details });
+  const list = Array.from({ length: 12 }, (_, i) => inForm('{"a":1}', i + 1));
+  const upgraded = list.map((event) => ({ ...event, auditLogDetails: '{ "a": 1 }' }));
+  const idOf = (event: AuditEvent) => identified([event])[0]!.eventId;
+  const superseding = ({ superseded }: Judgement) => superseded.map(({ row, by }) => [row.eventId, by]);
+
+  test('replaces it: a list in which every event has another form is not changed', () => {
+    const result = judged(shown(upgraded, { oldest: placeAt(1) }), storedRows(list));
+    expect(superseding(result)).toEqual(list.map((event, i) => [idOf(event), idOf(upgraded[i]!)]));
+    expect(result.rerendered.length).toBe(12);
+    expect(result).toMatchObject({
+      ...{ suspected: [], unsettled: [], shownAgain: [], isMostlyUnshown: false, oldestChange: undefined },
+      head: placeAt(1),
+    });
+  });
+
+  test('replaces one that was stored a moment ago, and one that was suspected or gone', () => {
+    const settlesAt = new Date('2026-01-01T01:00:00Z');
+    expect(superseding(judged(shown(upgraded), storedRows(list, { settlesAt }))).length).toBe(12);
+    for (const absence of ['suspected', 'gone', 'former source'] as const) {
+      const result = judged(shown(upgraded), storedRows(list, { absence }));
+      expect([superseding(result).length, result.shownAgain.length, result.confirmed]).toEqual([12, 12, []]);
+      // It was not counted, and its replacement is.
+      expect(result.oldestChange).toBe(placeAt(1));
+    }
+  });
+
+  test('in a part of a group waits for the whole group: the stored row stands for it', () => {
+    const part = { span: undefined, others: { events: identified([upgraded[0]!]), rejected: [] } };
+    const result = judged(shown([], part), storedRows(list));
+    expect([result.changed, result.superseded]).toEqual([[], []]);
+    const both = { ...part, others: { events: identified([list[0]!, upgraded[0]!]), rejected: [] } };
+    expect(judged(shown([], both), storedRows(list)).fresh.length).toBe(1);
+  });
+
+  test('that was superseded is current again when a whole group shows it, and not in a part of one', () => {
+    const [old] = storedRows([list[0]!], { supersededBy: idOf(upgraded[0]!) });
+    const [now] = storedRows([upgraded[0]!], { batch: 2n });
+    const result = judged(shown([list[0]!]), [old!, now!]);
+    expect(superseding(result)).toEqual([
+      [old!.eventId, undefined],
+      [now!.eventId, old!.eventId],
+    ]);
+    expect([result.changed, result.suspected, result.oldestChange]).toEqual([[], [], undefined]);
+    const part = { span: undefined, others: { events: identified([list[0]!]), rejected: [] } };
+    expect(judged(shown([], part), [old!, now!])).toMatchObject({ superseded: [], changed: [] });
+  });
+
+  test('replaces as many rows as arrive, first those of equal content; the others are missing or late', () => {
+    const twins = [inForm('{"a":1}', 1), inForm('{"a":1}', 1)];
+    const [first, second] = storedRows(twins).map((row, i) => ({
+      ...row,
+      rendering: { ...row.rendering, email: `${i}@example.com` },
+    }));
+    const arrived = { ...inForm('{ "a": 1 }', 1), email: '1@example.com' };
+    const result = judged(shown([arrived]), [first!, second!]);
+    expect(superseding(result)).toEqual([[second!.eventId, idOf(arrived)]]);
+    expect(result.suspected).toEqual([first]);
+    const more = judged(shown([arrived, arrived]), [first!]);
+    expect([superseding(more).length, more.fresh.length, more.rerendered.length]).toEqual([1, 2, 1]);
+  });
+
+  test.each([
+    ['other details', inForm('{"a":2}', 1)],
+    ['another user', inForm('{ "a": 1 }', 1, 'B')],
+    ['another time', inForm('{ "a": 1 }', 2)],
+    ['another category', { ...inForm('{ "a": 1 }', 1), category: 'Robot' }],
+  ])('does not replace it with %s', (_name, event) => {
+    const result = judged(shown([event]), storedRows([list[0]!]));
+    expect([result.superseded, result.suspected.length, result.fresh.length]).toEqual([[], 1, 1]);
+  });
+});
+
+test('a gone twin is changed only into an event of the same user', () => {
+  const [alice, bob] = storedRows([named('Alice'), named('Bob')]);
+  const gone = { ...alice!, absence: 'gone' as const };
+  const result = judged(shown([named('Robert')]), [gone, bob!]);
+  expect(changesOf(result)).toEqual([['Robert', 1]]);
+  const late = judged(shown([named('Bob'), named('Carol')]), [gone, bob!]);
+  expect(changesOf(late)).toEqual([['Carol', 2]]);
+  expect(judged(shown([named('Bob'), named('Alice')]), [gone, bob!]).shownAgain).toEqual([gone]);
+});

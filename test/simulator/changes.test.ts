@@ -147,6 +147,24 @@ describe('late rows', () => {
   }
 });
 
+test('rewritten rows keep their places, and are one change', () =>
+  withSimulator({ rows: rowsAt(1, 2, 3), recordSpans: true }, async (simulator) => {
+    simulator.rewrite(1, 9, (text) => text.replace('}', ' }'));
+    expect(await readTimes(simulator)).toEqual(times(1, 2, 3));
+    expect(textsOf(simulator.rows)).toEqual([
+      ...rowsAt(1),
+      ...rowsAt(2, 3).map((text) => text.replace('}', ' }')),
+    ]);
+    expect(textsOf(simulator.removed)).toEqual(rowsAt(2, 3));
+    const over = simulator.spans().filter(({ to }) => to !== undefined);
+    expect(over.map(({ isRetention, isRewritten }) => [isRetention, isRewritten])).toEqual([
+      [false, true],
+      [false, true],
+    ]);
+    simulator.rewrite(3, 1, (text) => text);
+    expect(simulator.length).toBe(3);
+  }));
+
 describe('a deletion', () => {
   test('takes one of two twins, and the other one stays', () =>
     withSimulator(
