@@ -172,11 +172,10 @@ function findSuperseded(
   const wholePairs = pairs.filter(({ event }) => whole.has(event.event));
   const revived = wholePairs.filter(({ row }) => row.supersededBy !== undefined);
   const paired = new Set(pairs.map(({ row }) => row));
-  const unshown = stored.flatMap((row) =>
-    !paired.has(row) && row.supersededBy === undefined && isWithin(row, shown.span)
-      ? [{ row, rendering: row.rendering, absence: row.absence, batch: row.batch }]
-      : [],
-  );
+  const unshown = stored
+    .filter((row) => !paired.has(row) && row.supersededBy === undefined && isWithin(row, shown.span))
+    .sort((a, b) => a.ordinal - b.ordinal)
+    .map((row) => ({ row, rendering: row.rendering, absence: row.absence, batch: row.batch }));
   const replacements = findReplacements(unshown, () => {
     const superseders = new Set(stored.map(({ supersededBy }) => supersededBy));
     const isNews = (pair: Pair<StoredRow>) => pair.row.supersededBy !== undefined;
