@@ -69,7 +69,7 @@ async function stateOf(scene: Scene): Promise<unknown> {
     ),
     coverage: await read('select from_ticks, run_id from audit.coverage where organization = $1'),
     gone: await read('select * from audit.gone_events where organization = $1 order by created_on, event_id'),
-    ledger: await read('select batch from audit.ledger where organization = $1'),
+    ledger: await read("select batch from audit.ledger where organization = $1 and kind <> 'run'"),
   };
 }
 

@@ -420,7 +420,7 @@ describe('a clean result', () => {
     await scene.run({ kind: 'backfill', from: rows[21]!.ticks!, to: rows[40]!.ticks! + 5n });
     const before = await coverage(scene);
     // No event is between the two.
-    await scene.verify({ from: rows[0]!.ticks!, to: rows[41]!.ticks! });
+    await scene.verifyAll({ from: rows[0]!.ticks!, to: rows[41]!.ticks! });
     expect(await coverage(scene)).toEqual(before.map((range) => ({ ...range, is_verified: true })));
     await expectFound(scene, {});
   });
