@@ -148,9 +148,9 @@ describe('a report', () => {
       },
     ],
     [
-      'first entry',
+      'number of late events',
       ({ report }) => {
-        report.logs[0]!.entries.first = null;
+        report.logs[0]!.runs.late += 1;
       },
     ],
     [
