@@ -92,7 +92,9 @@ export function parseConfig<N extends Needs>(
   const sources =
     needs === 'database' ? [] : parseSources(env, shared.values.UIPATH_ORGANIZATIONS_FILE, findings);
   checkAcceptedSource(shared.values as Values, sources, findings);
-  const ledger = parseLedgerKeys(shared.values, env, findings);
+  // The keys themselves are not frozen: Node 20 cannot use a frozen one.
+  const { privateKeys, trusted } = parseLedgerKeys(shared.values, env, findings);
+  const ledger = Object.freeze({ privateKeys: Object.freeze(privateKeys), trusted: Object.freeze(trusted) });
   const database = parseDatabase(shared.values as Values, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);

@@ -40,7 +40,7 @@ test('rows are copied, upserted and restored, and inserted rows distinguished fr
   });
   expect(await session.commit(batchOf([old, renamed, later]))).toMatchObject({ ...counts, unchanged: 3 });
   await bench.query(`update audit.events set action = 'Forged' where user_name = 'renamed'`);
-  expect(await session.restore(batchOf([old, renamed, later]))).toMatchObject({ inserted: 0, updated: 1 });
+  expect(await session.restore(batchOf([renamed]))).toMatchObject({ inserted: 0, updated: 1 });
   expect(await ledger()).toEqual([
     { batch: 1, rows_inserted: 2, rows_changed: 0 },
     { batch: 2, rows_inserted: 1, rows_changed: 1 },
