@@ -24,7 +24,7 @@ export type Tampering =
 export interface LedgerFinding {
   kind: Tampering;
   batch: bigint | null;
-  /** The table of the row, if it is not audit.events. */
+  /** The table of the row, if it is not that of the events. */
   table?: string;
   eventId: string | null;
   createdOn: string | null;

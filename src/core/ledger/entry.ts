@@ -14,7 +14,7 @@ import { hash } from 'node:crypto';
 import { CLASSIC_LOG, type LogKey } from '../log-key.ts';
 import { appendLeaf, leafHash, type Peaks, rootOfList } from '../transparency-log/merkle.ts';
 
-/** What an entry lists. `state`: the ranges of `audit.coverage`, and where the events come from. */
+/** What an entry lists. `state`: the covered ranges, and where the events come from. */
 export type EntryKind =
   | 'stored'
   | 'changed'

@@ -173,7 +173,7 @@ export const STATE_ATTEMPTS: readonly Attempt[] = [
       ...{ by: OWNER, found: {} },
       undo: SHOW_AGAIN,
       remains:
-        '`verify` checks what the database shows to it. Whoever owns the database decides what it shows to whom.',
+        '`verify` checks what the database shows to it. The owner of the database decides what it shows to whom.',
     },
   ),
 ];
