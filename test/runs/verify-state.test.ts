@@ -64,6 +64,7 @@ const BY_TYPE: Record<string, (column: string) => string> = {
   uuid: () => 'gen_random_uuid()',
   date: (column) => `${column} + 7`,
   bytea: (column) => `coalesce(${column}, '') || '\\x01'::bytea`,
+  // Reads the clock: any other time than the stored one.
   'timestamp with time zone': (column) => `coalesce(${column}, now()) + interval '1 hour'`,
 };
 

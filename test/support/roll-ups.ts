@@ -11,22 +11,22 @@ const ROLL_UPS = {
     `organization, log, day, ${TEXTS}, events, first_at, last_at, hours`,
     `select organization, log, ${DAY}, ${TEXTS}, count(*), min(created_on), max(created_on),
        sum(distinct (2 ^ extract(hour from created_on at time zone 'UTC'))::bigint)::integer
-     from audit.events where superseded_by is null group by organization, log, ${DAY}, ${TEXTS}`,
+     from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, ${DAY}, ${TEXTS}`,
   ],
   daily_totals: [
     'organization, log, day, category, action, source, events',
     `select organization, log, ${DAY}, category, action, source, count(*)
-     from audit.events where superseded_by is null group by organization, log, ${DAY}, category, action, source`,
+     from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, ${DAY}, category, action, source`,
   ],
   all_user_actions: [
     `organization, log, ${TEXTS}, events, first_at, last_at`,
     `select organization, log, ${TEXTS}, count(*), min(created_on), max(created_on)
-     from audit.events where superseded_by is null group by organization, log, ${TEXTS}`,
+     from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, ${TEXTS}`,
   ],
   all_user_totals: [
     'organization, log, user_name, events, days_active, first_at, last_at',
     `select organization, log, user_name, count(*), count(distinct ${DAY}), min(created_on), max(created_on)
-     from audit.events where superseded_by is null group by organization, log, user_name`,
+     from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, user_name`,
   ],
 } as const;
 

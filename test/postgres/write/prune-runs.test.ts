@@ -26,6 +26,7 @@ async function addRun(
   const row = { kind: 'run', outcome: 'succeeded', requests: 2, retries: 1, rows_read: 10, ...columns };
   const names = Object.keys(row);
   const rows = await bench.query(
+    // Reads the clock: runs are pruned by their age.
     `insert into audit.runs (organization, log, started_at, ended_at, ${names.join(', ')})
      select $1, 'classic', at, at + interval '1 second', ${names.map((_, i) => `$${i + 3}`).join(', ')}
      from (select now() - $2 * interval '1 day' as at) as t returning run_id`,
@@ -158,6 +159,7 @@ const VALUES: Record<string, string> = {
   boolean: 'true',
   uuid: 'gen_random_uuid()',
   jsonb: `'{}'`,
+  // Reads the clock: any value of the type.
   date: 'current_date',
   'timestamp with time zone': 'now()',
 };

@@ -192,6 +192,7 @@ export async function appendEntry(client: pg.Client, target: Target, draft: Draf
   const inserted =
     draft.inserted ?? Buffer.concat((draft.rows ?? []).flatMap(({ key, hash }) => [key, hash]));
   const count = inserted.length / (draft.format === 1 ? 32 : 48);
+  // Reads the clock: an attacker writes what the worker would.
   const { rows } = await client.query<{ now: string }>(`select ${UTC('now()')} as now`);
   const entry: Entry = {
     batch: draft.batch ?? (last?.batch ?? 0n) + 1n,

@@ -81,6 +81,7 @@ export const changedEntry = (change: NonNullable<Draft['changes']>[number]): Dra
 /** A run that has counted what an entry lists. Returns its number. */
 async function addRun(client: pg.Client, counters: { inserted: number; updated: number }): Promise<string> {
   const { rows } = await client.query<{ run_id: string }>(
+    // Reads the clock: as the worker does.
     `insert into audit.runs (organization, log, kind, worker, ended_at, outcome, rows_read, rows_inserted, rows_updated)
      values ('acme', 'classic', 'run', 'worker', now(), 'succeeded', $1::int + $2::int, $1, $2) returning run_id`,
     [counters.inserted, counters.updated],

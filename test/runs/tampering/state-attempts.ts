@@ -117,7 +117,7 @@ export const STATE_ATTEMPTS: readonly Attempt[] = [
     {
       daily_totals: `update audit.daily_totals set events = events + 1 where ${OF}`,
       'a trigger disabled': `alter table audit.events disable trigger user;
-        delete from audit.events where ${THIS_EVENT} and false; update audit.user_totals set events = events + 1 where ${OF};
+        delete from audit.events where ${THIS_EVENT} and false; update audit.daily_activity set events = events + 1 where ${OF};
         alter table audit.events enable trigger user`,
     },
     { ...{ row: 'A roll-up edited, or not updated', by: OWNER, found: {} }, byState: true },
