@@ -25,11 +25,12 @@ async function addRun(
 ): Promise<string> {
   const row = { kind: 'run', outcome: 'succeeded', requests: 2, retries: 1, rows_read: 10, ...columns };
   const names = Object.keys(row);
+  // Reads the clock: runs are pruned by their age.
+  const at = "now() - $2 * interval '1 day'";
   const rows = await bench.query(
-    // Reads the clock: runs are pruned by their age.
     `insert into audit.runs (organization, log, started_at, ended_at, ${names.join(', ')})
      select $1, 'classic', at, at + interval '1 second', ${names.map((_, i) => `$${i + 3}`).join(', ')}
-     from (select now() - $2 * interval '1 day' as at) as t returning run_id`,
+     from (select ${at} as at) as t returning run_id`,
     [organization, days, ...Object.values(row)],
   );
   return rows[0]!.run_id as string;
