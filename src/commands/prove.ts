@@ -1,5 +1,4 @@
 /** Proof of one event for somebody who has neither the database nor the source. */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
@@ -11,6 +10,7 @@ import { decodeRecord, type EventRecord, uuidBytes } from '../postgres/format/re
 import { withLedger } from '../postgres/read/ledger.ts';
 import { withHelp } from '../terminal/help.ts';
 import { printable } from '../terminal/screen.ts';
+import { readFile, writeFile } from './files.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { withLogLevel } from './with-log-level.ts';
 
@@ -166,20 +166,4 @@ function eventOf(bytes: Uint8Array): Record<string, string | null> {
     extra: columns.extra,
     raw: columns.raw,
   };
-}
-
-function readFile(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new ExportError('configuration', `Cannot read ${path}: ${(error as Error).message}.`);
-  }
-}
-
-function writeFile(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new ExportError('configuration', `Cannot write ${path}: ${(error as Error).message}.`);
-  }
 }

@@ -1,5 +1,5 @@
 /** The evidence of one month, for an auditor. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { type CommandContext, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
@@ -7,6 +7,7 @@ import { checkReport, makeReport, parseMonth, parseReport } from '../runs/report
 import { renderReport } from '../status/report-page.ts';
 import { withHelp } from '../terminal/help.ts';
 import { coloursFor, printable } from '../terminal/screen.ts';
+import { readFile, writeFile } from './files.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { withLogLevel } from './with-log-level.ts';
 
@@ -87,7 +88,7 @@ async function write(context: CommandContext, options: ReportOptions): Promise<v
 }
 
 async function check(context: CommandContext, path: string, { envFile, json }: ReportOptions): Promise<void> {
-  const report = parseReport(readFile(path), path);
+  const report = parseReport(readFile(path).toString(), path);
   const result = await withApp(
     withLogLevel(context, envFile, 'warn'),
     { envFile, needs: 'database' },
@@ -114,20 +115,4 @@ function filesOf(out: string): { json?: string; html?: string } {
   if (out.endsWith('.json')) return { json: out };
   if (out.endsWith('.html')) return { html: out };
   return { json: `${out}.json`, html: `${out}.html` };
-}
-
-function readFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new ExportError('configuration', `Cannot read ${path}: ${(error as Error).message}.`);
-  }
-}
-
-function writeFile(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    throw new ExportError('configuration', `Cannot write ${path}: ${(error as Error).message}.`);
-  }
 }

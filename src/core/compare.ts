@@ -221,11 +221,11 @@ function isSame(field: (typeof FIELDS)[number], stored: AuditEvent, expected: Au
 
 /** Whether two JSON texts have the same value, in any order of object members. */
 export function isSameJson(a: string | null, b: string | null): boolean {
-  return a === b || (a !== null && b !== null && sorted(a) === sorted(b));
+  return a === b || (a !== null && b !== null && canonicalJson(a) === canonicalJson(b));
 }
 
 /** JSON text with sorted object members and no white space: jsonb preserves neither their order nor white space. */
-function sorted(text: string): string {
+export function canonicalJson(text: string): string {
   return JSON.stringify(JSON.parse(text), (_key, value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
     return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -83,9 +83,6 @@ export const KEY_BYTES = 16;
 export const HASH_BYTES = 32;
 export const ROW_BYTES = KEY_BYTES + HASH_BYTES;
 
-/** The hash of a row that was deleted. */
-export const NO_ROW: Uint8Array = new Uint8Array(HASH_BYTES);
-
 export function listRows(rows: readonly { key: Uint8Array; hash: Uint8Array }[]): Buffer {
   const listed = Buffer.alloc(rows.length * ROW_BYTES);
   for (const [i, row] of rows.entries()) {

@@ -3,9 +3,10 @@
  * the entry has, and `details`, which follows from `details_raw`.
  *
  * Each column is a 32-bit length (-1 for null) and that many bytes, as in PostgreSQL's binary COPY: texts in UTF-8, `extra` as the text of
- * `canonicalExtra`, numbers and times (microseconds since 2000-01-01 UTC) big-endian. A COPY of these columns therefore contains the record.
+ * `canonicalJson`, numbers and times (microseconds since 2000-01-01 UTC) big-endian. A COPY of these columns therefore contains the record.
  */
 import { hash } from 'node:crypto';
+import { canonicalJson } from '../../core/compare.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
 import { floorToMicrosecond, TICKS_PER_MICROSECOND, TICKS_PER_SECOND } from '../../core/ticks.ts';
 import { storableText } from './columns.ts';
@@ -93,17 +94,9 @@ export function contentOf(
     user_name: storable(event.userName),
     email: storable(event.email),
     message: storable(event.message),
-    extra: event.extra === null ? null : canonicalExtra(event.extra),
+    extra: event.extra === null ? null : canonicalJson(event.extra),
     raw: event.raw,
   };
-}
-
-/** The text of unknown fields in a record: sorted object members, no white space. jsonb preserves neither. */
-export function canonicalExtra(text: string): string {
-  return JSON.stringify(JSON.parse(text), (_key, value) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
 }
 
 export function encodeRecord(record: EventRecord): Buffer {

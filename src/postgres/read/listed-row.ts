@@ -1,11 +1,10 @@
 /** A stored event as the ledger checks it. */
-import { hasOwnId } from '../../core/compare.ts';
+import { canonicalJson, hasOwnId } from '../../core/compare.ts';
 import type { ListedRow } from '../../core/ledger/check.ts';
 import { FORMAT, type LedgerChange, type LedgerEntry } from '../../core/ledger/entry.ts';
 import { formatMicroseconds } from '../../core/ticks.ts';
 import { isParsable } from '../format/columns.ts';
 import {
-  canonicalExtra,
   decodeRecord,
   type EventRecord,
   encodeRecord,
@@ -54,7 +53,7 @@ export function toListedRow(streamed: StreamedRecord): ListedRow {
 export function canonicalRecord({ record, hasExtra }: Pick<StreamedRecord, 'record' | 'hasExtra'>): Buffer {
   if (!hasExtra) return record;
   const decoded = decodeRecord(record);
-  return encodeRecord({ ...decoded, extra: canonicalExtra(decoded.extra!) });
+  return encodeRecord({ ...decoded, extra: canonicalJson(decoded.extra!) });
 }
 
 /** The hash covers all columns: these are the ones that may be wrong. */

@@ -7,6 +7,7 @@
  * The ledger lists what was sent. A row that someone else inserts meanwhile is therefore in no entry, and a number of written rows
  * that differs from the number sent ends the run.
  */
+import { canonicalJson } from '../../core/compare.ts';
 import { ExportError } from '../../core/errors.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
 import { type EntryDraft, type LedgerChange, listRows } from '../../core/ledger/entry.ts';
@@ -18,7 +19,6 @@ import type { Client } from '../connection/pool.ts';
 import { columnsOf } from '../format/columns.ts';
 import { areCopyable, type createCopyEncoder } from '../format/copy-format.ts';
 import {
-  canonicalExtra,
   contentOf,
   type EventRecord,
   encodeRecord,
@@ -123,7 +123,7 @@ export function toRecord(row: RecordRow): EventRecord {
     return [name, BigInt(value)];
   });
   const record = Object.fromEntries(values) as EventRecord;
-  return record.extra === null ? record : { ...record, extra: canonicalExtra(record.extra) };
+  return record.extra === null ? record : { ...record, extra: canonicalJson(record.extra) };
 }
 
 async function insertEvents(
@@ -215,7 +215,7 @@ function extrasOf(rows: readonly ReturnedRow[]): Map<string, string | null> {
 function withStoredExtra(record: EventRecord, extras: ReadonlyMap<string, string | null>): EventRecord {
   if (record.raw === null) return record;
   const extra = extras.get(record.event_id!) ?? null;
-  return { ...record, extra: extra === null ? null : canonicalExtra(extra) };
+  return { ...record, extra: extra === null ? null : canonicalJson(extra) };
 }
 
 /** Whether a stored event has the content of the source's. `extra` of a row with `raw` follows from `raw`. */
