@@ -45,8 +45,9 @@ export const runRecord = recordOf(
     ...['pages', 'requests', 'retries', 'rows_read', 'rows_inserted', 'rows_updated', 'rows_unchanged'],
     ...['rows_rejected', 'rows_late', 'from_ticks', 'to_ticks', 'from_at', 'to_at', 'frontier_ticks'],
     ...['resume', 'source_total', 'completeness', 'completeness_reason'],
+    ...['rows_superseded', 'proven_at', 'missing_events'],
   ],
-  ['started_at', 'ended_at', 'from_at', 'to_at'],
+  ['started_at', 'ended_at', 'from_at', 'to_at', 'proven_at'],
 );
 
 /** Columns `key` (hex) and `record` of rows that a statement returns. */
