@@ -170,12 +170,12 @@ describe('a commit', () => {
   });
 
   describe('of pages read during the previous commit', () => {
-    /** Each commit takes longer than all responses of the source. */
+    /** Each commit takes longer than all responses of the source, counted in turns of the event loop. */
     function slowStore(): ModelStore {
       const store = new ModelStore();
       const commitNow = store.commit.bind(store);
       store.commit = async (commit) => {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        for (let turn = 0; turn < 200; turn += 1) await new Promise(setImmediate);
         return commitNow(commit);
       };
       return store;
