@@ -20,6 +20,7 @@ import {
   throwIfInterrupted,
 } from '../core/source.ts';
 import { addCommitted, newCounters, type RunCounters } from '../core/store.ts';
+import { isStoredExactly } from '../postgres/read/exact-span.ts';
 import { findCountedRejected, findListed, readLastProof } from '../postgres/read/proof.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
 import { readExportedUntil } from '../postgres/read/start-point.ts';
@@ -175,6 +176,11 @@ async function compareEvents(
   range: { from: bigint | undefined; to: bigint | undefined },
   { report, isProven, evidence, signal, onProgress }: Comparison,
 ): Promise<{ repairable: SourceFinding[]; notDue: number }> {
+  if (await isStoredExactly(app.pool, app.config.source, { events, range })) {
+    report.stored += events.length;
+    report.same += events.length;
+    return { repairable: [], notDue: 0 };
+  }
   const comparer = createComparer(events, ROW_FORM);
   for await (const rows of readStoredEvents(app.pool, app.config.source, range)) {
     // Between two events of the source there may be years of rows that it has deleted.

@@ -30,7 +30,15 @@ export const EVENT_COLUMNS = `
 const IDENTITY_FIELDS = ['source', 'category', 'action', 'detailsVersion', 'auditLogDetails'] as const;
 const TEXT_FIELDS = [...IDENTITY_FIELDS, 'userName', 'email', 'message'] as const;
 
-/** $1 organization, $2 log, $3 and $4 from as time and ticks, $5 and $6 to, $7 and $8 the key of the last row read. */
+/**
+ * $1 organization, $2 log, $3 and $4 from as time and ticks, $5 and $6 to; null: open. Times select; ticks matter only within the first and
+ * the last microsecond.
+ */
+export const IN_RANGE = `organization = $1 and log = $2
+    and ($3::timestamptz is null or (created_on >= $3 and (created_on, created_on_ticks) >= ($3, $4::bigint)))
+    and ($5::timestamptz is null or (created_on <= $5 and (created_on, created_on_ticks) < ($5, $6::bigint)))`;
+
+/** The parameters of IN_RANGE, and $7 and $8 the key of the last row read. */
 export const STORED_EVENTS = `
   select ${EVENT_COLUMNS}, (
     select state from audit.gone_events g
@@ -38,10 +46,7 @@ export const STORED_EVENTS = `
       and state in ('suspected', 'gone', 'former source')
   ) as absence
   from audit.events e
-  where organization = $1 and log = $2
-    -- created_on selects; ticks matter only within the first and the last microsecond of the range.
-    and ($3::timestamptz is null or (created_on >= $3 and (created_on, created_on_ticks) >= ($3, $4::bigint)))
-    and ($5::timestamptz is null or (created_on <= $5 and (created_on, created_on_ticks) < ($5, $6::bigint)))
+  where ${IN_RANGE}
     and ($7::timestamptz is null or (created_on >= $7 and (created_on, event_id) > ($7, $8::uuid)))
   -- The columns of the table: the select list has a text named created_on.
   order by e.created_on, e.event_id
@@ -74,16 +79,28 @@ export interface EventRow {
   updated_at: string;
 }
 
-/** Reads the stored events of a half-open range in chunks, oldest first. A range without a bound is open on that side. */
+/** Half-open, in ticks. A range without a bound is open on that side. */
+export interface TickRange {
+  from: bigint | undefined;
+  to: bigint | undefined;
+}
+
+/** $3 to $6 of IN_RANGE; `undefined` if no event can be in the range. */
+export function boundsOf({ from, to }: TickRange): (string | null)[] | undefined {
+  if (from !== undefined && from > MAX_TICKS) return undefined;
+  return [from, to].flatMap((ticks) =>
+    ticks === undefined || ticks > MAX_TICKS ? [null, null] : [formatMicroseconds(ticks), ticks.toString()],
+  );
+}
+
+/** Reads the stored events of a half-open range in chunks, oldest first. */
 export async function* readStoredEvents(
   pool: Pool,
   { organization, log }: LogKey,
-  range: { from: bigint | undefined; to: bigint | undefined },
+  range: TickRange,
 ): AsyncGenerator<StoredRow[]> {
-  if (range.from !== undefined && range.from > MAX_TICKS) return;
-  const bounds = [range.from, range.to].flatMap((ticks) =>
-    ticks === undefined || ticks > MAX_TICKS ? [null, null] : [formatMicroseconds(ticks), ticks.toString()],
-  );
+  const bounds = boundsOf(range);
+  if (!bounds) return;
   let cursor: [string | null, string | null] = [null, null];
   for (;;) {
     let rows: (EventRow & { key_time: string })[];

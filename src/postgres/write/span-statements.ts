@@ -1,4 +1,5 @@
 /** The SQL that compares a response of the source with what is stored in its span, and that counts stored rows. */
+import { DIGEST_OF_TEXTS } from '../format/span-digest.ts';
 import { RETURN_GONE } from '../format/state-records.ts';
 
 /** States of audit.gone_events that a count leaves out. */
@@ -13,7 +14,7 @@ export const DIGEST_SPAN = {
   name: 'digest-span',
   text: `
   select (
-    select encode(sha256(convert_to(coalesce(string_agg(text, '' order by created_on, event_id), ''), 'UTF8')), 'hex')
+    select ${DIGEST_OF_TEXTS}
     from (
       select created_on, event_id,
         case when extra is null and raw is null

@@ -1,5 +1,4 @@
 /** Compares responses of the source with the stored rows of their spans, and stores what is new, within a transaction of a run. */
-import { hash } from 'node:crypto';
 import { isSameJson } from '../../core/compare.ts';
 import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
@@ -8,10 +7,11 @@ import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { afterPlace } from '../../core/place.ts';
 import type { Comparison, Shown } from '../../core/store.ts';
-import { floorToMicrosecond, formatMicroseconds, MAX_TICKS, MIN_TICKS } from '../../core/ticks.ts';
+import { formatMicroseconds, MAX_TICKS, MIN_TICKS } from '../../core/ticks.ts';
 import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import type { KeyedRecord } from '../format/list-records.ts';
+import { digestOf, isPlainEvent } from '../format/span-digest.ts';
 import { asStored, exactFields } from '../read/stored-events.ts';
 import { draftRecords, type TransactionHead } from './ledger.ts';
 import { type StoredRejected, upsertRejected } from './rejected.ts';
@@ -130,7 +130,7 @@ export class SpanStore {
     const isEqual =
       isPlain &&
       !hasAbsent &&
-      digest === digestOf(shown.events) &&
+      digest === digestOf(shown.events, contentOf) &&
       Number(others) === shown.others.events.length &&
       shown.others.rejected.length === 0 &&
       shown.rejected.every(({ place }) => place !== undefined) &&
@@ -446,22 +446,9 @@ function timeOf(ticks: bigint): string {
   return ticks > MAX_TICKS ? 'infinity' : formatMicroseconds(ticks);
 }
 
-function isPlainEvent({ event }: IdentifiedEvent): boolean {
-  return event.extra === null && event.raw === null;
-}
-
-/** The digest of DIGEST_SPAN for these events: sorted by the table's key. */
-function digestOf(events: readonly IdentifiedEvent[]): string {
-  const texts = [...events].sort(compareKeys).map(({ event, eventId }) => {
-    return JSON.stringify([eventId, event.createdOnRaw, event.userName, event.email, event.message]);
-  });
-  return hash('sha256', texts.join(''), 'hex');
-}
-
-function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {
-  const apart = floorToMicrosecond(a.event.createdOnTicks) - floorToMicrosecond(b.event.createdOnTicks);
-  if (apart !== 0n) return apart < 0n ? -1 : 1;
-  return a.eventId < b.eventId ? -1 : 1;
+/** The texts of DIGEST_SPAN. */
+function contentOf({ event, eventId }: IdentifiedEvent): (string | null)[] {
+  return [eventId, event.createdOnRaw, event.userName, event.email, event.message];
 }
 
 function isSameContent({ event }: IdentifiedEvent, { content }: StoredRow): boolean {
