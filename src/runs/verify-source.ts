@@ -8,6 +8,7 @@
  * A stored event with the id of an event of the source, but in no entry, was inserted by hand; it is not repaired.
  */
 import type { App } from '../app.ts';
+import { createCommitQueue } from '../core/commit-queue.ts';
 import { createComparer, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
 import type { Superseded } from '../core/judge.ts';
@@ -135,28 +136,36 @@ interface Comparison {
   onProgress: () => void;
 }
 
-/** Compares each chunk of the source with the rows stored in its span. Returns the range that was read without a gap. */
+/**
+ * Compares each chunk of the source with the rows stored in its span, while the next one is fetched. Returns the range that was read
+ * without a gap.
+ */
 async function readAndCompare(app: App, comparison: Comparison): Promise<CoveredRange | undefined> {
-  const { request, known, report, counters, repair, signal, onProgress } = comparison;
+  const { request, known, counters } = comparison;
   const { pageSize, concurrency } = app.config.export;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([comparison.signal, stop.signal]);
   const shouldMeasure = request.to !== undefined;
   const options = { until: request.to, shouldMeasure, pageSize, concurrency, signal, meter: counters };
   let reached = request.from;
   let read: CoveredRange | undefined;
-  for await (const chunk of app.source.read({ frontier: request.from, from: request.from }, options)) {
-    if (isEmptyChunk(chunk)) continue;
-    const range = { from: reached, to: chunk.frontier };
-    const taken = takenFrom(chunk, reached);
-    const { repairable: findings, notDue } = await compareEvents(app, taken.events, range, comparison);
-    const rejected = await compareRejected(app, taken.rejected, comparison);
-    report.events += taken.events.length;
-    report.rejected += taken.rejected.length;
-    if (repair) report.repaired += await repairChunk(repair, taken, { findings, rejected, notDue });
-    else noteMissing(taken, { findings, rejected }, comparison);
-    reached = chunk.frontier;
-    if (chunk.covered) read = chunk.covered;
-    onProgress();
-    request.onProgress(chunk.progress);
+  const comparisons = createCommitQueue<Chunk>({
+    async commit(chunk) {
+      await compareChunk(app, { chunk, from: reached }, comparison);
+      reached = chunk.frontier;
+      if (chunk.covered) read = chunk.covered;
+    },
+    merge: () => undefined,
+    throwIfStopped: () => throwIfInterrupted(signal),
+    onFailure: () => stop.abort(),
+  });
+  try {
+    for await (const chunk of app.source.read({ frontier: request.from, from: request.from }, options)) {
+      if (!isEmptyChunk(chunk)) await comparisons.add(chunk);
+    }
+  } finally {
+    // A failed comparison stops the read. Its error is the cause, so it replaces the error of the read.
+    await comparisons.settled();
   }
   // Rows stored after the last event of the source.
   const until = request.to === undefined || (known !== undefined && known < request.to) ? known : request.to;
@@ -164,6 +173,24 @@ async function readAndCompare(app: App, comparison: Comparison): Promise<Covered
     await compareEvents(app, [], { from: reached, to: until }, comparison);
   }
   return read;
+}
+
+async function compareChunk(
+  app: App,
+  { chunk, from }: { chunk: Chunk; from: bigint | undefined },
+  comparison: Comparison,
+): Promise<void> {
+  const { request, report, repair, onProgress } = comparison;
+  const taken = takenFrom(chunk, from);
+  const range = { from, to: chunk.frontier };
+  const { repairable: findings, notDue } = await compareEvents(app, taken.events, range, comparison);
+  const rejected = await compareRejected(app, taken.rejected, comparison);
+  report.events += taken.events.length;
+  report.rejected += taken.rejected.length;
+  if (repair) report.repaired += await repairChunk(repair, taken, { findings, rejected, notDue });
+  else noteMissing(taken, { findings, rejected }, comparison);
+  onProgress();
+  request.onProgress(chunk.progress);
 }
 
 /**

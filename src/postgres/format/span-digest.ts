@@ -9,16 +9,18 @@ export function isPlainEvent({ event }: { event: AuditEvent }): boolean {
   return event.extra === null && event.raw === null;
 }
 
-/** SHA-256, in hex, of the JSON arrays that `textsOf` makes of the events, in the order of the table's key. */
-export function digestOf(
-  events: readonly IdentifiedEvent[],
-  textsOf: (event: IdentifiedEvent) => readonly (string | null)[],
-): string {
-  const texts = [...events].sort(compareKeys).map((event) => JSON.stringify(textsOf(event)));
+/** SHA-256, in hex, of a JSON array for each event, in the order of the table's key: its id, and the fields that may change. */
+export function digestOf(events: readonly IdentifiedEvent[]): string {
+  const texts = [...events].sort(compareKeys).map(({ event, eventId }) => {
+    return JSON.stringify([eventId, event.createdOnRaw, event.userName, event.email, event.message]);
+  });
   return hash('sha256', texts.join(''), 'hex');
 }
 
-/** The SQL of `digestOf`, of rows with the columns created_on, event_id and text. */
+/** The array of an event as PostgreSQL writes it. */
+export const CONTENT_TEXT = 'array_to_json(array[event_id::text, created_on_raw, user_name, email, message])';
+
+/** The digest, of rows with the columns created_on, event_id and text. */
 export const DIGEST_OF_TEXTS = `encode(sha256(convert_to(coalesce(string_agg(text, '' order by created_on, event_id), ''), 'UTF8')), 'hex')`;
 
 function compareKeys(a: IdentifiedEvent, b: IdentifiedEvent): number {

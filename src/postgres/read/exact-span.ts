@@ -3,21 +3,28 @@ import type { IdentifiedEvent } from '../../core/identity.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import type { Pool } from '../connection/pool.ts';
-import { DIGEST_OF_TEXTS, digestOf, isPlainEvent } from '../format/span-digest.ts';
+import { CONTENT_TEXT, DIGEST_OF_TEXTS, digestOf, isPlainEvent } from '../format/span-digest.ts';
 import { boundsOf, IN_RANGE, type TickRange } from './stored-events.ts';
 
-/** The text of a row with columns that contradict each other contains the id only, and equals that of no event. */
+/** The id as `eventIdOf` computes it: PostgreSQL writes the same JSON. */
+const OWN_ID = `encode(substr(sha256(convert_to(left(array_to_json(
+  array[created_on_ticks::text, source, category, action, details_version, details_raw])::text, -1) || ',' || ordinal || ']', 'UTF8')),
+  1, 16), 'hex')::uuid`;
+
+/**
+ * The parameters of IN_RANGE, and $7 a limit. The text of a row with columns that contradict each other contains the id only, and equals
+ * that of no event. The id stands for the columns that it is computed from.
+ */
 const DIGEST_EXACTLY = {
   name: 'digest-exactly',
   text: `
   select ${DIGEST_OF_TEXTS} as digest from (
     select created_on, event_id, case
-      when extra is null and raw is null and superseded_by is null
+      when extra is null and raw is null and superseded_by is null and event_id = ${OWN_ID}
         and created_on_ticks - (created_on_ticks % 10 + 10) % 10 = (extract(epoch from created_on) * 10000000)::bigint
         and case when details is null then details_raw is null
           else pg_input_is_valid(details_raw, 'jsonb') and details = details_raw::jsonb end
-      then array_to_json(array[event_id::text, created_on_ticks::text, ordinal::text, created_on_raw, category, action, source, user_name,
-        email, message, details_version, details_raw])
+      then ${CONTENT_TEXT}
       else array_to_json(array[event_id::text])
     end::text as text
     from audit.events
@@ -37,14 +44,8 @@ export async function isStoredExactly(
   try {
     const values = [organization, log, ...bounds, events.length + 1];
     const { rows } = await pool.query<{ digest: string }>({ ...DIGEST_EXACTLY, values });
-    return rows[0]!.digest === digestOf(events, textsOf);
+    return rows[0]!.digest === digestOf(events);
   } catch (error) {
     throw translateDatabaseError(error, 'comparing stored events');
   }
-}
-
-function textsOf({ event, eventId, ordinal }: IdentifiedEvent): (string | null)[] {
-  const { category, action, source, userName, email, message, detailsVersion, auditLogDetails } = event;
-  const key = [eventId, event.createdOnTicks.toString(), ordinal.toString(), event.createdOnRaw];
-  return [...key, category, action, source, userName, email, message, detailsVersion, auditLogDetails];
 }

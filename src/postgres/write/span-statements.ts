@@ -1,5 +1,5 @@
 /** The SQL that compares a response of the source with what is stored in its span, and that counts stored rows. */
-import { DIGEST_OF_TEXTS } from '../format/span-digest.ts';
+import { CONTENT_TEXT, DIGEST_OF_TEXTS } from '../format/span-digest.ts';
 import { RETURN_GONE } from '../format/state-records.ts';
 
 /** States of audit.gone_events that a count leaves out. */
@@ -18,7 +18,7 @@ export const DIGEST_SPAN = {
     from (
       select created_on, event_id,
         case when extra is null and raw is null
-          then array_to_json(array[event_id::text, created_on_raw, user_name, email, message])
+          then ${CONTENT_TEXT}
           else array_to_json(array[event_id::text])
         end::text as text
       from audit.events

@@ -130,7 +130,7 @@ export class SpanStore {
     const isEqual =
       isPlain &&
       !hasAbsent &&
-      digest === digestOf(shown.events, contentOf) &&
+      digest === digestOf(shown.events) &&
       Number(others) === shown.others.events.length &&
       shown.others.rejected.length === 0 &&
       shown.rejected.every(({ place }) => place !== undefined) &&
@@ -444,11 +444,6 @@ const NO_BOUNDS = { from: 0n, to: 0n };
 
 function timeOf(ticks: bigint): string {
   return ticks > MAX_TICKS ? 'infinity' : formatMicroseconds(ticks);
-}
-
-/** The texts of DIGEST_SPAN. */
-function contentOf({ event, eventId }: IdentifiedEvent): (string | null)[] {
-  return [eventId, event.createdOnRaw, event.userName, event.email, event.message];
 }
 
 function isSameContent({ event }: IdentifiedEvent, { content }: StoredRow): boolean {
