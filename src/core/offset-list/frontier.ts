@@ -181,7 +181,7 @@ function evaluatePlaced(state: FrontierState, placed: PlacedPage): PageResult {
   const { page, places } = placed;
   if (state.chain) {
     const { chain } = state;
-    const continued = continueChain(chain, page, state.brokenChains);
+    const continued = continueChain(chain, page, state);
     if (continued) return takeRows(state, placed, { ...continued, place: chain.place });
     const shown = mergeGroups(state.shown, { place: chain.place, rows: [...chain.rows] });
     const brokenChains = state.brokenChains + 1;

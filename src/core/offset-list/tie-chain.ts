@@ -53,24 +53,43 @@ export function startChain(place: bigint, rows: readonly SourceRow[], page: Page
  * Adds the rows of `page`, including the newer rows after the group. Returns `undefined` if the page does not continue the
  * group.
  */
-export function continueChain(chain: Chain, page: Page, brokenChains: number): Chain | undefined {
+export function continueChain(
+  chain: Chain,
+  page: Page,
+  { brokenChains, failedEnds }: { brokenChains: number; failedEnds: number },
+): Chain | undefined {
   const overlap = chain.anchor.length;
   if (page.skip !== chain.skip) return undefined;
   // If the anchor's rows are equal, a list that moved by one looks the same; only its length shows the move.
   const canDetectMoves = new Set(chain.anchor).size === overlap || page.totalCount === chain.totalCount;
   if (canDetectMoves && chain.anchor.every((text, i) => page.rows[i] && textOf(page.rows[i]) === text)) {
-    return {
-      ...chain,
-      rows: chain.rows.length > 0 ? [...chain.rows, ...page.rows.slice(overlap)] : page.rows,
-    };
+    if (chain.rows.length === 0) return { ...chain, rows: page.rows };
+    const added = page.rows.slice(overlap);
+    // Once the list was seen to change, the anchor may be there by chance, and the rows behind it may be those of earlier pages.
+    const mayRepeat = brokenChains + failedEnds > 0 && hasSameRow(chain.rows, added);
+    if (!mayRepeat) return { ...chain, rows: [...chain.rows, ...added] };
+    return mergePage(chain, added);
   }
-  const isInGroup = (row: SourceRow) => row.ticks === undefined || placeOfTicks(row.ticks) === chain.place;
-  if (brokenChains < MAX_BROKEN_CHAINS || !isInGroup(page.rows[0]!)) return undefined;
-  const groupEnd = page.rows.findIndex((row) => !isInGroup(row));
-  const cut = groupEnd === -1 ? page.rows.length : groupEnd;
-  const merged = mergeByCount(chain.rows, page.rows.slice(0, cut));
+  if (brokenChains < MAX_BROKEN_CHAINS || !isInGroup(chain, page.rows[0]!)) return undefined;
+  return mergePage(chain, page.rows);
+}
+
+/** Adds rows of the group each as often as the page shows it, and the newer rows behind them. */
+function mergePage(chain: Chain, rows: readonly SourceRow[]): Chain {
+  const groupEnd = rows.findIndex((row) => !isInGroup(chain, row));
+  const cut = groupEnd === -1 ? rows.length : groupEnd;
+  const merged = mergeByCount(chain.rows, rows.slice(0, cut));
   const warning = `${chain.warning}, and their order changed between two requests: some may be stored only by a later run`;
-  return { ...chain, rows: [...merged, ...page.rows.slice(cut)], warning, isProven: false };
+  return { ...chain, rows: [...merged, ...rows.slice(cut)], warning, isProven: false };
+}
+
+function isInGroup({ place }: Chain, { ticks }: SourceRow): boolean {
+  return ticks === undefined || placeOfTicks(ticks) === place;
+}
+
+function hasSameRow(known: readonly SourceRow[], added: readonly SourceRow[]): boolean {
+  const texts = new Set(known.map(textOf));
+  return added.some((row) => texts.has(textOf(row)));
 }
 
 /** The rows of both lists, each as often as in the list that contains it more often. */

@@ -69,9 +69,9 @@ export class ModelSource implements Source {
   private listed: SourceRow[] | undefined;
   cap: number;
   requests = 0;
-  /** Rows that were visible at every moment since `watch`, and the most often each was visible at one moment, ever. */
+  /** Rows that were visible at every moment since `watch`. */
   private lasting = new Map<string, number>();
-  private readonly most = new Map<string, number>();
+  private readonly existed = new Map<string, number>();
 
   constructor(options: ModelOptions) {
     this.history = [...options.history];
@@ -100,8 +100,9 @@ export class ModelSource implements Source {
     return new Map([...this.lasting].filter(([key]) => placeOf(key) >= from));
   }
 
-  mostOften(key: string): number {
-    return this.most.get(key) ?? 0;
+  /** How many rows that are equal to this one the list has ever contained, deleted ones included. */
+  everExisted(key: string): number {
+    return this.existed.get(key) ?? 0;
   }
 
   async fetchPage(request: { skip: number; top: number }): Promise<Page> {
@@ -147,6 +148,8 @@ export class ModelSource implements Source {
     if (ties >= this.maxTies) return;
     const block = { ticks, content: `c${content}` };
     this.blocks.splice(index, 0, { ...block, event: eventOf(block), unreadable: [] });
+    const key = keyOf(ticks, block.content);
+    this.existed.set(key, this.everExisted(key) + 1);
   }
 
   private addUnreadable(): void {
@@ -184,7 +187,6 @@ export class ModelSource implements Source {
     for (const [key, count] of this.lasting) {
       this.lasting.set(key, Math.min(count, counts.get(key) ?? 0));
     }
-    for (const [key, count] of counts) this.most.set(key, Math.max(count, this.most.get(key) ?? 0));
   }
 }
 

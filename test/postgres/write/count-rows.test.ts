@@ -9,7 +9,7 @@ import { openSession } from '../../../src/postgres/write/store.ts';
 import { batchOf, eventAt, ticksAt } from '../../support/batch.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
-const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 60);
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 60);
 const DAY = 86_400n * TICKS_PER_SECOND;
 
 let bench: Bench;

@@ -4,7 +4,7 @@ import type { Client } from '../../../src/postgres/connection/pool.ts';
 import { cutCoverage, extendCoverage, type ReadRange } from '../../../src/postgres/write/coverage.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
-const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 60);
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 60);
 const [DAY_ONE, DAY_TWO, DAY_THREE] = [1, 2, 3].map((day) => new Date(Date.UTC(2026, 0, day))) as [
   ...[Date, Date, Date],
 ];

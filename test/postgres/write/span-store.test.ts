@@ -12,7 +12,7 @@ import { openSession } from '../../../src/postgres/write/store.ts';
 import { eventOf, keyAndForm, MemoryStore } from '../../enumeration/world.ts';
 import { type Bench, createBench } from '../../support/bench.ts';
 
-const RUNS = Number(process.env.EXPORT_PROPERTY_RUNS ?? 60);
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 60);
 
 let bench: Bench;
 let organizations = 0;
