@@ -15,8 +15,8 @@ import { ExportError } from '../errors.ts';
 import type { SourceRow } from '../event.ts';
 import { afterPlace, placeOfTicks } from '../place.ts';
 import { BEFORE_ALL } from '../ticks.ts';
-import { confirmsEnd, type ExpectedEnd, endOf, type LastRowCheck, provesEnd } from './list-end.ts';
-import { later, MAX_TOP_IN_PAGES, mergeGroups, nextState } from './next-request.ts';
+import { confirmsEnd, type ExpectedEnd, endOf, isMoved, type LastRowCheck, provesEnd } from './list-end.ts';
+import { later, MAX_TOP_IN_PAGES, mergeGroups, NOTHING_FAILED, nextState } from './next-request.ts';
 import type { Page } from './page.ts';
 import { lookAt, takeGroups } from './page-rows.ts';
 import {
@@ -70,6 +70,8 @@ export interface FrontierState {
   readonly fruitless: number;
   /** Ends that the next page did not confirm, since the frontier last moved. */
   readonly failedEnds: number;
+  /** A row was not where an earlier page had shown it, since the frontier last moved. */
+  readonly isUnsteady: boolean;
 }
 
 export interface NewestGroup {
@@ -135,16 +137,7 @@ export function startFrontier(options: {
   };
 }
 
-const NOT_LOCATING = {
-  before: undefined,
-  beyond: undefined,
-  stride: 0,
-  chain: undefined,
-  expectedEnd: undefined,
-  brokenChains: 0,
-  fruitless: 0,
-  failedEnds: 0,
-} as const;
+const NOT_LOCATING = { ...NOTHING_FAILED, chain: undefined, expectedEnd: undefined, fruitless: 0 } as const;
 
 const NOTHING = {
   span: undefined,
@@ -174,7 +167,9 @@ export function evaluatePage(before: FrontierState, page: Page): PageResult {
   if (!expectedEnd?.check) return evaluatePlaced(state, placeRows(page));
   const { skip, top, chain } = expectedEnd.check;
   const failedEnds = state.failedEnds + 1;
-  return lookOnly(placeRows(page), { ...state, skip, top, chain, expectedEnd: undefined, failedEnds });
+  const isUnsteady = state.isUnsteady || isMoved(expectedEnd, page);
+  const next = { ...state, skip, top, chain, expectedEnd: undefined, failedEnds, isUnsteady };
+  return lookOnly(placeRows(page), next);
 }
 
 function evaluatePlaced(state: FrontierState, placed: PlacedPage): PageResult {
@@ -185,7 +180,8 @@ function evaluatePlaced(state: FrontierState, placed: PlacedPage): PageResult {
     if (continued) return takeRows(state, placed, { ...continued, place: chain.place });
     const shown = mergeGroups(state.shown, { place: chain.place, rows: [...chain.rows] });
     const brokenChains = state.brokenChains + 1;
-    return evaluatePlaced({ ...state, shown, chain: undefined, known: [], brokenChains }, placed);
+    const broken = { chain: undefined, known: [], brokenChains, isUnsteady: true };
+    return evaluatePlaced({ ...state, shown, ...broken }, placed);
   }
   if (places.length === 0) return evaluateUnreadablePage(state, placed);
   const isTrusted = page.skip === 0 || places[0]! < state.frontier;

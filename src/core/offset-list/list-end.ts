@@ -69,3 +69,9 @@ export function confirmsEnd({ end, lastRow }: ExpectedEnd, page: Page): boolean 
   if (page.skip === end) return page.rows.length === 0;
   return page.rows.length === 1 && page.skip === end - 1 && isSameRow(page.rows[0]!, lastRow);
 }
+
+/** Whether the response to that request shows another row in the place of the last one: the list has changed. */
+export function isMoved({ end, lastRow }: ExpectedEnd, page: Page): boolean {
+  const row = page.skip === end - 1 ? page.rows[0] : undefined;
+  return row !== undefined && !isSameRow(row, lastRow);
+}

@@ -15,6 +15,16 @@ const MAX_SINGLE_ROWS = 6;
 /** After this many unconfirmed ends in a row, a page is read on as if the list did not end. */
 const MAX_FAILED_ENDS = 2;
 
+/** The state of a search, and what failed, before anything did. It applies again when the frontier moves. */
+export const NOTHING_FAILED = {
+  before: undefined,
+  beyond: undefined,
+  stride: 0,
+  brokenChains: 0,
+  failedEnds: 0,
+  isUnsteady: false,
+} as const;
+
 /** The rows of a page that may be taken. */
 export interface TrustedRows {
   rows: readonly SourceRow[];
@@ -39,7 +49,7 @@ export function nextState(state: FrontierState, placed: PlacedPage, trusted: Tru
     known: isAtFrontier ? rows.slice(0, complete) : [],
     shown: isAtFrontier ? group : state.shown,
     expectedEnd: undefined,
-    ...(hasMoved && { before: undefined, beyond: undefined, stride: 0, brokenChains: 0, failedEnds: 0 }),
+    ...(hasMoved && NOTHING_FAILED),
     fruitless: hasMoved || chain ? 0 : state.fruitless + 1,
   };
   const proof = page.rows.length - (rows.length - lastReadable(rows, complete));

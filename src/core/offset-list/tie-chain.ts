@@ -56,7 +56,7 @@ export function startChain(place: bigint, rows: readonly SourceRow[], page: Page
 export function continueChain(
   chain: Chain,
   page: Page,
-  { brokenChains, failedEnds }: { brokenChains: number; failedEnds: number },
+  { brokenChains, isUnsteady }: { brokenChains: number; isUnsteady: boolean },
 ): Chain | undefined {
   const overlap = chain.anchor.length;
   if (page.skip !== chain.skip) return undefined;
@@ -65,8 +65,8 @@ export function continueChain(
   if (canDetectMoves && chain.anchor.every((text, i) => page.rows[i] && textOf(page.rows[i]) === text)) {
     if (chain.rows.length === 0) return { ...chain, rows: page.rows };
     const added = page.rows.slice(overlap);
-    // Once the list was seen to change, the anchor may be there by chance, and the rows behind it may be those of earlier pages.
-    const mayRepeat = brokenChains + failedEnds > 0 && hasSameRow(chain.rows, added);
+    // In an unsteady list the anchor may be there by chance, and the rows behind it may be those of earlier pages.
+    const mayRepeat = isUnsteady && hasSameRow(chain.rows, added);
     if (!mayRepeat) return { ...chain, rows: [...chain.rows, ...added] };
     return mergePage(chain, added);
   }
