@@ -6,7 +6,7 @@ import { endOf, isBelowLimit, isSameEnd, mayBeEnd } from './list-end.ts';
 import type { Page } from './page.ts';
 import type { PlacedPage, TieGroup } from './places.ts';
 import { stepForward } from './search.ts';
-import { addEarlierRows, type Chain, startChain } from './tie-chain.ts';
+import { addEarlierRows, type Chain, isSameRow, startChain } from './tie-chain.ts';
 
 /** A tie group that fills a page is requested again with a larger `top`, up to this many page sizes. */
 export const MAX_TOP_IN_PAGES = 16;
@@ -42,7 +42,8 @@ export function nextState(state: FrontierState, placed: PlacedPage, trusted: Tru
   const { page } = placed;
   const last = places.at(-1)!;
   const isAtFrontier = last >= state.frontier;
-  const group = mergeGroups(state.shown, { place: last, rows: rows.slice(complete) });
+  const shownNow = { place: last, rows: rows.slice(complete) };
+  const group = mergeGroups(state.shown, shownNow);
   const settled = {
     ...state,
     frontier: later(state.frontier, last),
@@ -52,6 +53,7 @@ export function nextState(state: FrontierState, placed: PlacedPage, trusted: Tru
     ...(hasMoved && NOTHING_FAILED),
     fruitless: hasMoved || chain ? 0 : state.fruitless + 1,
   };
+  if (hasChanged(state.shown, shownNow)) settled.isUnsteady = true;
   const proof = page.rows.length - (rows.length - lastReadable(rows, complete));
   // No row of a short page can begin the next request: the end is more likely than a group that is larger than a page.
   const isAlone = chain === undefined && isBelowLimit(page) && proof <= 0;
@@ -74,6 +76,12 @@ export function nextState(state: FrontierState, placed: PlacedPage, trusted: Tru
     top: state.pageSize,
     expectedEnd: { ...expected, check },
   };
+}
+
+/** Whether a page shows the rows of a group in another order than earlier pages, or others. */
+function hasChanged(earlier: TieGroup | undefined, { place, rows }: TieGroup): boolean {
+  if (earlier?.place !== place) return false;
+  return rows.some((row, i) => earlier.rows[i] !== undefined && !isSameRow(row, earlier.rows[i]));
 }
 
 /** Index of the last readable row before index `end`, or -1. */
