@@ -24,14 +24,16 @@ let source: { port: number; close(): Promise<void> };
 let proxy: TestProxy;
 let environment: Record<string, string>;
 
-/** The simulator with TLS. Each connection is reset at its second request. */
+/** The simulator with TLS. Each connection is closed at its second request: every other one by a reset, the rest by their end. */
 async function openResettingSource(to: string) {
   const raw = new Map<number, Socket>();
   const used = new Set<number>();
+  let closed = 0;
   const server = https.createServer({ key, cert }, (request, response) => {
     const port = request.socket.remotePort!;
     if (used.has(port)) {
-      raw.get(port)?.resetAndDestroy();
+      if (closed++ % 2 === 0) raw.get(port)?.resetAndDestroy();
+      else request.socket.end();
       return;
     }
     used.add(port);
