@@ -17,7 +17,7 @@ import { createPool, type Pool } from './postgres/connection/pool.ts';
 import { standardError } from './stdio.ts';
 import { createRedactor, type Redactor } from './text/redaction.ts';
 import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
-import { proxySecrets } from './uipath/http/agents.ts';
+import { proxySecrets } from './uipath/http/proxy.ts';
 
 /** The current token and the previous one. */
 const TOKENS_PER_SOURCE = 2;

@@ -15,6 +15,7 @@ import { ExportError } from '../core/errors.ts';
 import { withHelp } from '../terminal/help.ts';
 import { commandLine } from '../terminal/next-steps.ts';
 import { type Colours, coloursFor, hang, pad, printable } from '../terminal/screen.ts';
+import { describeRoute } from '../uipath/http/proxy.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { withLogLevel } from './with-log-level.ts';
 
@@ -74,8 +75,9 @@ async function runAllChecks(
   await checklist.run('configuration', [], async () => {
     quiet = withLogLevel(context, envFile, 'error');
     const parsed = parseConfig(quiet.environment, 'sources', { organization });
+    const { sources } = parsed.config;
+    const found = [describeSources(sources), ...describeRoutes(sources, quiet.environment)].join('\n');
     config = parsed.config;
-    const found = describeSources(config.sources);
     return parsed.warnings.length === 0 ? ok(found) : warning([found, ...parsed.warnings].join('\n'));
   });
   const canOpen = quiet && hasValidDatabaseVariables(quiet.environment);
@@ -97,6 +99,14 @@ function describeSources(sources: readonly SourceConfig[]): string {
     `${sources.length} organizations:`,
     ...sources.map(({ organization, auditUrl }) => `${organization}, list ${auditUrl}`),
   ].join('\n');
+}
+
+/** How each host is reached, if a variable names a proxy. Throws `configuration` if that is not the URL of a proxy. */
+function describeRoutes(sources: readonly SourceConfig[], environment: Environment): string[] {
+  const urls = sources.flatMap(({ auditUrl, credentials }) =>
+    credentials.kind === 'client' ? [credentials.tokenUrl, auditUrl] : [auditUrl],
+  );
+  return [...new Set(urls.flatMap((url) => describeRoute(url, environment) ?? []))];
 }
 
 /** The variables of the database may be valid although those of the source are not. */

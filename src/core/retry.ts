@@ -2,6 +2,8 @@
 export type Failure =
   /** No response, no complete response before the timeout, or an incomplete or unreadable body. */
   | { kind: 'network' | 'timeout' | 'truncated' }
+  /** The proxy opened no connection; `retryAfter` is the header of its response. */
+  | { kind: 'proxy'; retryAfter?: string | undefined }
   /** A response with this HTTP status; `retryAfter` is the header as sent. */
   | { kind: 'status'; status: number; retryAfter?: string | undefined };
 
@@ -39,7 +41,7 @@ export function decideRetry(failure: Failure, circumstances: RetryCircumstances)
   }
   if (attempt >= limit) return { retry: false, reason: `${description} at the last of ${limit} attempts` };
   const backoffMs = random * Math.min(maxDelayMs, BASE_DELAY_MS * 2 ** (attempt - 1));
-  const retryAfter = failure.kind === 'status' ? failure.retryAfter : undefined;
+  const retryAfter = 'retryAfter' in failure ? failure.retryAfter : undefined;
   const retryAfterMs = retryAfter === undefined ? 0 : (parseRetryAfter(retryAfter, now) ?? 0);
   return {
     retry: true,
@@ -71,6 +73,8 @@ function describeFailure(failure: Failure): string {
   switch (failure.kind) {
     case 'network':
       return 'network fault';
+    case 'proxy':
+      return 'proxy failure';
     case 'timeout':
       return 'time-out';
     case 'truncated':

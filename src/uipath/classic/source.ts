@@ -6,8 +6,9 @@ import { createOffsetListReader } from '../../core/offset-list/reader.ts';
 import type { RequestMeter, Source } from '../../core/source.ts';
 import type { SourceIdentity } from '../../core/source-identity.ts';
 import { createRedactor, type Redactor } from '../../text/redaction.ts';
-import { createAgents, proxySecrets } from '../http/agents.ts';
+import { createAgents } from '../http/agents.ts';
 import { readPartition } from '../http/claims.ts';
+import { proxySecrets } from '../http/proxy.ts';
 import { type HttpResponse, RequestFailure, ResponseTooLarge, send, showUrl } from '../http/request.ts';
 import {
   checkResponse,
@@ -61,9 +62,9 @@ const MEBIBYTE = 1024 * 1024;
 export function createUipathSource(options: UipathOptions): UipathSource {
   const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE } = options;
   const environment = options.environment ?? process.env;
-  const agents = createAgents(auditUrl, environment);
+  const agents = createAgents(auditUrl, environment, options.timeoutMs);
   const tokenUrl = credentials.kind === 'client' ? credentials.tokenUrl : auditUrl;
-  const tokenAgents = createAgents(tokenUrl, environment);
+  const tokenAgents = createAgents(tokenUrl, environment, options.timeoutMs);
   const redact = createSourceRedactor(credentials, environment);
   const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents, redact };
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });

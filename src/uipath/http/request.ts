@@ -1,3 +1,4 @@
+import type { ClientRequest } from 'node:http';
 import { createRequire } from 'node:module';
 import type { Readable } from 'node:stream';
 import type { AxiosStatic } from 'axios';
@@ -5,6 +6,9 @@ import { ExportError } from '../../core/errors.ts';
 import type { Failure } from '../../core/retry.ts';
 import { type Redactor, WITHHELD } from '../../text/redaction.ts';
 import type { Agents } from './agents.ts';
+import { CERTIFICATE_CODES } from './certificates.ts';
+import { type HttpProxy, showProxy } from './proxy.ts';
+import { ProxyError, timeoutError } from './proxy-error.ts';
 
 /** One HTTP request. `url` must not contain a user name: axios would send it instead of the bearer token. */
 interface HttpRequest {
@@ -55,24 +59,19 @@ const axios = createRequire(import.meta.url)('axios') as AxiosStatic;
 /** Maximum characters quoted from a network error. */
 const MAX_QUOTED_CHARACTERS = 500;
 
-/** Certificate errors that a retry cannot resolve. */
-const CERTIFICATE_CODES = new Set([
-  'CERT_HAS_EXPIRED',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-]);
+/** Immediate repetitions of one request. Each closes an idle connection, so that more are needed only by a hostile server. */
+const MAX_REPETITIONS = 10;
+/** The errors of a connection that the other side has closed. */
+const CLOSED_CODES = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED']);
 
 /**
- * Sends a request once, without retries. Redirects are not followed, so that a bearer token is sent only to the configured URL.
- * Throws `RequestFailure` for network errors, timeouts and incomplete bodies, `ResponseTooLarge`, `ExportError` with
- * `configuration` for an untrusted certificate, and an unspecified error if `signal` is aborted.
+ * Sends a request, without retries that count. A request on a reused connection that the server had closed is repeated at once:
+ * keep-alive connections end between two requests. Redirects are not followed, so that a bearer token is sent only to the
+ * configured URL. Throws `RequestFailure` for network errors, timeouts and incomplete bodies, `ResponseTooLarge`, `ExportError`
+ * with `configuration` for an untrusted certificate and a proxy that refuses, and an unspecified error if `signal` is aborted.
  */
 export async function send(request: HttpRequest, options: SendOptions): Promise<HttpResponse> {
-  const { timeoutMs, signal, redact } = options;
+  const { agents, timeoutMs, signal } = options;
   const controller = new AbortController();
   const abort = () => controller.abort();
   signal.addEventListener('abort', abort, { once: true });
@@ -82,18 +81,44 @@ export async function send(request: HttpRequest, options: SendOptions): Promise<
     isLate = true;
     abort();
   }, timeoutMs);
-  const progress = { hasBegun: false };
   try {
-    signal.throwIfAborted();
-    return await sendOnce(request, { ...options, signal: controller.signal }, progress);
-  } catch (error) {
-    if (error instanceof ResponseTooLarge) throw error;
-    if (isLate) throw new RequestFailure({ kind: 'timeout' }, `timeout after ${timeoutMs / 1000} s`);
-    throw translateNetworkError(error, request.url, progress.hasBegun, redact);
+    for (let repetitions = 0; ; repetitions++) {
+      const progress = { hasBegun: false };
+      try {
+        signal.throwIfAborted();
+        return await sendOnce(request, { ...options, signal: controller.signal }, progress);
+      } catch (error) {
+        if (error instanceof ResponseTooLarge) throw error;
+        if (isLate) throw timeoutFailure(error, options);
+        const isRepeated = repetitions < MAX_REPETITIONS && isClosedBefore(error, agents);
+        if (!isRepeated) throw translateNetworkError(error, request.url, progress.hasBegun, options);
+        // The server has probably closed the other idle connections as well.
+        agents.closeIdle();
+      }
+    }
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
   }
+}
+
+/** Whether a reused connection was closed before it brought any byte of the response. */
+function isClosedBefore(error: unknown, agents: Agents): boolean {
+  const request = requestOf(error);
+  const { code } = error as NodeJS.ErrnoException;
+  return request !== undefined && CLOSED_CODES.has(code ?? '') && agents.isUnansweredReuse(request);
+}
+
+function requestOf(error: unknown): ClientRequest | undefined {
+  return axios.isAxiosError(error) ? (error.request as ClientRequest | undefined) : undefined;
+}
+
+function timeoutFailure(error: unknown, { agents: { proxy }, timeoutMs }: SendOptions): RequestFailure {
+  // A request has no socket until the proxy has opened the connection.
+  if (proxy && requestOf(error)?.protocol === 'https:' && !requestOf(error)?.socket) {
+    return new RequestFailure({ kind: 'proxy' }, timeoutError(proxy, timeoutMs).message);
+  }
+  return new RequestFailure({ kind: 'timeout' }, `timeout after ${timeoutMs / 1000} s`);
 }
 
 async function sendOnce(
@@ -138,24 +163,43 @@ async function readBody(stream: Readable, maxBytes: number): Promise<Buffer> {
 }
 
 /** Translates a network error. The cause is a new error: axios' error contains the request's headers, and so the token. */
-function translateNetworkError(error: unknown, url: string, hasBegun: boolean, redact: Redactor): unknown {
+function translateNetworkError(
+  error: unknown,
+  url: string,
+  hasBegun: boolean,
+  { agents: { proxy }, redact }: SendOptions,
+): unknown {
   if (!hasBegun && !axios.isAxiosError(error)) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code, message, cause: original } = error as NodeJS.ErrnoException;
+  if (original instanceof ProxyError) return translateProxyError(original, url, proxy!, redact);
+  const isTunnelled = proxy !== undefined && new URL(url).protocol === 'https:';
   const full = [code, message].filter(Boolean).join(': ');
   // Some messages quote the server, such as the names in a certificate.
-  const description = redact.holdsSecret([full]) ? WITHHELD : redact(full.slice(0, MAX_QUOTED_CHARACTERS));
+  const found = redact.holdsSecret([full]) ? WITHHELD : redact(full.slice(0, MAX_QUOTED_CHARACTERS));
+  const description = isTunnelled ? `${found}, through the proxy ${showProxy(proxy)}` : found;
   const cause = new Error(description);
   if (code !== undefined && CERTIFICATE_CODES.has(code)) {
+    const authority = isTunnelled
+      ? 'If a private authority, such as that of the proxy, signed it'
+      : 'If a private authority signed it';
     return new ExportError(
       'configuration',
       `The certificate of ${new URL(url).host} is not trusted (${description}). ` +
-        'If a private authority signed it, set NODE_EXTRA_CA_CERTS to its PEM file, in the environment and not in .env.',
+        `${authority}, set NODE_EXTRA_CA_CERTS to its PEM file, in the environment and not in .env.`,
       { cause },
     );
   }
   return hasBegun
     ? new RequestFailure({ kind: 'truncated' }, `incomplete or unreadable body (${description})`, { cause })
     : new RequestFailure({ kind: 'network' }, description, { cause });
+}
+
+function translateProxyError(error: ProxyError, url: string, proxy: HttpProxy, redact: Redactor): Error {
+  const found = redact.holdsSecret([error.message])
+    ? `the proxy ${showProxy(proxy)}: ${WITHHELD}`
+    : redact(error.message);
+  if (error.isRetried) return new RequestFailure({ kind: 'proxy', retryAfter: error.retryAfter }, found);
+  return new ExportError('configuration', `No connection to ${new URL(url).host}: ${found}`);
 }
 
 function readHeader(value: unknown): string | undefined {

@@ -69,12 +69,15 @@ export function interrupted(url: string): ExportError {
 
 function noUsableResponse(error: RequestFailure, url: string, attempts: number): ExportError {
   const { kind } = error.failure;
-  const found = kind === 'network' || kind === 'timeout' ? 'No response' : 'No usable response';
+  const found = kind === 'status' || kind === 'truncated' ? 'No usable response' : 'No response';
+  const remedy =
+    kind === 'proxy'
+      ? 'check the proxy and the variable that names it'
+      : 'check the address, the network (HTTPS_PROXY) and the status of the service';
   return new ExportError(
     'source-away',
     `${found} from ${url} after ${count(attempts, 'attempt')}: ${error.description}. ` +
-      'No data is lost: the next run continues from here. If this persists, check the address, the network (HTTPS_PROXY) ' +
-      'and the status of the service.',
+      `No data is lost: the next run continues from here. If this persists, ${remedy}.`,
     { cause: error.cause },
   );
 }

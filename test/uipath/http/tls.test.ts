@@ -1,6 +1,5 @@
-import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
-import { type AddressInfo, connect, type Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { afterEach, expect, test } from '@jest/globals';
 import { cert, key } from '../../support/certificate.ts';
 import { closeAll, emptyPage, openBench } from '../support.ts';
@@ -34,38 +33,4 @@ test('a certificate that is not trusted is an error of configuration, and nothin
   });
   expect(waits).toEqual([]);
   expect(requests).toBe(0);
-});
-
-test('https goes through the proxy of HTTPS_PROXY, which sees a tunnel and no token', async () => {
-  const origin = await listen(createServer({ key, cert }));
-  const tunnels: string[] = [];
-  let passed = '';
-  const proxy = createHttpServer();
-  proxy.on('connect', (request, socket) => {
-    tunnels.push(request.url!);
-    const onward = connect(origin, '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
-    onward.on('error', () => {});
-    socket.on('error', () => {});
-    socket.on('data', (bytes: Buffer) => {
-      passed += bytes.toString('latin1');
-    });
-    socket.pipe(onward).pipe(socket);
-  });
-  const environment = { HTTPS_PROXY: `http://127.0.0.1:${await listen(proxy)}` };
-  const { fetchPage } = openBench({ url: 'https://source.example' }, { credentials, environment });
-  // The tunnel works: only the certificate behind it is rejected.
-  await expect(fetchPage()).rejects.toThrow(/certificate of source\.example is not trusted/);
-  expect(tunnels).toEqual(['source.example:443']);
-  expect(passed).not.toContain('a-fixed-token');
-});
-
-test('a proxy that cannot reach the source is retried', async () => {
-  const proxy = createHttpServer();
-  proxy.on('connect', (_request, socket) => {
-    socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
-  });
-  const environment = { HTTPS_PROXY: `http://127.0.0.1:${await listen(proxy)}` };
-  const { fetchPage, waits } = openBench({ url: 'https://source.example' }, { credentials, environment });
-  await expect(fetchPage()).rejects.toMatchObject({ code: 'source-away' });
-  expect(waits).toHaveLength(3);
 });
