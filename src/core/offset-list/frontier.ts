@@ -157,6 +157,23 @@ const NOTHING = {
  * Throws `source-away` if the source contradicts itself for too long.
  */
 export function evaluatePage(before: FrontierState, page: Page): PageResult {
+  return keepShown(before, evaluate(before, page));
+}
+
+/** Adds the rows that earlier pages showed of the group at the frontier, if this page neither takes nor shows that group. */
+function keepShown({ shown, until }: FrontierState, result: PageResult): PageResult {
+  if (!shown) return result;
+  const { state, groups, isDone, isUnreadable } = result;
+  const { place } = shown;
+  // The list ends: no row of this group is left to be read.
+  const isRead = isDone && !isUnreadable && (until === undefined || place < until);
+  const frontier = isRead ? later(state.frontier, afterPlace(place)) : state.frontier;
+  const isKept = state.shown?.place === place || groups.some((group) => group.place === place);
+  const others = isKept ? result.others : [...result.others, shown];
+  return { ...result, others, state: { ...state, frontier } };
+}
+
+function evaluate(before: FrontierState, page: Page): PageResult {
   const state = { ...before, largest: Math.max(before.largest, page.rows.length) };
   if (state.fruitless + state.brokenChains > MAX_FRUITLESS_REQUESTS) throw contradiction(state, page);
   const { expectedEnd } = state;
@@ -204,9 +221,8 @@ function evaluateEmptyPage(state: FrontierState, page: Page): PageResult {
     const from = Math.min(page.skip, Math.max(1, page.totalCount));
     return { ...NOTHING, state: stepBack({ ...next, expectedEnd: undefined }, from, page) };
   }
-  const groups = state.shown ? [state.shown] : [];
   const warnings = isExpected ? [] : [describeTotal(page, 0)];
-  return { ...NOTHING, groups, state: { ...next, shown: undefined }, isDone: true, isEmpty: true, warnings };
+  return { ...NOTHING, state: { ...next, shown: undefined }, isDone: true, isEmpty: true, warnings };
 }
 
 /** No row of the page has a readable time: it decides nothing. */
@@ -216,9 +232,8 @@ function evaluateUnreadablePage(state: FrontierState, placed: PlacedPage): PageR
   const top = state.top * 2;
   const mayShowMore = page.rows.length >= state.top && top <= state.pageSize * MAX_TOP_IN_PAGES;
   if (mayShowMore) return lookOnly(placed, { ...state, top });
-  const groups = state.shown ? [state.shown] : [];
   const looked = lookOnly(placed, { ...state, shown: undefined, newest: undefined });
-  return { ...looked, groups, isDone: true, isUnreadable: true };
+  return { ...looked, isDone: true, isUnreadable: true };
 }
 
 /** Takes the rows of a trusted page. `chain` contains the rows of the group that the page continues, and the page's own rows. */

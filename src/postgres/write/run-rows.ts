@@ -38,10 +38,15 @@ export function moveWatermark(
 }
 
 /** The newest event before the frontier that is not dated ahead of the source's clock. */
-function newestKnown({ events, frontier, sourceTime }: Commit): IdentifiedEvent | undefined {
+function newestKnown({ events, others, frontier, sourceTime }: Commit): IdentifiedEvent | undefined {
   // The clock of the response is exact to the second.
   const now = ticksOfDate(sourceTime) + TICKS_PER_SECOND;
-  return events.findLast(({ event }) => event.createdOnTicks < frontier && event.createdOnTicks <= now);
+  const isKnown = ({ event }: IdentifiedEvent) =>
+    event.createdOnTicks < frontier && event.createdOnTicks <= now;
+  const newest = events.findLast(isKnown);
+  return others.events
+    .filter(isKnown)
+    .reduce((a, b) => (a === undefined || a.event.createdOnTicks < b.event.createdOnTicks ? b : a), newest);
 }
 
 export function updateSourceTotal({ organization, log }: LogKey, total: Commit['sourceTotal']): Statement {

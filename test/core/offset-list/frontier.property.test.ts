@@ -3,7 +3,15 @@ import fc from 'fast-check';
 import type { Json } from '../../../src/core/source.ts';
 import { BEFORE_ALL } from '../../../src/core/ticks.ts';
 import { at, type Change, ModelSource, ModelStore } from './model.ts';
-import { expectNothingDoubled, expectNothingLost, moving, RUNS, read, reading } from './moving.ts';
+import {
+  expectNothingDoubled,
+  expectNothingLost,
+  expectShownStored,
+  moving,
+  RUNS,
+  read,
+  reading,
+} from './moving.ts';
 
 /** Any offset, right or wrong, or the resume value of another kind of source. */
 const guess: fc.Arbitrary<Json> = fc.oneof(
@@ -12,8 +20,8 @@ const guess: fc.Arbitrary<Json> = fc.oneof(
 );
 
 /**
- * In the gate one seed, the same each time. Known: rows that are equal in all fields, of which some are deleted and others added while one run
- * reads their group, can be stored once more often than they were ever shown together (some 1 of 1,000 histories: docs/completeness.md).
+ * In the gate one seed, the same each time. Known: in a list that is in another order at each request, a page can begin by chance with the rows
+ * that the page before ended with, and a row of the group is then stored twice (docs/completeness.md).
  */
 const GATE = process.env.PROPERTY_RUNS ? {} : { seed: 7 };
 
@@ -26,6 +34,7 @@ describe('the frontier rule, over a source that changes between any two requests
         await read(source, store, how);
         expectNothingLost(source, store);
         expectNothingDoubled(source, store);
+        expectShownStored(source, store);
       }),
       { numRuns: RUNS, ...GATE },
     );

@@ -3,7 +3,7 @@
 import type { CoveredRange } from '../../../src/core/coverage.ts';
 import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
 import type { Page } from '../../../src/core/offset-list/page.ts';
-import { createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
+import { type ChunkEvidence, createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
 import { placeOfTicks } from '../../../src/core/place.ts';
 import type { Json, Source } from '../../../src/core/source.ts';
 import type { Commit, CommitResult, RunSession } from '../../../src/core/store.ts';
@@ -57,7 +57,7 @@ export class ModelSource implements Source {
     fetchPage: (request) => this.fetchPage(request),
     orderAdvice: '',
   });
-  readonly read = this.reader.read;
+  readonly read: Source['read'] = (start, options) => this.readNoting(start, options);
   readonly prover = this.reader.prover;
   private blocks: Block[] = [];
   private readonly history: Change[];
@@ -72,6 +72,8 @@ export class ModelSource implements Source {
   /** Rows that were visible at every moment since `watch`. */
   private lasting = new Map<string, number>();
   private readonly existed = new Map<string, number>();
+  /** Rows that a response of a read has shown, each as often as in the one that showed it most often. */
+  readonly shown = new Map<string, number>();
 
   constructor(options: ModelOptions) {
     this.history = [...options.history];
@@ -98,6 +100,19 @@ export class ModelSource implements Source {
   /** Rows visible all the time since `watch`, at or after `from`, as text → how often. */
   lastingRows(from: bigint): Map<string, number> {
     return new Map([...this.lasting].filter(([key]) => placeOf(key) >= from));
+  }
+
+  private async *readNoting(...options: Parameters<Source['read']>): ReturnType<Source['read']> {
+    for await (const chunk of this.reader.read(...options)) {
+      const { page } = chunk.evidence as ChunkEvidence;
+      const counts = new Map<string, number>();
+      for (const row of page.rows) {
+        const key = row.event ? keyOf(row.ticks!, row.event.auditLogDetails!) : keyOf(0n, row.rejected.text);
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+      }
+      for (const [key, count] of counts) this.shown.set(key, Math.max(count, this.shown.get(key) ?? 0));
+      yield chunk;
+    }
   }
 
   /** How many rows that are equal to this one the list has ever contained, deleted ones included. */

@@ -87,6 +87,13 @@ export function expectNothingLost(
   if (lost.length > 0) expect(lost).toEqual([]);
 }
 
+/** What a response showed is stored, even if the source has deleted it before its group was complete. */
+export function expectShownStored(source: ModelSource, store: ModelStore) {
+  const stored = store.stored();
+  const lost = [...source.shown].filter(([key, count]) => !store.has(key, count, stored));
+  if (lost.length > 0) expect(lost).toEqual([]);
+}
+
 export function expectNothingDoubled(source: ModelSource, store: ModelStore) {
   const doubled = [...store.stored()].filter(([key, count]) => count > source.everExisted(key));
   if (doubled.length > 0) expect(doubled).toEqual([]);

@@ -8,6 +8,8 @@ import { readFindings, type StateCheck, timeOfTicks } from './finding.ts';
 const PRUNED_AFTER = `interval '30 days'`;
 /** A range ends at the time of the source's clock, a run by the clock of the database. They may differ by this much. */
 const CLOCK_DIFFERENCE = `interval '1 day'`;
+/** Ranges end by the worker's clock where that is behind the source's. A clock that is wrong by a day is one with a wrong date. */
+const CLOCK_BEHIND = `interval '25 hours'`;
 
 const RULES: [isWrong: string, expected: string, columns: readonly string[]][] = [
   ['from_ticks >= to_ticks', `jsonb_build_object('to_ticks', 'more than ' || from_ticks)`, ['to_ticks']],
@@ -105,13 +107,14 @@ const FINDINGS = `
   from ranges where ${isWrong}`,
   ).join(' union all ')}
   union all
-  -- A count that agrees stores a range that ends after the newest event. Version 0.1 moved the watermark to events dated ahead, too.
+  -- A count that agrees stores a range that ends after the newest event, or by how much the worker's clock is behind before it. Version 0.1
+  -- moved the watermark to events dated ahead, too.
   select organization, log, '{}', jsonb_build_object('to_at', 'after ' || created_on), null
   from audit.watermarks w
   where ($1::text is null or organization = $1) and completeness = 'complete' and created_on <= assessed_at + ${CLOCK_DIFFERENCE}
     and not exists (
     select from audit.coverage c
-    where c.organization = w.organization and c.log = w.log and c.to_ticks > w.created_on_ticks
+    where c.organization = w.organization and c.log = w.log and c.to_at > w.created_on - ${CLOCK_BEHIND}
   )`;
 
 export const checkCoverage: StateCheck = (client, organization) =>
