@@ -1,5 +1,6 @@
 /** What the rank rule must show: a thousand rows in four pages, real HTTP, real PostgreSQL. Where the cost of a search counts, the list is longer. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { verifyState } from '../../src/runs/verify-state.ts';
 import { makeEvent } from '../../src/simulator/events.ts';
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts';
 import { type Bench, createBench, type Row, type Scene } from '../support/bench.ts';
@@ -563,6 +564,8 @@ describe('the clocks', () => {
     expect(to).toBeLessThanOrEqual(Date.now() + Math.min(offset, 0) + 1000);
     const newest = Date.parse(createdOn(scene.simulator.rows.at(-1)!.text));
     if (offset < 0) expect(to).toBeGreaterThanOrEqual(newest);
+    const { signal } = new AbortController();
+    expect(await verifyState(bench.pool, { organization: scene.organization, signal })).toEqual([]);
   });
 });
 
