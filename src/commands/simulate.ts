@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { ExportError } from '../core/errors.ts';
 import { hostileRows } from '../simulator/hostile.ts';
+import type { Replay } from '../simulator/replay.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
 import { MAX_BURST } from '../simulator/stream.ts';
 import { withHelp } from '../terminal/help.ts';
@@ -13,6 +14,7 @@ import {
   parseLatency,
   parsePort,
   parseRate,
+  parseReplay,
   parseStart,
   parseWhole,
   type SimulateOptions,
@@ -38,6 +40,7 @@ const HELP = {
   ],
   examples: [
     'node dist/main.js simulate --events 20000 --appends-per-minute 60',
+    'node dist/main.js simulate --replay uipath.json',
     'node dist/main.js simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
   ],
 };
@@ -85,6 +88,14 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
           .argParser(parseFault)
           .default([], 'none'),
       )
+      .addOption(
+        new Option(
+          '--replay <file>',
+          'respond as recorded by "check --record", with the events of the recording',
+        )
+          .argParser(parseReplay)
+          .conflicts(['events', 'organization', 'seed', 'startAt', 'hostile']),
+      )
       .option('--json', 'print address and variables as one JSON object')
       .action((options: SimulateOptions) => runSimulate(options, context.signal, context.out)),
     HELP,
@@ -103,7 +114,7 @@ async function runSimulate(
     every(options.latePerMinute, () => simulator.insertLate(1)),
   ];
   try {
-    describe(simulator, options.json === true, out);
+    describe(simulator, options, out);
     await aborted(signal);
   } finally {
     for (const timer of timers) clearInterval(timer);
@@ -112,7 +123,7 @@ async function runSimulate(
 }
 
 async function startSimulator(options: SimulateOptions): Promise<Simulator> {
-  const { host, port, startAt, appendsPerMinute } = options;
+  const { host, port, startAt, appendsPerMinute, replay } = options;
   const spacingMs = appendsPerMinute > 0 ? 60_000 / appendsPerMinute : USUAL_SPACING_MS;
   const history = planHistory(options.events, spacingMs);
   try {
@@ -121,6 +132,7 @@ async function startSimulator(options: SimulateOptions): Promise<Simulator> {
       port,
       organization: options.organization,
       seed: options.seed,
+      ...(replay ? { replay } : {}),
       ...(startAt ? { events: options.events, startAt, spacingMs } : history.first),
       rows: options.hostile ? hostileRows().map((row) => row.text) : [],
       latencyMs: options.latency,
@@ -138,7 +150,8 @@ async function startSimulator(options: SimulateOptions): Promise<Simulator> {
       },
       faults: options.fault,
     });
-    if (!startAt) simulator.restore(simulator.snapshot(), { ...history.recent, seed: options.seed + 1 });
+    if (!startAt && !replay)
+      simulator.restore(simulator.snapshot(), { ...history.recent, seed: options.seed + 1 });
     return simulator;
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -167,17 +180,22 @@ function planHistory(events: number, spacingMs: number) {
   };
 }
 
-function describe(simulator: Simulator, isJson: boolean, out: (line: string) => void): void {
+function describe(
+  simulator: Simulator,
+  { json, replay }: SimulateOptions,
+  out: (line: string) => void,
+): void {
   const { url, organization, partitionGlobalId, length } = simulator;
   const environment = {
     UIPATH_BASE_URL: url,
     UIPATH_ORGANIZATION: organization,
     UIPATH_CLIENT_ID: simulator.clientId,
     UIPATH_CLIENT_SECRET: simulator.clientSecret,
+    ...(replay && pathsOf(replay, simulator)),
     // The worker sends its token over http only to this machine.
     ...(isLoopback(url) ? {} : { UIPATH_ALLOW_HTTP: 'true' }),
   };
-  if (isJson) {
+  if (json) {
     out(JSON.stringify({ url, organization, partitionGlobalId, events: length, environment }));
     return;
   }
@@ -187,6 +205,16 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
   for (const [name, value] of Object.entries(environment)) out(`export ${name}=${shellQuote(value)}`);
   out('');
   out('Ctrl-C stops it.');
+}
+
+/** The paths of the recording, where they are not the usual ones. */
+function pathsOf({ auditPath, tokenPath }: Replay, { url, organization }: Simulator): Record<string, string> {
+  return {
+    ...(auditPath === `/${organization}/audit_/api/auditlogs` ? {} : { UIPATH_AUDIT_PATH: auditPath }),
+    ...(tokenPath === null || tokenPath === `/${organization}/identity_/connect/token`
+      ? {}
+      : { UIPATH_TOKEN_URL: `${url}${tokenPath}` }),
+  };
 }
 
 function isLoopback(url: string): boolean {
