@@ -22,13 +22,15 @@ const DATE = /\d{4}-\d\d-\d\d(?:[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)?/;
 /** A value within a longer text. */
 const EMBEDDED = new RegExp([EMAIL, GUID, IPV4].map(({ source }) => source).join('|'), 'gi');
 const KEPT_WORDS = /^(true|false|null|\s*)$/i;
-/** Kinds of replacements that are found again within a text. */
-const KINDS = ['name', 'email', 'address', 'text'];
+/** Protected values that are named beside the replacement of a text. */
+const MAX_NAMED = 5;
 /** A shorter value would be found in almost every text. */
 const MIN_PROTECTED_LENGTH = 3;
 /** Longest text that is searched for protected values, in words, and longest value that is found. */
 const MAX_SEARCHED_WORDS = 60;
 const MAX_PROTECTED_WORDS = 12;
+/** So that a number is exact. */
+const MAX_DRAWN_DIGITS = 12;
 /** A host's labels of this length or more name somebody. */
 const MIN_LABEL_LENGTH = 4;
 
@@ -95,22 +97,22 @@ export class Pseudonyms {
     return this.#next(`name ${value.toLowerCase()}`, (n) => `${kind}-${n}`, kind);
   }
 
-  /** A number as text, with as many digits and the same punctuation. One digit stays. */
+  /** A number as text, with the same sign, punctuation and number of digits. One digit stays. */
   number(text: string): string {
+    if (text.startsWith('-')) return `-${this.number(text.slice(1))}`;
     const digits = text.replace(/\D/g, '').length;
     if (digits <= 1) return text;
     this.originals.add(text);
-    return this.#next(
-      `number ${text}`,
-      (n) => {
-        // Two digits have 90 numbers; after these they are used again.
-        const space = 9 * 10 ** Math.min(digits - 1, 12);
-        const drawn = String(10 ** Math.min(digits - 1, 12) + ((n - 1) % space)).padEnd(digits, '0');
-        let used = 0;
-        return text.replace(/\d/g, () => drawn[used++]!);
-      },
-      `number of ${digits} digits`,
-    );
+    // The last digit of a fraction is not 0, which a number would lose.
+    const [drawnDigits, end] = text.includes('.') ? [digits - 1, '5'] : [digits, ''];
+    const smallest = 10 ** (Math.min(drawnDigits, MAX_DRAWN_DIGITS) - 1);
+    const create = (n: number) => {
+      // Two digits have 90 numbers; after these they are used again.
+      const drawn = `${String(smallest + ((n - 1) % (9 * smallest))).padEnd(drawnDigits, '0')}${end}`;
+      let used = 0;
+      return text.replace(/\d/g, () => drawn[used++]!);
+    };
+    return this.#next(`number ${text}`, create, `number of ${digits} digits`);
   }
 
   /** Keeps scheme, documented path words and the names of parameters. Drops user name, password and fragment. */
@@ -200,13 +202,18 @@ export class Pseudonyms {
 
   /** Names the protected values within the text, so that a message still shows whom it is about. */
   #text(text: string): string {
+    const lower = text.toLowerCase();
+    const known = this.#replacements.get(`text ${lower}`);
+    if (known !== undefined) return known;
     for (const [found] of text.matchAll(EMBEDDED)) this.replace(found);
-    const named = this.#protectedIn(text).flatMap((value) =>
-      KINDS.flatMap((kind) => this.#replacements.get(`${kind} ${value}`) ?? []),
-    );
-    const shown = [...new Set(named)].slice(0, 5);
-    const suffix = shown.length > 0 ? ` (${shown.join(', ')})` : '';
-    return this.#next(`text ${text}`, (n) => `text-${n}${suffix}`, 'text');
+    const found = this.#protectedIn(text);
+    const longest = found.filter((one) => !found.some((other) => other !== one && other.includes(one)));
+    // A name is not explained by its parts.
+    const named = found.includes(lower)
+      ? []
+      : longest.slice(0, MAX_NAMED).map((value) => this.replace(value));
+    const suffix = named.length > 0 ? ` (${[...new Set(named)].join(', ')})` : '';
+    return this.#next(`text ${lower}`, (n) => `text-${n}${suffix}`, 'text');
   }
 
   #next(key: string, create: (n: number) => string, kind: string): string {
@@ -216,8 +223,8 @@ export class Pseudonyms {
       const n = (this.#counters.get(kind) ?? 0) + 1;
       this.#counters.set(kind, n);
       const candidate = create(n);
-      // A short number is among the originals sooner or later.
-      if (this.originals.has(candidate) && n < 1_000_000 && !/^\d{1,3}$/.test(candidate)) continue;
+      // A short number is an original of somebody sooner or later.
+      if (this.originals.has(candidate) && !/^[\d.]{1,5}$/.test(candidate)) continue;
       this.#replacements.set(key, candidate);
       return candidate;
     }
