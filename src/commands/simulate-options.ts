@@ -32,7 +32,7 @@ export interface SimulateOptions {
   deleteMiddleRate: number;
   tokenLife: number;
   fault: FaultRule[];
-  replay?: Replay;
+  replay?: string;
   json?: boolean;
 }
 
@@ -43,16 +43,18 @@ export function parseWhole(text: string): number {
   return Number(text);
 }
 
-/** Reads the file of a recording. */
-export function parseReplay(path: string): Replay {
+/** Reads the file of a recording. Throws `configuration`. */
+export function readReplay(path: string): Replay {
+  let text: string;
   try {
-    return createReplay(parseRecording(readFileSync(path, 'utf8'), path));
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new InvalidArgumentError(
-      error instanceof ExportError ? message : `Cannot read ${path}: ${code ?? message}.`,
-    );
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new ExportError('configuration', `Cannot read the recording ${path}: ${code ?? message}.`, {
+      cause,
+    });
   }
+  return createReplay(parseRecording(text, path));
 }
 
 export function parsePort(text: string): number {

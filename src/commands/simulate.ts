@@ -14,9 +14,9 @@ import {
   parseLatency,
   parsePort,
   parseRate,
-  parseReplay,
   parseStart,
   parseWhole,
+  readReplay,
   type SimulateOptions,
 } from './simulate-options.ts';
 
@@ -40,7 +40,6 @@ const HELP = {
   ],
   examples: [
     'node dist/main.js simulate --events 20000 --appends-per-minute 60',
-    'node dist/main.js simulate --replay uipath.json',
     'node dist/main.js simulate --page-cap 100,7 --shuffle-ties --fault 429:every=10,retryAfter=1',
   ],
 };
@@ -92,9 +91,7 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
         new Option(
           '--replay <file>',
           'respond as recorded by "check --record", with the events of the recording',
-        )
-          .argParser(parseReplay)
-          .conflicts(['events', 'organization', 'seed', 'startAt', 'hostile']),
+        ).conflicts(['events', 'organization', 'seed', 'startAt', 'hostile']),
       )
       .option('--json', 'print address and variables as one JSON object')
       .action((options: SimulateOptions) => runSimulate(options, context.signal, context.out)),
@@ -108,13 +105,14 @@ async function runSimulate(
   signal: AbortSignal,
   out: (line: string) => void,
 ): Promise<void> {
-  const simulator = await startSimulator(options);
+  const replay = options.replay === undefined ? undefined : readReplay(options.replay);
+  const simulator = await startSimulator(options, replay);
   const timers = [
     every(options.appendsPerMinute, () => simulator.append(1)),
     every(options.latePerMinute, () => simulator.insertLate(1)),
   ];
   try {
-    describe(simulator, options, out);
+    describe(simulator, { isJson: options.json === true, replay }, out);
     await aborted(signal);
   } finally {
     for (const timer of timers) clearInterval(timer);
@@ -122,8 +120,8 @@ async function runSimulate(
   }
 }
 
-async function startSimulator(options: SimulateOptions): Promise<Simulator> {
-  const { host, port, startAt, appendsPerMinute, replay } = options;
+async function startSimulator(options: SimulateOptions, replay: Replay | undefined): Promise<Simulator> {
+  const { host, port, startAt, appendsPerMinute } = options;
   const spacingMs = appendsPerMinute > 0 ? 60_000 / appendsPerMinute : USUAL_SPACING_MS;
   const history = planHistory(options.events, spacingMs);
   try {
@@ -182,7 +180,7 @@ function planHistory(events: number, spacingMs: number) {
 
 function describe(
   simulator: Simulator,
-  { json, replay }: SimulateOptions,
+  { isJson, replay }: { isJson: boolean; replay: Replay | undefined },
   out: (line: string) => void,
 ): void {
   const { url, organization, partitionGlobalId, length } = simulator;
@@ -195,11 +193,12 @@ function describe(
     // The worker sends its token over http only to this machine.
     ...(isLoopback(url) ? {} : { UIPATH_ALLOW_HTTP: 'true' }),
   };
-  if (json) {
+  if (isJson) {
     out(JSON.stringify({ url, organization, partitionGlobalId, events: length, environment }));
     return;
   }
-  out(`A simulated UiPath organization "${organization}" with ${length} events listens on ${url}`);
+  const kind = replay ? 'A recorded' : 'A simulated';
+  out(`${kind} UiPath organization "${organization}" with ${length} events listens on ${url}`);
   out('Point the worker at it with:');
   out('');
   for (const [name, value] of Object.entries(environment)) out(`export ${name}=${shellQuote(value)}`);

@@ -10,7 +10,7 @@ const KEPT_HEADERS: Record<string, RegExp> = {
   'content-length': /^\d+$/,
   'transfer-encoding': /^[a-z, ]{1,40}$/,
   connection: /^(keep-alive|close|upgrade|te|, )+$/i,
-  'keep-alive': NUMBERS,
+  'keep-alive': /^(timeout|max)=\d+(, *(timeout|max)=\d+)*$/,
   'cache-control': WORDS,
   pragma: /^no-cache$/,
   vary: WORDS,
