@@ -44,6 +44,8 @@ const MIN_LABEL_LENGTH = 4;
  */
 export class Pseudonyms {
   readonly #replacements = new Map<string, string>();
+  /** Results of `replace`: the same texts come again and again. */
+  readonly #known = new Map<string, string>();
   readonly #counters = new Map<string, number>();
 
   constructor(
@@ -77,6 +79,14 @@ export class Pseudonyms {
 
   /** Replaces any text. An empty text, `true`, `false` and `null` stay. */
   replace(text: string): string {
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    const replacement = this.#replace(text);
+    this.#known.set(text, replacement);
+    return replacement;
+  }
+
+  #replace(text: string): string {
     if (KEPT_WORDS.test(text)) return text;
     this.originals.add(text);
     const name = this.#replacements.get(`name ${text.toLowerCase()}`);
@@ -85,7 +95,7 @@ export class Pseudonyms {
     if (isIP(text.replace(/^\[(.*)\]$/, '$1'))) return this.#address(text);
     if (isWhole(DATE, text)) return this.#date(text);
     if (/^-?\d+(\.\d+)?$/.test(text)) return this.number(text);
-    if (/^[a-z][a-z\d+.-]*:\/\/\S+$/i.test(text) && URL.canParse(text)) return this.url(text);
+    if (/^(https?|wss?|ftp):\/\/\S+$/i.test(text) && URL.canParse(text)) return this.url(text);
     if (isWhole(EMAIL, text)) return this.#email(text);
     return this.#text(text);
   }

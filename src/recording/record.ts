@@ -5,7 +5,7 @@ import { recordHeaders } from './headers.ts';
 import { Pseudonyms } from './pseudonyms.ts';
 
 /** What `createRecording` records, and what it knows to be confidential. */
-export interface Recorded {
+interface Recorded {
   exchanges: readonly Exchange[];
   organization: string;
   /** The configured URLs; `tokenUrl` is `null` with a fixed token. */

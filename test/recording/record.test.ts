@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import type { Exchange } from '../../src/core/exchange.ts';
 import { parseRecording } from '../../src/recording/format.ts';
 import { createRecording } from '../../src/recording/record.ts';
@@ -73,6 +74,7 @@ const headers = {
   'set-cookie': ['AppSession=QXBwU2Vzc2lvbg==; domain=.volcano-corp.example; path=/', 'b=Quartz'],
   'x-request-id': '0HN7GKQ2V9L3R:00000042',
   'x-volcano-gateway': '203.0.113.77',
+  'x-unknown-company': 'a',
   server: 'gw17.volcano-corp.example',
   via: '1.1 gw17.volcano-corp.example',
   'cache-control': 'no-cache, no-store',
@@ -190,6 +192,20 @@ test('what tells how UiPath responds is kept', () => {
       'set-cookie': [expect.stringMatching(/^text-/), expect.stringMatching(/^text-/)],
     },
   });
+  const names = Object.keys(recording.exchanges[1]!.response.headers);
+  expect(names).toEqual([
+    ...[
+      'content-type',
+      'date',
+      'set-cookie',
+      'x-request-id',
+      'header-1',
+      'header-2',
+      'server',
+      'via',
+      'cache-control',
+    ],
+  ]);
   expect(bodies[1]!.totalCount).toBe(123_456);
   const { createdOn, category, action, source, detailsVersion } = row;
   expect(bodies[1]!.results[0]).toMatchObject({ createdOn, category, action, source, detailsVersion });
@@ -229,6 +245,35 @@ test('a name that becomes known later is replaced in the fields that are kept, t
   const { bodies } = record([exchange({ totalCount: 2, results: [first, row] })]);
   expect(bodies[0]!.results[0]!.category).toMatch(/^text-/);
   expect(bodies[0]!.results[1]!.category).toBe('User');
+});
+
+/** Puts a name into each text and each name of a field. */
+function plant(value: unknown): unknown {
+  if (typeof value === 'string') return `${value}${NAME}${value}`;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(plant);
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [`${name} ${NAME}`, plant(item)]));
+}
+
+function typesOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value === null ? null : typeof value;
+  return Array.isArray(value) ? value.map(typesOf) : Object.values(value).map(typesOf);
+}
+
+const NAME = 'Quartzine';
+
+test('no text of any JSON is kept, and its shape is', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.boolean(), (value, isText) => {
+      const planted = { field: plant(value) };
+      const given = { ...row, auditLogDetails: isText ? JSON.stringify(planted) : planted };
+      const { text, bodies } = record([exchange({ totalCount: 1, results: [given] })]);
+      expect(text.toLowerCase()).not.toContain(NAME.toLowerCase());
+      const [{ auditLogDetails: found }] = bodies[0]!.results as [typeof row];
+      expect(typesOf(isText ? JSON.parse(found) : found)).toEqual(typesOf(planted));
+    }),
+    { numRuns: Number(process.env.PROPERTY_RUNS ?? 200) },
+  );
 });
 
 describe('bodies that are no list', () => {
