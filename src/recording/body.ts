@@ -45,26 +45,16 @@ export function recordBody(body: Buffer, isToken: boolean, pseudonyms: Pseudonym
 
 function recordResponse(value: unknown, isToken: boolean, pseudonyms: Pseudonyms): unknown {
   if (!isObject(value)) return recordValue(value, pseudonyms, 0);
-  const fields = Object.entries(value).map(([name, found]): [string, unknown] => {
-    if (name === 'access_token' && typeof found === 'string') return [name, 'removed'];
-    if (name === 'results' && Array.isArray(found) && !isToken) {
-      return [
-        name,
-        found.map((row) => (isObject(row) ? recordRow(row, pseudonyms) : recordValue(row, pseudonyms, 0))),
-      ];
-    }
-    return [pseudonyms.key(name), recordField(name, found, pseudonyms, 0)];
+  return recordFields(value, pseudonyms, (name, found) => {
+    if (name === 'access_token' && typeof found === 'string') return 'removed';
+    if (name !== 'results' || !Array.isArray(found) || isToken)
+      return recordField(name, found, pseudonyms, 0);
+    return found.map((row) => (isObject(row) ? recordRow(row, pseudonyms) : recordValue(row, pseudonyms, 0)));
   });
-  return Object.fromEntries(fields);
 }
 
 function recordRow(row: Record<string, unknown>, pseudonyms: Pseudonyms): unknown {
-  return Object.fromEntries(
-    Object.entries(row).map(([name, found]) => [
-      pseudonyms.key(name),
-      recordField(name, found, pseudonyms, 0),
-    ]),
-  );
+  return recordFields(row, pseudonyms, (name, found) => recordField(name, found, pseudonyms, 0));
 }
 
 /** A field of the response or of a row of it, not of the details within. */
@@ -83,9 +73,24 @@ function recordValue(value: unknown, pseudonyms: Pseudonyms, depth: number): unk
   if (typeof value !== 'object' || value === null) return value;
   if (depth >= MAX_DEPTH) return 'nested too deeply';
   if (Array.isArray(value)) return value.map((item) => recordValue(item, pseudonyms, depth + 1));
-  const fields = Object.entries(value).map(([name, found]) => {
+  return recordFields(value as Record<string, unknown>, pseudonyms, (name, found) => {
     protectName(name, found, pseudonyms);
-    return [pseudonyms.key(name), recordValue(found, pseudonyms, depth + 1)];
+    return recordValue(found, pseudonyms, depth + 1);
+  });
+}
+
+/** Names that differ only in capitals may get the same replacement: the later one gets a number, so that no field is lost. */
+function recordFields(
+  value: Record<string, unknown>,
+  pseudonyms: Pseudonyms,
+  record: (name: string, found: unknown) => unknown,
+): Record<string, unknown> {
+  const names = new Set<string>();
+  const fields = Object.entries(value).map(([name, found]) => {
+    const key = pseudonyms.key(name);
+    const shown = names.has(key) ? `${key}-${names.size}` : key;
+    names.add(shown);
+    return [shown, record(name, found)];
   });
   return Object.fromEntries(fields);
 }

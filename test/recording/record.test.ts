@@ -262,6 +262,13 @@ function typesOf(value: unknown): unknown {
 
 const NAME = 'Quartzine';
 
+test('names of fields that differ only in capitals stay apart', () => {
+  const [found] = record([
+    exchange({ results: [{ 'A B': 1, 'a b': 2, [ALICE]: 3, [ALICE.toUpperCase()]: 4 }] }),
+  ]).bodies[0]!.results;
+  expect(Object.values(found!)).toEqual([1, 2, 3, 4]);
+});
+
 test('no text of any JSON is kept, and its shape is', () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.boolean(), (value, isText) => {
