@@ -11,6 +11,7 @@ import {
   type SourcesConfig,
   secretsOf,
 } from './config/config.ts';
+import type { Exchange } from './core/exchange.ts';
 import { acquireEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts';
 import { createLog, type Logger } from './log.ts';
 import { createPool, type Pool } from './postgres/connection/pool.ts';
@@ -85,16 +86,19 @@ export async function withApp<N extends Needs, T>(
   }
 }
 
-/** Runs `work`, which may open sources, and closes these. Opens no database: `check` tests each part separately. */
+/** Runs `work`, which may open sources, and closes these. Opens no database: `check` tests each part separately. `onExchange` receives each response. */
 export async function withSources<T>(
   config: SourcesConfig,
   environment: Environment,
   work: (open: OpenSource) => Promise<T>,
+  onExchange?: (exchange: Exchange) => void,
 ): Promise<T> {
   const closers: Closers = [];
   const logging = createLogging(config, environment);
   try {
-    return await work((settings) => openSource(logging, settings, environment, closers).source);
+    const open: OpenSource = (settings) =>
+      openSource(logging, settings, environment, closers, onExchange).source;
+    return await work(open);
   } finally {
     await closeAll(closers);
   }
@@ -162,6 +166,7 @@ function openSource(
   config: SourceConfig,
   environment: Environment,
   closers: Closers,
+  onExchange?: (exchange: Exchange) => void,
 ): Pick<App, 'log' | 'source'> {
   const { organization, log: _log, ...settings } = config;
   const log = logging.log.child({ organization });
@@ -169,6 +174,7 @@ function openSource(
     ...settings,
     log,
     environment,
+    onExchange,
     onToken: (token) => logging.redactor.add(token),
   });
   closers.push(() => source.close());

@@ -15,7 +15,7 @@ const LAYERS = [
   ['runs'],
   ['app'],
   ['uipath', 'postgres', 'embedded-postgres', 'config', 'log'],
-  ['calendar'],
+  ['calendar', 'recording'],
   ['core', 'stdio', 'version'],
   ['stdio-writer'],
   ['text'],

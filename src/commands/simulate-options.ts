@@ -1,7 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
 import { openZone } from '../calendar/zone.ts';
+import { ExportError } from '../core/errors.ts';
 import { dateOfTicks } from '../core/ticks.ts';
+import { parseRecording } from '../recording/format.ts';
 import { FAULT_NAMES, type FaultRule, parseFaultRule } from '../simulator/faults.ts';
+import { createReplay, type Replay } from '../simulator/replay.ts';
 import { nearest } from '../text/suggest.ts';
 import { parseTime } from './options.ts';
 
@@ -28,6 +32,7 @@ export interface SimulateOptions {
   deleteMiddleRate: number;
   tokenLife: number;
   fault: FaultRule[];
+  replay?: string;
   json?: boolean;
 }
 
@@ -36,6 +41,20 @@ const LAST_PORT = 65_535;
 export function parseWhole(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Expected a whole number of 0 or more.');
   return Number(text);
+}
+
+/** Reads the file of a recording. Throws `configuration`. */
+export function readReplay(path: string): Replay {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new ExportError('configuration', `Cannot read the recording ${path}: ${code ?? message}.`, {
+      cause,
+    });
+  }
+  return createReplay(parseRecording(text, path));
 }
 
 export function parsePort(text: string): number {

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { ExportError } from '../core/errors.ts';
 import { hostileRows } from '../simulator/hostile.ts';
+import type { Replay } from '../simulator/replay.ts';
 import { createSimulator, type Simulator } from '../simulator/simulator.ts';
 import { MAX_BURST } from '../simulator/stream.ts';
 import { withHelp } from '../terminal/help.ts';
@@ -15,6 +16,7 @@ import {
   parseRate,
   parseStart,
   parseWhole,
+  readReplay,
   type SimulateOptions,
 } from './simulate-options.ts';
 
@@ -85,6 +87,12 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
           .argParser(parseFault)
           .default([], 'none'),
       )
+      .addOption(
+        new Option(
+          '--replay <file>',
+          'respond as recorded by "check --record", with the events of the recording',
+        ).conflicts(['events', 'organization', 'seed', 'startAt', 'hostile']),
+      )
       .option('--json', 'print address and variables as one JSON object')
       .action((options: SimulateOptions) => runSimulate(options, context.signal, context.out)),
     HELP,
@@ -97,13 +105,14 @@ async function runSimulate(
   signal: AbortSignal,
   out: (line: string) => void,
 ): Promise<void> {
-  const simulator = await startSimulator(options);
+  const replay = options.replay === undefined ? undefined : readReplay(options.replay);
+  const simulator = await startSimulator(options, replay);
   const timers = [
     every(options.appendsPerMinute, () => simulator.append(1)),
     every(options.latePerMinute, () => simulator.insertLate(1)),
   ];
   try {
-    describe(simulator, options.json === true, out);
+    describe(simulator, { isJson: options.json === true, replay }, out);
     await aborted(signal);
   } finally {
     for (const timer of timers) clearInterval(timer);
@@ -111,7 +120,7 @@ async function runSimulate(
   }
 }
 
-async function startSimulator(options: SimulateOptions): Promise<Simulator> {
+async function startSimulator(options: SimulateOptions, replay: Replay | undefined): Promise<Simulator> {
   const { host, port, startAt, appendsPerMinute } = options;
   const spacingMs = appendsPerMinute > 0 ? 60_000 / appendsPerMinute : USUAL_SPACING_MS;
   const history = planHistory(options.events, spacingMs);
@@ -121,6 +130,7 @@ async function startSimulator(options: SimulateOptions): Promise<Simulator> {
       port,
       organization: options.organization,
       seed: options.seed,
+      ...(replay ? { replay } : {}),
       ...(startAt ? { events: options.events, startAt, spacingMs } : history.first),
       rows: options.hostile ? hostileRows().map((row) => row.text) : [],
       latencyMs: options.latency,
@@ -138,7 +148,8 @@ async function startSimulator(options: SimulateOptions): Promise<Simulator> {
       },
       faults: options.fault,
     });
-    if (!startAt) simulator.restore(simulator.snapshot(), { ...history.recent, seed: options.seed + 1 });
+    if (!startAt && !replay)
+      simulator.restore(simulator.snapshot(), { ...history.recent, seed: options.seed + 1 });
     return simulator;
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -167,13 +178,18 @@ function planHistory(events: number, spacingMs: number) {
   };
 }
 
-function describe(simulator: Simulator, isJson: boolean, out: (line: string) => void): void {
+function describe(
+  simulator: Simulator,
+  { isJson, replay }: { isJson: boolean; replay: Replay | undefined },
+  out: (line: string) => void,
+): void {
   const { url, organization, partitionGlobalId, length } = simulator;
   const environment = {
     UIPATH_BASE_URL: url,
     UIPATH_ORGANIZATION: organization,
     UIPATH_CLIENT_ID: simulator.clientId,
     UIPATH_CLIENT_SECRET: simulator.clientSecret,
+    ...(replay && pathsOf(replay, simulator)),
     // The worker sends its token over http only to this machine.
     ...(isLoopback(url) ? {} : { UIPATH_ALLOW_HTTP: 'true' }),
   };
@@ -181,12 +197,23 @@ function describe(simulator: Simulator, isJson: boolean, out: (line: string) => 
     out(JSON.stringify({ url, organization, partitionGlobalId, events: length, environment }));
     return;
   }
-  out(`A simulated UiPath organization "${organization}" with ${length} events listens on ${url}`);
+  const kind = replay ? 'A recorded' : 'A simulated';
+  out(`${kind} UiPath organization "${organization}" with ${length} events listens on ${url}`);
   out('Point the worker at it with:');
   out('');
   for (const [name, value] of Object.entries(environment)) out(`export ${name}=${shellQuote(value)}`);
   out('');
   out('Ctrl-C stops it.');
+}
+
+/** The paths of the recording, where they are not the usual ones. */
+function pathsOf({ auditPath, tokenPath }: Replay, { url, organization }: Simulator): Record<string, string> {
+  return {
+    ...(auditPath === `/${organization}/audit_/api/auditlogs` ? {} : { UIPATH_AUDIT_PATH: auditPath }),
+    ...(tokenPath === null || tokenPath === `/${organization}/identity_/connect/token`
+      ? {}
+      : { UIPATH_TOKEN_URL: `${url}${tokenPath}` }),
+  };
 }
 
 function isLoopback(url: string): boolean {

@@ -6,6 +6,7 @@ import { parseListQuery, renderListing } from './listing.ts';
 import type { LagPlan } from './memory.ts';
 import type { Misbehaviour } from './misbehaviour.ts';
 import type { Random } from './random.ts';
+import type { Replay } from './replay.ts';
 import type { RequestLog, SeenRequest } from './requests.ts';
 import {
   errorResponse,
@@ -25,6 +26,8 @@ interface HandlerParts {
   tokens: TokenBook;
   random: Random;
   settings: { organization: string; partitionGlobalId: string; lateWithinMs: number };
+  /** Recorded responses, which come before the simulated ones. */
+  replay: Replay | undefined;
   /** The current values: both change while the server runs. */
   behaviour: () => Misbehaviour;
   faults: () => FaultPlan;
@@ -40,7 +43,7 @@ export function createHandler(
   const nextCap = createCap(parts.behaviour);
   return async (request, response) => {
     const [path = '/', search = ''] = (request.url ?? '/').split(/\?(.*)/s);
-    const kind = routeOf(path);
+    const kind = parts.replay?.kindOf(path) ?? routeOf(path);
     const seen: SeenRequest = {
       kind,
       at: new Date(),
@@ -81,6 +84,8 @@ async function prepareResponse(
   nextCap: () => number,
   rule: FaultRule | undefined,
 ): Promise<PreparedResponse> {
+  const replayed = parts.replay?.next(seen.kind, seen.query);
+  if (replayed) return replayed;
   if (seen.kind === 'portal') return PORTAL_RESPONSE;
   return seen.kind === 'token' ? prepareToken(parts, seen, form) : prepareList(parts, seen, nextCap, rule);
 }

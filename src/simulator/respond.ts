@@ -11,7 +11,7 @@ export interface PreparedResponse {
   status: number;
   body: Buffer;
   contentType?: string;
-  headers?: Record<string, string>;
+  headers?: Record<string, string | string[]>;
 }
 
 /** An error response with one of UiPath's bodies. */

@@ -8,6 +8,7 @@ import { History } from './history.ts';
 import { LagPlan } from './memory.ts';
 import { GOOD_BEHAVIOUR, type Misbehaviour } from './misbehaviour.ts';
 import { createRandom } from './random.ts';
+import type { Replay } from './replay.ts';
 import { type RequestCounts, RequestLog, type SeenRequest } from './requests.ts';
 import { TokenBook } from './tokens.ts';
 
@@ -45,6 +46,8 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
   cacheBytes?: number;
   /** Renders the rows at the start, as far as they fit into the cache, instead of when they are first read. */
   prerender?: boolean;
+  /** Responses to serve instead of simulated ones; its rows are the list at the start. */
+  replay?: Replay;
   /** Records when each row was in the list: `spans`. For short lists. */
   recordSpans?: boolean;
 }
@@ -97,7 +100,8 @@ export interface Simulator extends ListChanges {
 
 /** Starts the server of a simulated organization. */
 export async function createSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
-  const settings = { ...DEFAULTS, ...withoutUndefined(options) };
+  const { replay } = options;
+  const settings = { ...DEFAULTS, ...withoutUndefined(options), ...(replay && settingsOf(replay)) };
   const history = new History(settings);
   history.append(settings.rows);
   if (settings.prerender) history.list.prerender('en');
@@ -109,7 +113,7 @@ export async function createSimulator(options: SimulatorOptions = {}): Promise<S
   const lagRandom = createRandom(settings.seed, 13);
   let lags = new LagPlan(behaviour.lag, lagRandom);
   const handle = createHandler({
-    ...{ history, log, tokens, random, settings },
+    ...{ history, log, tokens, random, settings, replay },
     behaviour: () => behaviour,
     faults: () => faults,
     lags: () => lags,
@@ -141,6 +145,10 @@ export async function createSimulator(options: SimulatorOptions = {}): Promise<S
     served,
     Object.getOwnPropertyDescriptors(changesOf(history, settings.lateWithinMs)),
   ) as Simulator;
+}
+
+function settingsOf({ organization, accessToken, rows }: Replay): Partial<SimulatorOptions> & { events: 0 } {
+  return { organization, accessToken, rows, events: 0 };
 }
 
 /** The address of this machine where the server listens on all; an IPv6 address in brackets. */

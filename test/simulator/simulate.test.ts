@@ -177,4 +177,12 @@ describe('simulate', () => {
     command.configureOutput({ writeOut: (text) => lines.push(text) }).outputHelp();
     expect(lines.join('').match(/^ {2}node dist\/main\.js simulate/gm)).toHaveLength(2);
   });
+
+  test.each([
+    [['--replay', '/nowhere.json'], /Cannot read the recording \/nowhere\.json: ENOENT/],
+    [['--replay', 'package.json'], /package\.json is not a recording: it has no "format"/],
+    [['--replay', 'README.md'], /README\.md is not a recording: it is not JSON/],
+  ])('%j is refused with the reason', async (args, message) => {
+    await expect(simulate(args, async () => {})).rejects.toThrow(message);
+  });
 });

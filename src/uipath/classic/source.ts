@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Credentials } from '../../core/credentials.ts';
 import { ExportError } from '../../core/errors.ts';
+import type { Exchange } from '../../core/exchange.ts';
 import type { FetchPage, Page } from '../../core/offset-list/page.ts';
 import { createOffsetListReader } from '../../core/offset-list/reader.ts';
 import type { RequestMeter, Source } from '../../core/source.ts';
@@ -38,6 +39,8 @@ export interface UipathOptions extends RetryOptions {
   environment?: Readonly<Record<string, string | undefined>>;
   /** Called with each new token before it is used, so that the log can redact it. */
   onToken?: ((value: string) => void) | undefined;
+  /** Called with each complete response, for a recording. */
+  onExchange?: ((exchange: Exchange) => void) | undefined;
 }
 
 /** UiPath's "Get Audit Logs": a list with offsets, read by the frontier rule. */
@@ -60,13 +63,13 @@ const MEBIBYTE = 1024 * 1024;
  * than requested.
  */
 export function createUipathSource(options: UipathOptions): UipathSource {
-  const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE } = options;
+  const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE, onExchange } = options;
   const environment = options.environment ?? process.env;
   const agents = createAgents(auditUrl, environment, options.timeoutMs);
   const tokenUrl = credentials.kind === 'client' ? credentials.tokenUrl : auditUrl;
   const tokenAgents = createAgents(tokenUrl, environment, options.timeoutMs);
   const redact = createSourceRedactor(credentials, environment);
-  const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents, redact };
+  const sending = { timeoutMs: options.timeoutMs, maxResponseBytes, agents, redact, onExchange };
   const tokens = createTokenSource(credentials, { ...options, ...sending, agents: tokenAgents });
   const now = options.now ?? Date.now;
 

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import type { Readable } from 'node:stream';
 import type { AxiosStatic } from 'axios';
 import { ExportError } from '../../core/errors.ts';
+import type { Exchange } from '../../core/exchange.ts';
 import type { Failure } from '../../core/retry.ts';
 import { type Redactor, WITHHELD } from '../../text/redaction.ts';
 import type { Agents } from './agents.ts';
@@ -36,6 +37,8 @@ export interface SendOptions {
   maxResponseBytes: number;
   signal: AbortSignal;
   redact: Redactor;
+  /** Called with each complete response. */
+  onExchange?: ((exchange: Exchange) => void) | undefined;
 }
 
 /** A failed attempt that may be retried. Internal to `uipath`: callers get an `ExportError`. */
@@ -123,13 +126,14 @@ function timeoutFailure(error: unknown, { agents: { proxy }, timeoutMs }: SendOp
 
 async function sendOnce(
   { method, url, headers, data }: HttpRequest,
-  { agents, maxResponseBytes, signal }: SendOptions,
+  { agents, maxResponseBytes, signal, onExchange }: SendOptions,
   progress: { hasBegun: boolean },
 ): Promise<HttpResponse> {
+  const requestHeaders = { 'User-Agent': 'uipath-audit-export', 'Accept-Encoding': 'gzip', ...headers };
   const response = await axios.request<Readable>({
     method,
     url,
-    headers: { 'User-Agent': 'uipath-audit-export', 'Accept-Encoding': 'gzip', ...headers },
+    headers: requestHeaders,
     ...(data === undefined ? {} : { data }),
     httpAgent: agents.httpAgent,
     httpsAgent: agents.httpsAgent,
@@ -140,13 +144,16 @@ async function sendOnce(
     signal,
   });
   progress.hasBegun = true;
+  const body = await readBody(response.data, maxResponseBytes);
+  const { status } = response;
+  onExchange?.({ method, url, requestHeaders, form: data, status, headers: { ...response.headers }, body });
   return {
-    status: response.status,
+    status,
     contentType: readHeader(response.headers['content-type']) ?? '',
     location: readHeader(response.headers.location),
     retryAfter: readHeader(response.headers['retry-after']),
     date: readHeader(response.headers.date),
-    body: await readBody(response.data, maxResponseBytes),
+    body,
   };
 }
 
