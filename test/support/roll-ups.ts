@@ -18,6 +18,14 @@ const ROLL_UPS = {
     `select organization, log, ${DAY}, category, action, source, count(*)
      from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, ${DAY}, category, action, source`,
   ],
+  time_totals: [
+    'organization, log, day, category, action, source, events',
+    `select organization, log, ${DAY}, category, action, source, array(
+       select count(*) filter (where floor(extract(epoch from (at at time zone 'UTC')::time) / 900) = quarter)::integer
+       from unnest(array_agg(created_on)) as at cross join generate_series(0, 95) as quarter group by quarter order by quarter
+     )
+     from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, ${DAY}, category, action, source`,
+  ],
   all_user_actions: [
     `organization, log, ${TEXTS}, events, first_at, last_at`,
     `select organization, log, ${TEXTS}, count(*), min(created_on), max(created_on)
