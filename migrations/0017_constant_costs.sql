@@ -18,8 +18,9 @@ create index events_by_day on audit.events using brin (
   ((created_on at time zone 'UTC')::date) date_minmax_multi_ops, created_on timestamptz_minmax_multi_ops
 ) with (autosummarize = on);
 comment on index audit.events_by_day is 'Conditions on the day, and on the time without an organization.';
--- 500 characters: an index entry can have 2,704 bytes, and a name has any length.
-create index events_by_user on audit.events (left(user_name, 500), created_on) where superseded_by is null;
+-- 500 characters: an index entry can have 2,704 bytes, and a name has any length. No two entries are alike, so looking for duplicates would only
+-- cost time.
+create index events_by_user on audit.events (left(user_name, 500), created_on) with (deduplicate_items = off) where superseded_by is null;
 comment on index audit.events_by_user is 'The events of one user, also of one with few events or none.';
 create index events_by_target on audit.events (
   left(coalesce(
@@ -114,7 +115,8 @@ comment on function audit.add_time_totals is 'Adds to audit.time_totals. Each ro
 revoke execute on function audit.add_time_totals from public;
 
 -- 3. The functions of the triggers. Rows of the roll-ups are found by key, and rows of audit.events by the bounds of their day, through lateral
--- subqueries with a fence (offset 0): then no plan reads a table as a whole.
+-- subqueries with a fence (offset 0): then no plan reads a table as a whole, also one that was made while the tables were empty. The settings
+-- choose hash joins for the rest, and leave out the compilation that their costs would start.
 
 create or replace function audit.count_inserted_events() returns trigger
 language plpgsql security definer
@@ -198,7 +200,7 @@ comment on function audit.find_activity is 'Finds the next day on which a user d
 revoke execute on function audit.find_activity from public;
 
 create or replace function audit.recount_users(changed audit.daily_activity[]) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 begin
   -- Numbers are added. The first or the last event may be gone: then the next day with events is searched from there.
   insert into audit.user_actions as stored (organization, activity_id, category, action, source, user_name, events, first_at, last_at, log)
@@ -271,7 +273,7 @@ comment on function audit.recount_users is 'Counts again, in user_actions and us
 -- Groups that a row left otherwise, or came to, are read again.
 create or replace function audit.count_changed_events() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off as $$
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
 declare
   -- hours is 1 if the group must be read again.
   changed audit.daily_activity[];
@@ -294,26 +296,33 @@ begin
     );
   else
     changed := array(
+      with moved as materialized (
+        -- Rows that count the same before and after are left out: a re-read changes messages far more often than names.
+        select organization, log, created_on, category, action, source, user_name, sum(change) as change
+        from (
+          select organization, log, created_on, category, action, source, user_name, -1 as change from taken_rows where superseded_by is null
+          union all
+          select organization, log, created_on, category, action, source, user_name, 1 from added_rows where superseded_by is null
+        ) both_rows
+        group by organization, log, created_on, category, action, source, user_name having sum(change) <> 0
+      ), kept as materialized (
+        -- Each instant is read once, however many rows have it.
+        select instants.organization, instants.log, instants.created_on, audit.activity_id(category, action, source, user_name) as activity_id
+        from (
+          select organization, log, created_on from moved where change < 0 group by organization, log, created_on
+        ) instants cross join lateral (
+          select category, action, source, user_name from audit.events e
+          where e.organization = instants.organization and e.log = instants.log and e.created_on = instants.created_on
+            and e.superseded_by is null
+          group by category, action, source, user_name offset 0
+        ) stored
+      )
       select row(organization, created_on::date, audit.activity_id(category, action, source, user_name), category, action,
         source, user_name, sum(change), min(created_on), max(created_on), max(case when is_replaced then 0 else 1 end), log)::audit.daily_activity
       from (
-        select moved.*, change < 0 and exists (
-          select from audit.events e
-          where e.organization = moved.organization and e.created_on = moved.created_on and e.log = moved.log
-            and e.category is not distinct from moved.category and e.action is not distinct from moved.action
-            and e.source is not distinct from moved.source and e.user_name is not distinct from moved.user_name
-            and e.superseded_by is null
-        ) as is_replaced
-        from (
-          -- Rows that count the same before and after are left out: a re-read changes messages far more often than names.
-          select organization, log, created_on, category, action, source, user_name, sum(change) as change
-          from (
-            select organization, log, created_on, category, action, source, user_name, -1 as change from taken_rows where superseded_by is null
-            union all
-            select organization, log, created_on, category, action, source, user_name, 1 from added_rows where superseded_by is null
-          ) both_rows
-          group by organization, log, created_on, category, action, source, user_name having sum(change) <> 0
-        ) moved
+        select moved.*, change < 0 and kept.activity_id is not null as is_replaced
+        from moved left join kept on kept.organization = moved.organization and kept.log = moved.log and kept.created_on = moved.created_on
+          and kept.activity_id = audit.activity_id(moved.category, moved.action, moved.source, moved.user_name)
       ) compared
       group by organization, log, created_on::date, category, action, source, user_name
     );
@@ -365,11 +374,8 @@ begin
     ) here
   );
   if cardinality(read_again) > 0 then
-    -- The rows exist, and are found by key.
-    insert into audit.daily_activity as stored
-    select here.organization, here.day, here.activity_id, here.category, here.action, here.source, here.user_name, here.events,
-      found.first_at, found.last_at, found.hours, here.log
-    from (
+    with found as materialized (
+      -- Each day is read once.
       select of_day.organization, of_day.log, of_day.day, audit.activity_id(category, action, source, user_name) as activity_id,
         first_at, last_at, hours
       from (
@@ -383,7 +389,12 @@ begin
           and e.superseded_by is null
         group by category, action, source, user_name offset 0
       ) in_day
-    ) found
+    )
+    -- The rows exist, and are found by key.
+    insert into audit.daily_activity as stored
+    select here.organization, here.day, here.activity_id, here.category, here.action, here.source, here.user_name, here.events,
+      found.first_at, found.last_at, found.hours, here.log
+    from found
     join unnest(read_again) as here on here.organization = found.organization and here.log = found.log and here.day = found.day
       and here.activity_id = found.activity_id
     on conflict (organization, day, log, activity_id) do update set first_at = excluded.first_at, last_at = excluded.last_at,
@@ -428,6 +439,8 @@ begin
   end loop;
 end $$;
 analyze audit.time_totals;
+-- The planner knows the days, the users and the targets from now on.
+analyze audit.events;
 
 -- 4. Views. Names of users and targets are cut to what the indexes hold, so that a condition on the view is one on the index.
 
@@ -477,8 +490,8 @@ where category = 'User' and action = 'Login' and superseded_by is null;
 -- Read from the days on which a user logged in at an unusual hour: the cost follows these, not the logins. Other logins are not read.
 create or replace view bi.unusual_logins as
 select users.organization, e.created_on as logged_in_at, left(e.user_name, 500) as user_name, nullif(e.email, '') as email, of_day.day,
-  date_part('isodow', of_day.day)::integer as weekday, unusual.hour, e.message, e.details, e.event_id, users.days as days_with_logins,
-  unusual.days_near_hour as days_near_this_hour, users.log
+  date_part('isodow', of_day.day)::integer as weekday, of_day.hour, e.message, e.details, e.event_id, users.days as days_with_logins,
+  of_day.days_near_hour as days_near_this_hour, users.log
 from (
   select organization, log, user_name, count(*) as days, array_agg(day) as login_days, array_agg(hours) as login_hours, array[
     sum(hours & 1), sum(hours >> 1 & 1), sum(hours >> 2 & 1), sum(hours >> 3 & 1), sum(hours >> 4 & 1), sum(hours >> 5 & 1),
@@ -505,20 +518,23 @@ from (
   group by organization, log, user_name having count(*) >= 20
 ) users
 cross join lateral (
-  select hour, greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) as days_near_hour
-  from generate_series(0, 23) as hour
+  select bit_or(1 << hour) as hours from generate_series(0, 23) as hour
+  where 20 * greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) < users.days
 ) unusual
-cross join lateral unnest(login_days, login_hours) as of_day (day, hours)
+cross join lateral (
+  select day, hour, greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) as days_near_hour
+  from unnest(login_days, login_hours) as login (day, hours) cross join generate_series(0, 23) as hour
+  where login.hours & unusual.hours <> 0 and login.hours & unusual.hours & (1 << hour) <> 0
+) of_day
 cross join lateral (
   select * from audit.events stored
   where stored.organization = users.organization and stored.log = users.log
     and left(stored.user_name, 500) = left(users.user_name, 500) and stored.user_name = users.user_name
-    and stored.created_on >= (of_day.day::timestamp + unusual.hour * interval '1 hour') at time zone 'UTC'
-    and stored.created_on < (of_day.day::timestamp + (unusual.hour + 1) * interval '1 hour') at time zone 'UTC'
+    and stored.created_on >= (of_day.day::timestamp + of_day.hour * interval '1 hour') at time zone 'UTC'
+    and stored.created_on < (of_day.day::timestamp + (of_day.hour + 1) * interval '1 hour') at time zone 'UTC'
     and stored.category = 'User' and stored.action = 'Login' and stored.superseded_by is null
   offset 0
-) e
-where 20 * unusual.days_near_hour < users.days and of_day.hours >> unusual.hour & 1 = 1;
+) e;
 comment on view bi.unusual_logins is 'Logins at an hour at which the user seldom logs in: the hour, and the hours before and after, each on less than a twentieth of the days with logins. Of users with at least 20 such days. Habits and logins are those of the newest 180 days on which the log has events.';
 
 create view bi.totals_by_quarter_hour as
