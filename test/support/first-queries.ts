@@ -2,7 +2,7 @@
 export interface FirstQuery {
   title: string;
   sql: string;
-  /** The table or index of schema audit that must serve it: a plan that reads another one reads everything. */
+  /** A pattern of the table or index of schema audit that must serve it: a plan that reads another one reads everything. */
   servedBy: string;
 }
 
@@ -31,7 +31,8 @@ export const FIRST_QUERIES: readonly FirstQuery[] = [
   {
     title: 'A range of time, without an organization',
     sql: `select count(*) from bi.events where created_on >= '$DAY 00:00Z' and created_on < '$DAY 06:00Z'`,
-    servedBy: 'events_by_day',
+    // PostgreSQL 18 skips through the primary key.
+    servedBy: 'events_(by_day|pkey)',
   },
   {
     title: 'An incremental refresh',

@@ -21,8 +21,10 @@ const ROLL_UPS = {
   time_totals: [
     'organization, log, day, category, action, source, events',
     `select organization, log, ${DAY}, category, action, source, array(
-       select count(*) filter (where floor(extract(epoch from (at at time zone 'UTC')::time) / 900) = quarter)::integer
-       from unnest(array_agg(created_on)) as at cross join generate_series(0, 95) as quarter group by quarter order by quarter
+       select coalesce(counted.events, 0)::integer from generate_series(0, 95) as quarter left join (
+         select at, count(*) as events
+         from unnest(array_agg(floor(extract(epoch from (created_on at time zone 'UTC')::time) / 900)::integer)) as at group by at
+       ) counted on counted.at = quarter order by quarter
      )
      from audit.events e where to_jsonb(e) ->> 'superseded_by' is null group by organization, log, ${DAY}, category, action, source`,
   ],
