@@ -46,6 +46,8 @@ comment on index audit.events_by_area is 'The changes of one area, also of one w
 
 create index daily_activity_by_day on audit.daily_activity using brin (day) with (autosummarize = on);
 comment on index audit.daily_activity_by_day is 'Days without an organization in the condition.';
+create index ledger_by_run on audit.ledger (organization, log, run_id);
+comment on index audit.ledger_by_run is 'Whether the ledger names a run, which audit.prune_runs keeps then.';
 create index user_actions_by_user on audit.user_actions (organization, log, md5(coalesce(user_name, '')));
 comment on index audit.user_actions_by_user is 'What one user did, to count the user again.';
 
