@@ -207,7 +207,7 @@ begin
   -- Numbers are added. The first or the last event may be gone: then the next day with events is searched from there.
   insert into audit.user_actions as stored (organization, activity_id, category, action, source, user_name, events, first_at, last_at, log)
   select moved.organization, moved.activity_id, moved.category, moved.action, moved.source, moved.user_name, moved.events,
-    coalesce(first_day.first_at, before.first_at), coalesce(last_day.last_at, before.last_at), moved.log
+    coalesce(first_day.first_at, before.first_at, '-infinity'), coalesce(last_day.last_at, before.last_at, '-infinity'), moved.log
   from (
     select organization, log, activity_id, category, action, source, user_name, sum(events)::bigint as events, min(day) as first_day,
       max(day) as last_day

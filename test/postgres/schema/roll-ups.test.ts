@@ -385,6 +385,17 @@ test('for superseded rows, reading only their own days', async () => {
   await expectCounted(bench);
 });
 
+test('changes succeed also where rows of the roll-ups were deleted by hand', async () => {
+  await bench.query(fill('acme', 'generate_series(0, 9999)'));
+  for (const table of ['user_actions', 'user_totals', 'daily_activity', 'daily_totals', 'time_totals']) {
+    await bench.query(`delete from audit.${table}`);
+    await bench.query(`update audit.events set user_name = 'Bea' where created_on = '2026-01-05T10:00Z'`);
+    await bench.query(
+      `delete from audit.events where created_on = '2026-01-06T10:00Z' and user_name < 'User 5'`,
+    );
+  }
+});
+
 test('for clients with another encoding', async () => {
   const session = await openSession(bench.pool, { organization: 'acme', log: 'classic', kind: 'run' });
   const given = ['01', '02'].map((second) => eventAt(`2026-03-01T10:00:${second}Z`, { userName: 'José' }));
