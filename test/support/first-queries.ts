@@ -20,7 +20,7 @@ export const FIRST_QUERIES: readonly FirstQuery[] = [
   },
   {
     title: 'One day',
-    sql: `select * from bi.events where organization = 'acme' and day = '$DAY'`,
+    sql: `select * from bi.events where organization = 'acme' and day = '$DAY' limit 2000`,
     servedBy: 'events_by_day',
   },
   {
