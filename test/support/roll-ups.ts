@@ -43,6 +43,12 @@ const ROLL_UPS = {
 /** Every row of every roll-up is that of the aggregate, and none is missing or there twice. */
 export async function expectCounted(bench: Pick<Bench, 'query'>): Promise<void> {
   for (const [table, [columns, aggregate]] of Object.entries(ROLL_UPS)) {
+    // Not there before migration 0017.
+    if (
+      table === 'time_totals' &&
+      (await bench.query(`select where to_regclass('audit.time_totals') is null`)).length > 0
+    )
+      continue;
     const wrong = await bench.query(
       `with stored as (select ${columns} from audit.${table}), counted as (${aggregate})
        (select 'too many' as what, to_json(rows)::text as row from (table stored except all table counted) rows)
