@@ -9,9 +9,11 @@ import { openScene, type Scene } from './scene.ts';
 import type { Findings, Section } from './section.ts';
 import { backfillSection } from './sections/backfill.ts';
 import { biSection } from './sections/bi.ts';
+import { changesSection } from './sections/changes.ts';
 import { completenessSection } from './sections/completeness.ts';
 import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
+import { indexesSection } from './sections/indexes.ts';
 import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
 import { migrationSection } from './sections/migration.ts';
@@ -21,11 +23,13 @@ import { rereadSection } from './sections/reread.ts';
 import { rollupSection } from './sections/rollup.ts';
 import { runHistorySection } from './sections/run-history.ts';
 import { tamperingSection } from './sections/tampering.ts';
+import { toolsSection } from './sections/tools.ts';
 import { verifySection } from './sections/verify.ts';
 
 const STANDARD: Section[] = [
   ...[backfillSection, latencySection, rereadSection, verifySection],
-  ...[growthSection, quietSection, completenessSection, rollupSection, biSection, footprintSection],
+  ...[growthSection, quietSection, completenessSection, rollupSection, biSection, toolsSection],
+  ...[changesSection, footprintSection],
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [
@@ -34,6 +38,7 @@ const EXTRA: Section[] = [
   organizationsSection,
   migrationSection,
   runHistorySection,
+  indexesSection,
 ];
 
 const names = (sections: readonly Section[]) => sections.map(({ name }) => name);

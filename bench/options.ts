@@ -11,6 +11,8 @@ export interface Options {
   /** Sections asked for, in the order of the program's list. */
   only: string[];
   isShort: boolean;
+  /** Prints the plan of each query that is measured. */
+  plans: boolean;
   /** Where the figures go. */
   json: string;
 }
@@ -29,6 +31,7 @@ interface Given {
   biEvents?: number;
   only?: string[];
   short?: boolean;
+  plans?: boolean;
   json: string;
 }
 
@@ -48,14 +51,18 @@ export function createProgram(
       parseSections(text, [...standard, ...extra]),
     )
     .option('--short', 'everything small, in less than a minute: shows that it works, not how fast it is')
+    .option('--plans', 'prints each query of bi and tools with its plan')
     .option('--json <file>', 'where the figures go', 'build/bench.json')
     .allowExcessArguments(false)
     .exitOverride()
     .action((given: Given) => run(settle(given, standard)));
 }
 
-function settle({ only, short = false, json, ...given }: Given, standard: readonly string[]): Options {
-  return { ...(short ? SHORT : FULL), ...given, only: only ?? [...standard], isShort: short, json };
+function settle(
+  { only, short = false, plans = false, json, ...given }: Given,
+  standard: readonly string[],
+): Options {
+  return { ...(short ? SHORT : FULL), ...given, only: only ?? [...standard], isShort: short, plans, json };
 }
 
 function parseSections(text: string, known: readonly string[]): string[] {

@@ -1,80 +1,31 @@
 /** The questions of docs/bi.md, asked by a reader of years of events; and the room that events take. */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { type Question, readQuestions } from '../../test/support/questions.ts';
 import type { Database } from '../database.ts';
-import { loadOrganization } from '../load-organization.ts';
 import { formatBytes, formatNumber, formatSpread, type Target, type View } from '../present.ts';
-import type { Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
-import { type Spread, spreadOf } from '../statistics.ts';
+import { READER, type Timed, timeQueries, years } from '../years.ts';
 
 const WANTED_MS = { dashboard: 50, 'drill-down': 300 };
-const TIMES_ASKED = { full: 15, short: 1 };
-const READER = 'audit_reader';
 
-interface Answered extends Question {
-  milliseconds: Spread;
-  /** Of the server, each time; `undefined` where it is not on this machine. */
-  cpuMilliseconds: number | undefined;
-  rows: number;
-}
+type Answered = Question & Timed;
 
 export const biSection: Section = {
   name: 'bi',
-  measure: (scene) =>
-    scene.withDatabase(async (database) => {
-      const loaded = await loadOrganization(database.url, scene.options.biEvents);
-      scene.report(`${formatNumber(loaded.rows)} events stored in ${loaded.seconds.toFixed(1)} s`);
-      // As autovacuum leaves the tables some minutes after a load.
-      await database.query('vacuum analyze');
-      await database.checkpoint();
-      const answered = await askAll(scene, database);
-      const sizes = await readSizes(database);
-      return {
-        views: [viewOfAnswers(answered), viewOfSizes(sizes, loaded.rows)],
-        targets: targetsOf(answered),
-        notes: [
-          `The plans are in ${plansFile(scene)}. Times are of the query and its rows, as its client sees them.`,
-        ],
-        figures: { loaded, answered, sizes },
-      };
-    }),
+  async measure(scene) {
+    const { database, loaded } = await years(scene);
+    const { timed, plansFile } = await timeQueries(scene, database, {
+      queries: readQuestions(),
+      plansName: 'bi-plans.txt',
+    });
+    const sizes = await readSizes(database);
+    return {
+      views: [viewOfAnswers(timed), viewOfSizes(sizes, loaded.rows)],
+      targets: targetsOf(timed),
+      notes: [`The plans are in ${plansFile}. Times are of the query and its rows, as its client sees them.`],
+      figures: { loaded, answered: timed, sizes },
+    };
+  },
 };
-
-/** Each some times as people ask it, then once for its plan. */
-async function askAll(scene: Scene, { query }: Database): Promise<Answered[]> {
-  const answered: Answered[] = [];
-  const plans: string[] = [];
-  await query(`set role ${READER}`);
-  for (const question of readQuestions()) {
-    // Fills the caches.
-    const rows = (await query(question.sql)).length;
-    const milliseconds: number[] = [];
-    const cpuBefore = await scene.server.cpuSeconds();
-    for (let time = 0; time < TIMES_ASKED[scene.options.isShort ? 'short' : 'full']; time++) {
-      const startedAt = performance.now();
-      await query(question.sql);
-      milliseconds.push(performance.now() - startedAt);
-    }
-    const cpuAfter = await scene.server.cpuSeconds();
-    const cpuMilliseconds =
-      cpuBefore === undefined || cpuAfter === undefined
-        ? undefined
-        : (1000 * (cpuAfter - cpuBefore)) / milliseconds.length;
-    answered.push({ ...question, milliseconds: spreadOf(milliseconds), cpuMilliseconds, rows });
-    const plan = await query<{ 'QUERY PLAN': string }>(`explain (analyze, buffers) ${question.sql}`);
-    plans.push(`${question.title}\n\n${plan.map((line) => line['QUERY PLAN']).join('\n')}\n`);
-  }
-  await query('reset role');
-  await mkdir(dirname(plansFile(scene)), { recursive: true });
-  await writeFile(plansFile(scene), plans.join('\n'));
-  return answered;
-}
-
-function plansFile({ options }: Scene): string {
-  return join(dirname(options.json), 'bi-plans.txt');
-}
 
 function viewOfAnswers(answered: readonly Answered[]): View {
   return {

@@ -28,7 +28,7 @@ export interface LedgerReport extends LogKey {
 export interface LedgerRequest {
   /** The logs of one organization, or one log of it. `undefined`: all logs in the database. */
   of?: { organization: string; log?: string } | undefined;
-  /** Only rows of entries that overlap this half-open range are read. The chain is always checked completely. */
+  /** Only rows of entries that overlap this half-open range are read, and rows without an entry only of it. The chain is always checked completely. */
   from: bigint | undefined;
   to: bigint | undefined;
   expected: NotedHead | undefined;
@@ -120,7 +120,7 @@ async function verifyLedger(
   addFindings(report, end.findings);
   addFindings(report, await ledger.findStrayChanges(key));
   if (isFormat2) addFindings(report, await ledger.findUnrecorded(key));
-  const strays = await ledger.findStrays(key);
+  const strays = await ledger.findStrays(key, request);
   addFindings(report, strays.findings);
   report.counts.inserted += strays.count - strays.findings.length;
   report.head = last ? { ...key, batch: last.batch, digest: last.digest } : null;

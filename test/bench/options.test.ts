@@ -21,6 +21,7 @@ test('without options everything of the issue is measured, and no extra section'
     biEvents: 2_000_000,
     only: ['backfill', 'latency', 'quiet'],
     isShort: false,
+    plans: false,
     json: 'build/bench.json',
   });
 });

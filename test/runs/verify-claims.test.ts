@@ -134,6 +134,22 @@ describe('an event at the source that is not stored', () => {
 });
 
 describe('a stored event that no entry lists', () => {
+  test('is found by a range that has it, which reads no row outside of the range for it', async () => {
+    const { scene } = await openExported();
+    await scene.query(
+      `insert into audit.events (organization, log, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+       select organization, log, created_on, gen_random_uuid(), created_on_ticks, created_on_raw, 0, run_id, 1000000
+       from audit.events where organization = $1 order by created_on limit 1`,
+    );
+    const [from, to] = [0, 10].map((index) => scene.simulator.rows[index]!.ticks!) as [bigint, bigint];
+    const inserted = async (range: { from?: bigint; to?: bigint }) =>
+      (await scene.verifyLedger(range)).counts.inserted;
+    expect(await inserted({ from, to })).toBe(1);
+    expect(await inserted({ to: from + 1n })).toBe(1);
+    expect(await inserted({})).toBe(1);
+    expect(await inserted({ from: to })).toBe(0);
+  });
+
   test('was inserted by hand, with time, user and id; --repair makes no entry of it', async () => {
     const { scene, ids } = await openExported();
     // The next event of the source, entered before a run reads it, with another user.

@@ -13,7 +13,7 @@ import { ROOT } from '../support/root.ts';
 /** The tables of which this page says something. The ledger covers audit.events and itself: verify.test.ts. */
 const LEDGER_TABLES = ['events', 'ledger', 'ledger_changes'];
 const COVERED_TABLES = [
-  ...['daily_activity', 'daily_totals', 'user_actions', 'user_totals', 'user_horizon'],
+  ...['daily_activity', 'daily_totals', 'time_totals', 'user_actions', 'user_totals', 'user_horizon'],
   ...['watermarks', 'runs', 'coverage', 'gone_events', 'rejected_events', 'rejected_places'],
 ];
 /** Not recomputed at all. */
@@ -61,6 +61,7 @@ const BY_TYPE: Record<string, (column: string) => string> = {
   text: (column) => `coalesce(${column}, '') || '!'`,
   bigint: (column) => `coalesce(${column}, 0) + 1000003`,
   integer: (column) => `${column} + 1`,
+  'integer[]': (column) => `array_replace(${column}, 0, 1)`,
   uuid: () => 'gen_random_uuid()',
   date: (column) => `${column} + 7`,
   bytea: (column) => `coalesce(${column}, '') || '\\x01'::bytea`,
@@ -205,6 +206,7 @@ test('a row of any table inserted or deleted by hand is found', async () => {
 const COPIES: Record<string, Record<string, string>> = {
   daily_activity: { day: 'day + 400' },
   daily_totals: { day: 'day + 400' },
+  time_totals: { day: 'day + 400' },
   user_actions: { activity_id: 'gen_random_uuid()' },
   user_totals: { user_id: 'gen_random_uuid()' },
   user_horizon: { organization: `'ghost'` },

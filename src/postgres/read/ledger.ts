@@ -10,6 +10,7 @@ import {
 } from '../../core/ledger/entry.ts';
 import type { StoredEntry } from '../../core/ledger/tree-check.ts';
 import { isSameLog, type LogKey } from '../../core/log-key.ts';
+import { formatMicroseconds } from '../../core/ticks.ts';
 import { peaksFrom, peaksOfBytes } from '../../core/transparency-log/merkle.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, type Queryable, withTransaction } from '../connection/pool.ts';
@@ -143,9 +144,13 @@ function createReader(client: pg.Client) {
       return rows.map((row) => row.is_valid);
     },
 
-    /** Finds rows whose batch has no entry, or one of another time range: their number, and the first of them. */
-    async findStrays({ organization, log }: LogKey): Promise<{ count: number; findings: LedgerFinding[] }> {
-      const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MAX_STRAYS]);
+    /** Finds rows of a range whose batch has no entry, or one of another time range: their number, and the first of them. */
+    async findStrays(
+      { organization, log }: LogKey,
+      { from, to }: { from: bigint | undefined; to: bigint | undefined },
+    ): Promise<{ count: number; findings: LedgerFinding[] }> {
+      const bounds = [from, to].map((ticks) => (ticks === undefined ? null : formatMicroseconds(ticks)));
+      const { rows } = await client.query<StrayRow>(STRAYS, [organization, log, MAX_STRAYS, ...bounds]);
       const findings = rows.map((row): LedgerFinding => {
         const reason = row.has_entry
           ? 'its batch is an entry of another time range'
@@ -310,11 +315,13 @@ function conditionOf(entries: readonly LedgerEntry[]): string | undefined {
   return `e.created_on between ${from} and ${to} and e.batch between ${entries[0]!.batch} and ${entries.at(-1)!.batch}`;
 }
 
+/** Reads only the range, with its first and last microsecond. $4 and $5 times from and to; null: open. */
 const STRAYS = `
   select e.event_id, e.created_on_raw, e.user_name, e.batch, l.batch is not null as has_entry, count(*) over () as count
   from audit.events e left join audit.ledger l
     on l.organization = e.organization and l.log = e.log and l.batch = e.batch
   where e.organization = $1 and e.log = $2
+    and e.created_on between coalesce($4::timestamptz, '-infinity') and coalesce($5::timestamptz, 'infinity')
     and (l.batch is null or l.from_at is null or e.created_on not between l.from_at and l.to_at)
   limit $3`;
 

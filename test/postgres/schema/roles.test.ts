@@ -171,6 +171,7 @@ describe('audit_writer', () => {
       'prune_runs()': 'execute',
       'audit.daily_activity': 'select',
       'audit.daily_totals': 'select',
+      'audit.time_totals': 'select',
       'audit.user_actions': 'select',
       'audit.user_totals': 'select',
       'audit.user_horizon': 'select',

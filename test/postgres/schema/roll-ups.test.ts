@@ -225,19 +225,22 @@ test('behind the horizon up to which users are counted, and before it', async ()
   }
 });
 
-/** How many rows of daily_activity a statement reads. */
-async function rowsReadBy(sql: string): Promise<number> {
+/** How many rows of a table a statement reads, with its triggers. */
+async function rowsReadBy(sql: string, table = 'audit.daily_activity'): Promise<number> {
   const client = await bench.sql.connect();
   // What the session read in the last second may still be in it.
   const rowsRead = async () => {
     const { rows } = await client.query<{ read: string }>(
       `select seq_tup_read + idx_tup_fetch as read from pg_stat_xact_user_tables
-       where relid = 'audit.daily_activity'::regclass`,
+       where relid = $1::regclass`,
+      [table],
     );
     return Number(rows[0]?.read ?? 0);
   };
   try {
     await client.query('begin');
+    // The statement itself is to find its rows by key.
+    await client.query('set local enable_seqscan = off');
     const before = await rowsRead();
     await client.query(sql);
     const read = (await rowsRead()) - before;
@@ -265,6 +268,112 @@ test('for late rows, reading only their own days', async () => {
   await expectCounted(bench);
 });
 
+/** Rows of 100 days: changes of some days, of old ones or new ones. */
+const CHANGES = [
+  [
+    `update audit.events set user_name = 'Bea' where organization = 'acme' and created_on = '2026-01-07T10:00Z' and user_name = 'User 7'`,
+    1,
+  ],
+  [
+    `update audit.events set user_name = 'User 8' where organization = 'acme' and created_on >= '2026-04-09T10:00Z' and user_name = 'User 7'`,
+    2,
+  ],
+  [
+    `update audit.events set user_name = md5(user_name) where organization = 'acme' and created_on < '2026-01-03T10:00Z'`,
+    2,
+  ],
+  [
+    `update audit.events set category = 'Group' where organization = 'acme' and created_on = '2026-01-01T10:00Z'`,
+    1,
+  ],
+  [
+    `delete from audit.events where organization = 'acme' and created_on = '2026-01-01T10:00Z' and user_name = 'User 7'`,
+    1,
+  ],
+  [
+    `delete from audit.events where organization = 'acme' and created_on between '2026-02-01' and '2026-02-03'`,
+    2,
+  ],
+  [
+    `update audit.events set superseded_by = event_id where organization = 'acme' and created_on = '2026-03-07T10:00Z' and user_name = 'User 9'`,
+    1,
+  ],
+] as const;
+
+test.each(['before any row was stored', 'as the tables are'])(
+  'for changed and deleted rows, reading only their own days, with plans made %s',
+  async (when) => {
+    const isEmpty = when === 'before any row was stored';
+    // The pool gives the same session again, with its plans.
+    if (isEmpty)
+      for (const [sql] of CHANGES) {
+        await bench.query(fill('acme', 'generate_series(0, 1)'));
+        await bench.query(sql);
+        await forget();
+      }
+    await bench.query(fill('acme', 'generate_series(0, 9999)'));
+    if (!isEmpty) await bench.query('analyze');
+    for (const [sql, days] of CHANGES) {
+      const events = await rowsReadBy(sql, 'audit.events');
+      expect([sql, events, events <= days * 400]).toEqual([sql, events, true]);
+      await expectCounted(bench);
+    }
+    await forget();
+    await bench.query(fill('acme', 'generate_series(0, 9999)'));
+    for (const [sql, days] of CHANGES) {
+      const rows = await rowsReadBy(sql);
+      expect([sql, rows, rows <= days * 2000]).toEqual([sql, rows, true]);
+    }
+  },
+);
+
+test('after any changes of days on both sides of the horizon', async () => {
+  const user = fc.constantFrom(...[1, 7, 50].map((number) => `User ${number}`), 'Late', 'New');
+  const on = fc.integer({ min: 0, max: 99 }).map((day) => {
+    const at = new Date(Date.UTC(2026, 0, 1 + day, 10)).toISOString();
+    return [at, new Date(Date.parse(at) + 5 * 86_400_000).toISOString()] as const;
+  });
+  const edit = fc.oneof(
+    fc
+      .tuple(on, user, user)
+      .map(
+        ([[from, to], before, after]) =>
+          `update audit.events set user_name = '${after}' where created_on between '${from}' and '${to}' and user_name = '${before}'`,
+      ),
+    fc
+      .tuple(on, user)
+      .map(
+        ([[from, to], name]) =>
+          `delete from audit.events where created_on between '${from}' and '${to}' and user_name = '${name}'`,
+      ),
+    on.map(([from, to]) => `delete from audit.events where created_on between '${from}' and '${to}'`),
+    fc
+      .tuple(on, fc.constantFrom('null', 'event_id'))
+      .map(
+        ([[from], by]) =>
+          `update audit.events set superseded_by = ${by} where created_on = '${from}' and user_name in ('User 1', 'User 7', 'New')`,
+      ),
+    fc
+      .tuple(on, fc.constantFrom('1 microsecond', '3 hours', '-40 days', '40 days'))
+      .map(
+        ([[from, to], by]) =>
+          `update audit.events set created_on = created_on + interval '${by}' where created_on between '${from}' and '${to}' and user_name = 'User 7'`,
+      ),
+    fc.integer({ min: 0, max: 9999 }).map((number) => fill('acme', `unnest(array[${number}, ${number}])`)),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 8 }), async (edits) => {
+      await forget();
+      await bench.query(`${fill('acme', 'generate_series(0, 9999)')} where n % 100 in (1, 7, 50)`);
+      for (const sql of edits) {
+        await bench.query(sql);
+        await expectCounted(bench);
+      }
+    }),
+    { numRuns: Math.ceil(RUNS / 6) },
+  );
+}, 600_000);
+
 test('for superseded rows, reading only their own days', async () => {
   await bench.query(fill('acme', 'generate_series(0, 9999)'));
   await bench.query(fill('acme', 'generate_series(500, 501)'));
@@ -274,6 +383,17 @@ test('for superseded rows, reading only their own days', async () => {
     await rowsReadBy(`update audit.events set superseded_by = event_id where event_id in (${older})`),
   ).toBeLessThan(500);
   await expectCounted(bench);
+});
+
+test('changes succeed also where rows of the roll-ups were deleted by hand', async () => {
+  await bench.query(fill('acme', 'generate_series(0, 9999)'));
+  for (const table of ['user_actions', 'user_totals', 'daily_activity', 'daily_totals', 'time_totals']) {
+    await bench.query(`delete from audit.${table}`);
+    await bench.query(`update audit.events set user_name = 'Bea' where created_on = '2026-01-05T10:00Z'`);
+    await bench.query(
+      `delete from audit.events where created_on = '2026-01-06T10:00Z' and user_name < 'User 5'`,
+    );
+  }
 });
 
 test('for clients with another encoding', async () => {

@@ -43,6 +43,7 @@ beforeAll(async () => {
     '0014_verifications',
     '0015_superseded',
     '0016_run_history',
+    '0017_constant_costs',
   ]);
 });
 afterAll(async () => {

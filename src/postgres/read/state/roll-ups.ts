@@ -1,8 +1,8 @@
 /**
  * Recomputes the roll-ups from `audit.events`.
  *
- * Only `audit.daily_activity` is counted from the events. The others are counted from it: it is much smaller. If it differs, they are
- * counted from the events, so that one wrong row is one finding.
+ * Only `audit.daily_activity` and `audit.time_totals` are counted from the events. The others are counted from the first: it is much smaller.
+ * If it differs, they are counted from the events, so that one wrong row is one finding.
  */
 import {
   differencesOf,
@@ -30,6 +30,32 @@ const dailyActivity: Recomputation = {
   columns: [...TEXTS, 'events', 'first_at', 'last_at', 'hours'],
   names: ['day', ...TEXTS],
   expected: DAILY_ACTIVITY,
+};
+
+const KIND = ['category', 'action', 'source'];
+const kindId = idOf([...KIND, 'null::text']);
+const quarter = `(${hour} * 4 + extract(minute from created_on at time zone 'UTC')::integer / 15)`;
+
+const timeTotals: Recomputation = {
+  table: 'audit.time_totals',
+  key: ['organization', 'day', 'log', 'activity_id'],
+  columns: [...KIND, 'events'],
+  names: ['day', ...KIND],
+  expected: `
+    select organization, day, log, ${kindId} as activity_id, ${KIND.join(', ')},
+      array_agg(coalesce(events, 0)::integer order by place) as events
+    from (
+      select organization, day, log, ${KIND.join(', ')}, array_agg(quarter) as quarters, array_agg(events) as numbers
+      from (
+        select organization, (created_on at time zone 'UTC')::date as day, log, ${KIND.join(', ')}, ${quarter} as quarter, count(*) as events
+        from audit.events where superseded_by is null and ($1::text is null or organization = $1)
+        group by organization, 2, log, ${KIND.join(', ')}, quarter
+      ) counted
+      group by organization, day, log, ${KIND.join(', ')}
+    ) of_day
+    cross join generate_series(0, 95) as place
+    left join lateral unnest(quarters, numbers) as at (quarter, events) on at.quarter = place
+    group by organization, day, log, ${KIND.join(', ')}`,
 };
 
 /**
@@ -62,7 +88,7 @@ const countedFrom = (days: string): Recomputation[] => [
     columns: ['category', 'action', 'source', 'events'],
     names: ['day', 'category', 'action', 'source'],
     expected: `
-      select organization, day, log, ${idOf(['category', 'action', 'source', 'null::text'])} as activity_id, category, action, source,
+      select organization, day, log, ${kindId} as activity_id, category, action, source,
         sum(events)::bigint as events
       from ${days} d where $1::text is null or organization = $1
       group by organization, day, log, category, action, source`,
@@ -106,7 +132,7 @@ export const checkRollUps: StateCheck = async (client, organization) => {
     readFindings(client, recomputation.table, differencesOf(recomputation), organization);
   const daily = await read(dailyActivity);
   const days = daily.length === 0 ? dailyActivity.table : `(${DAILY_ACTIVITY})`;
-  const findings: StateFindings[] = [...daily];
+  const findings: StateFindings[] = [...daily, ...(await read(timeTotals))];
   for (const recomputation of countedFrom(days)) findings.push(...(await read(recomputation)));
   findings.push(...(await readFindings(client, 'audit.user_horizon', horizonFindings(days), organization)));
   return findings;

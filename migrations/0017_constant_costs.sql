@@ -1,0 +1,632 @@
+-- Costs that do not grow with what is stored: the roll-ups follow a changed or deleted row by key, day by day; indexes and views serve what
+-- BI tools send first.
+--
+-- One transaction. It rewrites no table. It reads audit.events once for each of five indexes and once for audit.time_totals, and blocks
+-- writers of the table meanwhile, not readers: docs/bi.md says how long. A worker of an older version that is still running waits, and then
+-- continues to work.
+
+lock table audit.events in share row exclusive mode;
+
+-- 1. Indexes.
+
+-- Blocks of 128 pages with their ranges of values: 0.1 bytes an event. autosummarize: else new blocks are read until the next vacuum.
+create index events_by_stored_at on audit.events using brin (
+  updated_at timestamptz_minmax_multi_ops, first_seen_at timestamptz_minmax_multi_ops
+) with (autosummarize = on);
+comment on index audit.events_by_stored_at is 'Rows that were stored or changed since a time: the incremental refresh of BI tools.';
+create index events_by_day on audit.events using brin (
+  ((created_on at time zone 'UTC')::date) date_minmax_multi_ops, created_on timestamptz_minmax_multi_ops
+) with (autosummarize = on);
+comment on index audit.events_by_day is 'Conditions on the day, and on the time without an organization.';
+-- 500 characters: an index entry can have 2,704 bytes, and a name has any length. No two entries are alike, so looking for duplicates would only
+-- cost time.
+create index events_by_user on audit.events (left(user_name, 500), created_on) with (deduplicate_items = off);
+comment on index audit.events_by_user is 'The events of one user, also of one with few events or none.';
+create index events_by_target on audit.events (
+  left(coalesce(
+    details ->> 'name', details #>> '{after,name}', details #>> '{user,userName}', details ->> 'userName',
+    details ->> 'displayName', details ->> 'licenseCode'
+  ), 500), created_on
+) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
+comment on index audit.events_by_target is 'The changes of one group, user or policy.';
+create index events_by_area on audit.events (
+  (case
+    when category ilike '%group%' then 'Groups'
+    when category ilike '%role%' then 'Roles'
+    when category ilike '%robot%' then 'Robot accounts'
+    when category ilike '%client%' or category ilike '%application%' then 'External applications'
+    when category ilike '%licen%' then 'Licences'
+    when category ilike '%governance%' or category ilike '%policy%' then 'Policies'
+    when category ilike '%setting%' then 'Settings'
+    when category ilike '%user%' then 'Users'
+    else 'Other'
+  end), created_on
+) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
+comment on index audit.events_by_area is 'The changes of one area, also of one with few changes or none.';
+-- The planner takes no numbers of values from an index with a condition.
+create statistics audit.areas_of_events on (case
+    when category ilike '%group%' then 'Groups'
+    when category ilike '%role%' then 'Roles'
+    when category ilike '%robot%' then 'Robot accounts'
+    when category ilike '%client%' or category ilike '%application%' then 'External applications'
+    when category ilike '%licen%' then 'Licences'
+    when category ilike '%governance%' or category ilike '%policy%' then 'Policies'
+    when category ilike '%setting%' then 'Settings'
+    when category ilike '%user%' then 'Users'
+    else 'Other'
+  end) from audit.events;
+comment on statistics audit.areas_of_events is 'How many events are of which area.';
+create statistics audit.targets_of_events on (left(coalesce(
+    details ->> 'name', details #>> '{after,name}', details #>> '{user,userName}', details ->> 'userName',
+    details ->> 'displayName', details ->> 'licenseCode'
+  ), 500)) from audit.events;
+comment on statistics audit.targets_of_events is 'How many events are of which target.';
+
+create index daily_activity_by_day on audit.daily_activity using brin (day) with (autosummarize = on);
+comment on index audit.daily_activity_by_day is 'Days without an organization in the condition.';
+create index ledger_by_run on audit.ledger (organization, log, run_id);
+comment on index audit.ledger_by_run is 'Whether the ledger names a run, which audit.prune_runs keeps then.';
+create index user_actions_by_user on audit.user_actions (organization, log, md5(coalesce(user_name, '')));
+comment on index audit.user_actions_by_user is 'What one user did, to count the user again.';
+
+-- 2. Counts by time of day, so that days of any time zone are sums.
+
+create table audit.time_totals (
+  organization text not null,
+  day date not null,
+  activity_id uuid not null,
+  category text,
+  action text,
+  source text,
+  events integer[] not null,
+  log text not null,
+  primary key (organization, day, log, activity_id)
+);
+comment on table audit.time_totals is 'audit.daily_totals by quarter of an hour: one row per day, category, action and source. Every time zone in use differs from UTC by a multiple of it.';
+comment on column audit.time_totals.organization is 'UIPATH_ORGANIZATION of the worker.';
+comment on column audit.time_totals.day is 'The day of created_on in UTC.';
+comment on column audit.time_totals.activity_id is 'Stands for category, action and source: audit.activity_id.';
+comment on column audit.time_totals.category is 'As in audit.events.';
+comment on column audit.time_totals.action is 'As in audit.events.';
+comment on column audit.time_totals.source is 'As in audit.events.';
+comment on column audit.time_totals.events is 'Number of events in each of the 96 quarters of an hour, in UTC; the first is 00:00 to 00:15.';
+comment on column audit.time_totals.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+comment on index audit.time_totals_pkey is 'Finds the row that counts an event, and the days of a range.';
+
+
+-- Inlined, so without settings.
+create function audit.quarter_of(at timestamptz) returns integer
+language sql stable parallel safe
+return date_part('hour', at at time zone 'UTC')::integer * 4 + date_part('minute', at at time zone 'UTC')::integer / 15;
+comment on function audit.quarter_of is 'Which of the 96 quarters of an hour of its day, in UTC, from 0 on.';
+revoke execute on function audit.quarter_of from public;
+
+create function audit.add_time_totals(changes audit.time_totals[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+  here record;
+  counts integer[];
+  is_stored boolean;
+begin
+  for here in
+    select organization, day, log, activity_id, category, action, source, array_agg(events[1] + 1) as places, array_agg(events[2]) as numbers
+    from unnest(changes) group by organization, day, log, activity_id, category, action, source
+  loop
+    select events into counts from audit.time_totals
+    where organization = here.organization and day = here.day and log = here.log and activity_id = here.activity_id;
+    is_stored := found;
+    if not is_stored then counts := array_fill(0, array[96]); end if;
+    for i in 1 .. cardinality(here.places) loop
+      counts[here.places[i]] := counts[here.places[i]] + here.numbers[i];
+    end loop;
+    if not is_stored then
+      insert into audit.time_totals
+      values (here.organization, here.day, here.activity_id, here.category, here.action, here.source, counts, here.log);
+    elsif 0 = all (counts) then
+      delete from audit.time_totals
+      where organization = here.organization and day = here.day and log = here.log and activity_id = here.activity_id;
+    else
+      update audit.time_totals set events = counts
+      where organization = here.organization and day = here.day and log = here.log and activity_id = here.activity_id;
+    end if;
+  end loop;
+end $$;
+comment on function audit.add_time_totals is 'Adds to audit.time_totals. Each row has two numbers as events: the quarter of an hour from 0 on, and the number of events to add, which may be negative.';
+revoke execute on function audit.add_time_totals from public;
+
+-- 3. The functions of the triggers. Rows of the roll-ups are found by key, and rows of audit.events by the bounds of their day, through lateral
+-- subqueries with a fence (offset 0): then no plan reads a table as a whole, also one that was made while the tables were empty. The settings
+-- choose hash joins for the rest, and leave out the compilation that their costs would start.
+
+create or replace function audit.count_inserted_events() returns trigger
+language plpgsql security definer
+-- Hours and days are in UTC. The added rows are not joined to the stored ones: a plan is made once per session, often while the
+-- tables are empty, and a plan that searches the added rows for each stored one took most of a first load's time.
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+  -- One element of each per log, in the order of locking.
+  organizations text[];
+  logs text[];
+  late audit.daily_activity[];
+  times audit.time_totals[];
+begin
+  select array_agg(organization order by organization, log), array_agg(log order by organization, log) into organizations, logs
+  from (select organization, log from added_rows where superseded_by is null group by organization, log) one;
+  if organizations is null then return null; end if;
+  perform audit.lock_roll_ups(organization, log) from unnest(organizations, logs) as one (organization, log);
+  with timed as materialized (
+    select organization, log, created_on::date as day,
+      audit.quarter_of(created_on) as quarter,
+      category, action, source, user_name, count(*) as events, min(created_on) as first_at, max(created_on) as last_at
+    from added_rows where superseded_by is null group by organization, log, day, quarter, category, action, source, user_name
+  ), added as materialized (
+    select organization, day, audit.activity_id(category, action, source, user_name) as activity_id, category, action, source,
+      user_name, sum(events)::bigint as events, min(first_at) as first_at, max(last_at) as last_at, bit_or(1 << quarter / 4) as hours, log
+    from timed group by organization, log, day, category, action, source, user_name
+  ), by_day as (
+    insert into audit.daily_activity as stored select * from added
+    on conflict (organization, day, log, activity_id) do update set events = stored.events + excluded.events,
+      first_at = least(stored.first_at, excluded.first_at), last_at = greatest(stored.last_at, excluded.last_at),
+      hours = stored.hours | excluded.hours
+  ), totals as (
+    insert into audit.daily_totals as stored
+    select organization, day, audit.activity_id(category, action, source, null), category, action, source, sum(events), log
+    from added group by organization, log, day, category, action, source
+    on conflict (organization, day, log, activity_id) do update set events = stored.events + excluded.events
+  )
+  select (
+    select array_agg(added::audit.daily_activity)
+    from added join audit.user_horizon horizon on horizon.organization = added.organization and horizon.log = added.log
+      and added.day < horizon.day
+  ), array(
+    select row(organization, day, audit.activity_id(category, action, source, null), category, action, source,
+      array[quarter, sum(events)::integer], log)::audit.time_totals
+    from timed group by organization, log, day, category, action, source, quarter
+  ) into late, times;
+  perform audit.add_time_totals(times);
+  if late is not null then perform audit.add_late_events(late); end if;
+  perform audit.settle_users(organization, log) from unnest(organizations, logs) as one (organization, log);
+  return null;
+end $$;
+
+-- The first day from from_day on, or the last one up to it where to_day is earlier, on which the group has events. The days are those of
+-- daily_totals: one look-up each until the group is found.
+create function audit.find_activity(of_organization text, of_log text, of_activity uuid, from_day date, to_day date)
+returns audit.daily_activity
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  found_row audit.daily_activity;
+  next_day date := from_day;
+begin
+  loop
+    select * into found_row from audit.daily_activity
+    where organization = of_organization and day = next_day and log = of_log and activity_id = of_activity;
+    if found then return found_row; end if;
+    if from_day <= to_day then
+      next_day := (
+        select day from audit.daily_totals
+        where organization = of_organization and log = of_log and day > next_day and day <= to_day order by day limit 1
+      );
+    else
+      next_day := (
+        select day from audit.daily_totals
+        where organization = of_organization and log = of_log and day < next_day and day >= to_day order by day desc limit 1
+      );
+    end if;
+    if next_day is null then return null; end if;
+  end loop;
+end $$;
+comment on function audit.find_activity is 'Finds the next day on which a user did something again, forwards or backwards.';
+revoke execute on function audit.find_activity from public;
+
+create or replace function audit.recount_users(changed audit.daily_activity[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
+begin
+  -- Numbers are added. The first or the last event may be gone: then the next day with events is searched from there.
+  insert into audit.user_actions as stored (organization, activity_id, category, action, source, user_name, events, first_at, last_at, log)
+  select moved.organization, moved.activity_id, moved.category, moved.action, moved.source, moved.user_name, moved.events,
+    coalesce(first_day.first_at, before.first_at, '-infinity'), coalesce(last_day.last_at, before.last_at, '-infinity'), moved.log
+  from (
+    select organization, log, activity_id, category, action, source, user_name, sum(events)::bigint as events, min(day) as first_day,
+      max(day) as last_day
+    from unnest(changed) group by organization, log, activity_id, category, action, source, user_name
+  ) moved
+  cross join lateral (
+    select day - 1 as last_day from audit.user_horizon h where h.organization = moved.organization and h.log = moved.log offset 0
+  ) counted
+  left join lateral (
+    select first_at, last_at from audit.user_actions u
+    where u.organization = moved.organization and u.log = moved.log and u.activity_id = moved.activity_id offset 0
+  ) before on true
+  cross join lateral audit.find_activity(moved.organization, moved.log, moved.activity_id, least(before.first_at::date, moved.first_day),
+    counted.last_day) as first_day
+  cross join lateral audit.find_activity(moved.organization, moved.log, moved.activity_id, greatest(before.last_at::date, moved.last_day),
+    '-infinity') as last_day
+  on conflict (organization, log, activity_id) do update set events = stored.events + excluded.events,
+    first_at = excluded.first_at, last_at = excluded.last_at;
+  delete from audit.user_actions where ctid = any (array(
+    select here.ctid from unnest(changed) as change cross join lateral (
+      select ctid from audit.user_actions u
+      where u.organization = change.organization and u.log = change.log and u.activity_id = change.activity_id and u.events = 0 offset 0
+    ) here
+  ));
+
+  -- Of each changed day all that is stored is read, to know on which the user did nothing before, or does nothing any more.
+  insert into audit.user_totals as stored (organization, user_id, user_name, events, days_active, first_at, last_at, log)
+  select moved.organization, audit.activity_id(null, null, null, moved.user_name), moved.user_name, moved.events, moved.days,
+    coalesce(of_user.first_at, '-infinity'), coalesce(of_user.last_at, '-infinity'), moved.log
+  from (
+    select here.organization, here.log, here.user_name, sum(here.events)::bigint as events,
+      sum((coalesce(left_over.events, 0) > 0)::integer - (coalesce(left_over.events, 0) > here.events)::integer)::integer as days
+    from (
+      select organization, log, day, user_name, sum(events) as events from unnest(changed) group by organization, log, day, user_name
+    ) here
+    left join (
+      select days.organization, days.log, days.day, user_name, sum(events) as events
+      from (select organization, log, day from unnest(changed) group by organization, log, day) days cross join lateral (
+        select user_name, events from audit.daily_activity a
+        where a.organization = days.organization and a.log = days.log and a.day = days.day offset 0
+      ) of_day
+      group by days.organization, days.log, days.day, user_name
+    ) left_over on left_over.organization = here.organization and left_over.log = here.log and left_over.day = here.day
+      and coalesce(left_over.user_name, '') = coalesce(here.user_name, '') and (left_over.user_name is null) = (here.user_name is null)
+    group by here.organization, here.log, here.user_name
+  ) moved
+  cross join lateral (
+    select min(first_at) as first_at, max(last_at) as last_at from audit.user_actions u
+    where u.organization = moved.organization and u.log = moved.log and md5(coalesce(u.user_name, '')) = md5(coalesce(moved.user_name, ''))
+      and (u.user_name is null) = (moved.user_name is null)
+  ) of_user
+  on conflict (organization, log, user_id) do update set events = stored.events + excluded.events,
+    days_active = stored.days_active + excluded.days_active, first_at = excluded.first_at, last_at = excluded.last_at;
+  delete from audit.user_totals where ctid = any (array(
+    select here.ctid from unnest(changed) as change cross join lateral (
+      select ctid from audit.user_totals u
+      where u.organization = change.organization and u.log = change.log
+        and u.user_id = audit.activity_id(null, null, null, change.user_name) and u.events = 0 offset 0
+    ) here
+  ));
+end $$;
+comment on function audit.recount_users is 'Counts again, in user_actions and user_totals, the users of changed or deleted events of days before the horizon, which daily_activity and daily_totals no longer have.';
+
+-- A row that leaves a group is replaced if another row of the group has its time, as after a re-rendering: then only the number changes.
+-- Groups that a row left otherwise, or came to, are read again.
+create or replace function audit.count_changed_events() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set jit = off as $$
+declare
+  -- hours is 1 if the group must be read again.
+  changed audit.daily_activity[];
+  read_again audit.daily_activity[];
+  late audit.daily_activity[];
+  times audit.time_totals[];
+begin
+  if tg_op = 'DELETE' then
+    changed := array(
+      select row(organization, created_on::date, audit.activity_id(category, action, source, user_name), category, action,
+        source, user_name, -count(*), min(created_on), max(created_on), 1, log)::audit.daily_activity
+      from taken_rows where superseded_by is null
+      group by organization, log, created_on::date, category, action, source, user_name
+    );
+    times := array(
+      select row(organization, created_on::date, audit.activity_id(category, action, source, null), category, action, source,
+        array[audit.quarter_of(created_on), -count(*)::integer], log)::audit.time_totals
+      from taken_rows where superseded_by is null
+      group by organization, log, created_on::date, audit.quarter_of(created_on), category, action, source
+    );
+  else
+    changed := array(
+      with moved as materialized (
+        -- Rows that count the same before and after are left out: a re-read changes messages far more often than names.
+        select organization, log, created_on, category, action, source, user_name, sum(change) as change
+        from (
+          select organization, log, created_on, category, action, source, user_name, -1 as change from taken_rows where superseded_by is null
+          union all
+          select organization, log, created_on, category, action, source, user_name, 1 from added_rows where superseded_by is null
+        ) both_rows
+        group by organization, log, created_on, category, action, source, user_name having sum(change) <> 0
+      ), kept as materialized (
+        -- Each instant is read once, however many rows have it.
+        select instants.organization, instants.log, instants.created_on, audit.activity_id(category, action, source, user_name) as activity_id
+        from (
+          select organization, log, created_on from moved where change < 0 group by organization, log, created_on
+        ) instants cross join lateral (
+          select category, action, source, user_name from audit.events e
+          where e.organization = instants.organization and e.log = instants.log and e.created_on = instants.created_on
+            and e.superseded_by is null
+          group by category, action, source, user_name offset 0
+        ) stored
+      )
+      select row(organization, created_on::date, audit.activity_id(category, action, source, user_name), category, action,
+        source, user_name, sum(change), min(created_on), max(created_on), max(case when is_replaced then 0 else 1 end), log)::audit.daily_activity
+      from (
+        select moved.*, change < 0 and kept.activity_id is not null as is_replaced
+        from moved left join kept on kept.organization = moved.organization and kept.log = moved.log and kept.created_on = moved.created_on
+          and kept.activity_id = audit.activity_id(moved.category, moved.action, moved.source, moved.user_name)
+      ) compared
+      group by organization, log, created_on::date, category, action, source, user_name
+    );
+    if cardinality(changed) = 0 then return null; end if;
+    times := array(
+      select row(organization, created_on::date, audit.activity_id(category, action, source, null), category, action, source,
+        array[audit.quarter_of(created_on), sum(change)::integer], log)::audit.time_totals
+      from (
+        select organization, log, created_on, category, action, source, -1 as change from taken_rows where superseded_by is null
+        union all
+        select organization, log, created_on, category, action, source, 1 from added_rows where superseded_by is null
+      ) both_rows
+      group by organization, log, created_on::date, audit.quarter_of(created_on), category, action, source having sum(change) <> 0
+    );
+  end if;
+  if cardinality(changed) = 0 then return null; end if;
+  perform audit.lock_roll_ups(organization, log)
+  from (select organization, log from unnest(changed) group by organization, log order by organization, log) logs;
+
+  -- Numbers are added, because a statement may also have inserted rows, which are counted elsewhere.
+  insert into audit.daily_activity as stored select * from unnest(changed)
+  on conflict (organization, day, log, activity_id) do update set events = stored.events + excluded.events;
+  delete from audit.daily_activity where ctid = any (array(
+    select here.ctid from unnest(changed) as change cross join lateral (
+      select ctid from audit.daily_activity a
+      where a.organization = change.organization and a.day = change.day and a.log = change.log and a.activity_id = change.activity_id
+        and a.events = 0 offset 0
+    ) here
+  ));
+  insert into audit.daily_totals as stored
+  select organization, day, audit.activity_id(category, action, source, null), category, action, source, sum(events), log
+  from unnest(changed) group by organization, log, day, category, action, source having sum(events) <> 0
+  on conflict (organization, day, log, activity_id) do update set events = stored.events + excluded.events;
+  delete from audit.daily_totals where ctid = any (array(
+    select here.ctid from unnest(changed) as change cross join lateral (
+      select ctid from audit.daily_totals t
+      where t.organization = change.organization and t.day = change.day and t.log = change.log
+        and t.activity_id = audit.activity_id(change.category, change.action, change.source, null) and t.events = 0 offset 0
+    ) here
+  ));
+  if cardinality(times) > 0 then perform audit.add_time_totals(times); end if;
+
+  -- Only groups that are still there: of a day that was deleted, nothing is read.
+  read_again := array(
+    select change from unnest(changed) as change cross join lateral (
+      select from audit.daily_activity a
+      where a.organization = change.organization and a.day = change.day and a.log = change.log and a.activity_id = change.activity_id
+        and change.hours = 1 offset 0
+    ) here
+  );
+  if cardinality(read_again) > 0 then
+    -- Each user's rows of a day are read once, by the index of users: the organization is compared in a way that no other index serves.
+    with of_user as materialized (
+      select organization, log, day, user_name, day::timestamptz as from_at, (day + 1)::timestamptz as to_at
+      from unnest(read_again) group by organization, log, day, user_name
+    ), found as materialized (
+      select of_user.organization, of_user.log, of_user.day, audit.activity_id(category, action, source, of_user.user_name) as activity_id,
+        first_at, last_at, hours
+      from of_user cross join lateral (
+        select category, action, source, min(created_on) as first_at, max(created_on) as last_at,
+          bit_or(1 << date_part('hour', created_on)::integer) as hours
+        from audit.events e
+        where left(e.user_name, 500) = left(of_user.user_name, 500) and e.user_name = of_user.user_name
+          and e.created_on >= of_user.from_at and e.created_on < of_user.to_at
+          and e.organization is not distinct from of_user.organization and e.log is not distinct from of_user.log and e.superseded_by is null
+        group by category, action, source offset 0
+      ) in_day
+      where of_user.user_name is not null
+      union all
+      select of_user.organization, of_user.log, of_user.day, audit.activity_id(category, action, source, null), first_at, last_at, hours
+      from of_user cross join lateral (
+        select category, action, source, min(created_on) as first_at, max(created_on) as last_at,
+          bit_or(1 << date_part('hour', created_on)::integer) as hours
+        from audit.events e
+        where left(e.user_name, 500) is null and e.created_on >= of_user.from_at and e.created_on < of_user.to_at
+          and e.organization is not distinct from of_user.organization and e.log is not distinct from of_user.log and e.superseded_by is null
+        group by category, action, source offset 0
+      ) in_day
+      where of_user.user_name is null
+    )
+    -- The rows exist, and are found by key.
+    insert into audit.daily_activity as stored
+    select here.organization, here.day, here.activity_id, here.category, here.action, here.source, here.user_name, here.events,
+      found.first_at, found.last_at, found.hours, here.log
+    from found
+    join unnest(read_again) as here on here.organization = found.organization and here.log = found.log and here.day = found.day
+      and here.activity_id = found.activity_id
+    on conflict (organization, day, log, activity_id) do update set first_at = excluded.first_at, last_at = excluded.last_at,
+      hours = excluded.hours;
+  end if;
+
+  late := array(
+    select change from unnest(changed) as change
+    where change.day < (select h.day from audit.user_horizon h where h.organization = change.organization and h.log = change.log)
+  );
+  if cardinality(late) > 0 then perform audit.recount_users(late); end if;
+  perform audit.settle_users(organization, log)
+  from (select organization, log from unnest(changed) group by organization, log) logs;
+  return null;
+end $$;
+
+create or replace function audit.forget_counted_events() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  truncate audit.daily_activity, audit.daily_totals, audit.time_totals, audit.user_actions, audit.user_totals, audit.user_horizon;
+  return null;
+end $$;
+
+-- What is stored already, month by month.
+do $$
+declare
+  of_month record;
+begin
+  for of_month in
+    select organization, log, date_trunc('month', day::timestamp) at time zone 'UTC' as from_at,
+      (date_trunc('month', day::timestamp) + interval '1 month') at time zone 'UTC' as to_at
+    from audit.daily_totals group by 1, 2, 3, 4
+  loop
+    perform audit.add_time_totals(array(
+      select row(organization, (created_on at time zone 'UTC')::date, audit.activity_id(category, action, source, null), category, action,
+        source, array[audit.quarter_of(created_on), count(*)::integer], log)::audit.time_totals
+      from audit.events
+      where organization = of_month.organization and log = of_month.log and created_on >= of_month.from_at and created_on < of_month.to_at
+        and superseded_by is null
+      group by organization, log, (created_on at time zone 'UTC')::date, audit.quarter_of(created_on), category, action, source
+    ));
+  end loop;
+end $$;
+analyze audit.time_totals;
+-- The planner knows the days, the users and the targets from now on.
+analyze audit.events;
+
+-- 4. Views. Names of users and targets are cut to what the indexes hold, so that a condition on the view is one on the index.
+
+create or replace view bi.events as
+select
+  organization,
+  created_on,
+  category,
+  action,
+  source,
+  left(user_name, 500) as user_name,
+  nullif(email, '') as email,
+  message,
+  details,
+  details_version,
+  extra,
+  event_id,
+  created_on_raw,
+  first_seen_at,
+  updated_at,
+  (created_on at time zone 'UTC')::date as day,
+  left(coalesce(
+    details ->> 'name', details #>> '{after,name}', details #>> '{user,userName}', details ->> 'userName',
+    details ->> 'displayName', details ->> 'licenseCode'
+  ), 500) as target_name,
+  coalesce(details ->> 'id', details ->> 'groupId', details ->> 'clientId') as target_id,
+  nullif(coalesce(details ->> 'email', details #>> '{user,email}'), '') as target_email,
+  details ->> 'product' as product,
+  log
+from audit.events
+where superseded_by is null;
+comment on view bi.events is 'One row per audit event. Filter by organization and created_on, day, updated_at or user_name: they are indexed. Lists for filters are in bi.organizations, bi.users and bi.event_kinds. Older forms of an event, whose details UiPath has since written differently, are in bi.superseded_events.';
+comment on column bi.events.user_name is 'Who caused the event: its first 500 characters.';
+comment on column bi.events.target_name is 'Name of what it was done to, from details: a user, a group, a policy and so on; its first 500 characters. Null where details do not say.';
+comment on view bi.administrative_changes is 'One row per event that is not a login: who changed what. area and target_name are indexed.';
+
+create or replace view bi.logins as
+select
+  organization, created_on as logged_in_at, left(user_name, 500) as user_name, nullif(email, '') as email,
+  (created_on at time zone 'UTC')::date as day,
+  date_part('isodow', created_on at time zone 'UTC')::integer as weekday,
+  date_part('hour', created_on at time zone 'UTC')::integer as hour,
+  message, details, event_id, log
+from audit.events
+where category = 'User' and action = 'Login' and superseded_by is null;
+
+-- Read from the days on which a user logged in at an unusual hour: the cost follows these, not the logins. Other logins are not read.
+create or replace view bi.unusual_logins as
+select users.organization, e.created_on as logged_in_at, left(e.user_name, 500) as user_name, nullif(e.email, '') as email, of_day.day,
+  date_part('isodow', of_day.day)::integer as weekday, of_day.hour, e.message, e.details, e.event_id, users.days as days_with_logins,
+  of_day.days_near_hour as days_near_this_hour, users.log
+from (
+  select organization, log, user_name, count(*) as days, array_agg(day) as login_days, array_agg(hours) as login_hours, array[
+    sum(hours & 1), sum(hours >> 1 & 1), sum(hours >> 2 & 1), sum(hours >> 3 & 1), sum(hours >> 4 & 1), sum(hours >> 5 & 1),
+    sum(hours >> 6 & 1), sum(hours >> 7 & 1), sum(hours >> 8 & 1), sum(hours >> 9 & 1), sum(hours >> 10 & 1),
+    sum(hours >> 11 & 1), sum(hours >> 12 & 1), sum(hours >> 13 & 1), sum(hours >> 14 & 1), sum(hours >> 15 & 1),
+    sum(hours >> 16 & 1), sum(hours >> 17 & 1), sum(hours >> 18 & 1), sum(hours >> 19 & 1), sum(hours >> 20 & 1),
+    sum(hours >> 21 & 1), sum(hours >> 22 & 1), sum(hours >> 23 & 1)
+  ] as days_by_hour
+  from (
+    -- A user who logs in by two sources on one day has two rows of that day.
+    select of_day.organization, of_day.log, user_name, day, bit_or(hours) as hours
+    from (
+      select organization, log, (
+        select min(day) from (
+          select day from audit.daily_totals t where t.organization = h.organization and t.log = h.log group by day order by day desc limit 180
+        ) newest
+      ) as since
+      from audit.user_horizon h
+    ) half_year join audit.daily_activity of_day on of_day.organization = half_year.organization
+      and of_day.log = half_year.log and of_day.day >= since
+    where category = 'User' and action = 'Login' and user_name is not null
+    group by of_day.organization, of_day.log, user_name, day
+  ) days
+  group by organization, log, user_name having count(*) >= 20
+) users
+cross join lateral (
+  select bit_or(1 << hour) as hours from generate_series(0, 23) as hour
+  where 20 * greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) < users.days
+) unusual
+cross join lateral (
+  select day, hour, greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) as days_near_hour
+  from unnest(login_days, login_hours) as login (day, hours) cross join generate_series(0, 23) as hour
+  where login.hours & unusual.hours <> 0 and login.hours & unusual.hours & (1 << hour) <> 0
+) of_day
+cross join lateral (
+  select * from audit.events stored
+  where stored.organization = users.organization and stored.log = users.log
+    and left(stored.user_name, 500) = left(users.user_name, 500) and stored.user_name = users.user_name
+    and stored.created_on >= (of_day.day::timestamp + of_day.hour * interval '1 hour') at time zone 'UTC'
+    and stored.created_on < (of_day.day::timestamp + (of_day.hour + 1) * interval '1 hour') at time zone 'UTC'
+    and stored.category = 'User' and stored.action = 'Login' and stored.superseded_by is null
+  offset 0
+) e;
+comment on view bi.unusual_logins is 'Logins at an hour at which the user seldom logs in: the hour, and the hours before and after, each on less than a twentieth of the days with logins. Of users with at least 20 such days. Habits and logins are those of the newest 180 days on which the log has events.';
+
+create view bi.totals_by_quarter_hour as
+select organization, day, day::timestamp at time zone 'UTC' + (place - 1) * interval '15 minutes' as starts_at, category, action, source,
+  counted as events, log
+from audit.time_totals cross join lateral unnest(events) with ordinality as quarters (counted, place)
+where counted > 0;
+comment on view bi.totals_by_quarter_hour is 'Events counted by quarter of an hour, category, action and source: for hours and days of any time zone. Filter by organization and day; a local day lies on at most two days in UTC.';
+comment on column bi.totals_by_quarter_hour.organization is 'The UiPath organization.';
+comment on column bi.totals_by_quarter_hour.day is 'The day in UTC. Filter by it: starts_at is not indexed.';
+comment on column bi.totals_by_quarter_hour.starts_at is 'Start of the quarter of an hour.';
+comment on column bi.totals_by_quarter_hour.category is 'As in bi.events.';
+comment on column bi.totals_by_quarter_hour.action is 'As in bi.events.';
+comment on column bi.totals_by_quarter_hour.source is 'As in bi.events.';
+comment on column bi.totals_by_quarter_hour.events is 'How many events.';
+comment on column bi.totals_by_quarter_hour.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+
+create view bi.organizations as
+select organization, sum(events)::bigint as events, count(distinct day)::integer as days_active, min(day) as first_day, max(day) as last_day, log
+from audit.daily_totals group by organization, log;
+comment on view bi.organizations is 'One row per organization and log with events: for filter lists.';
+comment on column bi.organizations.organization is 'The UiPath organization.';
+comment on column bi.organizations.events is 'How many events.';
+comment on column bi.organizations.days_active is 'On how many days, in UTC.';
+comment on column bi.organizations.first_day is 'The first of these days.';
+comment on column bi.organizations.last_day is 'The last of these days.';
+comment on column bi.organizations.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+
+create view bi.event_kinds as
+select organization, category, action, source, case when (category, action) is distinct from ('User', 'Login') then case
+      when category ilike '%group%' then 'Groups'
+      when category ilike '%role%' then 'Roles'
+      when category ilike '%robot%' then 'Robot accounts'
+      when category ilike '%client%' or category ilike '%application%' then 'External applications'
+      when category ilike '%licen%' then 'Licences'
+      when category ilike '%governance%' or category ilike '%policy%' then 'Policies'
+      when category ilike '%setting%' then 'Settings'
+      when category ilike '%user%' then 'Users'
+      else 'Other'
+    end end as area,
+  sum(events)::bigint as events, min(day) as first_day, max(day) as last_day, log
+from audit.daily_totals group by organization, category, action, source, log;
+comment on view bi.event_kinds is 'One row per organization, log, category, action and source that has events: for filter lists.';
+comment on column bi.event_kinds.organization is 'The UiPath organization.';
+comment on column bi.event_kinds.category is 'As in bi.events.';
+comment on column bi.event_kinds.action is 'As in bi.events.';
+comment on column bi.event_kinds.source is 'As in bi.events.';
+comment on column bi.event_kinds.area is 'As in bi.administrative_changes; null for logins.';
+comment on column bi.event_kinds.events is 'How many events.';
+comment on column bi.event_kinds.first_day is 'The first day with one, in UTC.';
+comment on column bi.event_kinds.last_day is 'The last day with one.';
+comment on column bi.event_kinds.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+
+do $$
+begin
+  if exists (select from pg_roles where rolname = 'audit_writer') then
+    grant select on audit.time_totals, bi.totals_by_quarter_hour, bi.organizations, bi.event_kinds to audit_writer;
+  end if;
+  if exists (select from pg_roles where rolname = 'audit_reader') then
+    grant select on bi.totals_by_quarter_hour, bi.organizations, bi.event_kinds to audit_reader;
+  end if;
+end $$;
