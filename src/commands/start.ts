@@ -45,6 +45,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
   const { config, log } = app;
   const names = config.sources.map(({ organization }) => organization);
   const health = createHealth(names);
+  signal.addEventListener('abort', () => health.stopping());
   const droppedLogLines = () => standardError().dropped;
   const metrics = createMetrics({ pool: app.pool, droppedLogLines });
   let schedule: Schedule | undefined;

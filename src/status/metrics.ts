@@ -56,11 +56,14 @@ export function createMetrics({
   return {
     follow(organization, { recheck }) {
       settings.recheckWindow.set({ organization }, (recheck?.windowMs ?? 0) / 1000);
-      return runs(organization);
+      return runs.follow(organization);
     },
     observeStatus: status.set,
     observeDatabaseAway: status.setAway,
-    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    async render() {
+      runs.collect();
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
   };
 }
 

@@ -3,11 +3,12 @@ import { ExportError } from '../core/errors.ts';
 import type { LogKey } from '../core/log-key.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
-import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
+import { describeError, type Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { chooseLog, renderPage } from './page/page.ts';
 import { SCRIPT_SOURCE } from './page/script.ts';
 import { STYLE_SOURCE } from './page/style.ts';
+import { assessReadiness } from './readiness.ts';
 
 export interface RouteResponse {
   status: number;
@@ -37,7 +38,7 @@ const STATUS_AGE_MS = 5_000;
 
 /** Returns the function that responds to a method and a URL. It throws only on a fault of this program. */
 export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<RouteResponse> {
-  const { health, metrics } = options;
+  const { health, metrics, now = () => new Date() } = options;
   const read = createReader(options);
   const answerPage = createPageRoute(options, read);
 
@@ -47,10 +48,7 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
       '/readyz',
       async () => {
         await read();
-        const state = health.read();
-        const reasons = unreadyReasons(state);
-        const isReady = reasons.length === 0;
-        const failing = isReady ? failingReasons(state) : [];
+        const { isReady, reasons, failing } = assessReadiness(health.read(), now());
         return json(isReady ? 200 : 503, { ready: isReady, reasons, ...(failing.length > 0 && { failing }) });
       },
     ],

@@ -127,6 +127,7 @@ describe('the page', () => {
       outcome: 'locked',
       endedAt: NOW,
       error: 'Another worker exports acme.',
+      retry: null,
     };
     expect(textOf(page({ health }))).toContain('run locked another worker exports; this one is on standby');
   });
