@@ -59,6 +59,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         readActivity: (key) => readActivity(app.pool, key),
         nextRunAt: () => schedule?.nextRunAt(),
         droppedLogLines,
+        onToken: (token) => app.redactor.add(token),
       })
     : undefined;
   if (server) log.info(`status page, /healthz, /readyz and /metrics at ${server.url}`);

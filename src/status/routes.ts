@@ -3,6 +3,7 @@ import { ExportError } from '../core/errors.ts';
 import type { LogKey } from '../core/log-key.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
+import { type Access, CHALLENGE } from './access.ts';
 import { describeError, type Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { chooseLog, renderPage } from './page/page.ts';
@@ -27,7 +28,21 @@ interface RouteOptions {
   statusAgeMs?: number;
   /** The time that the page shows; default: the clock of this process. */
   now?: () => Date;
+  /** Who may read the page and the metrics; default: everybody. */
+  access?: Access | undefined;
+  /** Of docs/operations.md. */
+  runbookUrl?: string | undefined;
 }
+
+/** What a route needs to know of a request. */
+interface RouteRequest {
+  method: string;
+  url: string;
+  authorization?: string | undefined;
+}
+
+/** They show no event and no count, and probes have no token. */
+const OPEN_PATHS = ['/healthz', '/readyz'];
 
 /** A status, or why it could not be read. */
 type Reading = { report: StatusReport; error?: undefined } | { report?: undefined; error: unknown };
@@ -36,9 +51,9 @@ type Reading = { report: StatusReport; error?: undefined } | { report?: undefine
 const DATABASE_WAIT_MS = 5_000;
 const STATUS_AGE_MS = 5_000;
 
-/** Returns the function that responds to a method and a URL. It throws only on a fault of this program. */
-export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<RouteResponse> {
-  const { health, metrics, now = () => new Date() } = options;
+/** Returns the function that responds to a request. It throws only on a fault of this program. */
+export function createRoutes(options: RouteOptions): (request: RouteRequest) => Promise<RouteResponse> {
+  const { health, metrics, now = () => new Date(), access = () => true } = options;
   const read = createReader(options);
   const answerPage = createPageRoute(options, read);
 
@@ -65,7 +80,7 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
     ['/', answerPage],
   ]);
 
-  return async (method, url) => {
+  return async ({ method, url, authorization }) => {
     if (method !== 'GET' && method !== 'HEAD') {
       return {
         ...text(405, 'Only GET and HEAD are allowed.'),
@@ -74,9 +89,13 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
     }
     const [path, query] = url.split('?', 2);
     const handler = routes.get(path!);
-    return handler
-      ? handler(new URLSearchParams(query))
-      : text(404, `Not found. The paths are ${[...routes.keys()].join(', ')}.`);
+    if (!handler) return text(404, `Not found. The paths are ${[...routes.keys()].join(', ')}.`);
+    if (!OPEN_PATHS.includes(path!) && !access(authorization)) {
+      const message =
+        'Send the token of STATUS_TOKEN_FILE as a bearer token, or as the password with any user name.';
+      return { ...text(401, message), headers: { 'WWW-Authenticate': CHALLENGE } };
+    }
+    return handler(new URLSearchParams(query));
   };
 }
 
@@ -100,6 +119,7 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
       activity: shown && (await readActivity(shown)),
       nextRunAt: options.nextRunAt(),
       droppedLogLines: options.droppedLogLines?.() ?? 0,
+      runbookUrl: options.runbookUrl,
       now: now(),
     });
     const isUnknown = report !== undefined && wanted !== undefined && !shown;

@@ -23,6 +23,8 @@ export interface PageContent {
   nextRunAt: Date | undefined;
   /** Number of log lines that could not be written. */
   droppedLogLines?: number;
+  /** Of docs/operations.md. */
+  runbookUrl?: string | undefined;
   now: Date;
 }
 
