@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
 import { readActivity } from '../postgres/read/activity.ts';
+import { readCheckpoint } from '../postgres/read/checkpoint.ts';
 import { readStatus } from '../postgres/read/status.ts';
 import { migrate } from '../postgres/schema/migrate.ts';
 import { createHealth, type Health } from '../status/health.ts';
@@ -57,6 +58,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         log,
         readStatus: () => readStatus(app.pool, names),
         readActivity: (key) => readActivity(app.pool, key),
+        readHead: (key) => readCheckpoint(app.pool, key),
         nextRunAt: () => schedule?.nextRunAt(),
         droppedLogLines,
         onToken: (token) => app.redactor.add(token),

@@ -23,6 +23,8 @@ interface RouteOptions {
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
   readActivity: (key: LogKey) => Promise<Activity>;
+  /** The newest head of a ledger; default: none is shown. */
+  readHead?: ((key: LogKey) => Promise<string | undefined>) | undefined;
   nextRunAt: () => Date | undefined;
   droppedLogLines?: () => number;
   statusAgeMs?: number;
@@ -104,19 +106,22 @@ const PAGE_POLICY =
   `base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
 function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
-  const readActivity = createActivityReader(options);
+  const readActivity = createLogReader(options.readActivity, options);
+  const readHead = createLogReader(options.readHead ?? (async () => undefined), options);
   const { now = () => new Date() } = options;
   return async (query: URLSearchParams): Promise<RouteResponse> => {
     const { report, error } = await read();
     const organization = query.get('organization');
     const wanted = organization === null ? undefined : { organization, log: query.get('log') ?? undefined };
     const shown = chooseLog(report, wanted);
+    const [activity, head] = shown ? await Promise.all([readActivity(shown), readHead(shown)]) : [];
     const body = renderPage({
       health: options.health.read(),
       report,
       problem: report ? undefined : describeError(error),
       wanted,
-      activity: shown && (await readActivity(shown)),
+      activity,
+      head,
       nextRunAt: options.nextRunAt(),
       droppedLogLines: options.droppedLogLines?.() ?? 0,
       runbookUrl: options.runbookUrl,
@@ -128,14 +133,17 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   };
 }
 
-/** Reads the activity of a log once for all requests within `statusAgeMs`; `undefined` after a failure or a timeout. */
-function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: RouteOptions) {
-  const readings = new Map<string, Promise<Activity | undefined>>();
-  return ({ organization, log }: LogKey): Promise<Activity | undefined> => {
+/** Reads something of a log once for all requests within `statusAgeMs`; `undefined` after a failure or a timeout. */
+function createLogReader<T>(
+  readOf: (key: LogKey) => Promise<T>,
+  { statusAgeMs = STATUS_AGE_MS }: RouteOptions,
+) {
+  const readings = new Map<string, Promise<T | undefined>>();
+  return ({ organization, log }: LogKey): Promise<T | undefined> => {
     const name = JSON.stringify([organization, log]);
     const reading =
       readings.get(name) ??
-      readActivity({ organization, log })
+      readOf({ organization, log })
         .catch(() => undefined)
         .finally(() => setTimeout(() => readings.delete(name), statusAgeMs).unref());
     readings.set(name, reading);

@@ -20,6 +20,8 @@ export interface StatusServerOptions {
   readStatus: () => Promise<StatusReport>;
   /** For one organization of that status; only the page needs it. */
   readActivity: (key: LogKey) => Promise<Activity>;
+  /** The newest head of its ledger, for the page. */
+  readHead?: ((key: LogKey) => Promise<string | undefined>) | undefined;
   log: Logger;
   nextRunAt: () => Date | undefined;
   /** Number of log lines that could not be written; the page shows it. */

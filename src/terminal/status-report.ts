@@ -96,14 +96,14 @@ function describeVerdict(subject: string, { level, headline, reasons }: Verdict,
 type Fact = [string, string, (string | undefined)?];
 
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
-  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
+  const { newestEventAt, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
   const checkedAt = verifiedAt(status.verification);
   const facts: Fact[] = [
     ...describeCompleteness(status, now),
     [
       'Newest event',
       newestEventAt ? describeInstant(newestEventAt) : 'none yet',
-      lagMs === null ? undefined : `lag ${describeDuration(lagMs)}`,
+      newestEventAt ? describeWhen(newestEventAt, now) : undefined,
     ],
     ['Watermark', watermark?.raw ?? 'none yet'],
     [
