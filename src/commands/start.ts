@@ -48,7 +48,7 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
   const health = createHealth(names);
   signal.addEventListener('abort', () => health.stopping());
   const droppedLogLines = () => standardError().dropped;
-  const metrics = createMetrics({ pool: app.pool, droppedLogLines });
+  const metrics = createMetrics({ pool: app.pool, droppedLogLines, runbookUrl: config.status?.runbookUrl });
   let schedule: Schedule | undefined;
   const server = config.status
     ? await createStatusServer({

@@ -86,7 +86,7 @@ export async function openPageScene(
       },
       readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization], now),
       readActivity: (key) => readActivity(workerPool, key, now),
-      readHead: async () => SCENE_HEAD,
+      readHead: async (key) => SCENE_HEAD.replace('acme', key.organization),
       nextRunAt: () => new Date(Math.ceil(now.getTime() / SCHEDULE_MS) * SCHEDULE_MS),
       now: () => now,
       statusAgeMs: 0,

@@ -12,6 +12,8 @@ export interface Assessed {
   verdict: Verdict;
 }
 
+/** Organizations that the banner names, besides the worst. */
+const MAX_NAMED = 3;
 const LEVELS: readonly Level[] = ['bad', 'attention', 'good'];
 
 /** The page of one log. */
@@ -32,17 +34,19 @@ ${renderVerdict(assessAll(assessed), undefined)}
 export function assessAll(assessed: readonly Assessed[]): Verdict {
   const level =
     LEVELS.find((candidate) => assessed.some(({ verdict }) => verdict.level === candidate)) ?? 'good';
-  const rest = LEVELS.slice(0, -1).flatMap((each) =>
+  const unwell = LEVELS.slice(0, -1).flatMap((each) =>
     assessed.filter(({ verdict }) => verdict.level === each),
   );
-  const [worst, ...others] = rest;
+  const [worst, ...others] = unwell;
   if (!worst) return { level, headline: 'All are complete and current', cause: 'nothing', reasons: [] };
   const { cause } = worst.verdict;
-  const more =
-    others.length === 0
-      ? ''
-      : `, and ${formatNumber(others.length)} more of ${formatNumber(assessed.length)}`;
-  return { level, headline: `${worst.name} needs attention: ${cause}${more}`, cause, reasons: [] };
+  const headline = `${worst.name} needs attention: ${cause}`;
+  if (others.length === 0) return { level, headline, cause, reasons: [] };
+  const names = others.slice(0, MAX_NAMED).map(({ name }) => name);
+  const rest = others.length > MAX_NAMED ? ` and ${formatNumber(others.length - MAX_NAMED)} more` : '';
+  const number = `${formatNumber(others.length)} more of ${formatNumber(assessed.length)}`;
+  const need = others.length === 1 ? 'needs' : 'need';
+  return { level, headline, cause, reasons: [`${number} ${need} attention: ${names.join(', ')}${rest}.`] };
 }
 
 function renderLine({ name, status, verdict }: Assessed, nextRunAt: Date | undefined, now: Date): Html {

@@ -27,7 +27,7 @@ export function renderVerdict(
 ): Html {
   const shown = failure ? reasons.slice(1) : reasons;
   const items = [
-    failure && html`${failure.summary} <a href="#run-${failure.runId}">What it found</a>`,
+    failure && html`${failure.summary} <a href="#run-${failure.runId}">Show its error</a>`,
     ...shown.map((reason) => html`${renderText(reason)}`),
     level !== 'good' && topic !== undefined && renderRunbook(topic, runbookUrl),
   ].filter((item) => item !== undefined && item !== false);

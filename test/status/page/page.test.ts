@@ -93,7 +93,7 @@ describe('the page', () => {
     expect(html).toContain('<span class="outcome attention">');
     const text = textOf(html);
     expect(text).toMatch(
-      /acme Retrying: invalid_client Run 8 \(run\) failed 118 s ago\. What it found Retrying: attempt 3 in 28 s \( ?2026-03-01 12:00:28 UTC\)\./,
+      /acme Retrying: invalid_client Run 8 \(run\) failed 118 s ago\. Show its error Retrying: attempt 3 in 28 s \( ?2026-03-01 12:00:28 UTC\)\./,
     );
     expect(text).toMatch(
       / 8 retrying run .* Retrying: attempt 3 in 28 s .* No token: HTTP 400 .* Check UIPATH_CLIENT_ID\. 7 succeeded/,
@@ -308,6 +308,27 @@ describe('the page of several organizations', () => {
       /2 organizations .* b & c Not current: HTTP 503 Newest event 10 minutes ago Lag 5 minutes .* acme Complete and current Newest event/,
     );
     expect(html).toContain('href="?organization=b%20%26%20c"');
+  });
+
+  test('names the worst, and those that need attention, too', () => {
+    const rotated = runRecord({ outcome: 'failed', error: 'HTTP 400 "invalid_client". Check it.' });
+    const gap = completeness({ state: 'gap' });
+    const all = [
+      organizationStatus({ organization: 'gap', completeness: gap }),
+      organizationStatus({ organization: 'good' }),
+      organizationStatus({ organization: 'beta', runs: [rotated] }),
+      ...['b', 'c', 'd'].map((organization) => organizationStatus({ organization, completeness: gap })),
+    ];
+    const show = (...organizations: OrganizationStatus[]) =>
+      textOf(page({ report: statusReport({ organizations }), activity: undefined }));
+    expect(show(...all)).toContain(
+      'beta needs attention: invalid_client 4 more of 6 need attention: gap, b, c and 1 more.',
+    );
+    expect(show(all[0]!, all[1]!, all[2]!)).toContain(
+      'beta needs attention: invalid_client 1 more of 3 needs attention: gap.',
+    );
+    expect(show(all[0]!, all[1]!)).toContain('gap needs attention: a gap gap Current, but with a gap');
+    expect(show(all[1]!, { ...all[1]!, organization: 'x' })).toContain('All are complete and current');
   });
 
   test('is that of one, when that is asked for', () => {
