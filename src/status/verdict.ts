@@ -121,9 +121,11 @@ function assessRuns(
   if (lastSuccessAt === null) {
     const problem = 'no run has read the source to its end yet';
     if (!failed) return { problem, isFirst: running !== undefined, reasons: [] };
-    return { ...failed, problem: `${problem} (${failed.cause})` };
+    return { ...failed, problem: next ? `${problem} (${failed.cause})` : problem };
   }
-  if (failed) return { ...failed, problem: failed.cause, isRetrying: next !== undefined && !isPastTarget };
+  // Without a worker that tries again, as in `status`, the error itself is the next line.
+  if (failed && !next) return { ...failed, problem: 'the last run did not succeed' };
+  if (failed) return { ...failed, problem: failed.cause, isRetrying: !isPastTarget };
   if (isOverdue) {
     const reason =
       'Earlier runs were more frequent. Check that `node dist/main.js start`, or the scheduler that calls run, is running.';

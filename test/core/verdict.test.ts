@@ -39,7 +39,7 @@ describe('an organization', () => {
 
   test('whose last run failed is not current, and says why', () => {
     const { level, headline, reasons } = judge({ runs: [failed, runRecord()] });
-    expect([level, headline]).toEqual(['bad', 'Not current: HTTP 503']);
+    expect([level, headline]).toEqual(['bad', 'Not current: the last run did not succeed']);
     expect(reasons).toEqual([
       'Run 8 (run) failed 118 s ago: HTTP 503',
       'Every event that the source showed 5 minutes ago is stored.',
@@ -188,26 +188,26 @@ describe('each state', () => {
   test.each<[keyof typeof states, string, string, string]>([
     ['complete', 'current', 'good', 'Complete and current'],
     ['complete', 'running', 'good', 'Complete and current'],
-    ['complete', 'failing', 'bad', 'Not current: HTTP 503'],
+    ['complete', 'failing', 'bad', 'Not current: the last run did not succeed'],
     ['complete', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
-    ['complete', 'never', 'bad', 'Not current: no run has read the source to its end yet (HTTP 503)'],
+    ['complete', 'never', 'bad', 'Not current: no run has read the source to its end yet'],
     ['complete', 'first', 'attention', 'Not current: no run has read the source to its end yet'],
     ['not proven', 'current', 'attention', 'Current, but not proven'],
     ['not proven', 'running', 'attention', 'Current, but not proven'],
-    ['not proven', 'failing', 'bad', 'Not current: HTTP 503'],
+    ['not proven', 'failing', 'bad', 'Not current: the last run did not succeed'],
     ['not proven', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
-    ['not proven', 'never', 'bad', 'Not proven: no run has read the source to its end yet (HTTP 503)'],
+    ['not proven', 'never', 'bad', 'Not proven: no run has read the source to its end yet'],
     ['not proven', 'first', 'attention', 'Not proven: no run has read the source to its end yet'],
     ['complete but for 3', 'current', 'attention', 'Current, complete but for 3'],
     ['complete but for 3', 'running', 'attention', 'Current, complete but for 3'],
-    ['complete but for 3', 'failing', 'bad', 'Not current: HTTP 503'],
+    ['complete but for 3', 'failing', 'bad', 'Not current: the last run did not succeed'],
     ['complete but for 3', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
     ['source changed', 'current', 'bad', 'Source changed: it does not show what is stored'],
     ['source changed', 'running', 'bad', 'Source changed: it does not show what is stored'],
-    ['source changed', 'failing', 'bad', 'Source changed, not current: HTTP 503'],
+    ['source changed', 'failing', 'bad', 'Source changed, not current: the last run did not succeed'],
     ['source changed', 'overdue', 'bad', 'Source changed, not current: the last success was 2 days ago'],
     ['gap', 'current', 'attention', 'Current, but with a gap'],
-    ['gap', 'failing', 'bad', 'Not current: HTTP 503'],
+    ['gap', 'failing', 'bad', 'Not current: the last run did not succeed'],
     ['gap', 'overdue', 'bad', 'Not current: the last success was 2 days ago'],
   ])('%s, %s: %s, %s', (state, situation, level, headline) => {
     const verdict = judge({ ...situations[situation], completeness: states[state] });

@@ -305,7 +305,7 @@ describe('the page of several organizations', () => {
     const html = several();
     expect(html).toContain('<title>b &#38; c needs attention: HTTP 503 – UiPath audit export</title>');
     expect(textOf(html)).toMatch(
-      /2 organizations .* b & c Not current: HTTP 503 Newest event 10 minutes ago Lag 5 minutes .* acme Complete and current Newest event/,
+      /2 organizations .* b & c Not current: the last run did not succeed Newest event 10 minutes ago Lag 5 minutes .* acme Complete and current Newest event/,
     );
     expect(html).toContain('href="?organization=b%20%26%20c"');
   });
