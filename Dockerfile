@@ -33,7 +33,8 @@ LABEL org.opencontainers.image.title="uipath-audit-export" \
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+# Unhealthy while the database is away or every run fails; nothing restarts the container for that.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
   CMD ["node", "dist/healthcheck.js"]
 # Node itself is process 1 and handles the signals; nothing stands between.
 # The -- keeps Node from reading --env-file itself. The option is that of the first line of src/main.ts.

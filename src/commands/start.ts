@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { type CommandContext, type DatabaseApp, type OrganizationsApp, withApp } from '../app.ts';
 import { ExportError } from '../core/errors.ts';
 import { readActivity } from '../postgres/read/activity.ts';
+import { readCheckpoint } from '../postgres/read/checkpoint.ts';
 import { readStatus } from '../postgres/read/status.ts';
 import { migrate } from '../postgres/schema/migrate.ts';
 import { createHealth, type Health } from '../status/health.ts';
@@ -45,8 +46,9 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
   const { config, log } = app;
   const names = config.sources.map(({ organization }) => organization);
   const health = createHealth(names);
+  signal.addEventListener('abort', () => health.stopping());
   const droppedLogLines = () => standardError().dropped;
-  const metrics = createMetrics({ pool: app.pool, droppedLogLines });
+  const metrics = createMetrics({ pool: app.pool, droppedLogLines, runbookUrl: config.status?.runbookUrl });
   let schedule: Schedule | undefined;
   const server = config.status
     ? await createStatusServer({
@@ -56,8 +58,10 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
         log,
         readStatus: () => readStatus(app.pool, names),
         readActivity: (key) => readActivity(app.pool, key),
+        readHead: (key) => readCheckpoint(app.pool, key),
         nextRunAt: () => schedule?.nextRunAt(),
         droppedLogLines,
+        onToken: (token) => app.redactor.add(token),
       })
     : undefined;
   if (server) log.info(`status page, /healthz, /readyz and /metrics at ${server.url}`);

@@ -7,6 +7,7 @@ import {
   fileWarnings,
   type RawValues,
   readRawValues,
+  secretFile,
   warnAboutUnknown,
 } from './environment.ts';
 import { type LedgerKeys, parseLedgerKeys, pemSecrets } from './ledger-keys.ts';
@@ -27,6 +28,15 @@ export type { SourceConfig } from './source.ts';
 
 /** What a command needs: the database with all organizations, the database with one, or the database alone. */
 export type Needs = 'sources' | 'source' | 'database';
+
+export interface StatusConfig {
+  host: string;
+  port: number;
+  /** Required for the page and the metrics. `file`: where it was read from, if it was. */
+  token?: { value: string; file: string | undefined } | undefined;
+  /** Of docs/operations.md, without a fragment. */
+  runbookUrl?: string | undefined;
+}
 
 /** Configuration of commands that send no requests to UiPath. No variable of the source was read. */
 export interface DatabaseConfig {
@@ -56,7 +66,7 @@ export interface DatabaseConfig {
     stallTimeoutMs: number;
   };
   /** Port 0 is any free port; `undefined` disables the status server. */
-  status: { host: string; port: number } | undefined;
+  status: StatusConfig | undefined;
   logLevel: Values['LOG_LEVEL'];
   ledger: LedgerKeys;
 }
@@ -98,7 +108,10 @@ export function parseConfig<N extends Needs>(
   const database = parseDatabase(shared.values as Values, findings);
   throwProblems(findings);
   const selected = organization === undefined ? sources : selectOrganization(sources, organization);
-  const common = { database, ...describeCommon(shared.values as Values, sources) };
+  const common = {
+    database,
+    ...describeCommon(shared.values as Values, sources, secretFile(env, 'STATUS_TOKEN')),
+  };
   // Node.js writes to the objects of keys.
   const config = Object.freeze({ ...freezeDeep({ ...describeSources(needs, selected), ...common }), ledger });
   return {
@@ -124,6 +137,7 @@ export function secretsOf(config: DatabaseConfig | Config | SourcesConfig): stri
   if (config.database.kind === 'url') {
     secrets.push(...secretsOfPostgresUrl(config.database.url));
   }
+  if (config.status?.token) secrets.push(config.status.token.value);
   secrets.push(...pemSecrets(config.ledger.privateKeys));
   return [...new Set(secrets)].filter((secret) => secret !== '');
 }
@@ -226,6 +240,7 @@ function parseAcceptedSource(values: Values, sources: readonly SourceConfig[]): 
 function describeCommon(
   values: Values,
   sources: readonly SourceConfig[],
+  tokenFile: string | undefined,
 ): Omit<DatabaseConfig, 'ledger' | 'database'> {
   const { EXPORT_RECHECK_SCHEDULE: recheckSchedule } = values;
   return {
@@ -249,16 +264,22 @@ function describeCommon(
       runHistoryMs: values.EXPORT_RUN_HISTORY,
       stallTimeoutMs: values.EXPORT_STALL_TIMEOUT,
     },
-    status: describeStatus(values),
+    status: describeStatus(values, tokenFile),
     logLevel: values.LOG_LEVEL,
   };
 }
 
-function describeStatus({
-  STATUS_HOST: host,
-  STATUS_PORT: port,
-}: Pick<Values, 'STATUS_HOST' | 'STATUS_PORT'>): DatabaseConfig['status'] {
-  return port === undefined ? undefined : { host, port };
+function describeStatus(
+  { STATUS_HOST: host, STATUS_PORT: port, STATUS_TOKEN: token, STATUS_RUNBOOK_URL: runbookUrl }: Values,
+  tokenFile?: string,
+): StatusConfig | undefined {
+  if (port === undefined) return undefined;
+  return {
+    host,
+    port,
+    ...(token !== undefined && { token: { value: token, file: tokenFile } }),
+    ...(runbookUrl !== undefined && { runbookUrl }),
+  };
 }
 
 function freezeDeep<T extends object>(value: T): T {

@@ -60,7 +60,7 @@ export function readRawValues(
   const given = new Map<VariableName, string | null>();
   for (const name of names) {
     const text = readPlain(env, name, findings);
-    const path = variableOf(name).secret ? clean(env[`${name}_FILE`] ?? '') : '';
+    const path = variableOf(name).secret ? (secretFile(env, name) ?? '') : '';
     if (text !== '' && path !== '') {
       findings.problems.push(
         `${name}: expected either ${name} or ${name}_FILE, found both. Remove one of them.`,
@@ -70,6 +70,16 @@ export function readRawValues(
     else if (text !== '') given.set(name, text);
   }
   return given;
+}
+
+/** The path in `NAME_FILE`, if it is set. */
+export function secretFile(env: Environment, name: VariableName): string | undefined {
+  return clean(env[`${name}_FILE`] ?? '') || undefined;
+}
+
+/** The text of a file that holds a secret, without line breaks at its end. Throws as `readTextFile`. */
+export function readSecretText(path: string): string {
+  return readTextFile(path).replace(/(?<![\r\n])[\r\n]+$/, '');
 }
 
 /** Warns about each unknown variable that has one of our prefixes: usually a typing error. */
@@ -110,7 +120,7 @@ function readSecretFile(name: string, path: string, findings: Findings): string 
     return null;
   };
   try {
-    const text = readTextFile(path).replace(/(?<![\r\n])[\r\n]+$/, '');
+    const text = readSecretText(path);
     return text.trim() === '' ? fail('which is empty') : text;
   } catch (error) {
     return fail(`which cannot be read (${reasonOf(error)})`);

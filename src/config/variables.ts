@@ -320,6 +320,21 @@ export const variables = {
     default: '8080',
     description: 'Port of that server. 0: any free port; off: no server.',
   },
+  STATUS_TOKEN: {
+    group: 'status',
+    kind: text('a token without spaces or line breaks', /^[\x21-\x7e]+$/),
+    secret: true,
+    description:
+      'Token that the status page and /metrics require, as a bearer token or as the password of HTTP Basic with any user name. ' +
+      'Usually a file, STATUS_TOKEN_FILE, which is read again when it changes. /healthz and /readyz stay open.',
+  },
+  STATUS_RUNBOOK_URL: {
+    group: 'status',
+    kind: text('an http or https URL without # and spaces', /^https?:\/\/[^\s#\p{Cc}]+$/u),
+    example: 'https://git.example.org/uipath-audit-export/docs/operations.md',
+    description:
+      'Address at which you publish docs/operations.md. The status page and the alerts link to its headings.',
+  },
   LOG_LEVEL: {
     group: 'log',
     kind: logLevel,

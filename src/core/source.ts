@@ -98,7 +98,7 @@ export interface ReadProgress {
 export interface RequestMeter {
   /** Requests for rows, including retries, without token requests. */
   requests: number;
-  /** Requests repeated after a failure. */
+  /** Failed requests that are repeated, for a token too. */
   retries: number;
   /** Retries by reason, such as `HTTP 429` or `time-out`; counted only if present. */
   retriesBy?: Record<string, number>;

@@ -4,6 +4,7 @@ import { ExportError, isInterrupted } from '../core/errors.ts';
 import { type ChunkProgress, exportEvents } from '../core/export.ts';
 import type { StartPoint } from '../core/source.ts';
 import { nextFrontier, resumedFrontier } from '../core/start-point.ts';
+import type { RunCounters } from '../core/store.ts';
 import { formatTicks } from '../core/ticks.ts';
 import { countBetween, readLookalikes } from '../postgres/read/start-point.ts';
 import {
@@ -30,6 +31,8 @@ export interface RunRequest extends RunConditions {
   shouldRestart?: boolean;
   /** First count the rows that a backfill up to `to` has to read; see `ReadOptions`. */
   shouldMeasure?: boolean;
+  /** Called before the first request, with the counters that the run updates. */
+  onStart?: ((counters: RunCounters) => void) | undefined;
   onChunk?: ((progress: ChunkProgress) => void) | undefined;
 }
 
@@ -50,6 +53,7 @@ export async function runExport(app: App, request: RunRequest): Promise<RunSumma
   const remainder = canResume ? await readUnfinishedBackfill(app.pool, key, range) : undefined;
   const work = async (run: Run) => {
     const { session, log, counters, watchers, warn } = run;
+    request.onStart?.(counters);
     const { watermarkReset } = session;
     const unfinished = remainder?.kind === 'resume' && watermarkReset === undefined ? remainder : undefined;
     await checkSourceOfRun(app, run, { ...request, isResumed: unfinished !== undefined });

@@ -57,7 +57,7 @@ interface Watch {
 export async function checkSourceOfRun(app: App, run: Run, request: Request): Promise<void> {
   const { session, log, counters } = run;
   const { identity: remembered, hasChanged } = session.source;
-  const found = await app.source.identify(request);
+  const found = await app.source.identify({ signal: request.signal, meter: counters });
   const isAccepted = app.config.export.acceptSource === app.config.source.baseUrl;
   const isSame = remembered !== undefined && isSameSource(remembered, found);
   const { stallTimeoutMs } = app.config.export;

@@ -14,10 +14,11 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
     ({ newestEventAt }) => seconds(newestEventAt),
   ],
   [
-    'watermark_age_seconds',
+    'newest_event_age_seconds',
     'Age of the newest stored event by the clock of the database. Also grows while nothing happens in the organization.',
-    ({ lagMs }) => (lagMs === null ? null : lagMs / 1000),
+    ageOf,
   ],
+  ['watermark_age_seconds', 'The former name of newest_event_age_seconds.', ageOf],
   [
     'last_success_timestamp_seconds',
     'End of the last successful run.',
@@ -25,7 +26,7 @@ const GAUGES: [string, string, (status: OrganizationStatus, readAt: Date) => num
   ],
   [
     'lag_seconds',
-    'Time since the end of the last successful run, by the clock of the database: the copy may be this far behind.',
+    'The lag: time since the end of the last successful run, by the clock of the database. The copy may be this far behind.',
     ({ lastSuccessAt }, readAt) =>
       lastSuccessAt && Math.max(0, readAt.getTime() - lastSuccessAt.getTime()) / 1000,
   ],
@@ -126,6 +127,10 @@ export function createStatusGauges(registry: Registry) {
     },
     setAway: () => up.set(0),
   };
+}
+
+function ageOf({ newestEventAgeMs }: OrganizationStatus): number | null {
+  return newestEventAgeMs === null ? null : newestEventAgeMs / 1000;
 }
 
 function missingOf(completeness: Completeness): number | null {

@@ -1,4 +1,5 @@
 import { ExportError } from '../core/errors.ts';
+import type { RunCounters } from '../core/store.ts';
 import type { RunSummary } from '../runs/run.ts';
 import { createRedactor } from '../text/redaction.ts';
 
@@ -7,6 +8,8 @@ type RunKind = RunSummary['kind'];
 /** The state of this process. */
 export interface HealthState {
   startedAt: Date;
+  /** When a signal asked the process to stop; `null` before. */
+  stoppingSince: Date | null;
   database: { isReady: boolean; since: Date; reason: string | null };
   /** One for each organization of this process, in the order of the configuration. */
   organizations: OrganizationState[];
@@ -14,14 +17,24 @@ export interface HealthState {
 
 export interface OrganizationState {
   organization: string;
-  running: { kind: RunKind; startedAt: Date } | null;
+  /** When the first run was requested; it may wait for a slot. `null` before. */
+  requestedAt: Date | null;
+  /** `pages`: responses read so far. `retriesBy`: failed requests that are repeated, for a token too, by reason. */
+  running: { kind: RunKind; startedAt: Date; pages: number; retriesBy: Record<string, number> } | null;
   /** The run of this process that ended most recently. `locked`: another worker holds the lease. */
   lastRun: {
     kind: RunKind;
     outcome: RunSummary['outcome'] | 'locked';
     endedAt: Date;
     error: string | null;
+    /** The next attempt and its number, from 2; the schedule may be earlier. `null` if only the schedule tries again. */
+    retry: Retry | null;
   } | null;
+}
+
+export interface Retry {
+  attempt: number;
+  at: Date;
 }
 
 /** Updated by `start`, read by the status server. No method throws. */
@@ -31,14 +44,19 @@ export interface Health {
   /** The database responded, and its tables are those of this version. */
   databaseReady(): void;
   databaseAway(error: unknown): void;
+  /** The process stops after the runs in progress. */
+  stopping(): void;
   /** A copy. */
   read(): HealthState;
 }
 
 export interface RunHealth {
+  runRequested(): void;
   runStarted(kind: RunKind): void;
+  /** `counters` are those of the run that started last. They are read whenever the state is. */
+  runReads(counters: RunCounters): void;
   runEnded(summary: Pick<RunSummary, 'kind' | 'outcome'>): void;
-  runFailed(kind: RunKind, error: unknown): void;
+  runFailed(kind: RunKind, error: unknown, retry?: Retry | null): void;
 }
 
 /** Starts with a database that was not reached yet and no finished run. */
@@ -49,22 +67,12 @@ export function createHealth(organizations: readonly string[], now: () => Date =
     since: startedAt,
     reason: 'the database has not been reached yet',
   };
-  const states = new Map<string, OrganizationState>(
-    organizations.map((organization) => [organization, { organization, running: null, lastRun: null }]),
+  let stoppingSince: Date | null = null;
+  const states = new Map(
+    organizations.map((organization) => [organization, createOrganizationHealth(organization, now)]),
   );
   return {
-    of(organization) {
-      const state = states.get(organization)!;
-      const end = (lastRun: OrganizationState['lastRun']) => Object.assign(state, { running: null, lastRun });
-      return {
-        runStarted(kind) {
-          state.running = { kind, startedAt: now() };
-        },
-        runEnded: ({ kind, outcome }) => void end({ kind, outcome, endedAt: now(), error: null }),
-        runFailed: (kind, error) =>
-          void end({ kind, outcome: outcomeOf(error), endedAt: now(), error: describeError(error) }),
-      };
-    },
+    of: (organization) => states.get(organization)!,
     databaseReady() {
       if (!database.isReady) database = { isReady: true, since: now(), reason: null };
     },
@@ -72,27 +80,47 @@ export function createHealth(organizations: readonly string[], now: () => Date =
       const since = database.isReady ? now() : database.since;
       database = { isReady: false, since, reason: describeError(error) };
     },
-    read: () => structuredClone({ startedAt, database, organizations: [...states.values()] }),
+    stopping() {
+      stoppingSince ??= now();
+    },
+    read() {
+      const read = [...states.values()].map((state) => state.read());
+      return structuredClone({ startedAt, stoppingSince, database, organizations: read });
+    },
   };
 }
 
-/**
- * Returns why the process is not ready, one sentence each; empty when it is ready. While at least one organization does not
- * fail, the process stays ready, because it still exports that one.
- */
-export function unreadyReasons(state: HealthState): string[] {
-  const reasons = state.database.isReady ? [] : [`database: ${state.database.reason}`];
-  const failing = failingReasons(state);
-  return failing.length === state.organizations.length ? [...reasons, ...failing] : reasons;
-}
-
-/** One sentence for each organization whose last run in this process failed. */
-export function failingReasons({ organizations }: HealthState): string[] {
-  return organizations.flatMap(({ organization, lastRun }) => {
-    if (lastRun?.outcome !== 'failed') return [];
-    const prefix = organizations.length === 1 ? '' : `${organization}: `;
-    return [`${prefix}last ${lastRun.kind}: ${lastRun.error ?? 'failed'}`];
-  });
+function createOrganizationHealth(
+  organization: string,
+  now: () => Date,
+): RunHealth & { read: () => OrganizationState } {
+  let requestedAt: Date | null = null;
+  let running: { kind: RunKind; startedAt: Date } | null = null;
+  let counters: RunCounters | undefined;
+  let lastRun: OrganizationState['lastRun'] = null;
+  const end = (run: Omit<NonNullable<OrganizationState['lastRun']>, 'endedAt'>) => {
+    running = null;
+    lastRun = { ...run, endedAt: now() };
+  };
+  return {
+    runRequested() {
+      requestedAt ??= now();
+    },
+    runStarted(kind) {
+      running = { kind, startedAt: now() };
+      counters = undefined;
+    },
+    runReads(read) {
+      counters = read;
+    },
+    runEnded: ({ kind, outcome }) => end({ kind, outcome, error: null, retry: null }),
+    runFailed: (kind, error, retry = null) =>
+      end({ kind, outcome: outcomeOf(error), error: describeError(error), retry }),
+    read() {
+      const { pages = 0, retriesBy = {} } = counters ?? {};
+      return { organization, requestedAt, running: running && { ...running, pages, retriesBy }, lastRun };
+    },
+  };
 }
 
 /** Maps the error of a run to its outcome in `audit.runs`, or to `locked`: then another worker has it and there is no row. */

@@ -39,10 +39,12 @@ export function createMetrics({
   now = () => new Date(),
   pool,
   droppedLogLines = () => 0,
+  runbookUrl,
 }: {
   now?: () => Date;
   pool?: PoolCounts;
   droppedLogLines?: () => number;
+  runbookUrl?: string | undefined;
 } = {}): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -51,16 +53,20 @@ export function createMetrics({
   const runs = createRunMetrics(registry, now);
   const status = createStatusGauges(registry);
   addBuildInfo(registry);
+  addRunbookInfo(registry, runbookUrl);
   if (pool) addPoolGauges(registry, pool);
   addLogCounter(registry, droppedLogLines);
   return {
     follow(organization, { recheck }) {
       settings.recheckWindow.set({ organization }, (recheck?.windowMs ?? 0) / 1000);
-      return runs(organization);
+      return runs.follow(organization);
     },
     observeStatus: status.set,
     observeDatabaseAway: status.setAway,
-    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    async render() {
+      runs.collect();
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
   };
 }
 
@@ -94,6 +100,16 @@ function addBuildInfo(registry: Registry): void {
     labelNames: ['version', 'commit'],
     registers: [registry],
   }).set(build, 1);
+}
+
+function addRunbookInfo(registry: Registry, url: string | undefined): void {
+  const gauge = new Gauge({
+    name: `${PREFIX}runbook_info`,
+    help: 'Always 1; STATUS_RUNBOOK_URL, for the links of the alerts. Left out if it is not set.',
+    labelNames: ['url'],
+    registers: [registry],
+  });
+  if (url !== undefined) gauge.set({ url }, 1);
 }
 
 function addPoolGauges(registry: Registry, pool: PoolCounts): void {

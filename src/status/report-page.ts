@@ -11,11 +11,13 @@ h3 { font-size: 11pt; margin: 1.1rem 0 .3rem; } p { margin: .3rem 0; }
 .verdict { font-size: 12pt; font-weight: 600; padding: .5rem .7rem; border-left: 4px solid #a33; background: #f7efef; }
 .verdict.good { border-color: #2a7a3b; background: #eef6f0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } caption { text-align: left; font-weight: 600; padding: .2rem 0; }
-th, td { text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid #ddd; vertical-align: top; overflow-wrap: anywhere; }
-th.n, td.n { text-align: right; } thead { display: table-header-group; } tr { break-inside: avoid; }
+th, td { text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
+td { overflow-wrap: anywhere; } th, td.short { white-space: nowrap; overflow-wrap: normal; } th.n, td.n { text-align: right; }
+h2, h3, .lead { break-after: avoid; } .table { overflow-x: auto; } .days { overflow: hidden; } thead { display: table-header-group; } tr { break-inside: avoid; }
 code, pre { font: 8.5pt/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
-.days { columns: 3; column-gap: 1.5rem; } .muted { color: #555; }
-@page { size: A4; margin: 16mm; } @media print { body { margin: 0; max-width: none; padding: 0; } }
+.days { columns: 3 11rem; column-gap: 1.5rem; } .muted { color: #555; }
+@page { size: A4; margin: 16mm; @bottom-right { content: counter(page) " of " counter(pages); font: 8.5pt system-ui, sans-serif; } }
+@media print { body { margin: 0; max-width: none; padding: 0; } .table { overflow: visible; } }
 `;
 
 /** The complete document. */
@@ -69,7 +71,7 @@ ${
   )
 }
 <h3>Gone at the source: ${formatNumber(gone.events)}</h3>
-${gone.events > gone.listed.length && html`<p>The first ${formatNumber(gone.listed.length)}:</p>`}
+${gone.events > gone.listed.length && html`<p class="lead">The first ${formatNumber(gone.listed.length)}:</p>`}
 ${
   gone.listed.length > 0 &&
   renderTable(
@@ -126,7 +128,9 @@ function renderVerifications({ verifications, lastVerification }: LogReport): Ht
     ];
   });
   const note =
-    verifications.length === 0 && lastVerification !== null && html`<p>None in the month; the newest:</p>`;
+    verifications.length === 0 &&
+    lastVerification !== null &&
+    html`<p class="lead">None in the month; the newest:</p>`;
   return html`${note}${renderTable(['Ended', 'Compared with', 'Result', 'Rows', 'Differences'], rows, 'verify has never been run.')}`;
 }
 
@@ -138,9 +142,9 @@ function renderLedger({ entries, head, signedHead, keys }: LogReport): Html {
   const rows = ends.flatMap(([name, entry]) =>
     entry ? [[`${name}: ${entry.entry}`, entry.kind, shorten(entry.committedAt), entry.digest]] : [],
   );
-  return html`<p>${formatNumber(entries.count)} entries were committed in the month.</p>
+  return html`<p class="lead">${formatNumber(entries.count)} entries were committed in the month.</p>
 ${rows.length > 0 && renderTable(['Entry', 'Kind', 'Committed', 'Digest'], rows, '')}
-<p>Head of the ledger when the report was made${signedHead === null ? ', not signed' : ''}:</p>
+<p class="lead">Head of the ledger when the report was made${signedHead === null ? ', not signed' : ''}:</p>
 <pre>${signedHead ?? head ?? 'no entries'}</pre>
 ${keys.map(({ verifierKey, fingerprint }) => html`<p>Public key: <code>${verifierKey}</code><br>SHA-256 <code>${fingerprint}</code></p>`)}`;
 }
@@ -151,9 +155,15 @@ function renderTable(
   otherwise: string,
 ): Html {
   if (rows.length === 0) return html`<p>${otherwise}</p>`;
-  return html`<table><thead><tr>${heads.map((head) => html`<th>${head}</th>`)}</tr></thead><tbody>${rows.map(
-    (cells) => html`<tr>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>`,
-  )}</tbody></table>`;
+  return html`<div class="table"><table><thead><tr>${heads.map((head) => html`<th>${head}</th>`)}</tr></thead><tbody>${rows.map(
+    (cells) => html`<tr>${cells.map(renderCell)}</tr>`,
+  )}</tbody></table></div>`;
+}
+
+/** A time, a number or a short word stays on one line; other text is broken anywhere. */
+function renderCell(cell: string): Html {
+  const isShort = /^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|(first|last): \d+|\S{0,16})$/.test(cell);
+  return html`<td${isShort && { markup: ' class="short"' }}>${cell}</td>`;
 }
 
 /** `2026-03-31T23:59:59.123456Z` → `2026-03-31 23:59:59`. */

@@ -3,11 +3,13 @@ import { ExportError } from '../core/errors.ts';
 import type { LogKey } from '../core/log-key.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
-import { describeError, failingReasons, type Health, unreadyReasons } from './health.ts';
+import { type Access, CHALLENGE } from './access.ts';
+import { describeError, type Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { chooseLog, renderPage } from './page/page.ts';
 import { SCRIPT_SOURCE } from './page/script.ts';
 import { STYLE_SOURCE } from './page/style.ts';
+import { assessReadiness } from './readiness.ts';
 
 export interface RouteResponse {
   status: number;
@@ -21,12 +23,28 @@ interface RouteOptions {
   metrics: Metrics;
   readStatus: () => Promise<StatusReport>;
   readActivity: (key: LogKey) => Promise<Activity>;
+  /** The newest head of a ledger; default: none is shown. */
+  readHead?: ((key: LogKey) => Promise<string | undefined>) | undefined;
   nextRunAt: () => Date | undefined;
   droppedLogLines?: () => number;
   statusAgeMs?: number;
   /** The time that the page shows; default: the clock of this process. */
   now?: () => Date;
+  /** Who may read the page and the metrics; default: everybody. */
+  access?: Access | undefined;
+  /** Of docs/operations.md. */
+  runbookUrl?: string | undefined;
 }
+
+/** What a route needs to know of a request. */
+interface RouteRequest {
+  method: string;
+  url: string;
+  authorization?: string | undefined;
+}
+
+/** They show no event and no count, and probes have no token. */
+const OPEN_PATHS = ['/healthz', '/readyz'];
 
 /** A status, or why it could not be read. */
 type Reading = { report: StatusReport; error?: undefined } | { report?: undefined; error: unknown };
@@ -35,9 +53,9 @@ type Reading = { report: StatusReport; error?: undefined } | { report?: undefine
 const DATABASE_WAIT_MS = 5_000;
 const STATUS_AGE_MS = 5_000;
 
-/** Returns the function that responds to a method and a URL. It throws only on a fault of this program. */
-export function createRoutes(options: RouteOptions): (method: string, url: string) => Promise<RouteResponse> {
-  const { health, metrics } = options;
+/** Returns the function that responds to a request. It throws only on a fault of this program. */
+export function createRoutes(options: RouteOptions): (request: RouteRequest) => Promise<RouteResponse> {
+  const { health, metrics, now = () => new Date(), access = () => true } = options;
   const read = createReader(options);
   const answerPage = createPageRoute(options, read);
 
@@ -47,10 +65,7 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
       '/readyz',
       async () => {
         await read();
-        const state = health.read();
-        const reasons = unreadyReasons(state);
-        const isReady = reasons.length === 0;
-        const failing = isReady ? failingReasons(state) : [];
+        const { isReady, reasons, failing } = assessReadiness(health.read(), now());
         return json(isReady ? 200 : 503, { ready: isReady, reasons, ...(failing.length > 0 && { failing }) });
       },
     ],
@@ -67,7 +82,7 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
     ['/', answerPage],
   ]);
 
-  return async (method, url) => {
+  return async ({ method, url, authorization }) => {
     if (method !== 'GET' && method !== 'HEAD') {
       return {
         ...text(405, 'Only GET and HEAD are allowed.'),
@@ -76,9 +91,13 @@ export function createRoutes(options: RouteOptions): (method: string, url: strin
     }
     const [path, query] = url.split('?', 2);
     const handler = routes.get(path!);
-    return handler
-      ? handler(new URLSearchParams(query))
-      : text(404, `Not found. The paths are ${[...routes.keys()].join(', ')}.`);
+    if (!handler) return text(404, `Not found. The paths are ${[...routes.keys()].join(', ')}.`);
+    if (!OPEN_PATHS.includes(path!) && !access(authorization)) {
+      const message =
+        'Send the token of STATUS_TOKEN_FILE as a bearer token, or as the password with any user name.';
+      return { ...text(401, message), headers: { 'WWW-Authenticate': CHALLENGE } };
+    }
+    return handler(new URLSearchParams(query));
   };
 }
 
@@ -87,21 +106,25 @@ const PAGE_POLICY =
   `base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
 function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
-  const readActivity = createActivityReader(options);
+  const readActivity = createLogReader(options.readActivity, options);
+  const readHead = createLogReader(options.readHead ?? (async () => undefined), options);
   const { now = () => new Date() } = options;
   return async (query: URLSearchParams): Promise<RouteResponse> => {
     const { report, error } = await read();
     const organization = query.get('organization');
     const wanted = organization === null ? undefined : { organization, log: query.get('log') ?? undefined };
     const shown = chooseLog(report, wanted);
+    const [activity, head] = shown ? await Promise.all([readActivity(shown), readHead(shown)]) : [];
     const body = renderPage({
       health: options.health.read(),
       report,
       problem: report ? undefined : describeError(error),
       wanted,
-      activity: shown && (await readActivity(shown)),
+      activity,
+      head,
       nextRunAt: options.nextRunAt(),
       droppedLogLines: options.droppedLogLines?.() ?? 0,
+      runbookUrl: options.runbookUrl,
       now: now(),
     });
     const isUnknown = report !== undefined && wanted !== undefined && !shown;
@@ -110,14 +133,17 @@ function createPageRoute(options: RouteOptions, read: () => Promise<Reading>) {
   };
 }
 
-/** Reads the activity of a log once for all requests within `statusAgeMs`; `undefined` after a failure or a timeout. */
-function createActivityReader({ readActivity, statusAgeMs = STATUS_AGE_MS }: RouteOptions) {
-  const readings = new Map<string, Promise<Activity | undefined>>();
-  return ({ organization, log }: LogKey): Promise<Activity | undefined> => {
+/** Reads something of a log once for all requests within `statusAgeMs`; `undefined` after a failure or a timeout. */
+function createLogReader<T>(
+  readOf: (key: LogKey) => Promise<T>,
+  { statusAgeMs = STATUS_AGE_MS }: RouteOptions,
+) {
+  const readings = new Map<string, Promise<T | undefined>>();
+  return ({ organization, log }: LogKey): Promise<T | undefined> => {
     const name = JSON.stringify([organization, log]);
     const reading =
       readings.get(name) ??
-      readActivity({ organization, log })
+      readOf({ organization, log })
         .catch(() => undefined)
         .finally(() => setTimeout(() => readings.delete(name), statusAgeMs).unref());
     readings.set(name, reading);

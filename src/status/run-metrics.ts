@@ -23,6 +23,8 @@ type Kind = RunSummary['kind'];
 
 /** Counts the runs of one organization in this process. No method throws. */
 export interface RunMetrics {
+  /** The counters of a run that has started. They are read when the metrics are rendered. */
+  observeStart(counters: RunCounters): void;
   observeChunk(progress: ChunkProgress): void;
   observeRun(summary: RunSummary): void;
   observeFailure(kind: Kind, error: unknown): void;
@@ -30,16 +32,22 @@ export interface RunMetrics {
 
 type Instruments = ReturnType<typeof createInstruments>;
 
-/** Creates the instruments. Returns a function that gives each organization its own label. */
-export function createRunMetrics(registry: Registry, now: () => Date): (organization: string) => RunMetrics {
+/** Creates the instruments. `follow` gives each organization its own label; `collect` adds what the runs in progress have counted. */
+export function createRunMetrics(
+  registry: Registry,
+  now: () => Date,
+): { follow: (organization: string) => RunMetrics; collect: () => void } {
   const instruments = createInstruments(registry);
-  return (organization) => {
+  const flushes: (() => void)[] = [];
+  const follow = (organization: string): RunMetrics => {
     // Starts each counter at 0: `increase` in an alert does not see a counter that first appears with 1.
     for (const kind of KINDS) {
       for (const outcome of OUTCOMES) instruments.ended.inc({ organization, kind, outcome }, 0);
     }
     const flush = createFlush(instruments, organization);
+    flushes.push(flush.addRest);
     return {
+      observeStart: (counters) => flush.follow(counters),
       observeChunk({ counters, waitMs, result }) {
         flush.add(counters);
         instruments.pageWait.observe({ organization }, waitMs / 1000);
@@ -61,6 +69,10 @@ export function createRunMetrics(registry: Registry, now: () => Date): (organiza
       },
     };
   };
+  const collect = () => {
+    for (const flush of flushes) flush();
+  };
+  return { follow, collect };
 }
 
 function createInstruments(registry: Registry) {
@@ -86,7 +98,11 @@ function createInstruments(registry: Registry) {
     ),
     pages: counter('pages_total', 'Pages read and processed.'),
     requests: counter('source_requests_total', 'List requests sent to the source, retries included.'),
-    retries: counter('source_retries_total', 'Retries of list requests, by reason.', 'reason'),
+    retries: counter(
+      'source_retries_total',
+      'Retries of requests to the source, for a token too, by reason.',
+      'reason',
+    ),
     duration: histogram(
       'run_duration_seconds',
       RUN_BUCKETS_S,
@@ -125,7 +141,8 @@ function createFlush(instruments: Instruments, organization: string) {
   };
   return {
     add,
-    /** For a failed run: adds what its last pages did not report. */
+    follow: (counters: RunCounters) => void live.add(counters),
+    /** Adds what the pages of runs in progress, or of a failed run, did not report. */
     addRest: () => live.forEach(add),
     /** Drops the totals of finished runs; the next page of a run in progress adds its totals again. */
     clear: () => live.clear(),

@@ -1,10 +1,12 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { StatusConfig } from '../config/config.ts';
 import { ExportError } from '../core/errors.ts';
 import type { LogKey } from '../core/log-key.ts';
 import type { Logger } from '../log.ts';
 import type { Activity } from '../postgres/read/activity.ts';
 import type { StatusReport } from '../postgres/read/status.ts';
+import { createAccess } from './access.ts';
 import type { Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { createRoutes, type RouteResponse } from './routes.ts';
@@ -18,6 +20,8 @@ export interface StatusServerOptions {
   readStatus: () => Promise<StatusReport>;
   /** For one organization of that status; only the page needs it. */
   readActivity: (key: LogKey) => Promise<Activity>;
+  /** The newest head of its ledger, for the page. */
+  readHead?: ((key: LogKey) => Promise<string | undefined>) | undefined;
   log: Logger;
   nextRunAt: () => Date | undefined;
   /** Number of log lines that could not be written; the page shows it. */
@@ -28,6 +32,12 @@ export interface StatusServerOptions {
   statusAgeMs?: number;
   /** The time that the page shows; default: the clock of this process. */
   now?: () => Date;
+  /** Required for the page and the metrics. */
+  token?: StatusConfig['token'];
+  /** Called with each new token of the file, so that the log can redact it. */
+  onToken?: ((token: string) => void) | undefined;
+  /** Of docs/operations.md, for the links of the page. */
+  runbookUrl?: string | undefined;
 }
 
 export interface StatusServer {
@@ -44,7 +54,7 @@ const MAX_REQUESTS_PER_CONNECTION = 50;
 const CLOSE_GRACE_MS = 1_000;
 
 /**
- * Serves `/`, `/healthz`, `/readyz` and `/metrics` for GET and HEAD. Of events it shows times and counts, and
+ * Serves `/`, `/healthz`, `/readyz` and `/metrics` for GET and HEAD. With a token, `/` and `/metrics` require it. Of events it shows times and counts, and
  * of gone events category and action. Throws `configuration` when it cannot listen on host and port.
  */
 export async function createStatusServer(options: StatusServerOptions): Promise<StatusServer> {
@@ -70,11 +80,13 @@ export async function createStatusServer(options: StatusServerOptions): Promise<
 }
 
 function createListener(options: StatusServerOptions): RequestListener {
-  const routes = createRoutes(options);
+  const access = createAccess(options.token, options);
+  const routes = createRoutes({ ...options, access });
   return async (request, response) => {
     let routed: RouteResponse;
     try {
-      routed = await routes(request.method ?? '', request.url ?? '');
+      const { method = '', url = '', headers } = request;
+      routed = await routes({ method, url, authorization: headers.authorization });
     } catch (err) {
       options.log.error({ err, url: request.url }, 'the status server could not respond');
       routed = { status: 500, type: 'text/plain; charset=utf-8', body: 'Internal error; see the log.\n' };

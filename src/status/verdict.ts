@@ -6,6 +6,8 @@
  */
 import type { OrganizationStatus, RunRecord, StatusReport } from '../postgres/read/status.ts';
 import { count, describeInstant, describeWhen } from '../text/format.ts';
+import { causeOf } from './cause.ts';
+import type { Retry } from './health.ts';
 import { explainGone, explainState, kindOf } from './state.ts';
 import { explainVerification, hasDifferences } from './verification.ts';
 
@@ -13,7 +15,26 @@ export interface Verdict {
   /** `good`: complete and current. `attention`: not urgent; `bad`: events are not arriving, or come from another source. */
   level: 'good' | 'attention' | 'bad';
   headline: string;
+  /** What is wrong, in a few words, for a line of an overview. The headline where nothing is. */
+  cause: string;
   reasons: string[];
+  /** The failed run that the first reason describes; `summary` leaves out the text of its error. */
+  failure?: { runId: string; summary: string };
+  /** The alert whose heading in docs/operations.md says what to do. */
+  topic?: string;
+}
+
+/** The next attempt of a worker after a failed run. `attempt` is `null` if only the schedule tries again. */
+export interface NextAttempt {
+  attempt: number | null;
+  at: Date;
+}
+
+/** The retry, or the next scheduled run if that is earlier. */
+export function nextAttemptOf(retry: Retry | null, nextRunAt: Date | undefined): NextAttempt | undefined {
+  if (retry === null) return nextRunAt && { attempt: null, at: nextRunAt };
+  const at = nextRunAt && nextRunAt < retry.at ? nextRunAt : retry.at;
+  return { attempt: retry.attempt, at };
 }
 
 /** A last success older than this many times the usual spacing means that runs are missing. */
@@ -29,6 +50,8 @@ export function assessDatabase({ migrations, organizations }: StatusReport): Ver
     return {
       level: 'bad',
       headline: applied.length === 0 ? 'The tables do not exist yet' : 'The tables are from an older version',
+      cause: 'pending migrations',
+      topic: 'UipathAuditExportMigrationsPending',
       reasons: [
         `${count(pending.length, 'migration')} pending: ${pending.join(', ')}. ` +
           '`node dist/main.js migrate` applies them; start, run and backfill do so too.',
@@ -39,20 +62,25 @@ export function assessDatabase({ migrations, organizations }: StatusReport): Ver
   return {
     level: 'attention',
     headline: 'Nothing has been exported yet',
+    cause: 'nothing has been exported yet',
     reasons: ['No run has started. `node dist/main.js run` exports once, `start` on a schedule.'],
   };
 }
 
-/** `now` is the time of the report. `isScheduled`: the worker that serves the page is running and has a schedule. */
+/**
+ * `now` is the time of the report. `isScheduled`: the worker that serves the page is running and has a schedule. `next`: when it
+ * tries again after a failure; while the last success is recent enough, the state is then "retrying", and not bad.
+ */
 export function assessOrganization(
   status: OrganizationStatus,
   now: Date,
-  { isScheduled = false }: { isScheduled?: boolean } = {},
+  { isScheduled = false, next }: { isScheduled?: boolean; next?: NextAttempt | undefined } = {},
 ): Verdict {
   const running = status.runs.find((run) => run.outcome === null);
   const last = status.runs.find((run) => run.outcome !== null);
-  const isOverdue = (!isScheduled || running !== undefined) && isStale(status, now);
-  const timeliness = assessRuns(status, { last, running, isOverdue }, now);
+  const isPastTarget = isStale(status, now);
+  const isOverdue = (!isScheduled || running !== undefined) && isPastTarget;
+  const timeliness = assessRuns(status, { last, running, isOverdue, isPastTarget, next }, now);
   const reasons = [...timeliness.reasons, ...notesOn(status, now)];
   if (running) {
     const worker = running.worker === null ? '' : ` on ${running.worker}`;
@@ -60,28 +88,44 @@ export function assessOrganization(
       `A ${running.kind} is in progress${worker}, started ${describeWhen(running.startedAt, now)}.`,
     );
   }
-  return { ...assess(status, timeliness), reasons };
+  const { failure } = timeliness;
+  return { ...assess(status, timeliness), reasons, ...(failure && { failure }) };
 }
 
 /** Whether events arrive. `problem` completes "Not current: …"; without it the copy is current. */
 interface Timeliness {
   problem?: string;
+  cause?: string;
+  /** The last run failed, is tried again, and the last success is recent enough. */
+  isRetrying?: boolean;
   /** The first run is in progress. */
   isFirst?: boolean;
   reasons: string[];
+  failure?: Verdict['failure'];
+}
+
+interface RunsNow {
+  last: RunRecord | undefined;
+  running: RunRecord | undefined;
+  isOverdue: boolean;
+  isPastTarget: boolean;
+  next: NextAttempt | undefined;
 }
 
 function assessRuns(
   { lastSuccessAt }: OrganizationStatus,
-  { last, running, isOverdue }: Record<'last' | 'running', RunRecord | undefined> & { isOverdue: boolean },
+  { last, running, isOverdue, isPastTarget, next }: RunsNow,
   now: Date,
 ): Timeliness {
-  const failure = last && describeFailure(last, now);
+  const failed = last && describeFailure(last, now, next);
   if (lastSuccessAt === null) {
     const problem = 'no run has read the source to its end yet';
-    return { problem, isFirst: running !== undefined && !failure, reasons: failure ? [failure] : [] };
+    if (!failed) return { problem, isFirst: running !== undefined, reasons: [] };
+    return { ...failed, problem: next ? `${problem} (${failed.cause})` : problem };
   }
-  if (failure) return { problem: 'the last run did not succeed', reasons: [failure] };
+  // Without a worker that tries again, as in `status`, the error itself is the next line.
+  if (failed && !next) return { ...failed, problem: 'the last run did not succeed' };
+  if (failed) return { ...failed, problem: failed.cause, isRetrying: !isPastTarget };
   if (isOverdue) {
     const reason =
       'Earlier runs were more frequent. Check that `node dist/main.js start`, or the scheduler that calls run, is running.';
@@ -95,35 +139,78 @@ function assessRuns(
 
 /** The part of a headline before the colon is enough for an overview. */
 function assess(
-  { completeness, lastSuccessAt, verification }: OrganizationStatus,
-  { problem, isFirst = false }: Timeliness,
-): Pick<Verdict, 'level' | 'headline'> {
-  const { state, recentlyGone } = completeness;
+  status: OrganizationStatus,
+  { problem, cause = problem, isRetrying = false, isFirst = false, failure }: Timeliness,
+): Pick<Verdict, 'level' | 'headline' | 'cause' | 'topic'> {
+  const { completeness, lastSuccessAt } = status;
   const kind = kindOf(completeness);
   if (kind === 'source changed') {
     const more = problem === undefined ? ': it does not show what is stored' : `, not current: ${problem}`;
-    return { level: 'bad', headline: `Source changed${more}` };
+    const topic = TOPICS[kind];
+    return { level: 'bad', headline: `Source changed${more}`, cause: 'the source changed', topic };
   }
-  if (problem !== undefined) {
-    const word = lastSuccessAt === null && kind === 'not proven' ? 'Not proven' : 'Not current';
-    return { level: isFirst ? 'attention' : 'bad', headline: `${word}: ${problem}` };
-  }
-  if (hasDifferences(verification))
-    return { level: 'attention', headline: 'Current, but verify found differences' };
-  if (kind === 'complete' && recentlyGone === 0) return { level: 'good', headline: 'Complete and current' };
-  const headlines = {
-    complete: `Complete and current: ${count(recentlyGone, 'event')} deleted at the source`,
-    'not proven': 'Current, but not proven',
-    'complete but for N': `Current, ${state}`,
-    gap: 'Current, but with a gap',
-  };
-  return { level: 'attention', headline: headlines[kind] };
+  if (problem === undefined) return assessCompleteness(status);
+  const topic = failure ? 'UipathAuditExportFailing' : 'UipathAuditExportStale';
+  if (isRetrying) return { level: 'attention', headline: `Retrying: ${problem}`, cause: cause!, topic };
+  const word = lastSuccessAt === null && kind === 'not proven' ? 'Not proven' : 'Not current';
+  return { level: isFirst ? 'attention' : 'bad', headline: `${word}: ${problem}`, cause: cause!, topic };
 }
 
-function describeFailure(run: RunRecord, now: Date): string | undefined {
+const TOPICS: Record<ReturnType<typeof kindOf>, string> = {
+  complete: 'UipathAuditExportEventsGone',
+  'not proven': 'UipathAuditExportNotProven',
+  'complete but for N': 'UipathAuditExportIncomplete',
+  'source changed': 'UipathAuditExportSourceChanged',
+  gap: 'UipathAuditExportGap',
+};
+
+/** Of a log whose runs succeed. */
+function assessCompleteness({
+  completeness,
+  verification,
+}: OrganizationStatus): Pick<Verdict, 'level' | 'headline' | 'cause' | 'topic'> {
+  const { state, recentlyGone } = completeness;
+  const kind = kindOf(completeness);
+  if (hasDifferences(verification)) {
+    const topic = 'UipathAuditExportDifferences';
+    const cause = 'verify found differences';
+    return { level: 'attention', headline: `Current, but ${cause}`, cause, topic };
+  }
+  const complete = 'Complete and current';
+  if (kind === 'complete' && recentlyGone === 0)
+    return { level: 'good', headline: complete, cause: complete };
+  const gone = `${count(recentlyGone, 'event')} deleted at the source`;
+  const [headline, cause] = {
+    complete: [`${complete}: ${gone}`, gone],
+    'not proven': ['Current, but not proven', 'not proven'],
+    'complete but for N': [`Current, ${state}`, state],
+    'source changed': ['Source changed', 'the source changed'],
+    gap: ['Current, but with a gap', 'a gap'],
+  }[kind] as [string, string];
+  return { level: 'attention', headline, cause, topic: TOPICS[kind] };
+}
+
+/** `Retrying: attempt 2 in 28 s (2026-01-31 08:00:00 UTC)`, or when the schedule tries again. */
+export function describeNextAttempt({ attempt, at }: NextAttempt, now: Date): string {
+  const when = at <= now ? 'now' : `${describeWhen(at, now)} (${describeInstant(at)})`;
+  return attempt === null ? `Retrying on the schedule, ${when}` : `Retrying: attempt ${attempt} ${when}`;
+}
+
+function describeFailure(
+  run: RunRecord,
+  now: Date,
+  next: NextAttempt | undefined,
+): { reasons: string[]; cause: string; failure: NonNullable<Verdict['failure']> } | undefined {
   if (run.outcome !== 'failed' && run.outcome !== 'abandoned') return undefined;
   const when = describeWhen(run.endedAt ?? run.startedAt, now);
-  return `Run ${run.runId} (${run.kind}) ${run.outcome} ${when}: ${run.error ?? 'no reason was recorded'}`;
+  const error = run.error ?? 'no reason was recorded';
+  const what = `Run ${run.runId} (${run.kind}) ${run.outcome} ${when}`;
+  const retrying = next && describeNextAttempt(next, now);
+  return {
+    reasons: [`${what}: ${error}`, ...(retrying ? [`${retrying}.`] : [])],
+    cause: run.error === null ? run.outcome : causeOf(run.error),
+    failure: { runId: run.runId, summary: `${what}.` },
+  };
 }
 
 function notesOn(status: OrganizationStatus, now: Date): string[] {

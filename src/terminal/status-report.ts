@@ -96,14 +96,14 @@ function describeVerdict(subject: string, { level, headline, reasons }: Verdict,
 type Fact = [string, string, (string | undefined)?];
 
 function describeFacts(status: OrganizationStatus, now: Date, colours: Colours): string[] {
-  const { newestEventAt, lagMs, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
+  const { newestEventAt, lastSuccessAt, sourceTotal, gapCount, watermark } = status;
   const checkedAt = verifiedAt(status.verification);
   const facts: Fact[] = [
     ...describeCompleteness(status, now),
     [
       'Newest event',
       newestEventAt ? describeInstant(newestEventAt) : 'none yet',
-      lagMs === null ? undefined : `lag ${describeDuration(lagMs)}`,
+      newestEventAt ? describeWhen(newestEventAt, now) : undefined,
     ],
     ['Watermark', watermark?.raw ?? 'none yet'],
     [
@@ -174,6 +174,9 @@ function describeGone({ completeness, goneEvents }: OrganizationStatus, now: Dat
   return [['Gone events', formatNumber(completeness.gone), rest], ...shown];
 }
 
+/** A column only where a run has some. */
+const SUPERSEDED = 'Superseded';
+
 const RUNS: Column[] = [
   { title: 'Run' },
   { title: 'Kind' },
@@ -183,6 +186,7 @@ const RUNS: Column[] = [
   { title: 'Outcome' },
   { title: 'New', isNumber: true },
   { title: 'Updated', isNumber: true, keep: 7 },
+  { title: SUPERSEDED, isNumber: true, keep: 5 },
   { title: 'Same', isNumber: true, keep: 4 },
   { title: 'Rejected', isNumber: true, keep: 9 },
   { title: 'Late', isNumber: true, keep: 8 },
@@ -198,9 +202,13 @@ function describeRuns(
   colours: Colours,
 ): string[] {
   if (runs.length === 0) return [colours.dim('  No run is recorded.')];
+  const hasSuperseded = runs.some(({ counters }) => counters.superseded > 0);
+  const columns = RUNS.filter(({ title }) => hasSuperseded || title !== SUPERSEDED);
   const rows = runs.map((run) => {
-    const { inserted, updated, unchanged, rejected, late, pages, requests, retries } = run.counters;
-    const numbers = [inserted, updated, unchanged, rejected, late, pages, requests, retries];
+    const { inserted, updated, superseded, unchanged, rejected, late, pages, requests, retries } =
+      run.counters;
+    const replaced = hasSuperseded ? [superseded] : [];
+    const numbers = [inserted, updated, ...replaced, unchanged, rejected, late, pages, requests, retries];
     return [
       run.runId,
       run.kind,
@@ -216,7 +224,7 @@ function describeRuns(
     return hang(`  ${mark} `, printable(`${nameRuns(note)}: ${note.text}`));
   });
   const title = runs.length === 1 ? 'Last run' : `Last ${runs.length} runs`;
-  return [`  ${colours.bold(title)}`, ...layTable(RUNS, rows, colours), ...notes];
+  return [`  ${colours.bold(title)}`, ...layTable(columns, rows, colours), ...notes];
 }
 
 function describeOutcome(outcome: RunRecord['outcome'], colours: Colours): string {

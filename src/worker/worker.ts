@@ -11,6 +11,7 @@
  */
 import type { App } from '../app.ts';
 import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
+import type { RunCounters } from '../core/store.ts';
 import type { RunKind } from '../postgres/write/session.ts';
 import type { UnrecordedOutcome } from '../postgres/write/store.ts';
 import { runExport } from '../runs/export.ts';
@@ -89,6 +90,7 @@ export function createWorker(
 
   const request = (kind: RunKind, requestedAt: number) => {
     if (signal.aborted) return;
+    health.runRequested();
     requested.set(kind, Math.max(requestedAt, requested.get(kind) ?? 0));
     if (!serving.has(kind)) serving.set(kind, serve(kind));
   };
@@ -112,9 +114,13 @@ export function createWorker(
         metrics.observeChunk(progress);
         slot.onChunk(progress);
       };
+      const onStart = (counters: RunCounters) => {
+        health.runReads(counters);
+        metrics.observeStart(counters);
+      };
       const anySignal = AbortSignal.any([signal, slot.signal]);
       const unlessDoneWithinMs = shared && performance.now() - requestedAt + CLOCK_SKEW_MS;
-      const options = { kind, signal: anySignal, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
+      const options = { kind, signal: anySignal, onStart, onChunk, unrecordedOutcomes, unlessDoneWithinMs };
       const summary = await runExport(app, options);
       retries.forget(kind);
       health.runEnded(summary);
@@ -134,20 +140,23 @@ export function createWorker(
   };
 
   const recordFailure = (kind: RunKind, requestedAt: number, error: unknown) => {
-    health.runFailed(kind, error);
     const code = error instanceof ExportError ? error.code : undefined;
     const message = error instanceof Error ? error.message : String(error);
     const { isRetryable, logLevel } = code ? treatmentOf(code) : UNEXPECTED;
+    // An error that only a person can end waits for the schedule.
+    const retry = isRetryable ? retries.plan(kind, () => request(kind, requestedAt)) : null;
     if (!isRetryable) retries.forget(kind);
+    health.runFailed(
+      kind,
+      error,
+      retry && { attempt: retry.attempt, at: new Date(Date.now() + retry.delayMs) },
+    );
     if (code === 'superseded') {
       app.log[logLevel]({ kind }, message);
       return;
     }
     metrics.observeFailure(kind, error);
-    // An error that only a person can end waits for the schedule.
-    const retryInSeconds = isRetryable
-      ? retries.plan(kind, () => request(kind, requestedAt)) / 1000
-      : undefined;
+    const retryInSeconds = retry ? retry.delayMs / 1000 : undefined;
     // With several organizations, another process usually holds the lease of one of them.
     if (code === 'locked')
       app.log[shared ? 'debug' : logLevel]({ kind, retryInSeconds }, `standing by: ${message}`);
@@ -168,13 +177,13 @@ function createRetries({ firstMs, longestMs }: RetryWaits) {
   const failures = new Map<RunKind, number>();
   const timers = new Map<RunKind, NodeJS.Timeout>();
   return {
-    /** Calls `retry` after the backoff and returns the wait in milliseconds. */
-    plan(kind: RunKind, retry: () => void): number {
+    /** Calls `retry` after the backoff. Returns the number of that attempt, from 2, and the wait. */
+    plan(kind: RunKind, retry: () => void): { attempt: number; delayMs: number } {
       const failed = failures.get(kind) ?? 0;
       failures.set(kind, failed + 1);
       const delayMs = Math.min(longestMs, firstMs * 2 ** failed);
       timers.set(kind, setTimeout(retry, delayMs).unref());
-      return delayMs;
+      return { attempt: failed + 2, delayMs };
     },
     cancel: (kind: RunKind) => clearTimeout(timers.get(kind)),
     /** Resets the backoff. */

@@ -1,3 +1,5 @@
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
@@ -115,6 +117,50 @@ describe('start, as a process', () => {
       program.kill('SIGTERM');
       await program.ended;
       await proxy.close();
+    }
+  });
+
+  test('is not ready while its first run finds no source, counts the retries, and is ready when it ends', async () => {
+    let isAway = true;
+    const front = createServer((request, response) => {
+      if (isAway) response.writeHead(503).end();
+      else
+        request.pipe(
+          httpRequest(
+            `${simulator.url}/${simulator.organization}/identity_/connect/token`,
+            { method: 'POST', headers: request.headers },
+            (token) => token.pipe(response.writeHead(token.statusCode!, token.headers)),
+          ),
+        );
+    });
+    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+    const { port } = front.address() as AddressInfo;
+    try {
+      const UIPATH_TOKEN_URL = `http://127.0.0.1:${port}/token`;
+      program = startProgram(['start'], { ...environment, UIPATH_TOKEN_URL, RETRY_LIMIT: '100' });
+      const address = await addressOf(program);
+      const ready = async () => {
+        const response = await fetch(`${address}/readyz`);
+        return [response.status, ((await response.json()) as { reasons: string[] }).reasons.join('; ')];
+      };
+      await program.logged(/request failed, retrying/);
+      expect(await ready()).toEqual([
+        503,
+        expect.stringMatching(/^first run: no usable response yet after \d+ attempts? \(HTTP 503\)$/),
+      ]);
+      const metrics = await (await fetch(`${address}/metrics`)).text();
+      expect(metrics).toMatch(/source_retries_total\{organization="start\d+",reason="HTTP 503"\} [1-9]/);
+      isAway = false;
+      await program.logged(/run succeeded/);
+      expect(await ready()).toEqual([200, '']);
+      const { rows } = await pool.query(
+        'select retries > 0 as retried from audit.runs where organization = $1 order by run_id limit 1',
+        [simulator.organization],
+      );
+      expect(rows).toEqual([{ retried: true }]);
+    } finally {
+      front.close();
+      front.closeAllConnections();
     }
   });
 

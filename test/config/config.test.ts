@@ -588,6 +588,32 @@ describe('the environment', () => {
   });
 });
 
+describe('STATUS_TOKEN_FILE', () => {
+  test('is read without its line break, and its path is kept', () => {
+    const path = file('status-token', 'a-token\n');
+    const { status } = configOf({ STATUS_TOKEN_FILE: path });
+    expect(status).toEqual({ host: '127.0.0.1', port: 8080, token: { value: 'a-token', file: path } });
+    expect(configOf({ STATUS_TOKEN: 'a-token' }).status?.token).toEqual({
+      value: 'a-token',
+      file: undefined,
+    });
+    expect(secretsOf(configOf({ STATUS_TOKEN_FILE: path }))).toContain('a-token');
+  });
+
+  test.each([
+    ['is empty', '\n', 'which is empty'],
+    ['is missing', null, 'which cannot be read (ENOENT: no such file or directory)'],
+    ['holds a space', 'a token', 'expected a token without spaces or line breaks'],
+    ['holds two lines', 'a\nb\n', 'expected a token without spaces or line breaks'],
+  ])('that %s is a problem that does not show it', (_how, content, expected) => {
+    const path = content === null ? '/nowhere/token' : file('status-token', content);
+    const problem = problemOf({ STATUS_TOKEN_FILE: path });
+    expect(problem).toContain('STATUS_TOKEN');
+    expect(problem).toContain(expected);
+    expect(problem).not.toContain('a token.');
+  });
+});
+
 describe('.env.example', () => {
   const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
   const entries = [...example.matchAll(/((?:^# .*\n)*)(?:^#?\w+=.*\n)*?^#?(\w+)=(.*)$/gm)];

@@ -1,6 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import type { OrganizationStatus, RunRecord } from '../../src/postgres/read/status.ts';
-import { assessDatabase, assessOrganization } from '../../src/status/verdict.ts';
+import {
+  assessDatabase,
+  assessOrganization,
+  type NextAttempt,
+  nextAttemptOf,
+} from '../../src/status/verdict.ts';
 import {
   completeness,
   minutesAgo,
@@ -27,6 +32,7 @@ describe('an organization', () => {
     expect(judge({})).toEqual({
       level: 'good',
       headline: 'Complete and current',
+      cause: 'Complete and current',
       reasons: ['Every event that the source showed 5 minutes ago is stored.'],
     });
   });
@@ -38,6 +44,44 @@ describe('an organization', () => {
       'Run 8 (run) failed 118 s ago: HTTP 503',
       'Every event that the source showed 5 minutes ago is stored.',
     ]);
+  });
+
+  test('whose failed run is tried again is retrying until it is past its target', () => {
+    const next = { attempt: 3, at: new Date(NOW.getTime() + 28_000) };
+    const given = { runs: [failed, runRecord()] };
+    const show = (more: Partial<OrganizationStatus>, next?: NextAttempt) => {
+      const { level, headline, reasons, failure } = assessOrganization(
+        organizationStatus({ ...given, ...more }),
+        NOW,
+        { isScheduled: true, next },
+      );
+      return [level, headline, reasons[1], failure];
+    };
+    const failure = { runId: '8', summary: 'Run 8 (run) failed 118 s ago.' };
+    const again = 'Retrying: attempt 3 in 28 s (2026-03-01 12:00:28 UTC).';
+    expect(show({}, next)).toEqual(['attention', 'Retrying: HTTP 503', again, failure]);
+    expect(show({}, { attempt: 3, at: NOW })[2]).toBe('Retrying: attempt 3 now.');
+    expect(show({}, { attempt: null, at: next.at })[2]).toBe(
+      'Retrying on the schedule, in 28 s (2026-03-01 12:00:28 UTC).',
+    );
+    // Too few runs to know the schedule: 25 hours.
+    expect(show({ lastSuccessAt: minutesAgo(1_499) }, next)[0]).toBe('attention');
+    expect(show({ lastSuccessAt: minutesAgo(1_501) }, next)).toEqual([
+      ...['bad', 'Not current: HTTP 503', again, failure],
+    ]);
+    const never = 'Not current: no run has read the source to its end yet (HTTP 503)';
+    expect(show({ lastSuccessAt: null }, next)).toEqual(['bad', never, again, failure]);
+    expect(show({})[0]).toBe('bad');
+  });
+
+  test.each([
+    [null, undefined, undefined],
+    [null, 30, { attempt: null, at: new Date(30) }],
+    [{ attempt: 2, at: new Date(20) }, undefined, { attempt: 2, at: new Date(20) }],
+    [{ attempt: 2, at: new Date(20) }, 30, { attempt: 2, at: new Date(20) }],
+    [{ attempt: 2, at: new Date(20) }, 10, { attempt: 2, at: new Date(10) }],
+  ])('with the retry %j and the next run at %d is tried next at the earlier one', (retry, nextRun, next) => {
+    expect(nextAttemptOf(retry, nextRun === undefined ? undefined : new Date(nextRun))).toEqual(next);
   });
 
   test('whose last run was interrupted is as current as its last success', () => {
@@ -54,6 +98,8 @@ describe('an organization', () => {
     expect(judge(first)).toEqual({
       level: 'attention',
       headline: 'Not proven: no run has read the source to its end yet',
+      cause: 'no run has read the source to its end yet',
+      topic: 'UipathAuditExportStale',
       reasons: ['A run is in progress on host process 1, started 60 s ago.'],
     });
     expect(judge({ ...first, runs: [failed] }).level).toBe('bad');

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Deployment } from 'kubernetes-models/apps/v1';
-import { Job } from 'kubernetes-models/batch/v1';
+import { CronJob, Job } from 'kubernetes-models/batch/v1';
 import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import { ConfigMap, Namespace, Secret, Service } from 'kubernetes-models/v1';
@@ -13,13 +13,16 @@ export const FOLDER = join(ROOT, 'deploy', 'kubernetes');
 
 export const kustomization = parse(readFileSync(join(FOLDER, 'kustomization.yaml'), 'utf8')) as {
   resources: string[];
-  images: { name: string }[];
+  images: { name: string; newName: string; newTag: string }[];
 };
+
+/** The kustomization, and what an operator fills in. */
+const NO_MANIFESTS = ['kustomization.yaml', 'secret.yaml', 'owner-secret.yaml', 'ca.yaml'];
 
 /** By the name of the file; the kustomization is none of them. */
 export const manifests = new Map<string, Manifest>(
   readdirSync(FOLDER)
-    .filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml' && name !== 'secret.yaml')
+    .filter((name) => name.endsWith('.yaml') && !NO_MANIFESTS.includes(name))
     .map((name) => [name, parse(readFileSync(join(FOLDER, name), 'utf8'))]),
 );
 
@@ -31,7 +34,17 @@ export interface Manifest {
   [field: string]: any;
 }
 
-const MODELS = { ConfigMap, Deployment, Job, Namespace, NetworkPolicy, PodDisruptionBudget, Secret, Service };
+const MODELS = {
+  ConfigMap,
+  CronJob,
+  Deployment,
+  Job,
+  Namespace,
+  NetworkPolicy,
+  PodDisruptionBudget,
+  Secret,
+  Service,
+};
 
 /** What the schema of its kind has against a manifest. A field it does not know is one that it never looks at. */
 export function problemsOf(manifest: Manifest): string[] {

@@ -24,7 +24,9 @@ const alerts = rules.filter(({ alert }) => alert !== undefined);
 
 test('the alerts ask for metrics that the program exports, and only those', async () => {
   const names = await exportedNames();
-  const asked = rules.flatMap(({ expr }) => metricsIn(expr));
+  const asked = rules.flatMap(({ expr, annotations }) =>
+    metricsIn(`${expr} ${annotations?.runbook_url ?? ''}`),
+  );
   expect(new Set(asked).size).toBeGreaterThan(8);
   expect(asked.filter((name) => !names.has(name))).toEqual([]);
 });
@@ -41,7 +43,11 @@ describe('each alert', () => {
       expect(rule.annotations).toEqual({
         summary: expect.stringMatching(/\.$/),
         description: expect.stringMatching(/\.$/),
-        runbook_url: `docs/operations.md#${name.toLowerCase()}`,
+        runbook_url: expect.stringMatching(
+          new RegExp(
+            `^{{ with query .* }}{{ . \\| first .* }}{{ else }}docs/operations.md{{ end }}#${name.toLowerCase()}$`,
+          ),
+        ),
       });
       expect(['critical', 'warning']).toContain(rule.labels?.severity);
       expect(headings).toContain(name);
@@ -66,9 +72,11 @@ describe('each alert', () => {
 });
 
 test('the scrape configuration names the rules beside it and the job they ask for', () => {
-  const { rule_files: files, scrape_configs: jobs } = parse(read('prometheus.yaml'));
-  for (const file of files) expect(existsSync(join(FOLDER, file))).toBe(true);
-  expect(jobs.map((job: { job_name: string }) => job.job_name)).toEqual(['uipath-audit-export']);
+  for (const name of ['prometheus.yaml', 'scrape-with-token.yaml']) {
+    const { rule_files: files, scrape_configs: jobs } = parse(read(name));
+    for (const file of files) expect(existsSync(join(FOLDER, file))).toBe(true);
+    expect(jobs.map((job: { job_name: string }) => job.job_name)).toEqual(['uipath-audit-export']);
+  }
   expect(read('alerts.yaml')).toContain('job="uipath-audit-export"');
 });
 
@@ -77,8 +85,10 @@ test('the scrape configuration names the rules beside it and the job they ask fo
     for (const args of [
       ['rules', 'alerts.yaml'],
       ['config', 'prometheus.yaml'],
+      // Its files are those of an installation.
+      ['config', '--syntax-only', 'scrape-with-token.yaml'],
     ]) {
-      const { status, said } = promtool(['check', args[0]!, join(FOLDER, args[1]!)]);
+      const { status, said } = promtool(['check', ...args.slice(0, -1), join(FOLDER, args.at(-1)!)]);
       expect([status, said]).toEqual([0, expect.stringContaining('SUCCESS')]);
     }
   });

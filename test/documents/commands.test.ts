@@ -81,7 +81,7 @@ function organization(name: string, runs: RunRecord[], lastSuccess: number): Org
     log: 'classic',
     watermark: { ticks: 0n, raw: '2026-03-01T11:58:12.1234567Z' },
     newestEventAt: new Date('2026-03-01T11:58:12Z'),
-    lagMs: 108_000,
+    newestEventAgeMs: 108_000,
     lastSuccessAt: at(lastSuccess),
     sourceTotal: 60_412,
     stored: 60_412,

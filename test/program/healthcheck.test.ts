@@ -21,10 +21,10 @@ afterEach(async () => {
   server = undefined;
 });
 
-/** Serves `/healthz` with `status`, and returns the port. */
-async function serve(host: string, status = 200): Promise<string> {
+/** Serves `/readyz` with `status`, and returns the port. */
+async function serve(host: string, status = 200, body = ''): Promise<string> {
   server = createServer((request, response) => {
-    response.writeHead(request.url === '/healthz' ? status : 404, { Connection: 'close' }).end();
+    response.writeHead(request.url === '/readyz' ? status : 404, { Connection: 'close' }).end(body);
   });
   await new Promise<void>((resolve) => server!.listen(0, host, resolve));
   return String((server.address() as AddressInfo).port);
@@ -66,7 +66,7 @@ test('.env is read, the environment overrides it, and a service link of Kubernet
   expect(await healthcheck({ STATUS_PORT: 'tcp://10.0.0.1:8080' })).toEqual(HEALTHY);
   expect(await healthcheck({ STATUS_PORT: '1' })).toEqual({
     code: 1,
-    stderr: expect.stringMatching(/^No response from http:\/\/127\.0\.0\.1:1\/healthz: .+\n$/),
+    stderr: expect.stringMatching(/^No response from http:\/\/127\.0\.0\.1:1\/readyz: .+\n$/),
   });
 });
 
@@ -88,6 +88,15 @@ test('a worker that responds with an error is unhealthy', async () => {
   const port = await serve('127.0.0.1', 503);
   expect(await healthcheck({ STATUS_PORT: port })).toEqual({
     code: 1,
-    stderr: `http://127.0.0.1:${port}/healthz responded with HTTP 503\n`,
+    stderr: `http://127.0.0.1:${port}/readyz responded with HTTP 503\n`,
+  });
+});
+
+test('a worker that is not ready is unhealthy, and says why', async () => {
+  const body = '{"ready":false,"reasons":["last run: HTTP 503","database: refused"]}';
+  const port = await serve('127.0.0.1', 503, body);
+  expect(await healthcheck({ STATUS_PORT: port })).toEqual({
+    code: 1,
+    stderr: `http://127.0.0.1:${port}/readyz responded with HTTP 503: last run: HTTP 503; database: refused\n`,
   });
 });

@@ -293,7 +293,7 @@ test('every own metric has a help text and a name by the convention of its type'
 });
 
 test('docs/metrics.md lists every own metric with its type, labels and help, and no other', async () => {
-  const metrics = createMetrics({ pool: NO_POOL });
+  const metrics = createMetrics({ pool: NO_POOL, runbookUrl: 'https://git.example.org' });
   const gap = { from: minutesAgo(9), to: minutesAgo(8), noticedAt: minutesAgo(5), runId: '7' };
   const full = organizationStatus({
     ...{ gapCount: 1, gaps: [gap], lastRejectedAt: NOW },

@@ -68,7 +68,7 @@ export function organizationStatus(given: Partial<OrganizationStatus> = {}): Org
     log: 'classic',
     watermark: { ticks: 17_723_664_000_000_001n, raw: '2026-03-01T11:50:00.0000001+00:00' },
     newestEventAt: minutesAgo(10),
-    lagMs: 600_000,
+    newestEventAgeMs: 600_000,
     lastSuccessAt: minutesAgo(5),
     sourceTotal: 5_000,
     stored: 5_000,

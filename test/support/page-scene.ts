@@ -36,6 +36,9 @@ const SCHEDULE_MS = 300_000;
 const ERROR =
   'The list could not be read: HTTP 503 from GET /initech/audit_/api/auditlogs in each of 8 tries ("Service Unavailable").';
 
+/** The scene has no ledger. */
+const SCENE_HEAD = 'uipath-audit-export/acme/classic\n2741\nmPZ1yVkqDTF0r1r3rV2nHkqEKeQ0cVx0p4C2q1b8z2E=\n';
+
 /** A Thursday, so that the newest days of the chart are working days. */
 export const SCENE_NOW = new Date('2026-03-12T14:07:00Z');
 
@@ -59,7 +62,7 @@ export async function openPageScene(
   };
   await seed(ORGANIZATIONS.healthy, 400, '4 minutes');
   await seed(ORGANIZATIONS.behind, 60, '3 hours');
-  await seed(ORGANIZATIONS.failing, 120, '35 minutes');
+  await seed(ORGANIZATIONS.failing, 120, '80 minutes');
   await seed(ORGANIZATIONS.gap, 200, '6 minutes');
   await seed(ORGANIZATIONS.gone, 90, '3 minutes');
   for (const query of TROUBLES)
@@ -83,6 +86,7 @@ export async function openPageScene(
       },
       readStatus: () => readStatus(workerPool, organization === undefined ? undefined : [organization], now),
       readActivity: (key) => readActivity(workerPool, key, now),
+      readHead: async (key) => SCENE_HEAD.replace('acme', key.organization),
       nextRunAt: () => new Date(Math.ceil(now.getTime() / SCHEDULE_MS) * SCHEDULE_MS),
       now: () => now,
       statusAgeMs: 0,
@@ -96,7 +100,10 @@ export async function openPageScene(
     healthy: await serve(ORGANIZATIONS.healthy, succeeded),
     behind: await serve(ORGANIZATIONS.behind, (health) => health.runStarted('run'), 170),
     failing: await serve(ORGANIZATIONS.failing, (health) =>
-      health.runFailed('run', new ExportError('source-away', ERROR)),
+      health.runFailed('run', new ExportError('source-away', ERROR), {
+        attempt: 17,
+        at: new Date(now.getTime() + 600_000),
+      }),
     ),
     gap: await serve(ORGANIZATIONS.gap, succeeded),
     gone: await serve(ORGANIZATIONS.gone, succeeded),
@@ -129,7 +136,7 @@ const TROUBLES: { organization: string; text: string; values?: unknown[] }[] = [
     organization: ORGANIZATIONS.failing,
     text: `insert into audit.runs (organization, log, kind, started_at, ended_at, outcome, error, requests, retries)
       select $1, 'classic', 'run', at, at + interval '71 seconds', 'failed', $3, 8, 7
-      from generate_series($2::timestamptz - interval '31 minutes', $2::timestamptz - interval '2 minutes', interval '5 minutes') as at`,
+      from generate_series($2::timestamptz - interval '77 minutes', $2::timestamptz - interval '2 minutes', interval '5 minutes') as at`,
     values: [ERROR],
   },
   {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { createPool } from '../../src/postgres/connection/pool.ts';
-import { createHealth, unreadyReasons } from '../../src/status/health.ts';
+import { createHealth } from '../../src/status/health.ts';
 import { createMetrics } from '../../src/status/metrics.ts';
 import { createWorker, type Worker } from '../../src/worker/worker.ts';
 import { type Bench, createApp, createBench, type Scene } from '../support/bench.ts';
@@ -80,12 +80,17 @@ test('a failed run is retried with a backoff that doubles up to the longest wait
   spaces.forEach((space, i) => {
     expect(space).toBeGreaterThanOrEqual([100, 200, 400, 400][i]!);
   });
-  expect(unreadyReasons(health.read())).toEqual([expect.stringMatching(/^last run: .*HTTP 503/)]);
+  expect(health.read().organizations[0]!.lastRun).toMatchObject({
+    ...{
+      outcome: 'failed',
+      error: expect.stringContaining('HTTP 503'),
+      retry: { attempt: expect.any(Number) },
+    },
+  });
 
   scene.simulator.set({ faults: [] });
   await until(() => health.read().organizations[0]!.lastRun?.outcome === 'succeeded');
   expect((await scene.runs())[0]).toMatchObject({ outcome: 'succeeded' });
-  expect(unreadyReasons(health.read())).toEqual([]);
   const [ended, waited] = [(await scene.runs()).length, waits().length];
   await sleep(500);
   expect(await scene.runs()).toHaveLength(ended);

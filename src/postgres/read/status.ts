@@ -23,7 +23,7 @@ export interface OrganizationStatus extends LogKey {
   watermark: { ticks: bigint; raw: string } | null;
   newestEventAt: Date | null;
   /** Age of the newest event, 0 at least. Grows on a quiet organization too. */
-  lagMs: number | null;
+  newestEventAgeMs: number | null;
   /** When the last run that succeeded ended. */
   lastSuccessAt: Date | null;
   /** `totalCount` as the source last sent it. */
@@ -196,7 +196,7 @@ function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
     log: row.log,
     watermark: ticks === null || raw === null ? null : { ticks: BigInt(ticks), raw },
     newestEventAt: row.created_on,
-    lagMs: row.created_on && Math.max(0, readAt.getTime() - row.created_on.getTime()),
+    newestEventAgeMs: row.created_on && Math.max(0, readAt.getTime() - row.created_on.getTime()),
     lastSuccessAt: row.last_success_at,
     sourceTotal: row.source_total === null ? null : Number(row.source_total),
     stored: Number(row.stored),

@@ -14,7 +14,7 @@ interface Range {
 }
 
 /** The state, what was counted, and the ranges with the gaps between them, newest first. */
-export function renderCompleteness(status: OrganizationStatus, now: Date): Html {
+export function renderCompleteness(status: OrganizationStatus, head: string | undefined, now: Date): Html {
   const { completeness, gaps, gapCount, rejected, watermark, verification } = status;
   const { state, provenAt, assessedAt, gone, suspected } = completeness;
   const ranges = rangesOf(status, now);
@@ -32,8 +32,14 @@ ${renderFact('Gone events', formatNumber(gone), suspected > 0 ? `and ${formatNum
 ${renderFact('Gaps', formatNumber(gapCount), 'time ranges that may have been deleted unread')}
 ${renderFact('Rejected rows', formatNumber(rejected), html`stored verbatim in <code>audit.rejected_events</code>`)}
 ${renderFact('Watermark', html`<code>${watermark?.raw ?? 'none yet'}</code>`, 'time of the newest committed event, as UiPath sent it')}
+${renderFact('Ledger head', head === undefined ? 'none yet' : renderHead(head), 'keep a copy elsewhere: verify --expect proves later that the ledger was only appended to')}
 </dl>
 </section>`;
+}
+
+/** Without scripts a click selects all of it. */
+function renderHead(head: string): Html {
+  return html`<span class="head"><code id="head" class="whole-text">${head.trimEnd()}</code><button type="button" data-copy="head">Copy</button></span>`;
 }
 
 /** The newest gone events, without the user and the content: the page needs no login. Nothing if there are none. */

@@ -1,12 +1,12 @@
 import type { Activity } from '../../postgres/read/activity.ts';
 import type { OrganizationStatus } from '../../postgres/read/status.ts';
-import { describeDuration, formatNumber } from '../../text/format.ts';
-import type { Verdict } from '../verdict.ts';
+import { formatNumber } from '../../text/format.ts';
+import { describeNextAttempt, type NextAttempt, type Verdict } from '../verdict.ts';
 import { renderCompleteness, renderGone } from './completeness.ts';
 import { renderDays } from './days.ts';
 import { type Html, html } from './html.ts';
 import { renderLateness } from './lateness.ts';
-import { renderFact, renderTime, renderVerdict, renderWhen } from './parts.ts';
+import { renderFact, renderLag, renderTime, renderVerdict, renderWhen } from './parts.ts';
 import { renderRuns } from './runs.ts';
 
 interface OrganizationContent {
@@ -15,30 +15,36 @@ interface OrganizationContent {
   verdict: Verdict;
   /** `undefined` when it could not be read. */
   activity: Activity | undefined;
+  /** The newest head of the ledger, as text to keep elsewhere; `undefined` when there is none or it could not be read. */
+  head: string | undefined;
   nextRunAt: Date | undefined;
+  next: NextAttempt | undefined;
+  runbookUrl: string | undefined;
   now: Date;
 }
 
 /** The page of one log, the most important facts first. */
 export function renderOrganization(content: OrganizationContent): Html {
-  const { name, status, verdict, activity, now } = content;
+  const { name, status, verdict, activity, head, next, runbookUrl, now } = content;
+  const retrying = verdict.failure &&
+    next && { level: verdict.level, text: `${describeNextAttempt(next, now)}.` };
   return html`<h1>${name}</h1>
-${renderVerdict(verdict)}
+${renderVerdict(verdict, runbookUrl)}
 ${renderTiles(content)}
 ${activity ? renderDays(activity, status) : html`<p class="card lead">Events per day could not be read.</p>`}
 <div class="pair">
-${renderCompleteness(status, now)}
+${renderCompleteness(status, head, now)}
 ${activity && renderLateness(activity.lateness)}
 </div>
 ${renderGone(status, now)}
-${renderRuns(status, verdict.reasons, now)}`;
+${renderRuns(status, retrying, now)}`;
 }
 
 function renderTiles({ status, nextRunAt, now }: OrganizationContent): Html {
-  const { newestEventAt, lagMs, lastSuccessAt } = status;
+  const { newestEventAt, lastSuccessAt } = status;
   return html`<dl class="tiles">
-${renderFact('Lag', lagMs === null ? 'not known' : describeDuration(lagMs), newestEventAt ? html`newest event ${renderTime(newestEventAt)}` : 'no event yet')}
-${renderFact('Last success', lastSuccessAt ? renderWhen(lastSuccessAt, now) : 'none yet', lastSuccessAt && renderTime(lastSuccessAt))}
+${renderFact('Newest event', newestEventAt ? renderWhen(newestEventAt, now) : 'none yet', newestEventAt && renderTime(newestEventAt))}
+${renderFact('Lag', renderLag(lastSuccessAt, now), lastSuccessAt && html`last success ${renderTime(lastSuccessAt)}`)}
 ${renderFact('Next run', nextRunAt ? renderWhen(nextRunAt, now) : 'not scheduled yet', nextRunAt && renderTime(nextRunAt))}
 ${renderStored(status)}
 </dl>`;

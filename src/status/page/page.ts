@@ -1,8 +1,9 @@
 import { findSeveralLogs, nameLog } from '../../core/log-key.ts';
 import type { Activity } from '../../postgres/read/activity.ts';
 import type { OrganizationStatus, StatusReport } from '../../postgres/read/status.ts';
+import { versionText } from '../../version.ts';
 import type { HealthState } from '../health.ts';
-import { assessDatabase, assessOrganization, type Verdict } from '../verdict.ts';
+import { assessDatabase, assessOrganization, nextAttemptOf, type Verdict } from '../verdict.ts';
 import { type Html, html } from './html.ts';
 import { renderOrganization } from './organization.ts';
 import { type Assessed, assessAll, renderOverview } from './overview.ts';
@@ -20,9 +21,13 @@ export interface PageContent {
   wanted?: WantedLog | undefined;
   /** Of the log that is shown; `undefined` when it could not be read. */
   activity?: Activity | undefined;
+  /** The newest head of its ledger. */
+  head?: string | undefined;
   nextRunAt: Date | undefined;
   /** Number of log lines that could not be written. */
   droppedLogLines?: number;
+  /** Of docs/operations.md. */
+  runbookUrl?: string | undefined;
   now: Date;
 }
 
@@ -65,14 +70,14 @@ export function renderPage(content: PageContent): string {
 <script>${{ markup: SCRIPT }}</script>
 </head>
 <body>
-<header><p><a href="/">UiPath audit export</a></p>${isOneOfMany && html`<nav aria-label="Organizations"><a href="/">All organizations</a></nav>`}</header>
+<header><p><a href="./">UiPath audit export</a></p>${isOneOfMany && html`<nav aria-label="Organizations"><a href="./">All organizations</a></nav>`}</header>
 <main>
 <p id="stale" class="stale" role="alert" hidden></p>
 ${body}
-${renderProcess({ health, organization: shown?.organization, nextRunAt, droppedLogLines, now })}
+${renderProcess({ health, organization: shown?.organization, runs: shown?.runs ?? [], nextRunAt, droppedLogLines, now })}
 </main>
-<footer><p>As of ${renderTime(report?.readAt ?? now)}, renewed every ${RENEW_S}\u00a0s.</p>
-<nav aria-label="For machines"><a href="/metrics">Metrics</a> <a href="/readyz">Readiness</a> <a href="/healthz">Health</a></nav></footer>
+<footer><p>As of ${renderTime(report?.readAt ?? now)}, renewed every ${RENEW_S}\u00a0s. Version ${versionText}.</p>
+<nav aria-label="For machines"><a href="metrics">Metrics</a> <a href="readyz">Readiness</a> <a href="healthz">Health</a></nav></footer>
 </body>
 </html>
 `;
@@ -80,37 +85,49 @@ ${renderProcess({ health, organization: shown?.organization, nextRunAt, droppedL
 }
 
 function renderContent(
-  { report, problem, wanted, activity, nextRunAt, now }: PageContent,
+  content: PageContent,
   shown: OrganizationStatus | undefined,
 ): { verdict: Verdict; body: Html } {
+  const { report, problem, wanted, activity, head, health, nextRunAt, runbookUrl, now } = content;
+  const alone = (title: string, verdict: Verdict) => ({
+    verdict,
+    body: html`<h1>${title}</h1>${renderVerdict(verdict, runbookUrl)}`,
+  });
   if (!report) return alone(wanted?.organization ?? 'Status', databaseAway(problem));
   const database = assessDatabase(report);
   const several = findSeveralLogs(report.organizations);
+  const nextOf = ({ organization }: OrganizationStatus) => {
+    const own = health.organizations.find((one) => one.organization === organization);
+    return nextAttemptOf(own?.lastRun?.outcome === 'failed' ? own.lastRun.retry : null, nextRunAt);
+  };
   const assessed = report.organizations.map((status): Assessed => {
-    const isScheduled = nextRunAt !== undefined;
+    const circumstances = { isScheduled: nextRunAt !== undefined, next: nextOf(status) };
     const name = nameLog(status, several);
-    return { name, status, verdict: assessOrganization(status, report.readAt, { isScheduled }) };
+    return { name, status, verdict: assessOrganization(status, report.readAt, circumstances) };
   });
   if (wanted && !shown) return alone(wanted.organization, unknownOrganization());
   if (database && !shown) return alone('Status', database);
   if (!shown) return { verdict: assessAll(assessed), body: renderOverview(assessed, nextRunAt, now) };
   const { name, verdict } = assessed.find(({ status }) => status === shown)!;
-  const body = renderOrganization({ name, status: shown, verdict, activity, nextRunAt, now: report.readAt });
-  return { verdict: database ?? verdict, body: html`${database && renderVerdict(database)}${body}` };
-}
-
-function alone(title: string, verdict: Verdict): { verdict: Verdict; body: Html } {
-  return { verdict, body: html`<h1>${title}</h1>${renderVerdict(verdict)}` };
+  const next = nextOf(shown);
+  const facts = { name, status: shown, verdict, activity, head, nextRunAt, next, runbookUrl };
+  const body = renderOrganization({ ...facts, now: report.readAt });
+  return {
+    verdict: database ?? verdict,
+    body: html`${database && renderVerdict(database, runbookUrl)}${body}`,
+  };
 }
 
 function databaseAway(problem: string | undefined): Verdict {
   const reasons = problem === undefined ? [] : [problem];
-  return { level: 'bad', headline: 'Not known: the database does not respond', reasons };
+  const headline = 'Not known: the database does not respond';
+  return { level: 'bad', headline, cause: headline, reasons, topic: 'UipathAuditExportDatabaseAway' };
 }
 
 function unknownOrganization(): Verdict {
   const reasons = ['This database has no run of it; another worker may export it to another database.'];
-  return { level: 'attention', headline: 'No organization of this name', reasons };
+  const headline = 'No organization of this name';
+  return { level: 'attention', headline, cause: headline, reasons };
 }
 
 const ICON_COLOURS: Record<Level, string> = { good: '1a7f4b', attention: 'b77400', bad: 'c4271d' };

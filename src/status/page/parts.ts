@@ -1,6 +1,6 @@
 /** Elements that all parts of the status page use. */
 
-import { describeInstant, describeWhen } from '../../text/format.ts';
+import { describeDuration, describeInstant, describeWhen } from '../../text/format.ts';
 import type { Verdict } from '../verdict.ts';
 import { type Html, html } from './html.ts';
 
@@ -17,17 +17,36 @@ export function renderIcon(level: Level): Html {
   return html`<svg class="icon ${level}" viewBox="0 0 24 24" aria-hidden="true">${{ markup: ICONS[level] }}</svg>`;
 }
 
-/** The state at the top of a page. Screen readers announce a change of its headline. */
-export function renderVerdict({ level, headline, reasons }: Verdict): Html {
+/**
+ * The state at the top of a page. Screen readers announce a change of its headline. The error of a failed run is not repeated
+ * here: it is in the row of the run.
+ */
+export function renderVerdict(
+  { level, headline, reasons, failure, topic }: Verdict,
+  runbookUrl: string | undefined,
+): Html {
+  const shown = failure ? reasons.slice(1) : reasons;
+  const items = [
+    failure && html`${failure.summary} <a href="#run-${failure.runId}">Show its error</a>`,
+    ...shown.map((reason) => html`${renderText(reason)}`),
+    level !== 'good' && topic !== undefined && renderRunbook(topic, runbookUrl),
+  ].filter((item) => item !== undefined && item !== false);
   return html`<section class="verdict ${level}">
 ${renderIcon(level)}
 <div><div role="status"><h2>${headline}</h2></div>
-${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${renderText(reason)}</li>`)}</ul>`}</div>
+${items.length > 0 && html`<ul>${items.map((item) => html`<li>${item}</li>`)}</ul>`}</div>
 </section>`;
 }
 
+/** A link to the heading of an alert in docs/operations.md, or its name where the address of that is not configured. */
+function renderRunbook(topic: string, runbookUrl: string | undefined): Html {
+  const anchor = topic.toLowerCase();
+  if (runbookUrl === undefined) return html`What to do: <code>docs/operations.md#${anchor}</code>`;
+  return html`What to do: <a href="${runbookUrl}#${anchor}">${topic}</a>`;
+}
+
 /** Renders text in backticks as code, and keeps dates on one line. */
-function renderText(text: string): Html[] {
+export function renderText(text: string): Html[] {
   return text.split(/(`[^`]+`|\b\d{4}-\d\d-\d\d\b)/).map((piece, i) => {
     if (i % 2 === 0) return html`${piece}`;
     return piece.startsWith('`')
@@ -51,7 +70,14 @@ export function renderWhen(at: Date, now: Date): Html {
   return html`<time datetime="${at.toISOString()}" title="${describeInstant(at)}">${describeWhen(at, now)}</time>`;
 }
 
-/** A table in its own scroll area, which the keyboard can reach. */
+/** The lag: the time since the last success, with its time as a tooltip. */
+export function renderLag(lastSuccessAt: Date | null, now: Date): Html | string {
+  if (lastSuccessAt === null) return 'no success yet';
+  const lag = describeDuration(Math.max(0, now.getTime() - lastSuccessAt.getTime()));
+  return html`<time datetime="${lastSuccessAt.toISOString()}" title="${describeInstant(lastSuccessAt)}">${lag}</time>`;
+}
+
+/** A table in its own scroll area, which the keyboard can reach, and whose edge shows a shadow where there is more. */
 export function renderTable(table: {
   caption: string;
   isTall?: boolean;

@@ -1,7 +1,7 @@
 import type { RunRecord } from '../../postgres/read/status.ts';
 
 /** An error or warning of one or more runs. */
-interface RunNote {
+export interface RunNote {
   runIds: string[];
   text: string;
   isError: boolean;

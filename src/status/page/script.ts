@@ -29,7 +29,8 @@ let respondedAt = new Date();
 const renew = async () => {
   if (document.hidden) return;
   try {
-    const response = await fetch(location.href, { signal: AbortSignal.timeout(${RENEW_S / 2} * 1000) });
+    // Not location.href: it may contain a password, with which fetch refuses.
+    const response = await fetch(location.origin + location.pathname + location.search, { signal: AbortSignal.timeout(${RENEW_S / 2} * 1000) });
     if (!response.ok) throw new Error(response.statusText);
     const fresh = new DOMParser().parseFromString(await response.text(), 'text/html');
     if (fresh.querySelector('style').textContent !== document.querySelector('style').textContent) {
@@ -47,6 +48,15 @@ const renew = async () => {
     stale.hidden = false;
   }
 };
+document.addEventListener('click', async ({ target }) => {
+  const button = target.closest('[data-copy]');
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copy);
+  getSelection().selectAllChildren(text);
+  // Only with https or on this machine; otherwise the selected text can be copied by hand.
+  await navigator.clipboard?.writeText(text.textContent);
+  button.textContent = navigator.clipboard ? 'Copied' : 'Selected';
+});
 setInterval(renew, ${RENEW_S} * 1000);
 document.addEventListener('visibilitychange', renew);
 `;

@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 export const STYLE = `
 :root {
   color-scheme: light dark;
-  --page: #f4f6f9; --card: #fff; --ink: #18202c; --soft: #566073; --line: #dde2ea; --accent: #2f6bd8; --faint: #a9c2ee;
+  --page: #f4f6f9; --card: #fff; --ink: #18202c; --soft: #566073; --line: #dde2ea; --accent: #2f6bd8; --faint: #a9c2ee; --shadow: #18202c59;
   --good: #17713c; --attention: #8a5300; --bad: #b3261e;
   --good-tint: #e5f4ea; --attention-tint: #fdf1d7; --bad-tint: #fce9e7; --good-strip: #55a877; --good-faint: #b9dec8; --attention-strip: #e8c47d; --bad-strip: #d9372c;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --page: #10141a; --card: #181e27; --ink: #e7ebf2; --soft: #9ba7b8; --line: #2b3441; --accent: #6ea0f7; --faint: #34527f;
+    --page: #10141a; --card: #181e27; --ink: #e7ebf2; --soft: #9ba7b8; --line: #2b3441; --accent: #6ea0f7; --faint: #34527f; --shadow: #000000d9;
     --good: #7ad69b; --attention: #f2c469; --bad: #ff9f96;
     --good-tint: #14291d; --attention-tint: #2f2611; --bad-tint: #361a19; --good-strip: #3f8f5f; --good-faint: #24472f; --attention-strip: #7a5d22; --bad-strip: #f0655a;
   }
@@ -24,7 +24,7 @@ header p, footer p { margin: 0; }
 header p a { font-weight: 600; text-decoration: none; }
 footer nav { display: flex; gap: 1rem; }
 a { color: inherit; text-underline-offset: .2em; }
-a:focus-visible, summary:focus-visible, .scroll:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: .25rem; }
+a:focus-visible, summary:focus-visible, button:focus-visible, .scroll:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: .25rem; }
 h1 { margin: 1rem 0 .75rem; font-size: 1.75rem; line-height: 1.25; overflow-wrap: anywhere; }
 h2 { margin: 0 0 .5rem; font-size: 1.125rem; line-height: 1.35; }
 h3 { margin: 1.25rem 0 .5rem; font-size: 1rem; }
@@ -100,7 +100,27 @@ tbody th { font-weight: 500; }
 tbody tr { border-top: 1px solid var(--line); }
 .number { text-align: right; }
 .zero { color: var(--soft); }
-.scroll { overflow: auto; }
+.scroll {
+  overflow: auto;
+  /* A shadow at an edge behind which there is more; the first two layers scroll with the table and cover it. */
+  background:
+    linear-gradient(to right, var(--card) 40%, transparent) left / 3rem 100% local,
+    linear-gradient(to left, var(--card) 40%, transparent) right / 3rem 100% local,
+    linear-gradient(to right, var(--shadow), transparent) left / 1rem 100% scroll,
+    linear-gradient(to left, var(--shadow), transparent) right / 1rem 100% scroll,
+    var(--card);
+  background-repeat: no-repeat;
+}
+.scroll.tall { background: var(--card); }
+.said td { padding-top: 0; white-space: normal; }
+.said div { position: sticky; left: 1rem; width: fit-content; max-width: min(62rem, calc(100vw - 5rem)); overflow-wrap: anywhere; }
+.said p + p { margin-top: .25rem; }
+.said small { display: inline; }
+tbody tr.said { border-top: 0; }
+tr:target, tr:target + .said { background: var(--attention-tint); }
+.head { display: flex; flex-wrap: wrap; gap: .5rem; align-items: start; }
+.head code { min-width: 0; white-space: pre-wrap; user-select: all; }
+button { font: inherit; font-size: .8125rem; padding: .125rem .625rem; border: 1px solid var(--line); border-radius: .375rem; background: var(--page); color: inherit; cursor: pointer; }
 .lead + .scroll { margin-top: .5rem; }
 .scroll.tall { max-height: 20rem; }
 .outcome { display: inline-flex; vertical-align: top; gap: .375rem; align-items: center; font-weight: 500; }

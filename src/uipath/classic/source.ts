@@ -17,7 +17,7 @@ import {
   parseDateHeader,
   type RequestDescription,
 } from '../http/response.ts';
-import { type RetryOptions, withRetries } from '../http/retries.ts';
+import { countRetry, type RetryOptions, withRetries } from '../http/retries.ts';
 import { createTokenSource, type Token } from '../http/token.ts';
 import { parsePage } from './parse-page.ts';
 
@@ -50,7 +50,7 @@ export interface UipathSource extends Source {
   /** Returns the current token, or fetches a new one. Throws like `fetchPage`. */
   fetchToken(options: { signal: AbortSignal }): Promise<Token>;
   /** Returns the address, and the partition that the current token shows. Requests at most a token. Throws like `fetchToken`. */
-  identify(options: { signal: AbortSignal }): Promise<SourceIdentity>;
+  identify(options: { signal: AbortSignal; meter?: RequestMeter | undefined }): Promise<SourceIdentity>;
   /** Closes idle connections and cancels a token request in flight. */
   close(): void;
 }
@@ -93,9 +93,9 @@ export function createUipathSource(options: UipathOptions): UipathSource {
     ...createOffsetListReader({ fetchPage, orderAdvice: ORDER_ADVICE }),
     fetchPage,
     fetchToken: ({ signal }) => tokens.fetchToken(signal),
-    async identify({ signal }) {
+    async identify({ signal, meter }) {
       const { origin, pathname } = new URL(auditUrl);
-      const { value } = await tokens.fetchToken(signal);
+      const { value } = await tokens.fetchToken(signal, meter);
       const partition = readPartition(value, redact);
       return { url: options.baseUrl ?? origin, path: pathname.replace(/\/+$/, ''), partition };
     },
@@ -112,7 +112,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
     let isRenewed = false;
     const attemptRequest = async () => {
       for (;;) {
-        const token = await tokens.fetchToken(signal);
+        const token = await tokens.fetchToken(signal, meter);
         const requestedAt = new Date(now());
         meter.requests++;
         const httpRequest = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
@@ -151,11 +151,6 @@ function createSourceRedactor(
   const proxy = proxySecrets(environment);
   if (credentials.kind === 'token') return createRedactor([credentials.accessToken, ...proxy]);
   return createRedactor([credentials.clientSecret, ...proxy], { identifiers: [credentials.clientId] });
-}
-
-function countRetry(meter: RequestMeter, reason: string): void {
-  meter.retries++;
-  if (meter.retriesBy) meter.retriesBy[reason] = (meter.retriesBy[reason] ?? 0) + 1;
 }
 
 interface ListRequest {

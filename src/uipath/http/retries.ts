@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import pRetry from 'p-retry';
 import { ExportError } from '../../core/errors.ts';
 import { decideRetry } from '../../core/retry.ts';
+import type { RequestMeter } from '../../core/source.ts';
 import { count } from '../../text/format.ts';
 import { RequestFailure } from './request.ts';
 
@@ -25,7 +26,8 @@ export interface RetryOptions {
 }
 
 /**
- * Calls `attemptRequest` until it succeeds, with the waits of `decideRetry`. Only a `RequestFailure` is retried.
+ * Calls `attemptRequest` until it succeeds, with the waits of `decideRetry`. Only a `RequestFailure` is retried. `onRetry` is called
+ * before each wait.
  * Throws `source-away` after the last attempt and `interrupted` if the signal was aborted. Rethrows other errors unchanged.
  */
 export async function withRetries<T>(
@@ -52,14 +54,20 @@ export async function withRetries<T>(
           { reason, found: error.description, status, attempt, limit, delayMs, url },
           'request failed, retrying',
         );
-        await sleep(delayMs, signal);
         onRetry?.(reason);
+        await sleep(delayMs, signal);
       },
     });
   } catch (error) {
     if (signal.aborted) throw interrupted(url);
     throw error;
   }
+}
+
+/** Counts a failed request that is repeated. */
+export function countRetry(meter: RequestMeter, reason: string): void {
+  meter.retries++;
+  if (meter.retriesBy) meter.retriesBy[reason] = (meter.retriesBy[reason] ?? 0) + 1;
 }
 
 /** The error of a request that was stopped by its signal. */

@@ -1,5 +1,6 @@
 import type { Credentials } from '../../core/credentials.ts';
 import { ExportError } from '../../core/errors.ts';
+import type { RequestMeter } from '../../core/source.ts';
 import type { Redactor } from '../../text/redaction.ts';
 import { parseErrorBody } from './error-body.ts';
 import {
@@ -11,7 +12,7 @@ import {
   showUrl,
 } from './request.ts';
 import { checkResponse, describeResponse, MAX_QUOTED_BYTES } from './response.ts';
-import { interrupted, type RetryOptions, withRetries } from './retries.ts';
+import { countRetry, interrupted, type RetryOptions, withRetries } from './retries.ts';
 
 /** A bearer token. `expiresAt` and `scope` are `null` if unknown. */
 export interface Token {
@@ -24,8 +25,11 @@ export interface Token {
 export interface TokenSource {
   /** Whether another request can return another token. */
   isRenewable: boolean;
-  /** Throws `ExportError` with `configuration`, `source-away` or `interrupted`. */
-  fetchToken(signal: AbortSignal): Promise<Token>;
+  /**
+   * Counts retries of the token request on `meter`, once for all callers with the same one. Throws `ExportError` with
+   * `configuration`, `source-away` or `interrupted`.
+   */
+  fetchToken(signal: AbortSignal, meter?: RequestMeter): Promise<Token>;
   /** Discards a token that the source rejected. Keeps a newer one that another caller has fetched meanwhile. */
   invalidate(value: string): void;
   /** Cancels a token request in flight. */
@@ -64,10 +68,14 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
   const closing = new AbortController();
   let kept: (Token & { freshUntil: number }) | undefined;
   let renewal: Promise<Token> | undefined;
+  const meters = new Set<RequestMeter>();
+  const onRetry = (reason: string) => {
+    for (const meter of meters) countRetry(meter, reason);
+  };
 
   async function renew(): Promise<Token> {
     const requestedAt = now();
-    const { token, lifetimeMs } = await requestToken(client, closing.signal, options);
+    const { token, lifetimeMs } = await requestToken(client, closing.signal, { ...options, onRetry });
     redact.add(token.value);
     options.onToken?.(token.value);
     const freshUntil = requestedAt + lifetimeMs - Math.min(MAX_MARGIN_MS, lifetimeMs / 10);
@@ -77,10 +85,12 @@ export function createTokenSource(credentials: Credentials, options: TokenOption
 
   return {
     isRenewable: true,
-    async fetchToken(signal) {
+    async fetchToken(signal, meter) {
       if (kept && now() < kept.freshUntil) return kept;
+      if (meter) meters.add(meter);
       renewal ??= renew().finally(() => {
         renewal = undefined;
+        meters.clear();
       });
       // All waiting callers share the request: a caller that stops waiting does not cancel it.
       return await waitFor(renewal, signal, showUrl(client.tokenUrl));
@@ -107,7 +117,7 @@ function createFixedToken(value: string): TokenSource {
 async function requestToken(
   credentials: ClientCredentials,
   signal: AbortSignal,
-  options: TokenOptions,
+  options: TokenOptions & { onRetry: (reason: string) => void },
 ): Promise<{ token: Token; lifetimeMs: number }> {
   const { clientId, clientSecret, scope, tokenUrl } = credentials;
   const url = showUrl(tokenUrl);
@@ -133,7 +143,7 @@ async function requestToken(
     });
     return readToken(response, url, options.redact);
   };
-  return await withRetries(attemptRequest, { url, signal }, options);
+  return await withRetries(attemptRequest, { url, signal, onRetry: options.onRetry }, options);
 }
 
 function readToken(

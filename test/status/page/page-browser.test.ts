@@ -13,10 +13,10 @@ const HEADLINES: Record<PageState, RegExp> = {
   empty: /^Nothing has been exported yet$/,
   healthy: /^Complete and current$/,
   behind: /^Not current: the last success was 3 hours ago$/,
-  failing: /^Not current: the last run did not succeed$/,
+  failing: /^Not current: HTTP 503$/,
   gap: /^Current, but with a gap$/,
   gone: /^Complete and current: 4 events deleted at the source$/,
-  overview: /^4 of 5 need attention$/,
+  overview: /^globex needs attention: the last success was 3 hours ago$/,
 };
 
 if (!hasBrowser)
@@ -198,6 +198,7 @@ if (!hasBrowser)
       'UiPath audit export',
       'Events by day as a table',
       'Events stored by day in UTC, newest first',
+      'Copy',
       'Last runs, newest first',
       'Metrics',
       'Readiness',
@@ -269,7 +270,7 @@ if (!hasBrowser)
       const { page, complaints, strangers } = await open('overview');
       await page.getByRole('link', { name }).click();
       expect(await page.getByRole('heading', { level: 1 }).textContent()).toBe(name);
-      expect(await page.locator('.verdict li').first().textContent()).toContain(error.replaceAll('`', ''));
+      expect(await page.locator('.said').first().textContent()).toContain(error.replaceAll('`', ''));
       expect(await page.locator('img, b[onclick], body script').count()).toBe(0);
       expect([complaints, strangers]).toEqual([[], []]);
     } finally {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
+import { ExportError } from '../../../src/core/errors.ts';
 import type { OrganizationStatus } from '../../../src/postgres/read/status.ts';
 import { createHealth } from '../../../src/status/health.ts';
 import { ceilNicely } from '../../../src/status/page/days.ts';
@@ -50,20 +51,87 @@ describe('the page', () => {
     expect(text).toContain(
       'acme Complete and current Every event that the source showed 5 minutes ago is stored.',
     );
-    expect(text).toContain('Lag 10 minutes newest event 2026-03-01 11:50:00 UTC');
+    expect(text).toContain(
+      'Newest event 10 minutes ago 2026-03-01 11:50:00 UTC Lag 5 minutes last success 2026-03-01 11:55:00 UTC',
+    );
     expect(text).toContain('Events stored 5,000 5,000 at the source, by its last response');
     expect(text).toContain('Watermark 2026-03-01T11:50:00.0000001+00:00');
     expect(text).toContain('Next run in 3 minutes 2026-03-01 12:03:00 UTC');
     expect(text).toContain('Up 10 hours');
   });
 
-  test('shows each run with its numbers, and an error once for all runs that failed with it', () => {
+  test('shows each run with its numbers, and an error once, below the newest run that failed with it', () => {
     const failed = (runId: string) => runRecord({ runId, outcome: 'failed', error: 'HTTP 503 "Busy"' });
     const counters = { ...runRecord().counters, inserted: 1_234, requests: 6, pages: 5, late: 3 };
-    const text = textOf(pageOf({ runs: [runRecord({ counters }), failed('6'), failed('5')] }));
+    const text = textOf(pageOf({ runs: [runRecord({ counters }), failed('6'), failed('5'), failed('4')] }));
     expect(text).toContain('7 succeeded run 5 minutes ago 2.0 s 1,234 3 0 0 0 5 6 0');
-    expect(text).toContain('Runs 6 and 5 HTTP 503 "Busy"');
+    expect(text).toMatch(/ 6 failed run [^"]* HTTP 503 "Busy" Also runs 5 and 4\. 5 failed run /);
     expect(text.split('HTTP 503')).toHaveLength(2);
+    expect(text).not.toContain('Superseded');
+  });
+
+  test('has a column of superseded rows where a run has some', () => {
+    const counters = { ...runRecord().counters, updated: 2, superseded: 40, unchanged: 7 };
+    const text = textOf(pageOf({ runs: [runRecord({ counters }), runRecord({ runId: '6' })] }));
+    expect(text).toContain('New Late Updated Superseded Unchanged Rejected');
+    expect(text).toContain('7 succeeded run 5 minutes ago 2.0 s 0 0 2 40 7 0');
+  });
+
+  const failing = (given: Partial<OrganizationStatus> = {}) => {
+    const error = 'No token: HTTP 400 "invalid_client". Check UIPATH_CLIENT_ID.';
+    const health = createHealth(['acme'], () => minutesAgo(600));
+    const at = new Date(NOW.getTime() + 28_000);
+    health.of('acme').runFailed('run', new ExportError('configuration', error), { attempt: 3, at });
+    const run = runRecord({ runId: '8', startedAt: minutesAgo(2), outcome: 'failed', error });
+    const organizations = [organizationStatus({ runs: [run, runRecord()], ...given })];
+    return page({ health: health.read(), report: statusReport({ organizations }) });
+  };
+
+  test('shows a failed run that is tried again as retrying, with attempt and time, and its error once', () => {
+    const html = failing();
+    expect(html).toContain('<section class="verdict attention">');
+    expect(html).toContain('<span class="outcome attention">');
+    const text = textOf(html);
+    expect(text).toMatch(
+      /acme Retrying: invalid_client Run 8 \(run\) failed 118 s ago\. Show its error Retrying: attempt 3 in 28 s \( ?2026-03-01 12:00:28 UTC\)\./,
+    );
+    expect(text).toMatch(
+      / 8 retrying run .* Retrying: attempt 3 in 28 s .* No token: HTTP 400 .* Check UIPATH_CLIENT_ID\. 7 succeeded/,
+    );
+    expect(text.split('No token')).toHaveLength(2);
+    expect(html).toMatch(/<a href="#run-8">[\s\S]*<tr id="run-8">/);
+  });
+
+  test('shows it red once the last success is too old', () => {
+    const html = failing({ lastSuccessAt: minutesAgo(2_000) });
+    expect(html).toContain('<section class="verdict bad">');
+    expect(html).toContain('<span class="outcome bad">');
+    expect(textOf(html)).toContain('acme Not current: invalid_client');
+  });
+
+  test('shows an error of this process that no stored run has', () => {
+    expect(textOf(failing({ runs: [runRecord()] }))).toContain('run failed No token: HTTP 400');
+  });
+
+  test('links to the runbook, or names it', () => {
+    expect(textOf(failing())).toContain('What to do: docs/operations.md#uipathauditexportfailing');
+    const runbookUrl = 'https://git.example.org/operations.md';
+    const html = page({ report: undefined, problem: 'x', runbookUrl });
+    expect(html).toContain(
+      `What to do: <a href="${runbookUrl}#uipathauditexportdatabaseaway">UipathAuditExportDatabaseAway</a>`,
+    );
+    expect(page({ runbookUrl })).not.toContain('What to do');
+  });
+
+  test('shows the newest head of the ledger, to be copied', () => {
+    const head = 'uipath-audit-export/acme/classic\n27\nroot+/=\n\n— key signature\n';
+    const html = page({ head });
+    expect(html).toContain(`>${head.trim()}</code><button type="button" data-copy="head">Copy</button>`);
+    expect(textOf(page())).toContain('Ledger head none yet');
+  });
+
+  test('shows version and commit', () => {
+    expect(textOf(page())).toContain('Version unknown (unknown).');
   });
 
   test('shows the ranges that a count proved, and those that were only read', () => {
@@ -127,6 +195,7 @@ describe('the page', () => {
       outcome: 'locked',
       endedAt: NOW,
       error: 'Another worker exports acme.',
+      retry: null,
     };
     expect(textOf(page({ health }))).toContain('run locked another worker exports; this one is on standby');
   });
@@ -234,11 +303,32 @@ describe('the page of several organizations', () => {
 
   test('has a line for each, failing ones first', () => {
     const html = several();
-    expect(html).toContain('<title>1 of 2 needs attention – UiPath audit export</title>');
+    expect(html).toContain('<title>b &#38; c needs attention: HTTP 503 – UiPath audit export</title>');
     expect(textOf(html)).toMatch(
-      /2 organizations .* b & c Not current: the last run did not succeed Lag 10 minutes .* acme Complete and current Lag/,
+      /2 organizations .* b & c Not current: the last run did not succeed Newest event 10 minutes ago Lag 5 minutes .* acme Complete and current Newest event/,
     );
-    expect(html).toContain('href="/?organization=b%20%26%20c"');
+    expect(html).toContain('href="?organization=b%20%26%20c"');
+  });
+
+  test('names the worst, and those that need attention, too', () => {
+    const rotated = runRecord({ outcome: 'failed', error: 'HTTP 400 "invalid_client". Check it.' });
+    const gap = completeness({ state: 'gap' });
+    const all = [
+      organizationStatus({ organization: 'gap', completeness: gap }),
+      organizationStatus({ organization: 'good' }),
+      organizationStatus({ organization: 'beta', runs: [rotated] }),
+      ...['b', 'c', 'd'].map((organization) => organizationStatus({ organization, completeness: gap })),
+    ];
+    const show = (...organizations: OrganizationStatus[]) =>
+      textOf(page({ report: statusReport({ organizations }), activity: undefined }));
+    expect(show(...all)).toContain(
+      'beta needs attention: invalid_client 4 more of 6 need attention: gap, b, c and 1 more.',
+    );
+    expect(show(all[0]!, all[1]!, all[2]!)).toContain(
+      'beta needs attention: invalid_client 1 more of 3 needs attention: gap.',
+    );
+    expect(show(all[0]!, all[1]!)).toContain('gap needs attention: a gap gap Current, but with a gap');
+    expect(show(all[1]!, { ...all[1]!, organization: 'x' })).toContain('All are complete and current');
   });
 
   test('is that of one, when that is asked for', () => {
@@ -254,7 +344,7 @@ describe('the page of several organizations', () => {
     expect(textOf(show())).toMatch(
       /3 logs of 2 organizations .* b & c Not .* acme \(tenant:A\) .* acme \(classic\) /,
     );
-    expect(show()).toContain('href="/?organization=acme&#38;log=tenant%3AA"');
+    expect(show()).toContain('href="?organization=acme&#38;log=tenant%3AA"');
     expect(textOf(show({ organization: 'acme', log: 'classic' }))).toContain(
       'acme (classic) Complete and current',
     );

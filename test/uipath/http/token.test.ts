@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
+import type { RequestMeter } from '../../../src/core/source.ts';
 import {
   closeAll,
   emptyPage,
@@ -165,6 +166,15 @@ describe('a token request that is rejected', () => {
     expect(elsewhere.seen).toEqual([]);
   });
 
+  test('concurrent callers with one meter count its retries once', async () => {
+    const simulator = await openSimulator({ faults: [{ fault: 503, on: 'token', next: 2 }] });
+    const { fetchPage, meter } = openBench(simulator);
+    await Promise.all([fetchPage(), fetchPage(), fetchPage()]);
+    expect(meter).toMatchObject({ requests: 3, retries: 2 });
+    await fetchPage();
+    expect(meter).toMatchObject({ requests: 4, retries: 2 });
+  });
+
   test('a fixed token that is not valid in a header is an error before any request', async () => {
     expect(() =>
       openBench({ url: 'http://127.0.0.1:9' }, { credentials: { kind: 'token', accessToken: 'a\r\nb' } }),
@@ -180,7 +190,12 @@ describe('a token endpoint that is unavailable', () => {
       const { fetchPage, waits, meter } = openBench(simulator);
       expect((await fetchPage()).rows).toHaveLength(5);
       expect(waits).toEqual([500, 1000]);
-      expect(meter).toEqual({ requests: 1, retries: 0, retriesBy: {} });
+      const reason =
+        typeof fault === 'number'
+          ? `HTTP ${fault}`
+          : expect.stringMatching(/^(network fault|unreadable body)$/);
+      expect(Object.entries((meter as RequestMeter).retriesBy!)).toEqual([[reason, 2]]);
+      expect(meter).toMatchObject({ requests: 1, retries: 2 });
     },
   );
 
