@@ -13,7 +13,7 @@ import { count } from '../text/format.ts';
 import type { HealthState, OrganizationState } from './health.ts';
 
 /** How long a process is ready before its first response from the source. */
-export const FIRST_PAGE_MS = 15_000;
+const FIRST_PAGE_MS = 15_000;
 
 export interface Readiness {
   isReady: boolean;
