@@ -3,7 +3,8 @@ import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
 import { canDelete, checkWritable } from '../postgres/connection/privileges.ts';
 import { readServer } from '../postgres/connection/server.ts';
-import { readMigrations, requireMigrator } from '../postgres/schema/migrate.ts';
+import { readMigrations } from '../postgres/schema/migrate.ts';
+import { requireMigrator } from '../postgres/schema/migrator.ts';
 import { type Checklist, ok, warning } from './checklist.ts';
 
 /**

@@ -34,6 +34,7 @@ import { RowCounter } from './count-rows.ts';
 import { cutCoverage, extendCoverage, type ReadRange } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { draftRecords, LedgerWriter, type NotedEntry } from './ledger.ts';
+import type { EventMonths } from './partitions.ts';
 import { upsertRejected } from './rejected.ts';
 import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
 import {
@@ -73,6 +74,7 @@ export interface SessionFacts extends LogKey {
   /** EXPORT_SETTLE. */
   settleMs: number;
   lease: Lease;
+  months: EventMonths;
   signer: LedgerSigner;
   state: StateRecorder;
 }
@@ -133,6 +135,7 @@ export class PostgresSession implements RunSession {
   }
 
   async commit(batch: Commit): Promise<CommitResult> {
+    await this.createMonths(batch);
     const stored = await this.store(batch);
     this.noteStored(batch, stored);
     return stored;
@@ -183,6 +186,16 @@ export class PostgresSession implements RunSession {
       if (this.newestStored === undefined || event.createdOnTicks > this.newestStored)
         this.newestStored = event.createdOnTicks;
     }
+  }
+
+  /** Creates the partitions that the events need. Sends nothing if all exist. */
+  private async createMonths({
+    events,
+    others,
+  }: Pick<Shown, 'events'> & Partial<Pick<Shown, 'others'>>): Promise<void> {
+    const { months } = this.facts;
+    const all = others ? [...events, ...others.events] : events;
+    if (months.lacks(all)) await this.transactions.read(() => months.createFor(all));
   }
 
   private async store(batch: Commit): Promise<StoredShown> {
@@ -239,6 +252,7 @@ export class PostgresSession implements RunSession {
     const { rows } = await this.transactions.read(() => client.query(this.spans.digest(shown)));
     const same = this.spans.unchanged(shown, rows);
     if (same) return same;
+    await this.createMonths(shown);
     // Events that are read again only to compare them are not counted.
     const countOf = (result: StoredShown) =>
       addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
@@ -295,6 +309,7 @@ export class PostgresSession implements RunSession {
     superseded?: readonly Superseded[];
     rejected: readonly RejectedRow[];
   }): Promise<{ inserted: number; updated: number }> {
+    await this.createMonths({ events });
     return this.transactions.write('storing repaired events', {}, async (head) => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, head, known: this.known };
