@@ -23,16 +23,17 @@ comment on function audit.is_events_month is 'Whether rows of this month (its fi
 
 -- Not for callers: adds the month to any partitioned table that is laid out as audit.events. Attaching locks only the default partition, and that
 -- of the table it is attached to; `create table … partition of` would lock the whole table.
-create function audit.add_events_month(parent regclass, month date, source regclass) returns bigint
+create function audit.add_events_month(parent regclass, month date, source regclass default null) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 declare
   partition text := coalesce(to_char(month, '"audit.events_"YYYY_MM'), 'audit.events_default');
   first_instant timestamptz := coalesce(month, date '2000-01-01')::timestamptz;
   end_instant timestamptz := coalesce(month + interval '1 month', date_trunc('month', now()) + interval '3 months');
   bounds text := format(case when month is null then 'not ' else '' end || '(created_on >= %L and created_on < %L)', first_instant, end_instant);
-  template regclass := coalesce(to_regclass('audit.events_default'), source);
+  default_partition regclass := (select nullif(partdefid, 0) from pg_partitioned_table where partrelid = parent);
+  template regclass := coalesce(default_partition, source);
   settings text;
-  copied bigint;
+  copied bigint := 0;
 begin
   execute format('create table %s (like %s including all)', partition, parent);
   execute format('alter table %s owner to %I', partition, (select pg_get_userbyid(relowner) from pg_class where oid = parent));
@@ -48,25 +49,29 @@ begin
     ) of_template
   );
   if settings is not null then execute format('alter table %s set (%s)', partition, settings); end if;
-  if source = to_regclass('audit.events_default') then
-    execute format('lock table %s in access exclusive mode', source);
-    execute format('with moved as (delete from %s where %s returning *) insert into %s select * from moved', source, bounds, partition);
+  if source is null then
+    if default_partition is not null then
+      execute format('lock table %s in access exclusive mode', default_partition);
+      execute format('with moved as (delete from %s where %s returning *) insert into %s select * from moved', default_partition, bounds,
+        partition);
+      get diagnostics copied = row_count;
+    end if;
   else
     -- All organizations by name: without them, PostgreSQL before 18 reads the whole index.
     execute format('insert into %s select * from %s where organization = any (%L) and %s', partition, source,
       audit.organizations_of_events(), bounds);
+    get diagnostics copied = row_count;
   end if;
-  get diagnostics copied = row_count;
   if copied > 0 then execute format('analyze %s', partition); end if;
   -- Rows that were noted before their month was copied.
-  if month is not null and source <> 'audit.events_default'::regclass then
-    execute format('delete from audit.events_default where %s', bounds);
+  if source is not null and default_partition is not null then
+    execute format('delete from %s where %s', default_partition, bounds);
   end if;
   execute format('alter table %s attach partition %s %s', parent, partition,
     case when month is null then 'default' else format('for values from (%L) to (%L)', first_instant, end_instant) end);
   return copied;
 end $$;
-comment on function audit.add_events_month is 'Adds a partition for the month (null: the default partition), with its rows: moved from the default partition, or copied from a table that is not partitioned. Returns how many. Triggers of audit.events do not fire.';
+comment on function audit.add_events_month is 'Adds a partition for the month (null: the default partition) with its rows: copied from source, a table that is not partitioned; without source, moved from the default partition. Returns how many. Triggers of audit.events do not fire.';
 
 create function audit.organizations_of_events() returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -106,10 +111,12 @@ begin
       -- Of two workers, the second waits here and then finds the partition. Reading and writing go on.
       lock table audit.events in share update exclusive mode;
       continue when to_regclass(to_char(month, '"audit.events_"YYYY_MM')) is not null;
-      perform audit.add_events_month('audit.events', month, 'audit.events_default');
+      perform audit.add_events_month('audit.events', month);
       created := created || month;
     exception
       when lock_not_available or deadlock_detected then exit;
+      -- Another partition, made by hand, has the month.
+      when invalid_object_definition then null;
     end;
   end loop;
   return created;
