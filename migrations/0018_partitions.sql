@@ -24,7 +24,10 @@ comment on function audit.is_events_month is 'Whether rows of this month (its fi
 -- Not for callers: adds the month to any partitioned table that is laid out as audit.events. Attaching locks only the default partition, and that
 -- of the table it is attached to; `create table … partition of` would lock the whole table.
 create function audit.add_events_month(parent regclass, month date, source regclass default null) returns bigint
-language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+language plpgsql
+-- Where and how tables are stored does not depend on the settings of the caller.
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set default_tablespace = ''
+set default_table_access_method = 'heap' as $$
 declare
   partition text := coalesce(to_char(month, '"audit.events_"YYYY_MM'), 'audit.events_default');
   first_instant timestamptz := coalesce(month, date '2000-01-01')::timestamptz;
@@ -35,6 +38,8 @@ declare
   settings text;
   copied bigint := 0;
 begin
+  perform set_config('default_tablespace', coalesce(
+    (select spcname from pg_class join pg_tablespace t on t.oid = reltablespace where pg_class.oid = template), ''), false);
   execute format('create table %s (like %s including all)', partition, parent);
   execute format('alter table %s owner to %I', partition, (select pg_get_userbyid(relowner) from pg_class where oid = parent));
   execute format('comment on table %s is %L', partition, case when month is null
@@ -90,7 +95,7 @@ comment on function audit.organizations_of_events is 'The organizations with row
 create function audit.create_event_months(months date[]) returns date[]
 language plpgsql security definer
 -- A dashboard that reads the default partition delays the months, not the export: their rows are in the default partition until the next call.
-set search_path = pg_catalog, pg_temp set timezone = 'UTC' set lock_timeout = '1s' as $$
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set lock_timeout = '1s' as $$
 declare
   month date;
   created date[] := '{}';
