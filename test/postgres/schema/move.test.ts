@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
+import { migrate } from '../../../src/postgres/schema/migrate.ts';
+import { moveEvents } from '../../../src/postgres/schema/partition.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { verifyLedgers } from '../../../src/runs/verify-ledger.ts';
 import { batchOf, eventAt } from '../../support/batch.ts';
@@ -41,12 +43,8 @@ beforeAll(async () => {
   pool = createPool(database.url, () => {});
   sql = new pg.Pool({ connectionString: database.url });
   sql.on('error', () => {});
-  await applyMigrations(database.url, migrationsBefore(NEXT).length);
-  // With a row the migration leaves the table as it is. No worker wrote it.
-  await sql.query(`insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
-    values ('by hand', '2026-01-01', gen_random_uuid(), 0, '', 0, 0, 0)`);
-  await applyMigrations(database.url, 1);
-  await sql.query(`delete from audit.events; ${ADDITIONS}`);
+  await prepare(database.url, sql);
+  await sql.query(ADDITIONS);
   for (const organization of ['acme', 'other']) {
     await store(organization, [
       ...ODD.slice(0, 2),
@@ -60,6 +58,15 @@ afterAll(async () => {
   await pool.end();
   await database.drop();
 });
+
+/** An empty database whose rows are to be moved: with a row, the migration leaves the table as it is. */
+async function prepare(url: string, admin: pg.Pool): Promise<void> {
+  await applyMigrations(url, migrationsBefore(NEXT).length);
+  await admin.query(`insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+    values ('by hand', '2026-01-01', gen_random_uuid(), 0, '', 0, 0, 0)`);
+  await applyMigrations(url, 1);
+  await admin.query('delete from audit.events');
+}
 
 async function store(organization: string, times: readonly string[], fields = {}) {
   const session = await openSession(pool, { organization, log: 'classic', kind: 'run' });
@@ -154,10 +161,7 @@ test('each month has its rows, and the default partition only those of odd dates
     });
   expect(rows).toContainEqual({ name: 'audit.events_default', count: 18, first: '0001-01-01 00:00:00+00' });
   await expectCounted({ query });
-  const reports = await verifyLedgers(pool, {
-    ...{ of: undefined, from: undefined, to: undefined, expected: undefined, onRows: () => {} },
-    signal: new AbortController().signal,
-  });
+  const reports = await verifyLedgers(pool, everything());
   expect(reports.flatMap(({ examples }) => examples)).toEqual([]);
 });
 
@@ -168,6 +172,108 @@ test('the move leaves no table, function or trigger of its own', async () => {
       union all select proname from pg_proc where pronamespace = 'audit'::regnamespace
         and proname ~ 'by_month|to_copy|copy_|organizations_of'`),
   ).toEqual([]);
+});
+
+test('rows that change while they are copied arrive as they are', async () => {
+  const other = await createTestDatabase();
+  const worker = createPool(other.url, () => {});
+  const admin = new pg.Pool({ connectionString: other.url });
+  const rows = async (text: string) => (await admin.query(text)).rows;
+  const commit = async (times: readonly string[], fields = {}) => {
+    const session = await openSession(worker, { organization: 'acme', log: 'classic', kind: 'run' });
+    await session
+      .commit(batchOf(times.map((time) => eventAt(time, fields))))
+      .finally(() => session.release());
+  };
+  const times = MONTHS.map((month) => `${month}-05T10:00:00Z`);
+  // Updates, late events, an event of a month that had none, an odd one, and rows that someone deletes and inserts by hand.
+  let changes = 0;
+  const change = async () => {
+    const i = ++changes;
+    await commit(times, { userName: `renamed ${i}` });
+    await commit([`2024-0${i}-06T10:00:00Z`, `2022-0${i}-01T00:00:00Z`, `1980-0${i}-01T00:00:00Z`]);
+    await admin.query(`delete from audit.events where organization = 'by hand'`);
+    await admin.query(`insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+      select 'by hand', timestamptz '2024-01-01' + i * interval '1 month', md5('${i}' || i)::uuid, 0, '', 0, 0, 0 from generate_series(1, 5) i`);
+  };
+  try {
+    await prepare(other.url, admin);
+    await commit(times);
+    await admin.query('select audit.begin_events_by_month()');
+    await change();
+    await admin.query('select audit.copy_events_month(null)');
+    const [{ months }] = await rows('select audit.event_months_to_copy()::text[] as months');
+    for (const month of months.slice(0, 12)) await admin.query('select audit.copy_events_month($1)', [month]);
+    await change();
+    await admin.query('select audit.copy_changed_events()');
+    await change();
+    // The whole move, with changes beside it.
+    let isMoved = false;
+    const moving = moveEvents(worker).finally(() => {
+      isMoved = true;
+    });
+    while (!isMoved && changes < 9) await change();
+    expect(await moving).toBe(true);
+    await change();
+
+    await expectCounted({ query: rows });
+    expect(
+      await rows(`select count(*)::int, count(*) filter (where user_name = 'renamed ${changes}')::int as renamed from audit.events
+      where organization = 'acme' and log = 'classic'`),
+    ).toEqual([{ count: 24 + 3 * changes, renamed: 24 }]);
+    const reports = await verifyLedgers(worker, everything('acme'));
+    expect(reports.flatMap(({ examples }) => examples)).toEqual([]);
+    expect(
+      await rows(`select distinct created_on < '2000-01-01' as is_odd from audit.events_default`),
+    ).toEqual([{ is_odd: true }]);
+  } finally {
+    await admin.end();
+    await worker.end();
+    await other.drop();
+  }
+});
+
+test('an object that depends on the table is named, and nothing is moved', async () => {
+  const other = await createTestDatabase();
+  const worker = createPool(other.url, () => {});
+  const admin = new pg.Pool({ connectionString: other.url });
+  try {
+    await prepare(other.url, admin);
+    await admin.query(`insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+      values ('by hand', '2026-01-01', gen_random_uuid(), 0, '', 0, 0, 0);
+      create schema mine; create materialized view mine.counts as select count(*) from audit.events;
+      create table mine.notes (organization text, created_on timestamptz, event_id uuid,
+        constraint of_event foreign key (organization, created_on, event_id) references audit.events)`);
+    await expect(migrate(worker)).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining(
+        'foreign key of_event of mine.notes, materialized view mine.counts. Drop them, run migrate',
+      ),
+    });
+    expect((await admin.query(`select to_regclass('audit.events_by_month') as copy`)).rows).toEqual([
+      { copy: null },
+    ]);
+    await admin.query('drop schema mine cascade');
+    expect(await migrate(worker)).toEqual([]);
+    expect((await admin.query('select count(*)::int from audit.events_2026_01')).rows).toEqual([
+      { count: 1 },
+    ]);
+  } finally {
+    await admin.end();
+    await worker.end();
+    await other.drop();
+  }
+});
+
+const everything = (organization?: string) => ({
+  ...{
+    of: organization === undefined ? undefined : { organization },
+    from: undefined,
+    to: undefined,
+    expected: undefined,
+  },
+  onRows: () => {},
+  signal: new AbortController().signal,
 });
 
 /** What must not change: columns, comments, privileges, views, indexes, triggers, constraints and settings. */
