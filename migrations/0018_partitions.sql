@@ -36,11 +36,14 @@ declare
   default_partition regclass := (select nullif(partdefid, 0) from pg_partitioned_table where partrelid = parent);
   template regclass := coalesce(default_partition, source);
   settings text;
+  index regclass;
+  index_comment text;
   copied bigint := 0;
 begin
   perform set_config('default_tablespace', coalesce(
     (select spcname from pg_class join pg_tablespace t on t.oid = reltablespace where pg_class.oid = template), ''), false);
-  execute format('create table %s (like %s including all)', partition, parent);
+  -- Attaching makes the indexes: of sorted rows, in half the time.
+  execute format('create table %s (like %s including all excluding indexes)', partition, parent);
   execute format('alter table %s owner to %I', partition, (select pg_get_userbyid(relowner) from pg_class where oid = parent));
   execute format('comment on table %s is %L', partition, case when month is null
     then 'Rows of audit.events that are dated outside of the months that have a partition.'
@@ -67,13 +70,19 @@ begin
       audit.organizations_of_events(), bounds);
     get diagnostics copied = row_count;
   end if;
-  if copied > 0 then execute format('analyze %s', partition); end if;
   -- Rows that were noted before their month was copied.
   if source is not null and default_partition is not null then
     execute format('delete from %s where %s', default_partition, bounds);
   end if;
   execute format('alter table %s attach partition %s %s', parent, partition,
     case when month is null then 'default' else format('for values from (%L) to (%L)', first_instant, end_instant) end);
+  for index, index_comment in
+    select i.indexrelid::regclass, obj_description(inhparent, 'pg_class') from pg_index i join pg_inherits on inhrelid = i.indexrelid
+    where i.indrelid = partition::regclass
+  loop
+    execute format('comment on index %s is %L', index, index_comment);
+  end loop;
+  if copied > 0 then execute format('analyze %s', partition); end if;
   return copied;
 end $$;
 comment on function audit.add_events_month is 'Adds a partition for the month (null: the default partition) with its rows: copied from source, a table that is not partitioned; without source, moved from the default partition. Returns how many. Triggers of audit.events do not fire.';
@@ -140,6 +149,9 @@ begin
   comment on table audit.events_by_month is 'audit.events while it is copied into partitions: becomes audit.events.';
   alter table audit.events_by_month add constraint moved_events_pkey primary key (organization, log, created_on, event_id);
   comment on index audit.moved_events_pkey is 'Makes storing idempotent, and finds the events of a time range: runs, verify and queries for single events use it. New entries go to its end, so loads stay fast.';
+  -- The key has the log between organization and time.
+  create index moved_events_by_time on audit.events_by_month (created_on);
+  comment on index audit.moved_events_by_time is 'The newest events, and events of a time range, without a log or without an organization in the condition.';
   for part in
     select relname as name, pg_get_indexdef(indexrelid) as definition, obj_description(indexrelid, 'pg_class') as comment
     from pg_index join pg_class on pg_class.oid = indexrelid
@@ -316,7 +328,8 @@ begin
       from aclexplode(part.acl) where grantee <> owner
     );
   end loop;
-  statements := statements || format('comment on table audit.events is %L', obj_description(events, 'pg_class'))
+  statements := statements || 'alter index audit.moved_events_by_time rename to events_by_time'::text
+    || format('comment on table audit.events is %L', obj_description(events, 'pg_class'))
     || array(
       select format('alter index audit.%I rename to %I', 'moved_' || relname, relname)
       from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = events and indisvalid

@@ -295,7 +295,7 @@ async function describeObjects() {
     ),
     indexes:
       await query(`select relname, replace(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON '), ', log', '') as text, obj_description(indexrelid)
-      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events'::regclass order by 1`),
+      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events'::regclass and relname <> 'events_by_time' order by 1`),
     triggers:
       await query(`select tgname, tgenabled, pg_get_triggerdef(oid) as text, obj_description(oid) from pg_trigger
       where tgrelid = 'audit.events'::regclass and not tgisinternal and tgname not like 'noted%' order by 1`),
