@@ -107,15 +107,28 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set lock_timeout = '1s' as $$
 declare
   month date;
+  -- Rows that were stored while a lock was not free.
+  waiting date[] := '{}';
+  default_partition regclass := (select nullif(partdefid, 0) from pg_partitioned_table where partrelid = 'audit.events'::regclass);
   created date[] := '{}';
 begin
-  if (select relkind from pg_class where oid = 'audit.events'::regclass) <> 'p' then return created; end if;
-  if array_length(months, 1) > 1000 then
-    raise 'create_event_months was called with % months, and at most 1000 are allowed', array_length(months, 1) using errcode = 'invalid_parameter_value';
+  if (select relkind from pg_class where oid = 'audit.events'::regclass) <> 'p' then return null; end if;
+  if cardinality(months) > 1000 then
+    raise 'create_event_months was called with % months, and at most 1000 are allowed', cardinality(months) using errcode = 'invalid_parameter_value';
   end if;
+  begin
+    if default_partition is not null then
+      execute format(
+        'select array_agg(distinct date_trunc(''month'', created_on)::date) from %s where created_on >= %L and created_on < %L',
+        default_partition, timestamptz '2000-01-01', now() + interval '3 months'
+      ) into waiting;
+    end if;
+  exception
+    when lock_not_available then return created;
+  end;
   for month in
     select distinct date_trunc('month', wanted)::date from (
-      select unnest(months) as wanted
+      select unnest(months || waiting) as wanted
       union all select (now() + make_interval(months => ahead))::date from generate_series(0, 2) as ahead
     ) asked
     where isfinite(wanted) and audit.is_events_month(date_trunc('month', wanted)::date) order by 1
@@ -135,7 +148,7 @@ begin
   end loop;
   return created;
 end $$;
-comment on function audit.create_event_months is 'Creates the partitions of audit.events for these months (any day of them), the current month and the next two, where they are missing; moves their rows from the default partition. Returns the months it created. Months before 2000 or further ahead are left out, and so are all if a lock is not free within a second.';
+comment on function audit.create_event_months is 'Creates the partitions of audit.events for these months (any day of them), for those of rows in the default partition, for the current month and the next two, where they are missing; moves their rows from the default partition. Returns the months it created; null before the table is partitioned. Months before 2000 or further ahead are left out, and so are all if a lock is not free within a second.';
 revoke execute on function audit.is_events_month, audit.add_events_month, audit.organizations_of_events, audit.create_event_months from public;
 
 create function audit.begin_events_by_month() returns void
@@ -289,13 +302,13 @@ declare
   statements text[] := '{}';
   statement text;
 begin
-  -- Views first: a query on a view locks the view before its tables.
+  -- Views first: a query on a view locks the view before its tables. `lock table` would lock all tables of the view as well.
   for part in
-    select distinct c.oid::regclass as name, reloptions from pg_depend d
+    select distinct c.oid::regclass as name, reloptions, pg_get_userbyid(relowner) as view_owner from pg_depend d
     join pg_rewrite r on r.oid = d.objid join pg_class c on c.oid = r.ev_class
     where d.refobjid = events and d.classid = 'pg_rewrite'::regclass and c.relkind = 'v' order by c.oid::regclass
   loop
-    execute format('lock table %s in access exclusive mode', part.name);
+    execute format('alter view %s owner to %I', part.name, part.view_owner);
     replacements := replacements || format('create or replace view %s %s as %s', part.name,
       'with (' || array_to_string(part.reloptions, ', ') || ')', pg_get_viewdef(part.name));
   end loop;

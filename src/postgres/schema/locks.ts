@@ -6,6 +6,7 @@ import { watchBlockers } from './blockers.ts';
 
 /** SQLSTATE lock_not_available. */
 export const LOCK_NOT_AVAILABLE = '55P03';
+const DEADLOCK_DETECTED = '40P01';
 
 export interface LockOptions {
   /** How long a statement waits for a lock. Statements of other sessions queue behind it meanwhile. */
@@ -31,7 +32,8 @@ export async function withLockRetries<T>(
       try {
         return await work(Math.ceil(lockTimeoutMs));
       } catch (error) {
-        if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
+        const { code } = error as { code?: string };
+        if (code !== LOCK_NOT_AVAILABLE && code !== DEADLOCK_DETECTED) throw error;
         if (attempt === attempts) throw lockTimeoutError(blockers.describe(), error as Error);
         await sleep(intervalMs);
       }

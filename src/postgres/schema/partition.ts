@@ -82,6 +82,8 @@ async function move(pool: Pool, client: ClientBase, options: LockOptions & MoveO
   }
   await client.query('select audit.check_events_by_month()');
   await withLock('select audit.finish_events_by_month()');
+  // Rows that sessions stored which had begun before.
+  await client.query(`select audit.create_event_months('{}')`);
   // Autovacuum analyzes the partitions, and not the table as a whole.
   await client.query('analyze audit.events');
 }

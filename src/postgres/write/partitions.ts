@@ -65,10 +65,12 @@ export class EventMonths {
   }
 
   private async create(months: readonly string[]): Promise<void> {
-    await this.client.query('select audit.create_event_months($1::date[])', [
-      months.map((month) => `${month}-01`),
-    ]);
-    // Not asked again in this run, whether it was created or not.
+    const { rows } = await this.client.query<{ is_partitioned: boolean }>(
+      'select audit.create_event_months($1::date[]) is not null as is_partitioned',
+      [months.map((month) => `${month}-01`)],
+    );
+    // Before the move has ended, the next commit tries again. After it, once in this run, whether a month was created or not.
+    if (!rows[0]!.is_partitioned) return;
     for (const month of months) this.known.add(month);
   }
 }

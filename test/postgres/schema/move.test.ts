@@ -134,6 +134,9 @@ test('a killed migrate continues where it was, and the rows and all that belongs
     code: 0,
     stdout: expect.stringContaining('pending  audit.events into partitions by month'),
   });
+  expect((await runProgram(['check'], { DATABASE_URL: database.url })).stdout).toContain(
+    'audit.events is not partitioned by month yet',
+  );
   const ended = await startMigrate().ended;
   expect(ended).toMatchObject({
     code: 0,

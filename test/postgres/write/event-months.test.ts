@@ -106,7 +106,7 @@ test('a month whose rows are in the default partition takes them, without counti
     `select * from audit.events where organization = 'early' order by created_on`,
   );
   await commit('early-worker', '2022-03-05T00:00:00Z');
-  expect(await placesOf('early')).toEqual({ '2022_03': 31, default: 10 });
+  expect(await placesOf('early')).toEqual({ '2022_02': 1, '2022_03': 31, '2022_04': 9 });
   expect(
     await bench.query(`select * from audit.events where organization = 'early' order by created_on`),
   ).toEqual(before);
@@ -117,6 +117,8 @@ test('workers that need the same months at the same time create them once', asyn
   const times = ['2019-01', '2019-02', '2019-03'].map((month) => `${month}-01T00:00:00Z`);
   const names = Array.from({ length: 8 }, (_, i) => `together-${i}`);
   await Promise.all(names.map((name) => commit(name, ...times)));
+  // A worker that waited for longer than a second has left its rows in the default partition until the next month is created.
+  await commit('together-later', '2019-04-01T00:00:00Z');
   for (const name of names)
     expect(await placesOf(name)).toEqual({ '2019_01': 1, '2019_02': 1, '2019_03': 1 });
 });
