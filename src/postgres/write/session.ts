@@ -48,7 +48,7 @@ import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
 import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
 import type { StateRecorder } from './state.ts';
 import { canCopy, copyEvents, isRejectedCopy, restoreEvents } from './store-events.ts';
-import { RunTransactions } from './transactions.ts';
+import { type Purpose, RunTransactions } from './transactions.ts';
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
@@ -135,7 +135,6 @@ export class PostgresSession implements RunSession {
   }
 
   async commit(batch: Commit): Promise<CommitResult> {
-    await this.createMonths(batch);
     const stored = await this.store(batch);
     this.noteStored(batch, stored);
     return stored;
@@ -188,14 +187,12 @@ export class PostgresSession implements RunSession {
     }
   }
 
-  /** Creates the partitions that the events need. Sends nothing if all exist. */
-  private async createMonths({
-    events,
-    others,
-  }: Pick<Shown, 'events'> & Partial<Pick<Shown, 'others'>>): Promise<void> {
+  /** Storing events: before it, the partitions that they need are created, if one is missing. */
+  private storing({ events, others }: Pick<Shown, 'events'> & Partial<Pick<Shown, 'others'>>): Purpose {
     const { months } = this.facts;
     const all = others ? [...events, ...others.events] : events;
-    if (months.lacks(all)) await this.transactions.read(() => months.createFor(all));
+    const prepare = months.lacks(all) ? () => months.createFor(all) : undefined;
+    return { doing: `storing ${events.length} events`, prepare };
   }
 
   private async store(batch: Commit): Promise<StoredShown> {
@@ -211,7 +208,7 @@ export class PostgresSession implements RunSession {
   private copy(batch: Commit): Promise<StoredShown> {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
-    return this.transactions.write(storing(events), this.stateFor(batch), async (head, { state }) => {
+    return this.transactions.write(this.storing(batch), this.stateFor(batch), async (head, { state }) => {
       const rejected = await this.spans.storeRejected(batch);
       const { copy, count, stored } = copyEvents(events, {
         ...{ organization, log, runId, head },
@@ -234,7 +231,7 @@ export class PostgresSession implements RunSession {
 
   private compareAndCommit(batch: Commit): Promise<StoredShown> {
     const reading = { ...this.stateFor(batch), stored: this.spans.digest(batch) };
-    return this.transactions.write(storing(batch.events), reading, async (head, read) => {
+    return this.transactions.write(this.storing(batch), reading, async (head, read) => {
       const stored =
         this.spans.unchanged(batch, read.stored) ??
         (await this.spans.store(batch, { head, known: this.known }));
@@ -252,11 +249,10 @@ export class PostgresSession implements RunSession {
     const { rows } = await this.transactions.read(() => client.query(this.spans.digest(shown)));
     const same = this.spans.unchanged(shown, rows);
     if (same) return same;
-    await this.createMonths(shown);
     // Events that are read again only to compare them are not counted.
     const countOf = (result: StoredShown) =>
       addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
-    const stored = await this.transactions.write(storing(shown.events), {}, async (head) => {
+    const stored = await this.transactions.write(this.storing(shown), {}, async (head) => {
       const result = await this.spans.store(shown, { head, known: this.known, ignored });
       const plan = { run: updateRun(this.runId, countOf(result), undefined) };
       return { plan, drafts: result.drafts, result: () => result };
@@ -309,8 +305,7 @@ export class PostgresSession implements RunSession {
     superseded?: readonly Superseded[];
     rejected: readonly RejectedRow[];
   }): Promise<{ inserted: number; updated: number }> {
-    await this.createMonths({ events });
-    return this.transactions.write('storing repaired events', {}, async (head) => {
+    return this.transactions.write(this.storing({ events }), {}, async (head) => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, head, known: this.known };
       const { inserted, updated, drafts } = await restoreEvents(client, events, options);
@@ -474,8 +469,4 @@ const AFTER_EVERY_PLACE = 10n ** 19n;
 /** The last ticks of a place. */
 function lastOf(place: bigint | undefined): string | null {
   return place === undefined ? null : (afterPlace(place) - 1n).toString();
-}
-
-function storing(events: readonly unknown[]): string {
-  return `storing ${events.length} events`;
 }
