@@ -37,6 +37,7 @@ declare
   template regclass := coalesce(default_partition, source);
   settings text;
   index regclass;
+  index_name text;
   index_comment text;
   copied bigint := 0;
 begin
@@ -76,10 +77,15 @@ begin
   end if;
   execute format('alter table %s attach partition %s %s', parent, partition,
     case when month is null then 'default' else format('for values from (%L) to (%L)', first_instant, end_instant) end);
-  for index, index_comment in
-    select i.indexrelid::regclass, obj_description(inhparent, 'pg_class') from pg_index i join pg_inherits on inhrelid = i.indexrelid
+  for index, index_name, index_comment in
+    select i.indexrelid::regclass, regexp_replace(relname, '^(moved_)?events_', substr(partition, 7) || '_'), obj_description(inhparent, 'pg_class')
+    from pg_index i join pg_inherits on inhrelid = i.indexrelid join pg_class on pg_class.oid = inhparent
     where i.indrelid = partition::regclass
   loop
+    -- As the index of the table: events_by_user and events_2026_11_by_user.
+    if index_name like 'events\_%' and to_regclass('audit.' || quote_ident(index_name)) is null then
+      execute format('alter index %s rename to %I', index, index_name);
+    end if;
     execute format('comment on index %s is %L', index, index_comment);
   end loop;
   if copied > 0 then execute format('analyze %s', partition); end if;
