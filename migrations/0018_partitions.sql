@@ -163,7 +163,7 @@ declare
   part record;
 begin
   if to_regclass('audit.events_by_month') is not null then return; end if;
-  create table audit.events_by_month (like audit.events including all excluding indexes) partition by range (created_on);
+  create table audit.events_by_month (like audit.events including all excluding indexes excluding statistics) partition by range (created_on);
   execute format('alter table audit.events_by_month owner to %I', (select pg_get_userbyid(relowner) from pg_class where oid = 'audit.events'::regclass));
   comment on table audit.events_by_month is 'audit.events while it is copied into partitions: becomes audit.events.';
   alter table audit.events_by_month add constraint moved_events_pkey primary key (organization, log, created_on, event_id);
@@ -179,6 +179,15 @@ begin
     execute replace(part.definition, format('INDEX %I ON audit.events USING', part.name),
       format('INDEX %I ON audit.events_by_month USING', 'moved_' || part.name));
     execute format('comment on index audit.%I is %L', 'moved_' || part.name, part.comment);
+  end loop;
+  for part in
+    select stxname as name, pg_get_statisticsobjdef(oid) as definition, obj_description(oid, 'pg_statistic_ext') as comment,
+      format('CREATE STATISTICS %I.%I ', stxnamespace::regnamespace, stxname) as beginning
+    from pg_statistic_ext where stxrelid = 'audit.events'::regclass
+  loop
+    execute format('create statistics audit.%I ', 'moved_' || part.name)
+      || regexp_replace(substr(part.definition, length(part.beginning) + 1), ' FROM audit\.events$', ' from audit.events_by_month');
+    execute format('comment on statistics audit.%I is %L', 'moved_' || part.name, part.comment);
   end loop;
   for part in
     select conname as name, pg_get_constraintdef(oid) as definition from pg_constraint
@@ -352,7 +361,7 @@ begin
     || array(
       select format('alter index audit.%I rename to %I', 'moved_' || relname, relname)
       from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = events and indisvalid
-    );
+    ) || array(select format('alter statistics audit.%I rename to %I', 'moved_' || stxname, stxname) from pg_statistic_ext where stxrelid = events);
 
   alter table audit.events rename to events_in_one;
   alter table audit.events_by_month rename to events;

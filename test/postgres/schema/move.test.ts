@@ -299,6 +299,10 @@ async function describeObjects() {
     indexes:
       await query(`select relname, replace(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON '), ', log', '') as text, obj_description(indexrelid)
       from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events'::regclass and relname <> 'events_by_time' order by 1`),
+    statistics:
+      await query(`select stxname, replace(pg_get_statisticsobjdef(oid), 'events_by_month', 'events') as text,
+        obj_description(oid, 'pg_statistic_ext') as comment
+      from pg_statistic_ext where stxrelid = 'audit.events'::regclass order by 1`),
     triggers:
       await query(`select tgname, tgenabled, pg_get_triggerdef(oid) as text, obj_description(oid) from pg_trigger
       where tgrelid = 'audit.events'::regclass and not tgisinternal and tgname not like 'noted%' order by 1`),
