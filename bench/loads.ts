@@ -52,7 +52,8 @@ export async function loadNaively(scene: Scene, parties: Stored, events: number)
 
 /** Limit 1: `COPY` of the rows that a backfill of the scene's source stores, from memory, into the same table. */
 export async function copyRows(scene: Scene, database: Database, format: Format): Promise<Load> {
-  const { files, columns } = await storedRows(scene);
+  const { files, columns, months } = await storedRows(scene);
+  await database.query('select audit.create_event_months($1::date[])', [months]);
   const args = [files[format], format, columns];
   const measured = await measureScript(scene, scriptOf('copy-rows'), args, { database });
   await assertStored(database, scene.options.events);
@@ -87,7 +88,9 @@ export async function assertStored(database: Database, expected: number): Promis
 }
 
 /** The rows a backfill stores, in the order it stored them, as `COPY` writes them. */
-function storedRows(scene: Scene): Promise<{ files: Record<Format, string>; columns: string }> {
+function storedRows(
+  scene: Scene,
+): Promise<{ files: Record<Format, string>; columns: string; months: string[] }> {
   return scene.once('stored rows', () =>
     scene.withDatabase(async (database) => {
       scene.report('taking the rows for limit 1 out of a backfill');
@@ -97,16 +100,19 @@ function storedRows(scene: Scene): Promise<{ files: Record<Format, string>; colu
          where attrelid = 'audit.events'::regclass and attnum > 0 and not attisdropped and attgenerated = ''`,
       );
       const columns = row!.columns;
+      const found = await database.query<{ month: string }>(
+        `select distinct date_trunc('month', created_on at time zone 'UTC')::date::text as month from audit.events`,
+      );
       const files = {} as Record<Format, string>;
       for (const format of FORMATS) {
         files[format] = join(scene.directory, `rows.${format}`);
         await copyOut(
           database.url,
-          `copy audit.events (${columns}) to stdout (format ${format})`,
+          `copy (select ${columns} from audit.events order by created_on) to stdout (format ${format})`,
           files[format],
         );
       }
-      return { files, columns };
+      return { files, columns, months: found.map(({ month }) => month) };
     }),
   );
 }

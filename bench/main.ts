@@ -18,6 +18,7 @@ import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
 import { migrationSection } from './sections/migration.ts';
 import { organizationsSection } from './sections/organizations.ts';
+import { partitionsSection } from './sections/partitions.ts';
 import { quietSection } from './sections/quiet.ts';
 import { rereadSection } from './sections/reread.ts';
 import { rollupSection } from './sections/rollup.ts';
@@ -37,6 +38,7 @@ const EXTRA: Section[] = [
   tamperingSection,
   organizationsSection,
   migrationSection,
+  partitionsSection,
   runHistorySection,
   indexesSection,
 ];

@@ -34,6 +34,11 @@ begin
   grant execute on function audit.content_digest to audit_writer;
   -- `status` and `verify` read all; `start`, `run` and `backfill` see in audit.migrations that nothing is pending.
   grant select on all tables in schema audit, bi to audit_writer;
+  -- But partitions only through their table: migration 0018.
+  execute coalesce((
+    select 'revoke select on ' || string_agg(oid::regclass::text, ', ') || ' from audit_writer'
+    from pg_class where relnamespace = 'audit'::regnamespace and relispartition and relkind = 'r'
+  ), 'select');
 
   -- The ledger grows only. What is proven complete is one row per range, so that ranges that meet are replaced by one.
   grant insert on audit.events, audit.ledger, audit.ledger_changes, audit.coverage, audit.runs, audit.watermarks,
@@ -82,6 +87,10 @@ begin
   -- Migration 0016 adds this one.
   if to_regproc('audit.prune_runs') is not null then
     grant execute on function audit.prune_runs to audit_writer;
+  end if;
+  -- Migration 0018 adds this one.
+  if to_regproc('audit.create_event_months') is not null then
+    grant execute on function audit.create_event_months to audit_writer;
   end if;
 end $$;
 

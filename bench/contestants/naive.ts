@@ -27,7 +27,7 @@ const UPSERT = `
   values (
     $1, $2::text::timestamptz, $3, $4, $2::text, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $12::text, 0, 0, 0
   )
-  on conflict (organization, created_on, event_id) do update set
+  on conflict (organization, log, created_on, event_id) do update set
     user_name = excluded.user_name, email = excluded.email, message = excluded.message, updated_at = now()`;
 
 const { UIPATH_BASE_URL, UIPATH_ORGANIZATION, UIPATH_CLIENT_ID, UIPATH_CLIENT_SECRET, DATABASE_URL } =

@@ -65,9 +65,11 @@ interface Size {
 
 async function readSizes({ query }: Database): Promise<Size[]> {
   const rows = await query<{ name: string; rows: string; table_bytes: string; index_bytes: string }>(
-    `select relname as name, reltuples as rows, pg_table_size(oid) as table_bytes, pg_indexes_size(oid) as index_bytes
-     from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'r' and reltuples > 0
-     order by pg_total_relation_size(oid) desc`,
+    `select table_name::regclass::text as name, sum(greatest(reltuples, 0)) as rows, sum(pg_table_size(oid)) as table_bytes,
+       sum(pg_indexes_size(oid)) as index_bytes
+     from pg_class cross join lateral (select coalesce(pg_partition_root(oid), oid) as table_name) root
+     where relnamespace = 'audit'::regnamespace and relkind = 'r'
+     group by table_name having sum(greatest(reltuples, 0)) > 0 order by sum(pg_total_relation_size(oid)) desc`,
   );
   return rows.map((row) => ({
     name: row.name,

@@ -81,7 +81,7 @@ async function migrate(old: Database) {
 /** All rows of the tables of schema audit, in the columns that both databases have. */
 async function copyTables(from: Database, to: Database): Promise<void> {
   const columns = `select attrelid::regclass::text as name, attname from pg_attribute join pg_class c on c.oid = attrelid
-    where relnamespace = 'audit'::regnamespace and relkind = 'r' and relname <> 'migrations' and attnum > 0
+    where relnamespace = 'audit'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'migrations' and attnum > 0
       and not attisdropped order by attnum`;
   const known = new Set((await from.query(columns)).map(({ name, attname }) => `${name} ${attname}`));
   const shared = new Map<string, string[]>();
@@ -96,7 +96,7 @@ async function copyTables(from: Database, to: Database): Promise<void> {
     for (const [name, names] of shared) {
       const list = names.join(', ');
       await pipeline(
-        source!.query(copyTo(`copy ${name} (${list}) to stdout (format binary)`)),
+        source!.query(copyTo(`copy (select ${list} from ${name}) to stdout (format binary)`)),
         target!.query(copyFrom(`copy ${name} (${list}) from stdin (format binary)`)),
       );
     }

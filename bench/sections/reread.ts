@@ -70,7 +70,8 @@ export const rereadSection: Section = {
 /** The worker's own sessions have told the statistics by now: they tell them when they end. */
 async function readTuples({ query }: Database): Promise<Tuples> {
   const [row] = await query<{ updated: string; dead: string }>(
-    `select n_tup_upd as updated, n_dead_tup as dead from pg_stat_user_tables where relid = 'audit.events'::regclass`,
+    `select sum(n_tup_upd) as updated, sum(n_dead_tup) as dead from pg_stat_user_tables
+     where relid in (select relid from pg_partition_tree('audit.events'))`,
   );
   return { updated: Number(row!.updated), dead: Number(row!.dead) };
 }

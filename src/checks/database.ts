@@ -3,7 +3,9 @@ import { type CommandContext, type DatabaseApp, withApp } from '../app.ts';
 import { ExportError, isInterrupted } from '../core/errors.ts';
 import { canDelete, checkWritable } from '../postgres/connection/privileges.ts';
 import { readServer } from '../postgres/connection/server.ts';
-import { readMigrations, requireMigrator } from '../postgres/schema/migrate.ts';
+import { readMigrations } from '../postgres/schema/migrate.ts';
+import { requireMigrator } from '../postgres/schema/migrator.ts';
+import { isMovePending } from '../postgres/schema/partition.ts';
 import { type Checklist, ok, warning } from './checklist.ts';
 
 /**
@@ -56,7 +58,13 @@ async function runDatabaseChecks(
   await checklist.run('migrations', ['database'], async () => {
     const { applied, pending } = await readMigrations(pool!);
     const all = applied.length + pending.length;
-    if (pending.length === 0) return ok(`all ${all} are applied`);
+    if (pending.length === 0) {
+      const found = `all ${all} are applied`;
+      if (!(await isMovePending(pool!))) return ok(found);
+      return warning(
+        `${found}\naudit.events is not partitioned by month yet. Run migrate as the owner of the tables.`,
+      );
+    }
     await requireMigrator(pool!, pending);
     const found = applied.length === 0 ? 'no tables yet' : `${pending.length} of ${all} pending`;
     return ok(`${found}; run, backfill and start apply them`);

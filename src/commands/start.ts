@@ -5,7 +5,7 @@ import { ExportError } from '../core/errors.ts';
 import { readActivity } from '../postgres/read/activity.ts';
 import { readCheckpoint } from '../postgres/read/checkpoint.ts';
 import { readStatus } from '../postgres/read/status.ts';
-import { migrate } from '../postgres/schema/migrate.ts';
+import { migrateTables } from '../postgres/schema/migrate.ts';
 import { createHealth, type Health } from '../status/health.ts';
 import { createMetrics } from '../status/metrics.ts';
 import { createStatusServer } from '../status/server.ts';
@@ -15,6 +15,7 @@ import { createSchedule, type Schedule, type ScheduleEntry } from '../worker/sch
 import { createVerifier, type Verifier } from '../worker/verifier.ts';
 import { createWorkers, type Worker } from '../worker/worker.ts';
 import { type CommonOptions, withEnvFile, withOrganization } from './options.ts';
+import { moveWhileRunning } from './prepare.ts';
 import { aborted } from './signal.ts';
 
 const FIRST_WAIT_MS = 1_000;
@@ -79,9 +80,10 @@ async function start(app: OrganizationsApp, signal: AbortSignal): Promise<void> 
       'scheduled; exporting once now',
     );
     worker.trigger('run');
+    const moving = moveWhileRunning(app, signal);
     await aborted(signal);
     await schedule.stop();
-    await Promise.all([worker.settled(), verifier.settled()]);
+    await Promise.all([worker.settled(), verifier.settled(), moving]);
     log.info('stopped');
   } finally {
     await server?.close();
@@ -100,7 +102,7 @@ function entriesOf({ config }: DatabaseApp, worker: Worker, verifier: Verifier):
 async function prepareDatabase(app: DatabaseApp, health: Health, signal: AbortSignal): Promise<void> {
   for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(MAX_WAIT_MS, waitMs * 2)) {
     try {
-      const applied = await migrate(app.pool);
+      const applied = await migrateTables(app.pool, { signal });
       if (applied.length > 0) app.log.info({ applied }, 'tables created or updated');
       health.databaseReady();
       return;

@@ -364,7 +364,8 @@ describe('a database of version 0.1.0', () => {
   test('has events that cannot be proven alone, and `prove` says why', async () => {
     const { rows } = await place.client.query<{ id: string }>(
       `select e.event_id as id from audit.events e join audit.ledger l using (organization, log, batch)
-       where format = 1 and not exists (select from audit.ledger_changes c where c.event_id = e.event_id) limit 1`,
+       where format = 1 and not exists (select from audit.ledger_changes c where c.event_id = e.event_id)
+         and (select count(*) from audit.events other where other.event_id = e.event_id) = 1 limit 1`,
     );
     const { code, stderr } = await place.program(['prove', rows[0]!.id]);
     expect([code, stderr]).toEqual([2, expect.stringContaining('was written before version 0.3')]);

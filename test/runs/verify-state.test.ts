@@ -87,7 +87,7 @@ beforeAll(async () => {
   const rows = await bench.query(
     `select c.relname as table, a.attname as column, format_type(a.atttypid, null) as type
      from pg_attribute a join pg_class c on c.oid = a.attrelid
-     where c.relnamespace = 'audit'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+     where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0 and not a.attisdropped
      order by c.relname, a.attnum`,
   );
   columns = rows as unknown as Column[];

@@ -263,8 +263,8 @@ test('the stored events are read by the index, not sorted for each chunk', async
     const bounds = ['2023-01-01', '0', '2023-02-01', '99999999999999999', null, null];
     const { rows } = await client.query(`explain ${STORED_EVENTS}`, ['acme', 'classic', ...bounds]);
     const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
-    expect(plan).toContain('Index Scan using events_pkey');
-    expect(plan).not.toContain('Sort');
+    expect(plan).toContain('Index Scan using events_2023_01_pkey');
+    expect(plan).not.toContain('Sort  (');
   } finally {
     client.release(true);
   }

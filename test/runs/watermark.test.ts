@@ -266,8 +266,9 @@ describe('a reset', () => {
     const plan = await scene
       .query(`explain (format text) ${READ_WATERMARK}`, 'classic')
       .then((rows) => rows.map((row) => row['QUERY PLAN']).join('\n'));
-    expect(plan).not.toMatch(/Seq Scan on events|Sort/);
-    expect(plan.match(/Index.* using events_pkey/g)).toHaveLength(2);
+    // Partitions without rows are read whole.
+    expect(plan).not.toMatch(/Seq Scan on events_2023_01|Sort {2}\(/);
+    expect(plan.match(/Index.* using events_2023_01_pkey/g)).toHaveLength(2);
   });
 });
 

@@ -6,7 +6,9 @@ import type { ClientBase } from 'pg';
 import { ExportError } from '../../core/errors.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, connectWithoutTimeout, type Pool, type Queryable } from '../connection/pool.ts';
-import { watchBlockers } from './blockers.ts';
+import { LOCK_NOT_AVAILABLE, type LockOptions, withLockRetries } from './locks.ts';
+import { requireMigrator, withClient } from './migrator.ts';
+import { isMoveBegun, type MoveOptions, moveEvents } from './partition.ts';
 
 /** PostgreSQL 16 added pg_input_is_valid, which checks untrusted JSON without failing the statement. */
 const MIN_SERVER_VERSION = 160_000;
@@ -21,15 +23,24 @@ export async function readMigrations(pool: Pool): Promise<MigrationState> {
   return withClient(pool, 'reading the list of migrations', readState);
 }
 
+/** Applies the pending migrations, and moves the rows of audit.events into partitions. Returns and errors: as `migrateTables`, `moveEvents`. */
+export async function migrate(pool: Pool, options: LockOptions & MoveOptions = {}): Promise<string[]> {
+  const names = await migrateTables(pool, options);
+  await moveEvents(pool, options);
+  return names;
+}
+
 /**
  * Applies the pending migrations and returns the names of those that this process applied. Safe to call from several processes at
- * once: one of them applies each migration. Without pending migrations it needs no privilege to create anything. Throws
+ * once: one of them applies each migration. A move of rows that was begun (`moveEvents`) is finished first. Without pending migrations it needs no privilege to create anything. Throws
  * `configuration` if the user may not apply them, and `database-away` if other sessions hold locks that a migration needs.
  */
-export async function migrate(pool: Pool, options: LockOptions = {}): Promise<string[]> {
+export async function migrateTables(pool: Pool, options: LockOptions & MoveOptions = {}): Promise<string[]> {
   const { pending } = await readMigrations(pool);
   if (pending.length === 0) return [];
   await requireMigrator(pool, pending);
+  // A later migration may add columns, which the copy must have as well.
+  if (await isMoveBegun(pool)) await moveEvents(pool, options);
   // Not from the pool: a migration, or the wait for another process, may take longer than the query timeout.
   let client: Awaited<ReturnType<typeof connectWithoutTimeout>> | undefined;
   try {
@@ -37,7 +48,7 @@ export async function migrate(pool: Pool, options: LockOptions = {}): Promise<st
     await createMigrationsTable(client);
     const applied: string[] = [];
     for (;;) {
-      const name = await applyNextWithRetries(pool, client, options);
+      const name = await withLockRetries(pool, client, options, (limit) => applyNext(client!, limit));
       if (name === undefined) return applied;
       applied.push(name);
     }
@@ -45,35 +56,6 @@ export async function migrate(pool: Pool, options: LockOptions = {}): Promise<st
     throw translateDatabaseError(error, 'applying migrations');
   } finally {
     await client?.end().catch(() => {});
-  }
-}
-
-export interface LockOptions {
-  /** How long a migration waits for a lock. Statements of other sessions queue behind it meanwhile. */
-  lockTimeoutMs?: number;
-  attempts?: number;
-}
-
-async function applyNextWithRetries(
-  pool: Pool,
-  client: Queryable,
-  { lockTimeoutMs = 5_000, attempts = 3 }: LockOptions,
-): Promise<string | undefined> {
-  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-  const intervalMs = lockTimeoutMs / 5;
-  const blockers = watchBlockers(pool, { pid: rows[0]!.pid, intervalMs });
-  try {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await applyNext(client, lockTimeoutMs);
-      } catch (error) {
-        if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error;
-        if (attempt === attempts) throw lockTimeoutError(blockers.describe(), error as Error);
-        await sleep(intervalMs);
-      }
-    }
-  } finally {
-    blockers.stop();
   }
 }
 
@@ -87,7 +69,7 @@ async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<stri
   const { runner } = await import('node-pg-migrate');
   while (!(await beginWithLock(client))) await sleep(BUSY_POLL_MS);
   try {
-    await client.query(`set local lock_timeout = ${Math.ceil(lockTimeoutMs)}`);
+    await client.query(`set local lock_timeout = ${lockTimeoutMs}`);
     // The runner's `begin` has no effect inside this transaction; its `commit` or `rollback` ends it.
     const applied = await runner({
       dbClient: client as ClientBase,
@@ -138,40 +120,6 @@ const CREATE_MIGRATIONS_TABLE = `
 /** SQLSTATE unique_violation (in a catalog), and the three codes for an object that exists. */
 const CREATED_CONCURRENTLY = /^(23505|42P06|42P07|42710)$/;
 const BUSY_POLL_MS = 100;
-const LOCK_NOT_AVAILABLE = '55P03';
-
-function lockTimeoutError(blockers: string, cause: Error): ExportError {
-  return new ExportError(
-    'database-away',
-    `A migration timed out waiting for a lock on a table that another session holds: ${blockers || 'it ended meanwhile'}. Wait until that ` +
-      'session ends its transaction, or end it (select pg_terminate_backend(PROCESS)), and try again. The ' +
-      'migration was rolled back.',
-    { cause },
-  );
-}
-
-/** Throws `configuration`, with the name of the owner, if the user of `pool` may not apply the pending migrations. */
-export async function requireMigrator(pool: Pool, pending: readonly string[]): Promise<void> {
-  const { rows } = await withClient(pool, 'reading the owner of the tables', (client) =>
-    client.query<{ user: string; owner: string; may_migrate: boolean }>(MIGRATOR),
-  );
-  const { user, owner, may_migrate: mayMigrate } = rows[0]!;
-  if (mayMigrate) return;
-  throw new ExportError(
-    'configuration',
-    `The database lacks ${pending.join(', ')}, and ${user}, the user of DATABASE_URL, may not change its tables. Run ` +
-      `\`node dist/main.js migrate\` once with a DATABASE_URL of ${owner}, who may, and then this command again.`,
-  );
-}
-
-/** The owner of schema `audit` may migrate; before it exists, each user that may create it. */
-const MIGRATOR = `
-  select current_user as user,
-    pg_get_userbyid(coalesce(nspowner, datdba)) as owner,
-    case when nspowner is null then has_database_privilege(datname, 'create') else pg_has_role(nspowner, 'usage') end
-      as may_migrate
-  from pg_database left join pg_namespace on nspname = 'audit'
-  where datname = current_database()`;
 
 interface Facts {
   version: number;
@@ -222,22 +170,6 @@ async function readState(client: Client): Promise<MigrationState> {
     );
   }
   return { applied: names, pending: known.filter((name) => !names.includes(name)) };
-}
-
-async function withClient<T>(pool: Pool, doing: string, work: (client: Client) => Promise<T>): Promise<T> {
-  let client: Client | undefined;
-  let hasFailed = true;
-  try {
-    client = await pool.connect();
-    const result = await work(client);
-    hasFailed = false;
-    return result;
-  } catch (error) {
-    throw translateDatabaseError(error, doing);
-  } finally {
-    // After an error the connection may be in an aborted transaction, so it is closed.
-    client?.release(hasFailed);
-  }
 }
 
 /** Finds the folder `migrations` of the package. Its distance from this file differs between the sources and the bundle. */

@@ -34,6 +34,7 @@ import { RowCounter } from './count-rows.ts';
 import { cutCoverage, extendCoverage, type ReadRange } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { draftRecords, LedgerWriter, type NotedEntry } from './ledger.ts';
+import type { EventMonths } from './partitions.ts';
 import { upsertRejected } from './rejected.ts';
 import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
 import {
@@ -47,7 +48,7 @@ import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
 import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
 import type { StateRecorder } from './state.ts';
 import { canCopy, copyEvents, isRejectedCopy, restoreEvents } from './store-events.ts';
-import { RunTransactions } from './transactions.ts';
+import { type Purpose, RunTransactions } from './transactions.ts';
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
@@ -73,6 +74,7 @@ export interface SessionFacts extends LogKey {
   /** EXPORT_SETTLE. */
   settleMs: number;
   lease: Lease;
+  months: EventMonths;
   signer: LedgerSigner;
   state: StateRecorder;
 }
@@ -185,6 +187,14 @@ export class PostgresSession implements RunSession {
     }
   }
 
+  /** Storing events: before it, the partitions that they need are created, if one is missing. */
+  private storing({ events, others }: Pick<Shown, 'events'> & Partial<Pick<Shown, 'others'>>): Purpose {
+    const { months } = this.facts;
+    const all = others ? [...events, ...others.events] : events;
+    const prepare = months.lacks(all) ? () => months.createFor(all) : undefined;
+    return { doing: `storing ${events.length} events`, prepare };
+  }
+
   private async store(batch: Commit): Promise<StoredShown> {
     if (!canCopy(batch, this.newestStored)) return this.compareAndCommit(batch);
     try {
@@ -198,7 +208,7 @@ export class PostgresSession implements RunSession {
   private copy(batch: Commit): Promise<StoredShown> {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
-    return this.transactions.write(storing(events), this.stateFor(batch), async (head, { state }) => {
+    return this.transactions.write(this.storing(batch), this.stateFor(batch), async (head, { state }) => {
       const rejected = await this.spans.storeRejected(batch);
       const { copy, count, stored } = copyEvents(events, {
         ...{ organization, log, runId, head },
@@ -221,7 +231,7 @@ export class PostgresSession implements RunSession {
 
   private compareAndCommit(batch: Commit): Promise<StoredShown> {
     const reading = { ...this.stateFor(batch), stored: this.spans.digest(batch) };
-    return this.transactions.write(storing(batch.events), reading, async (head, read) => {
+    return this.transactions.write(this.storing(batch), reading, async (head, read) => {
       const stored =
         this.spans.unchanged(batch, read.stored) ??
         (await this.spans.store(batch, { head, known: this.known }));
@@ -242,7 +252,7 @@ export class PostgresSession implements RunSession {
     // Events that are read again only to compare them are not counted.
     const countOf = (result: StoredShown) =>
       addCommitted(counters, { rejected: result.newlyRejected }, { ...result, unchanged: 0 });
-    const stored = await this.transactions.write(storing(shown.events), {}, async (head) => {
+    const stored = await this.transactions.write(this.storing(shown), {}, async (head) => {
       const result = await this.spans.store(shown, { head, known: this.known, ignored });
       const plan = { run: updateRun(this.runId, countOf(result), undefined) };
       return { plan, drafts: result.drafts, result: () => result };
@@ -295,7 +305,7 @@ export class PostgresSession implements RunSession {
     superseded?: readonly Superseded[];
     rejected: readonly RejectedRow[];
   }): Promise<{ inserted: number; updated: number }> {
-    return this.transactions.write('storing repaired events', {}, async (head) => {
+    return this.transactions.write(this.storing({ events }), {}, async (head) => {
       const { client, organization, log } = this.facts;
       const options = { organization, log, runId: this.runId, head, known: this.known };
       const { inserted, updated, drafts } = await restoreEvents(client, events, options);
@@ -459,8 +469,4 @@ const AFTER_EVERY_PLACE = 10n ** 19n;
 /** The last ticks of a place. */
 function lastOf(place: bigint | undefined): string | null {
   return place === undefined ? null : (afterPlace(place) - 1n).toString();
-}
-
-function storing(events: readonly unknown[]): string {
-  return `storing ${events.length} events`;
 }

@@ -8,7 +8,8 @@ const ABSENT = `state in ('suspected', 'gone', 'former source')`;
 /**
  * One digest of the current rows of a span, and whether something in it needs a closer look: most responses show what is stored, and then
  * no row is read. $1 organization, $2 log, $3 and $4 times from and to (`infinity`: open), $5 limit, $6 and $7 the same as ticks,
- * $8 and $9 times and ids of other events.
+ * $8 and $9 times and ids of other events, $10 and $11 the first and the last of
+ * these times.
  */
 export const DIGEST_SPAN = {
   name: 'digest-span',
@@ -38,7 +39,7 @@ export const DIGEST_SPAN = {
     where exists (
       select from audit.events e
       where e.organization = $1 and e.log = $2 and e.created_on = other.created_on and e.event_id = other.event_id
-        and e.superseded_by is null
+        and e.created_on between $10 and $11 and e.superseded_by is null
     ) and not exists (
       select from audit.gone_events g
       where g.organization = $1 and g.log = $2 and g.created_on = other.created_on and g.event_id = other.event_id and ${ABSENT}
@@ -73,12 +74,14 @@ export const READ_SPAN = `
 
 /**
  * Marks rows as superseded by others, or as current again. The one statement that changes the column.
- * $1 organization, $2 log, $3 times, $4 ids, $5 ids of the rows that replace them; null: the row is current.
+ * $1 organization, $2 log, $3 times, $4 ids, $5 ids of the rows that replace them (null: the row is current), $6 and $7 the first and the last
+ * time.
  */
 export const SUPERSEDE = `
   update audit.events e set superseded_by = t.superseded_by
   from unnest($3::timestamptz[], $4::uuid[], $5::uuid[]) as t (created_on, event_id, superseded_by)
-  where e.organization = $1 and e.log = $2 and e.created_on = t.created_on and e.event_id = t.event_id`;
+  where e.organization = $1 and e.log = $2 and e.created_on = t.created_on and e.event_id = t.event_id
+    and e.created_on between $6 and $7`;
 
 /** $1 organization, $2 log, $3 run, $4 times, $5 ids, $6 ticks. Returns the rows as records, as the next statements do. */
 export const SUSPECT = `

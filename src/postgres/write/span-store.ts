@@ -25,7 +25,14 @@ import {
   SUPERSEDE,
   SUSPECT,
 } from './span-statements.ts';
-import { assertWritten, changeDraft, readRecordsOf, type StoredBatch, upsertEvents } from './store-events.ts';
+import {
+  assertWritten,
+  changeDraft,
+  endsOf,
+  readRecordsOf,
+  type StoredBatch,
+  upsertEvents,
+} from './store-events.ts';
 
 /** Stored rows read for one response, in addition to twice those that it shows. More are a source that has changed. */
 const MAX_UNSHOWN_READ = 10_000;
@@ -107,6 +114,7 @@ export class SpanStore {
     const { organization, log } = this.key;
     const { from, to } = boundsOf(shown);
     const others = shown.others.events;
+    const otherTimes = others.map(({ event }) => formatMicroseconds(event.createdOnTicks));
     return {
       ...DIGEST_SPAN,
       values: [
@@ -117,8 +125,9 @@ export class SpanStore {
         2 * shown.events.length + 10,
         from.toString(),
         to.toString(),
-        others.map(({ event }) => formatMicroseconds(event.createdOnTicks)),
+        otherTimes,
         others.map(({ eventId }) => eventId),
+        ...endsOf(otherTimes),
       ],
     };
   }
@@ -203,7 +212,7 @@ export class SpanStore {
   async supersede(changes: readonly Superseded[]): Promise<EntryDraft[]> {
     if (changes.length === 0) return [];
     const { organization, log } = this.key;
-    const keys = [
+    const keys: [string[], string[]] = [
       changes.map(({ row }) => formatMicroseconds(row.ticks)),
       changes.map(({ row }) => row.eventId),
     ];
@@ -211,6 +220,7 @@ export class SpanStore {
     const { rowCount } = await this.client.query(SUPERSEDE, [
       ...[organization, log, ...keys],
       changes.map(({ by }) => by ?? null),
+      ...endsOf(keys[0]!),
     ]);
     assertWritten(rowCount ?? 0, changes.length, 'superseding');
     const pairs = changes.map(({ row, by }) => {

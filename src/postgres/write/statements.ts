@@ -49,8 +49,8 @@ export const INSERT_EVENTS = {
   select $1, $2, $3::bigint, $21::bigint, created_on, event_id, created_on_ticks, created_on_raw, category, action, source,
     user_name, email, message, details_version, details_raw, details, extra, raw, ordinal
   from incoming
-  -- Stored under another log: the number of returned rows shows it.
-  on conflict (organization, created_on, event_id) do nothing
+  -- Stored meanwhile, not by the worker: the number of returned rows shows it. Before the table is partitioned, its key has no log.
+  on conflict do nothing
   returning ${returned('e')}`,
 };
 
@@ -61,10 +61,14 @@ const updateEvents = (name: string, columns: readonly string[], updatedAt = 'now
   update audit.events e set ${columns.map((column) => `${column} = i.${column}`).join(', ')}, updated_at = ${updatedAt}
   from incoming i
   where e.organization = $1 and e.log = $2 and e.created_on = i.created_on and e.event_id = i.event_id and $3::bigint is not null
+    and e.created_on between $21 and $22
   returning ${returned('e')}`,
 });
 
-/** Updates what the source may change. $1 organization, $2 log, $3 run, then columnsOf(). */
+/**
+ * Updates what the source may change. $1 organization, $2 log, $3 run, then columnsOf(), $21 and $22 the first and the last time, by which
+ * the planner leaves out the other partitions.
+ */
 export const UPDATE_EVENTS = updateEvents('update-events', CHANGEABLE);
 /**
  * The same for `verify --repair`: restores every column to the source's value. Where the record differs in nothing, only `details` was wrong:
@@ -87,11 +91,12 @@ function selectColumn([name, type]: (typeof RECORD_COLUMNS)[number]): string {
   return name === 'extra' ? 'e.extra::text as extra' : `e.${name}`;
 }
 
-/** The records of stored events. $1 organization, $2 log, $3 times, $4 ids. */
+/** The records of stored events. $1 organization, $2 log, $3 times, $4 ids, $5 and $6 the first and the last time. */
 export const READ_RECORDS = `
   select ${RECORD_COLUMNS.map(selectColumn).join(', ')}
   from unnest($3::timestamptz[], $4::uuid[]) as k (created_on, event_id)
-  join audit.events e on e.organization = $1 and e.log = $2 and e.created_on = k.created_on and e.event_id = k.event_id`;
+  join audit.events e on e.organization = $1 and e.log = $2 and e.created_on = k.created_on and e.event_id = k.event_id
+    and e.created_on between $5 and $6`;
 
 /** A row of READ_RECORDS: pg returns bigint as text. */
 export type RecordRow = Record<RecordColumn, string | number | null>;

@@ -112,7 +112,8 @@ export async function readRecordsOf(
   keys: readonly (readonly string[])[],
 ): Promise<Map<string, EventRecord>> {
   if (keys[0]!.length === 0) return new Map();
-  const { rows } = await client.query<RecordRow>(READ_RECORDS, [organization, log, ...keys]);
+  const values = [organization, log, ...keys, ...endsOf(keys[0]!)];
+  const { rows } = await client.query<RecordRow>(READ_RECORDS, values);
   return new Map(rows.map((row) => [row.event_id as string, toRecord(row)]));
 }
 
@@ -159,7 +160,8 @@ async function changeEvents(
   }: StoreOptions & { update: typeof UPDATE_EVENTS; records: ReadonlyMap<string, EventRecord> },
 ): Promise<EntryDraft[]> {
   if (events.length === 0) return [];
-  const values = [organization, log, runId, ...columnsOf(events)];
+  const { fromAt, toAt } = timesOf(events);
+  const values = [organization, log, runId, ...columnsOf(events), fromAt, toAt];
   const { rows } = await client.query<ReturnedRow>({ ...update, values });
   assertWritten(rows.length, events.length, 'updating');
   const extras = extrasOf(rows);
@@ -244,6 +246,16 @@ function timesOf(events: readonly IdentifiedEvent[]): { fromAt: string; toAt: st
     if (event.createdOnTicks > last) last = event.createdOnTicks;
   }
   return { fromAt: formatMicroseconds(first), toAt: formatMicroseconds(last) };
+}
+
+/** The first and the last of some times, as `formatMicroseconds` writes them: the texts sort by time. Of none: a range without rows. */
+export function endsOf(times: readonly string[]): [string, string] {
+  let [first, last] = [times[0] ?? 'infinity', times[0] ?? '-infinity'];
+  for (const time of times) {
+    if (time < first) first = time;
+    if (time > last) last = time;
+  }
+  return [first, last];
 }
 
 /** Whether to attempt COPY: the response shows only events that are newer than the newest stored one. */

@@ -15,6 +15,7 @@ import {
   toWatermark,
 } from '../read/watermark.ts';
 import { Lease, lockFreeLease } from './lease.ts';
+import { EventMonths, type MonthRow, READ_MONTHS } from './partitions.ts';
 import { PostgresSession, type RunKind } from './session.ts';
 import { StateRecorder } from './state.ts';
 
@@ -65,6 +66,7 @@ export async function openSession(
     if (!isSynchronous) await client.query('set synchronous_commit = off');
     const begun = await beginRun(client, { ...options, leaseMs });
     begun.lease.startHeartbeat();
+    await begun.months.createAhead();
     return new PostgresSession({
       client,
       organization,
@@ -135,8 +137,8 @@ async function beginRun(
     );
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, log, runId, leaseMs });
-    const { rows } = await client.query<CheckedWatermarkRow>(READ_WATERMARK, [organization, log]);
-    const [row] = rows as [CheckedWatermarkRow];
+    const { rows } = await client.query<CheckedWatermarkRow & MonthRow>(READ_START, [organization, log]);
+    const [row] = rows as [CheckedWatermarkRow & MonthRow];
     const contradiction = findContradiction(row);
     const mustReset = contradiction !== undefined && shouldResetWatermark;
     if (mustReset) await client.query(RESET_WATERMARK, [organization, log]);
@@ -145,6 +147,7 @@ async function beginRun(
       runId,
       lease,
       state,
+      months: new EventMonths(client, row),
       source: toStoredSource(row),
       watermark: contradiction === undefined ? toWatermark(row) : undefined,
       head: row.head_ticks === null || mustReset ? undefined : BigInt(row.head_ticks),
@@ -158,6 +161,9 @@ async function beginRun(
     };
   });
 }
+
+/** $1 organization, $2 log. */
+const READ_START = `select * from (${READ_WATERMARK}) watermark cross join (${READ_MONTHS}) partitions`;
 
 /** As before the first run. $1 organization, $2 log. */
 const RESET_WATERMARK = `

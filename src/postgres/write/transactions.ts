@@ -20,6 +20,12 @@ export type Work<Read extends Plan, Last extends Plan, T> = (
   read: PlanResults<Read>,
 ) => Promise<Ending<Last, T>>;
 
+/** What a transaction is for, as error messages say it, and what must happen before it begins. */
+export interface Purpose {
+  doing: string;
+  prepare?: (() => Promise<void>) | undefined;
+}
+
 export class RunTransactions {
   constructor(
     private readonly client: Client,
@@ -30,11 +36,12 @@ export class RunTransactions {
 
   /** Transactions run one at a time: a run that is stopped may still have one in progress. */
   async write<Read extends Plan, Last extends Plan, T>(
-    doing: string,
+    purpose: string | Purpose,
     reading: Read,
     work: Work<Read, Last, T>,
   ): Promise<T> {
     const { client, lease, ledger } = this;
+    const { doing, prepare }: Purpose = typeof purpose === 'string' ? { doing: purpose } : purpose;
     let newest: LedgerWriter['newest'];
     const transaction = () =>
       transact(client, { lease: lease.hold, ...reading }, async (read) => {
@@ -48,7 +55,10 @@ export class RunTransactions {
         return { plan: { ...plan, ...appended.plan }, result: result as (results: PlanResults<Plan>) => T };
       });
     try {
-      const stored = await lease.exclusively(transaction);
+      const stored = await lease.exclusively(async () => {
+        await prepare?.();
+        return transaction();
+      });
       ledger.newest = newest ?? ledger.newest;
       this.state.commit();
       return stored;

@@ -15,6 +15,7 @@ let bench: Bench;
 beforeAll(async () => {
   bench = await createBench();
   await bench.query(`
+    select audit.create_event_months(array(select generate_series(date '2026-01-01', '2026-05-01', '1 month')::date));
     insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, category, action, source, user_name,
       details, ordinal, run_id, batch, first_seen_at, updated_at)
     select 'acme', at, gen_random_uuid(), n, '', case when is_login then 'User' else 'Group' end, case when is_login then 'Login' else 'Update' end,
@@ -32,8 +33,10 @@ test.each(FIRST_QUERIES.map(({ title, ...query }) => [title, query] as const))(
   async (_title, { sql, servedBy }) => {
     const rows = await bench.query(`explain (costs off) ${filled(sql)}`);
     const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
-    expect(plan).toMatch(new RegExp(`\\b${servedBy}(_pkey)?\\b`));
-    if (servedBy !== 'events') expect(plan).not.toContain('Seq Scan on events');
+    // Partitions have their number in the name of an index. Those without rows are read whole, and so may be the last one.
+    const pattern = servedBy.replace(/^events/, 'events_2026_0[1-5]');
+    expect(plan).toMatch(new RegExp(`\\b${pattern}(_pkey)?\\b`));
+    if (servedBy !== 'events') expect(plan).not.toMatch(/Seq Scan on events_2026_0[1-4]/);
   },
 );
 

@@ -28,6 +28,7 @@ const ALL = [
   '0015_superseded',
   '0016_run_history',
   '0017_constant_costs',
+  '0018_partitions',
 ];
 /** Those of version 0.1.0. */
 const OLD_COUNT = ALL.indexOf('0007_bi') + 1;

@@ -168,6 +168,7 @@ describe('audit_writer', () => {
       audit: 'usage',
       bi: 'usage',
       'content_digest()': 'execute',
+      'create_event_months()': 'execute',
       'prune_runs()': 'execute',
       'audit.daily_activity': 'select',
       'audit.daily_totals': 'select',

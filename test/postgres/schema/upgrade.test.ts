@@ -44,6 +44,7 @@ beforeAll(async () => {
     '0015_superseded',
     '0016_run_history',
     '0017_constant_costs',
+    '0018_partitions',
   ]);
 });
 afterAll(async () => {
