@@ -16,6 +16,7 @@ import { growthSection } from './sections/growth.ts';
 import { indexesSection } from './sections/indexes.ts';
 import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
+import { memorySection } from './sections/memory.ts';
 import { migrationSection } from './sections/migration.ts';
 import { organizationsSection } from './sections/organizations.ts';
 import { quietSection } from './sections/quiet.ts';
@@ -33,6 +34,7 @@ const STANDARD: Section[] = [
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [
+  memorySection,
   ledgerSection,
   tamperingSection,
   organizationsSection,
