@@ -12,8 +12,8 @@ import type { Page } from './page.ts';
 const MEBIBYTE = 1024 * 1024;
 
 /** A typical page of 1,000 rows has some 1.5 MB. */
-export const TARGET_BYTES = 4 * MEBIBYTE;
-export const MAX_PAGE_BYTES = 8 * MEBIBYTE;
+export const TARGET_BYTES = 2.5 * MEBIBYTE;
+export const MAX_PAGE_BYTES = 4 * MEBIBYTE;
 export const MIN_ROWS = 4;
 /** A light page has less than this part of the target: half of it would double again at once. */
 const LIGHT_SHARE = 4;
