@@ -16,7 +16,7 @@ import { type ByteBudget, createByteBudget } from './core/offset-list/byte-budge
 import { acquireEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts';
 import { createLog, type Logger } from './log.ts';
 import { createPool, type Pool } from './postgres/connection/pool.ts';
-import { standardError } from './stdio.ts';
+import { writeNotice } from './stdio.ts';
 import { createRedactor, type Redactor } from './text/redaction.ts';
 import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
 import { proxySecrets } from './uipath/http/proxy.ts';
@@ -113,7 +113,8 @@ async function closeAll(closers: Closers): Promise<void> {
       await close();
     } catch (error) {
       // A failure must neither keep the rest open nor replace the result of `work`.
-      standardError().write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
+      const message = `closing failed: ${error instanceof Error ? error.message : error}`;
+      writeNotice('warn', message, { text: `warning: ${message}\n` });
     }
   }
 }

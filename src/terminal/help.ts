@@ -49,7 +49,12 @@ export function prepare(program: Command): void {
 /** Formats an error for standard error, with a line break at the end. `message` begins without `error:`. */
 export function describeError(message: string): string {
   const { red } = coloursFor(process.env, process.stderr);
-  return hang('', `${red('error:')} ${message}`, widthOf(process.stderr))
+  return describeMessage(`${red('error:')} ${message}`);
+}
+
+/** Formats a message for standard error, with a line break at the end. */
+export function describeMessage(message: string): string {
+  return hang('', message, widthOf(process.stderr))
     .map((line) => `${line}\n`)
     .join('');
 }
