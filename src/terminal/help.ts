@@ -1,6 +1,6 @@
 /** Format of help, usage errors and other errors. */
 import type { Command } from 'commander';
-import { standardError, standardOutput } from '../stdio.ts';
+import { standardOutput, writeNotice } from '../stdio.ts';
 import { PROGRAM } from './next-steps.ts';
 import { coloursFor, hang, widthOf } from './screen.ts';
 
@@ -40,7 +40,7 @@ export function prepare(program: Command): void {
       })
       .configureOutput({
         writeOut: (text) => standardOutput().write(text),
-        writeErr: (text) => standardError().write(text),
+        writeErr: (text) => writeNotice('error', text.trimEnd().replace(/^error: /, ''), { text }),
         outputError: (text, write) => write(describeError(describeUsageError(text, command))),
       });
   }

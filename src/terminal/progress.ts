@@ -10,6 +10,9 @@ const DRAW_INTERVAL_MS = 100;
 const MAX_BAR_WIDTH = 28;
 const MIN_BAR_WIDTH = 8;
 const USUAL_COLUMNS = 80;
+const GAP = '  ';
+const MAX_LEFT_WIDTH = '59 minutes left'.length;
+const MAX_RATE_WIDTH = '10,000/s'.length;
 
 export interface Progress {
   update(done: number, total: number): void;
@@ -70,7 +73,7 @@ export function createProgress(log: Logger, title: string): Progress {
   };
 }
 
-/** The bar in at most `width` columns: where these are few, without remaining time, rate, or the bar itself. */
+/** The bar in at most `width` columns: where these are few, without rate, remaining time, or the bar itself. */
 export function drawBar(
   title: string,
   { done, total, rate, secondsLeft }: Counts & { rate: number; secondsLeft: number },
@@ -81,15 +84,21 @@ export function drawBar(
   const counts = `${formatNumber(done)} of ${formatNumber(total)}`;
   const wait = secondsLeft < 10 ? `${secondsLeft} s` : describeDuration(secondsLeft * 1000);
   const left = done >= total ? 'done' : `${wait} left`;
-  const texts = [
-    [percent, counts, `${formatNumber(rate)}/s`, left],
-    [percent, counts, left],
-    [percent, counts],
-  ].map((words) => words.join('  '));
-  const spaces = 2;
-  const fitting = texts.find((text) => title.length + spaces + MIN_BAR_WIDTH + text.length <= width);
-  if (fitting === undefined) return cut(`${title} ${percent.trim()}  ${counts}`, width);
-  const barWidth = Math.min(MAX_BAR_WIDTH, width - title.length - spaces - fitting.length);
+  const words = [percent, counts, left, `${formatNumber(rate)}/s`];
+  // By the longest texts, so that the bar keeps its length.
+  const countsWidth = 2 * formatNumber(total).length + ' of '.length;
+  const widths = [percent.length, countsWidth, MAX_LEFT_WIDTH, MAX_RATE_WIDTH].map(
+    (each) => each + GAP.length,
+  );
+  const free = width - title.length - GAP.length - MIN_BAR_WIDTH;
+  const shown = [4, 3, 2].find((number) => sum(widths.slice(0, number)) <= free);
+  if (shown === undefined) return cut(`${title} ${percent.trim()}  ${counts}`, width);
+  const barWidth = Math.min(MAX_BAR_WIDTH, MIN_BAR_WIDTH + free - sum(widths.slice(0, shown)));
   const filled = Math.round(part * barWidth);
-  return `${title} ${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} ${fitting}`;
+  const text = words.slice(0, shown).join(GAP);
+  return cut(`${title} ${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} ${text}`, width);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }

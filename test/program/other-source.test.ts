@@ -58,7 +58,7 @@ test('start reports it and waits for its schedule', async () => {
   };
   const program = startProgram(['start'], environment);
   try {
-    await program.logged(/run failed: .*is not the source that/);
+    await program.logged(/run \d+ failed: .*is not the source that/);
     const port = /127\.0\.0\.1:(\d+)/.exec(
       program.stderr().match(/"msg":"[^"]*http:\/\/127\.0\.0\.1:\d+[^"]*"/)?.[0] ?? '',
     )?.[1];
@@ -66,7 +66,7 @@ test('start reports it and waits for its schedule', async () => {
       program
         .stderr()
         .split('\n')
-        .find((text) => text.includes('run failed: '))!,
+        .find((text) => /run \d+ failed: /.test(text))!,
     );
     expect(line).toMatchObject({ code: 'other-source', level: 'error' });
     expect(line).not.toHaveProperty('retryInSeconds');
