@@ -203,7 +203,7 @@ describe('one-off commands', () => {
       expect([command, code, stdout]).toEqual([command, 0, expect.stringMatching(said)]);
       expect(stdout + stderr).not.toContain(names[0]);
       const unknown = await runProgram([command, '--organization', `${names[1]}x`], environment);
-      expect([command, unknown.code, unknown.stderr + unknown.stdout]).toEqual([
+      expect([command, unknown.code, errorIn(unknown.stderr)]).toEqual([
         command,
         2,
         expect.stringContaining(`"${names[1]}x" is not known. Did you mean ${names[1]}?`),
