@@ -16,6 +16,7 @@ import { growthSection } from './sections/growth.ts';
 import { indexesSection } from './sections/indexes.ts';
 import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
+import { memorySection } from './sections/memory.ts';
 import { migrationSection } from './sections/migration.ts';
 import { organizationsSection } from './sections/organizations.ts';
 import { partitionsSection } from './sections/partitions.ts';
@@ -34,6 +35,7 @@ const STANDARD: Section[] = [
 ];
 /** Played only when they are named. */
 const EXTRA: Section[] = [
+  memorySection,
   ledgerSection,
   tamperingSection,
   organizationsSection,

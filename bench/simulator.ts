@@ -44,14 +44,20 @@ export interface SimulatedList {
   events: number;
   /** Renders every page beforehand, so that an answer costs no more than copying it. */
   prerender: boolean;
+  /** Approximate size of the details of each event; default: the usual sizes. */
+  detailsBytes?: number;
 }
 
 /** More than a list that is rendered beforehand ever needs here. */
 const CACHE_BYTES = 4 * 2 ** 30;
 const SCRIPT = fileURLToPath(new URL('./simulator-process.js', import.meta.url));
 
-export async function startSimulator({ events, prerender }: SimulatedList): Promise<SimulatorProcess> {
-  const options = { events, prerender, ...(prerender && { cacheBytes: CACHE_BYTES }) };
+export async function startSimulator({
+  events,
+  prerender,
+  detailsBytes,
+}: SimulatedList): Promise<SimulatorProcess> {
+  const options = { events, prerender, detailsBytes, ...(prerender && { cacheBytes: CACHE_BYTES }) };
   const child = fork(SCRIPT, [JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const waiting = new Map<number, { resolve: (look: Look) => void; reject: (error: Error) => void }>();
   let number = 0;

@@ -12,10 +12,11 @@ import {
   secretsOf,
 } from './config/config.ts';
 import type { Exchange } from './core/exchange.ts';
+import { type ByteBudget, createByteBudget } from './core/offset-list/byte-budget.ts';
 import { acquireEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts';
 import { createLog, type Logger } from './log.ts';
 import { createPool, type Pool } from './postgres/connection/pool.ts';
-import { standardError } from './stdio.ts';
+import { writeNotice } from './stdio.ts';
 import { createRedactor, type Redactor } from './text/redaction.ts';
 import { createUipathSource, type UipathSource } from './uipath/classic/source.ts';
 import { proxySecrets } from './uipath/http/proxy.ts';
@@ -112,7 +113,8 @@ async function closeAll(closers: Closers): Promise<void> {
       await close();
     } catch (error) {
       // A failure must neither keep the rest open nor replace the result of `work`.
-      standardError().write(`warning: closing failed: ${error instanceof Error ? error.message : error}\n`);
+      const message = `closing failed: ${error instanceof Error ? error.message : error}`;
+      writeNotice('warn', message, { text: `warning: ${message}\n` });
     }
   }
 }
@@ -146,6 +148,7 @@ async function openApp(
     const directory = resolve(config.database.directory);
     log.warn(`DATABASE_URL is not set: the worker's own PostgreSQL in ${directory} stores the events`);
   }
+  const budget = createByteBudget();
   const url = await openDatabase(config, log, closers);
   const onIdleError = (err: Error) => log.warn({ err }, 'an idle database connection failed');
   // The variables of libpq are for other servers than the embedded one.
@@ -155,14 +158,14 @@ async function openApp(
   const database = { config, log, redactor, pool };
   const apps = sources.map((source) => ({
     ...database,
-    ...openSource(database, source, environment, closers),
+    ...openSource({ ...database, budget }, source, environment, closers),
     config: { ...config, source },
   }));
   return 'sources' in config ? { ...database, config, organizations: apps } : (apps[0] ?? database);
 }
 
 function openSource(
-  logging: Logging,
+  logging: Logging & { budget?: ByteBudget },
   config: SourceConfig,
   environment: Environment,
   closers: Closers,
@@ -175,6 +178,7 @@ function openSource(
     log,
     environment,
     onExchange,
+    budget: logging.budget,
     onToken: (token) => logging.redactor.add(token),
   });
   closers.push(() => source.close());

@@ -90,12 +90,20 @@ function describeDropped(dropped: number, reason: string): string {
 /** Loads pino-pretty on demand: it is a seventh of all modules at start. */
 function loadPretty(colours: boolean): (line: string) => string {
   const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
-  return prettyFactory({
+  const format = prettyFactory({
     colorize: colours,
     ignore: 'pid,hostname',
     translateTime: false,
     singleLine: true,
   });
+  return (line) => format(forPeople(JSON.parse(line)));
+}
+
+/** One line: the message of a run's end says what its many fields say. */
+function forPeople({ msg, ...fields }: Record<string, unknown>): object {
+  const { level, time, err } = fields;
+  const shown = 'outcome' in fields ? { level, time, ...(err === undefined ? {} : { err }) } : fields;
+  return typeof msg === 'string' ? { ...shown, msg: msg.replace(/\s*\n\s*/g, ' ') } : shown;
 }
 
 /** Returns a copy that JSON can represent, with the fields redacted whose names denote secrets. */

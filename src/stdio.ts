@@ -8,10 +8,14 @@
  *   count.
  * - Standard output is for results: after the first failure nothing more is written to it, and `main.ts` exits with 1.
  *
+ * - A progress bar is the last line of a terminal: each write clears it first and draws it again below.
+ * - Without a terminal each line of standard error is a log line as JSON, also those of the process itself.
+ *
  * A descriptor that is closed at start (`2>&-`) needs no handling: Node.js opens /dev/null in its place before another file can get
  * the number.
  */
 import { closeSync, fstatSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { createWriter, RETRY_MS } from './stdio-writer.ts';
@@ -24,8 +28,13 @@ const EXIT_MS = 1_000;
 export interface StandardError {
   /** Writes whole lines. Lines that cannot be written are dropped and counted. */
   write(text: string): void;
-  /** Writes a part of a progress bar, which is not counted when it is dropped. */
-  draw(text: string): void;
+  /** Draws the last line of the terminal again. It is not counted when it is dropped; an empty text removes it. */
+  drawLastLine(text: string): void;
+  /** Makes the last line a line like any other. */
+  keepLastLine(): void;
+  removeLastLine(): void;
+  /** Removes the last line until the returned function is called. */
+  hideLastLine(): () => void;
   /** Number of lines that this process dropped. */
   readonly dropped: number;
   /** Renders the line that reports dropped lines once writing works again. */
@@ -42,6 +51,30 @@ export interface StandardOutput {
    */
   hasFailed(): boolean;
 }
+
+/** A level of pino, for messages of the process itself. */
+type NoticeLevel = 'info' | 'warn' | 'error' | 'fatal';
+
+/**
+ * Writes a message of the process itself to standard error: `text` to a terminal, by default the message; else a log line as JSON with
+ * `fields`.
+ */
+export function writeNotice(
+  level: NoticeLevel,
+  message: string,
+  { text = `${message}\n`, fields = {} }: { text?: string; fields?: object } = {},
+): void {
+  standardError().write(process.stderr.isTTY ? text : noticeLine(level, message, fields));
+}
+
+function noticeLine(level: NoticeLevel, msg: string, fields: object = {}): string {
+  const time = new Date().toISOString();
+  const line = { level, time, pid: process.pid, hostname: hostname(), ...fields, msg };
+  return `${JSON.stringify(line, (_, value) => (typeof value === 'bigint' ? value.toString() : value))}\n`;
+}
+
+/** Back to the first column, and clear the line. */
+const CLEAR_LINE = '\r\x1b[K';
 
 let sharedError: StandardError | undefined;
 let sharedOutput: StandardOutput | undefined;
@@ -80,20 +113,46 @@ function createStandardError(): StandardError {
       if (isCounted) dropped++;
     },
   });
+  /** The progress bar, if there is one. */
+  let lastLine = '';
+  const writeAbove = (text: string) =>
+    writer.write(lastLine === '' ? text : `${CLEAR_LINE}${text}${lastLine}`, true);
   const write = (text: string) => {
     const lines = dropped - reported;
-    if (lines === 0) writer.write(text, true);
-    else if (writer.write(sink.describeDropped(lines, reason) + text, true)) reported += lines;
+    if (lines === 0) writeAbove(text);
+    else if (writeAbove(sink.describeDropped(lines, reason) + text)) reported += lines;
+  };
+  const drawLastLine = (text: string) => {
+    lastLine = text;
+    writer.write(`${CLEAR_LINE}${text}`, false);
   };
   const sink: StandardError = {
     write,
-    draw: (text) => void writer.write(text, false),
+    drawLastLine,
+    keepLastLine() {
+      if (lastLine !== '') writer.write('\n', false);
+      lastLine = '';
+    },
+    removeLastLine() {
+      if (lastLine !== '') drawLastLine('');
+    },
+    hideLastLine() {
+      const hidden = lastLine;
+      if (hidden !== '') drawLastLine('');
+      return () => {
+        if (hidden !== '') drawLastLine(hidden);
+      };
+    },
     get dropped() {
       return dropped;
     },
-    describeDropped: (lines, why) => `warning: ${lines} lines could not be written here (${why})\n`,
+    describeDropped: (lines, why) => {
+      const message = `${lines} lines could not be written here (${why})`;
+      return process.stderr.isTTY ? `warning: ${message}\n` : noticeLine('warn', message);
+    },
   };
   process.on('exit', () => {
+    sink.removeLastLine();
     if (dropped > reported) write('');
     writer.flush(EXIT_MS);
   });
@@ -110,16 +169,20 @@ function createStandardOutput(): StandardOutput {
       isClosed = true;
       if (isReaderGone(error)) return;
       hasFailed = true;
-      standardError().write(
-        `error: Could not write the result to standard output: ${error.message}. Free disk space or redirect the output, ` +
-          'then run the command again. Its changes to the database are not affected.\n',
-      );
+      const message =
+        `Could not write the result to standard output: ${error.message}. Free disk space or redirect the output, ` +
+        'then run the command again. Its changes to the database are not affected.';
+      writeNotice('error', message, { text: `error: ${message}\n` });
     },
   });
   process.on('exit', () => writer.flush(0));
   return {
     write(text) {
-      if (!isClosed) writer.write(text, true);
+      if (isClosed) return;
+      // Both may be the same terminal.
+      const showLastLine = standardError().hideLastLine();
+      writer.write(text, true);
+      showLastLine();
     },
     async written() {
       while (writer.isQueued() && !isClosed) await sleep(RETRY_MS);

@@ -44,6 +44,19 @@ describe('a log line', () => {
     expect(coloured.lines[0]).toContain('\u001b[33m');
   });
 
+  test('for a terminal is one line: of a run only its message, of a message of several lines all', () => {
+    const { log, lines } = record({ pretty: true, colours: false });
+    log.info(
+      { kind: 'run', outcome: 'succeeded', inserted: 110, ledger: { batch: 3 } },
+      'run 6 succeeded: 110 new',
+    );
+    log.warn('two problems:\n  - one\n  - two');
+    expect(lines).toEqual([
+      expect.stringMatching(/^\[[^\]]+\] INFO: run 6 succeeded: 110 new\n$/),
+      expect.stringMatching(/^\[[^\]]+\] WARN: two problems: - one - two\n$/),
+    ]);
+  });
+
   test('contains a bigint as text, at any depth', () => {
     const { log, fields } = record();
     log.info({ ticks: 17_600_000_000_000_000_001n, range: { from: [2n ** 64n] } });

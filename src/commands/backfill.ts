@@ -20,6 +20,7 @@ import {
 } from './options.ts';
 import { prepareExport } from './prepare.ts';
 import { summaryPrinter } from './run.ts';
+import { describeStop } from './stop.ts';
 import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
@@ -95,6 +96,9 @@ export async function backfill(
     });
     progress.finish();
     return summary;
+  } catch (error) {
+    const next = options.restart ? 'the same command without --restart' : 'the same command';
+    throw describeStop(error, progress.last, `Everything so far is stored; ${next} continues.`);
   } finally {
     progress.stop();
   }

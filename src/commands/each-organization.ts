@@ -1,6 +1,6 @@
 /** One-off commands over several organizations: the failure of one does not stop the others. */
 import type { App } from '../app.ts';
-import { ExportError, isInterrupted, mostSevereOf } from '../core/errors.ts';
+import { addFacts, ExportError, factsOf, isInterrupted, mostSevereOf } from '../core/errors.ts';
 
 export interface Failure {
   organization: string;
@@ -42,5 +42,13 @@ function summarize(failures: readonly Failure[], count: number): ExportError {
   const mostSevere = mostSevereOf(failures.map(({ error }) => error))!;
   const lines = failures.map(({ organization, error }) => `  ${organization}: ${error.message}`);
   const heading = `${failures.length} of ${count} organizations failed:`;
-  return new ExportError(mostSevere.code, [heading, ...lines].join('\n'), { cause: mostSevere });
+  const summary = new ExportError(mostSevere.code, [heading, ...lines].join('\n'), { cause: mostSevere });
+  addFacts(summary, {
+    failures: failures.map(({ organization, error }) => ({
+      organization,
+      code: error.code,
+      ...factsOf(error),
+    })),
+  });
+  return summary;
 }

@@ -4,12 +4,13 @@ import { runExport } from '../runs/export.ts';
 import type { RunSummary } from '../runs/run.ts';
 import { withHelp } from '../terminal/help.ts';
 import { printNextStep } from '../terminal/next-steps.ts';
-import { createProgress } from '../terminal/progress.ts';
+import { type Counts, createProgress } from '../terminal/progress.ts';
 import { hang, printable } from '../terminal/screen.ts';
 import { count, describeDuration, formatNumber } from '../text/format.ts';
 import { type Failure, forEachOrganization } from './each-organization.ts';
 import { type CommonOptions, withEnvFile, withJson, withOrganization } from './options.ts';
 import { prepareExport } from './prepare.ts';
+import { describeStop } from './stop.ts';
 import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
@@ -38,8 +39,19 @@ export function runCommand(context: CommandContext): Command {
   );
 }
 
-function runWithoutProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
-  return runExport(app, { kind: 'run', signal });
+async function runWithoutProgress(app: App, { signal }: CommandContext): Promise<RunSummary> {
+  let last: Counts | undefined;
+  try {
+    return await runExport(app, {
+      kind: 'run',
+      signal,
+      onChunk: (counts) => {
+        last = counts;
+      },
+    });
+  } catch (error) {
+    throw describeStop(error, last);
+  }
 }
 
 /** For one organization only: several bars would overwrite each other. */
@@ -53,6 +65,8 @@ async function runWithProgress(app: App, { signal }: CommandContext): Promise<Ru
     });
     progress.finish();
     return summary;
+  } catch (error) {
+    throw describeStop(error, progress.last);
   } finally {
     progress.stop();
   }

@@ -21,6 +21,7 @@ export interface SimulateOptions {
   latePerMinute: number;
   hostile?: boolean;
   pageCap?: number[];
+  detailsBytes: number;
   latency: number | [number, number];
   shuffleTies?: boolean;
   ignoreSortOrder?: boolean;

@@ -67,6 +67,7 @@ export function simulateCommand(context: { signal: AbortSignal; out: (line: stri
         0,
       )
       .option('--hostile', 'add some 200 rows that are hard to store')
+      .option('--details-bytes <bytes>', 'size of the details of each event; 0: as usual', parseWhole, 0)
       .option(
         '--page-cap <rows>',
         'most rows in a response; of a list like 50,10 each request takes the next',
@@ -133,6 +134,7 @@ async function startSimulator(options: SimulateOptions, replay: Replay | undefin
       ...(replay ? { replay } : {}),
       ...(startAt ? { events: options.events, startAt, spacingMs } : history.first),
       rows: options.hostile ? hostileRows().map((row) => row.text) : [],
+      detailsBytes: options.detailsBytes,
       latencyMs: options.latency,
       cap: options.pageCap ?? Number.POSITIVE_INFINITY,
       shuffleTies: options.shuffleTies === true,

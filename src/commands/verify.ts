@@ -33,6 +33,7 @@ import {
   withOrganization,
   withRange,
 } from './options.ts';
+import { describeStop } from './stop.ts';
 import { type WaitOptions, whenFree, withWait } from './wait.ts';
 import { withLogLevelForTerminal } from './with-log-level.ts';
 
@@ -132,7 +133,8 @@ async function verifyOne(
   const { from, to, expect, repair } = options;
   const { organization } = app.config.source;
   const title = isOneOfSeveral ? `Verify source of ${organization}` : 'Verify source';
-  return withProgress(app, title, async (progress, nextProgress) => {
+  const stored = repair ? 'Repairs so far are stored.' : NOTHING_CHANGED;
+  return withProgress(app, title, stored, async (progress, nextProgress) => {
     const request = {
       ...{ from, to, signal, shouldRepair: repair === true },
       expected: expect && isSameLog(expect, app.config.source) ? expect : undefined,
@@ -164,7 +166,7 @@ async function verifyStored(context: CommandContext, options: VerifyOptions): Pr
     await assertMigrated(app);
     if (organization !== undefined) assertKnown(organization, await readOrganizationNames(app.pool));
     const of = organization === undefined ? undefined : { organization };
-    const verifications = await withProgress(app, 'Verify ledger', (progress) =>
+    const verifications = await withProgress(app, 'Verify ledger', NOTHING_CHANGED, (progress) =>
       verifyOffline(app, {
         ...{ of, from, to, signal, expected: expect },
         onLedgerRows: (done, total) => progress.update(done, total),
@@ -176,12 +178,15 @@ async function verifyStored(context: CommandContext, options: VerifyOptions): Pr
   });
 }
 
+const NOTHING_CHANGED = 'Nothing was changed.';
+
 type Progress = ReturnType<typeof createProgress>;
 
-/** `nextProgress` finishes the bar before it, once for each title. */
+/** `stored`: what remains of a call that is stopped. `nextProgress` finishes the bar before it, once for each title. */
 async function withProgress<T>(
   app: DatabaseApp,
   title: string,
+  stored: string,
   work: (progress: Progress, nextProgress: (title: string) => Progress) => Promise<T>,
 ): Promise<T> {
   let current = { title, progress: createProgress(app.log, title) };
@@ -196,6 +201,8 @@ async function withProgress<T>(
     const result = await work(current.progress, nextProgress);
     current.progress.finish();
     return result;
+  } catch (error) {
+    throw describeStop(error, current.progress.last, `${stored} The same command starts again.`);
   } finally {
     current.progress.stop();
   }

@@ -1,5 +1,6 @@
 import type { CommandContext } from '../app.ts';
 import { loadEnvironment } from '../config/config.ts';
+import { canRedraw } from '../terminal/screen.ts';
 
 /**
  * Returns the context with LOG_LEVEL set to `level` unless it is already set, so that log lines about the start and stop of a
@@ -19,6 +20,6 @@ export function withLogLevelForTerminal(
   context: CommandContext,
   envFile: string | undefined,
 ): CommandContext {
-  const isTerminal = process.stdout.isTTY === true && process.stderr.isTTY === true;
+  const isTerminal = process.stdout.isTTY === true && canRedraw(process.stderr);
   return isTerminal ? withLogLevel(context, envFile, 'warn') : context;
 }

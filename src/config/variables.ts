@@ -196,7 +196,7 @@ export const variables = {
     group: 'export',
     kind: integer(1, 10_000),
     default: '1000',
-    description: 'Rows per request, 1 to 10000.',
+    description: 'Most rows per request, 1 to 10000; fewer while rows are large.',
   },
   EXPORT_CONCURRENCY: {
     group: 'export',

@@ -62,6 +62,18 @@ export class ExportError extends Error {
   }
 }
 
+const facts = new WeakMap<object, object>();
+
+/** Adds fields for the one line that logs the error, such as the counters of the run that failed. */
+export function addFacts(error: unknown, fields: object): void {
+  if (typeof error === 'object' && error !== null) facts.set(error, { ...facts.get(error), ...fields });
+}
+
+/** The fields that were added. */
+export function factsOf(error: unknown): object {
+  return (typeof error === 'object' && error !== null && facts.get(error)) || {};
+}
+
 /** Whether the error is the result of a stop signal, not a failure. */
 export function isInterrupted(error: unknown): boolean {
   return error instanceof ExportError && error.code === 'interrupted';

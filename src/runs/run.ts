@@ -1,6 +1,6 @@
 /** One run, from taking the lease to recording the outcome, for exports and repairs. */
 import type { App } from '../app.ts';
-import { ExportError, isInterrupted } from '../core/errors.ts';
+import { addFacts, ExportError, isInterrupted } from '../core/errors.ts';
 import type { ExportOptions } from '../core/export.ts';
 import { createSigner } from '../core/ledger/sign.ts';
 import type { Proof } from '../core/prover.ts';
@@ -12,7 +12,7 @@ import type { NotedEntry } from '../postgres/write/ledger.ts';
 import { pruneRuns } from '../postgres/write/prune-runs.ts';
 import type { Conclusion, Outcome, PostgresSession, RunKind } from '../postgres/write/session.ts';
 import { openSession, type UnrecordedOutcome } from '../postgres/write/store.ts';
-import { count } from '../text/format.ts';
+import { count, describeDuration, formatNumber } from '../text/format.ts';
 import { createRejectedLog } from './rejected-log.ts';
 
 export interface RunSummary {
@@ -98,6 +98,26 @@ function describeProof(proof: Proof): string | undefined {
   return proof.state === 'incomplete' ? `The copy is not complete: ${proof.reason}.` : undefined;
 }
 
+/** One line: `run 6 succeeded: 110 new (10 late), 3,670 unchanged, 1.8 s`. */
+export function describeRun({
+  kind,
+  runId,
+  outcome,
+  counters,
+  durationMs,
+}: Pick<RunSummary, 'kind' | 'runId' | 'outcome' | 'counters' | 'durationMs'>): string {
+  const { inserted, updated, unchanged, rejected, late, superseded } = counters;
+  const parts = [
+    `${formatNumber(inserted)} new${late > 0 ? ` (${formatNumber(late)} late)` : ''}`,
+    superseded > 0 && `${formatNumber(superseded)} superseded`,
+    updated > 0 && `${formatNumber(updated)} updated`,
+    unchanged > 0 && `${formatNumber(unchanged)} unchanged`,
+    rejected > 0 && `${formatNumber(rejected)} rejected`,
+    describeDuration(durationMs),
+  ];
+  return `${kind} ${runId} ${outcome}: ${parts.filter((part) => part !== false).join(', ')}`;
+}
+
 /**
  * Calls `work` with the lease of the log and stores the outcome. Throws the error of `work`, or `locked` if another worker
  * holds the lease. Data committed before an error stays.
@@ -154,12 +174,12 @@ export async function withRun(
     await session.finish({ outcome, error, warnings, counters, conclusion });
     const durationMs = Math.round(performance.now() - startedAt);
     const ledger = session.newestEntry ?? null;
-    // Logs the newest digest of the ledger: the log is out of reach of a user who could rewrite the tables.
     const proof = conclusion ? summarize(conclusion.proof) : null;
-    const completeness = proof?.state;
-    const facts = { kind, outcome, ...counters, completeness, warnings: warnings.length, durationMs, ledger };
-    log.info(error === null ? facts : { ...facts, error }, `${kind} ${outcome}`);
     return { runId: session.runId, kind, outcome, counters, warnings, durationMs, ledger, proof };
+  };
+  const factsOfEnd = ({ outcome, durationMs, ledger, proof }: RunSummary) => {
+    const completeness = proof?.state;
+    return { kind, outcome, ...counters, completeness, warnings: warnings.length, durationMs, ledger };
   };
   try {
     // `verify` does not use the watermark to store rows, and can repair what is missing.
@@ -183,16 +203,21 @@ export async function withRun(
       },
     });
     const summary = await end('succeeded', null);
+    // With the newest digest of the ledger: the log is out of reach of a user who could rewrite the tables.
+    log.info(factsOfEnd(summary), describeRun(summary));
     await pruneHistory();
     return summary;
   } catch (error) {
     const outcome = isInterrupted(error) ? 'interrupted' : 'failed';
     const message = app.redactor(error instanceof Error ? error.message : String(error));
-    // The original error is rethrown; a failure to record the outcome must not replace it.
-    await end(outcome, message).catch((err) => {
-      log.debug({ err }, 'outcome of the run not recorded');
-      unrecordedOutcomes.push({ runId: session.runId, error: message, endedAt: new Date() });
-    });
+    // The original error is rethrown; a failure to record the outcome must not replace it. Who reports the error logs the run.
+    addFacts(error, { run: session.runId, kind, outcome, ...counters });
+    await end(outcome, message)
+      .then((summary) => addFacts(error, factsOfEnd(summary)))
+      .catch((err) => {
+        log.debug({ err }, 'outcome of the run not recorded');
+        unrecordedOutcomes.push({ runId: session.runId, error: message, endedAt: new Date() });
+      });
     throw error;
   } finally {
     await session.release();

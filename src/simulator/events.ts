@@ -1,5 +1,5 @@
-import { KINDS, type Kind, PRODUCTS, personOf } from './kinds.ts';
-import { below, createRandom } from './random.ts';
+import { KINDS, type Kind, PRODUCTS, personOf, policy } from './kinds.ts';
+import { below, createRandom, type Random } from './random.ts';
 
 /** A row with the nine documented fields, in the documented order. It has no id. */
 export interface EventRow {
@@ -38,11 +38,13 @@ interface EventOptions {
   language?: string;
   /** Approximate size of a policy's details; default 6,000. */
   policyBytes?: number;
+  /** Approximate size of the details, if they would be smaller. */
+  detailsBytes?: number | undefined;
 }
 
 /** Creates a realistic row of the kind. The same options give the same row; only `message` depends on the language. */
 export function makeEvent(kind: EventKind, options: EventOptions = {}): EventRow {
-  const { seed = 1, variant = 0, language = 'en', policyBytes = 6_000 } = options;
+  const { seed = 1, variant = 0, language = 'en', policyBytes = 6_000, detailsBytes = 0 } = options;
   const { category, action, source, variants, messages, draft }: Kind = KINDS[kind];
   const random = createRandom(seed, EVENT_KINDS.indexOf(kind), variant);
   const { details, names } = draft(random, variant % variants, policyBytes);
@@ -51,7 +53,7 @@ export function makeEvent(kind: EventKind, options: EventOptions = {}): EventRow
     createdOn: options.createdOn ?? '2021-10-14T13:10:15.1964174+00:00',
     category,
     action,
-    auditLogDetails: detailsText(details),
+    auditLogDetails: detailsText(detailsBytes > 0 ? enlarge(random, details, detailsBytes) : details),
     ...actor,
     message: (messages[language] ?? messages.en).replace(
       /\{(\d)\}/g,
@@ -65,4 +67,11 @@ export function makeEvent(kind: EventKind, options: EventOptions = {}): EventRow
 /** Formats JSON like UiPath's `auditLogDetails`: indented by one space, CRLF. */
 export function detailsText(details: unknown): string {
   return JSON.stringify(details, null, 1).replaceAll('\n', '\r\n');
+}
+
+/** The details with a policy in them, so that they have about `bytes` bytes. */
+function enlarge(random: Random, details: unknown, bytes: number): unknown {
+  const missing = bytes - detailsText(details).length;
+  // Formatted for people, a policy has half as many bytes again.
+  return missing > 0 ? { ...(details as object), policy: policy(random, 'Heavy', missing / 1.5) } : details;
 }

@@ -59,7 +59,8 @@ function guid(random: Random): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
-function policy(random: Random, name: string, bytes: number): unknown {
+/** A policy of about `bytes` bytes as JSON. */
+export function policy(random: Random, name: string, bytes: number): object {
   const rules: unknown[] = [];
   for (let size = 0; size < bytes; size += 150) {
     rules.push({

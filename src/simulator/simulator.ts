@@ -31,6 +31,8 @@ export interface SimulatorOptions extends Partial<Misbehaviour> {
   createdOnForm?: 'full' | 'mixed';
   /** Approximate size of a policy's details; default 6,000. */
   policyBytes?: number;
+  /** Approximate size of the details of every typical row, if they would be smaller; default: the usual sizes. */
+  detailsBytes?: number;
   /** Largest lateness of generated late rows; default 10 min. */
   lateWithinMs?: number;
   /** Default `acme`. */
@@ -64,6 +66,7 @@ const DEFAULTS = {
   spacingMs: 30_000,
   createdOnForm: 'full' as const,
   policyBytes: 6_000,
+  detailsBytes: 0,
   lateWithinMs: 600_000,
   organization: 'acme',
   partitionGlobalId: 'b7006b1c-11c3-4a80-802e-fee0ebf9c360',

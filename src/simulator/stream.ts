@@ -4,6 +4,10 @@ import type { Block, Piece, RenderedBlock } from './rows.ts';
 
 /** Not a divisor of any usual page size, so that page and block boundaries differ. */
 const BLOCK_LENGTH = 1024;
+/** With larger details a block has fewer rows, and each kind fewer different ones: both are kept in memory. */
+const HEAVY_BYTES = 10_000;
+const HEAVY_BLOCK_LENGTH = 32;
+const HEAVY_VARIANTS = 4;
 /** The time of a row may be ahead of its index by the time of at most this many rows. */
 export const MAX_BURST = 35;
 const TICKS_PER_MILLISECOND = 10_000;
@@ -36,6 +40,8 @@ export interface StreamOptions {
   /** Mean time between two rows. */
   spacingMs: number;
   policyBytes: number;
+  /** Approximate size of the details of every row, if they would be smaller; 0 for the usual sizes. */
+  detailsBytes: number;
   /** `full` is the documented format; `mixed` also uses `Z`, other offsets, and fractions without trailing zeros. */
   createdOnForm: 'full' | 'mixed';
 }
@@ -45,17 +51,23 @@ export class EventStream {
   #blocks = new Map<number, Block>();
   #tails = new Map<string, Map<EventKind, Buffer[]>>();
 
-  constructor(private readonly options: StreamOptions) {}
+  readonly #isHeavy: boolean;
+  readonly #blockLength: number;
+
+  constructor(private readonly options: StreamOptions) {
+    this.#isHeavy = options.detailsBytes > HEAVY_BYTES;
+    this.#blockLength = this.#isHeavy ? HEAVY_BLOCK_LENGTH : BLOCK_LENGTH;
+  }
 
   /** The rows `[from, to)` as pieces. */
   *pieces(from: number, to: number): Generator<Piece> {
     for (let index = from; index < to; ) {
-      const number = Math.floor(index / BLOCK_LENGTH);
-      const end = Math.min(to, (number + 1) * BLOCK_LENGTH);
+      const number = Math.floor(index / this.#blockLength);
+      const end = Math.min(to, (number + 1) * this.#blockLength);
       yield {
         block: this.#block(number),
-        from: index - number * BLOCK_LENGTH,
-        to: end - number * BLOCK_LENGTH,
+        from: index - number * this.#blockLength,
+        to: end - number * this.#blockLength,
       };
       index = end;
     }
@@ -63,7 +75,7 @@ export class EventStream {
 
   /** Whether row `index` is in the block. */
   isInBlock(block: Block | undefined, index: number): boolean {
-    return block !== undefined && this.#blocks.get(Math.floor(index / BLOCK_LENGTH)) === block;
+    return block !== undefined && this.#blocks.get(Math.floor(index / this.#blockLength)) === block;
   }
 
   /** Time of row `index` in milliseconds since 1970, within the time of `MAX_BURST` rows. */
@@ -82,21 +94,21 @@ export class EventStream {
   #block(number: number): Block {
     const known = this.#blocks.get(number);
     if (known) return known;
-    const block = { length: BLOCK_LENGTH, render: (language: string) => this.#render(number, language) };
+    const block = { length: this.#blockLength, render: (language: string) => this.#render(number, language) };
     this.#blocks.set(number, block);
     return block;
   }
 
   #render(number: number, language: string): RenderedBlock {
     const random = createRandom(this.options.seed, number);
-    const startMs = this.timeOf(number * BLOCK_LENGTH);
-    const span = (this.timeOf((number + 1) * BLOCK_LENGTH) - startMs) * TICKS_PER_MILLISECOND;
+    const startMs = this.timeOf(number * this.#blockLength);
+    const span = (this.timeOf((number + 1) * this.#blockLength) - startMs) * TICKS_PER_MILLISECOND;
     const groups = this.#drawGroups(random);
     const parts: { head: string; tail: Buffer }[] = [];
-    const ticks = new BigInt64Array(BLOCK_LENGTH);
-    const starts = new Uint32Array(BLOCK_LENGTH + 1);
+    const ticks = new BigInt64Array(this.#blockLength);
+    const starts = new Uint32Array(this.#blockLength + 1);
     groups.forEach(({ kind, variants }) => {
-      const offset = Math.floor(((parts.length + random() * variants.length) / BLOCK_LENGTH) * span);
+      const offset = Math.floor(((parts.length + random() * variants.length) / this.#blockLength) * span);
       const milliseconds = startMs + Math.floor(offset / TICKS_PER_MILLISECOND);
       const rest = offset % TICKS_PER_MILLISECOND;
       const groupTicks = BigInt(milliseconds) * 10_000n + BigInt(rest);
@@ -109,7 +121,7 @@ export class EventStream {
         starts[row] = starts[row - 1]! + head.length + tail.length;
       }
     });
-    const bytes = Buffer.allocUnsafe(starts[BLOCK_LENGTH]!);
+    const bytes = Buffer.allocUnsafe(starts[this.#blockLength]!);
     parts.forEach(({ head, tail }, row) => {
       bytes.write(head, starts[row]!, 'latin1');
       bytes.set(tail, starts[row]! + head.length);
@@ -119,7 +131,7 @@ export class EventStream {
 
   #drawGroups(random: Random): { kind: EventKind; variants: number[] }[] {
     const groups: { kind: EventKind; variants: number[] }[] = [];
-    for (let left = BLOCK_LENGTH; left > 0; ) {
+    for (let left = this.#blockLength; left > 0; ) {
       const { kind, burst } = drawAction(random);
       const variants = drawVariants(random, kind, burst).slice(0, left);
       groups.push({ kind, variants });
@@ -130,10 +142,13 @@ export class EventStream {
 
   /** The row's text after the value of `createdOn`, and a comma. Rows of one variant differ only in their time. */
   #tail(kind: EventKind, variant: number, language: string): Buffer {
+    if (this.#isHeavy && variant >= HEAVY_VARIANTS)
+      return this.#tail(kind, variant % HEAVY_VARIANTS, language);
     const known = this.#tails.get(language)?.get(kind)?.[variant];
     if (known) return known;
-    const { seed, policyBytes } = this.options;
-    const text = JSON.stringify(makeEvent(kind, { seed, variant, language, policyBytes, createdOn: '' }));
+    const { seed, policyBytes, detailsBytes } = this.options;
+    const options = { seed, variant, language, policyBytes, detailsBytes, createdOn: '' };
+    const text = JSON.stringify(makeEvent(kind, options));
     const tail = Buffer.from(`${text.slice(CREATED_ON_MEMBER.length)},`);
     const kinds = this.#tails.get(language) ?? new Map<EventKind, Buffer[]>();
     const tails = kinds.get(kind) ?? [];

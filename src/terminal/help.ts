@@ -1,6 +1,6 @@
 /** Format of help, usage errors and other errors. */
 import type { Command } from 'commander';
-import { standardError, standardOutput } from '../stdio.ts';
+import { standardOutput, writeNotice } from '../stdio.ts';
 import { PROGRAM } from './next-steps.ts';
 import { coloursFor, hang, widthOf } from './screen.ts';
 
@@ -40,7 +40,7 @@ export function prepare(program: Command): void {
       })
       .configureOutput({
         writeOut: (text) => standardOutput().write(text),
-        writeErr: (text) => standardError().write(text),
+        writeErr: (text) => writeNotice('error', text.trimEnd().replace(/^error: /, ''), { text }),
         outputError: (text, write) => write(describeError(describeUsageError(text, command))),
       });
   }
@@ -49,7 +49,12 @@ export function prepare(program: Command): void {
 /** Formats an error for standard error, with a line break at the end. `message` begins without `error:`. */
 export function describeError(message: string): string {
   const { red } = coloursFor(process.env, process.stderr);
-  return hang('', `${red('error:')} ${message}`, widthOf(process.stderr))
+  return describeMessage(`${red('error:')} ${message}`);
+}
+
+/** Formats a message for standard error, with a line break at the end. */
+export function describeMessage(message: string): string {
+  return hang('', message, widthOf(process.stderr))
     .map((line) => `${line}\n`)
     .join('');
 }

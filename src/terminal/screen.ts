@@ -32,6 +32,14 @@ export function coloursFor(
   return colours.createColors(screen.isTTY === true && terminal !== 'dumb');
 }
 
+/** Whether a line can be drawn again in place: not on a terminal without cursor control. */
+export function canRedraw(
+  screen: Screen,
+  { TERM: terminal }: Readonly<Record<string, string | undefined>> = process.env,
+): boolean {
+  return screen.isTTY === true && terminal !== 'dumb';
+}
+
 /** In columns. Infinite without a terminal, so that lines stay whole for grep. */
 export function widthOf(screen: Screen = process.stdout): number {
   if (!screen.isTTY) return Number.POSITIVE_INFINITY;

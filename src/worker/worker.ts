@@ -10,7 +10,7 @@
  * it, and the others skip what it has exported since the tick.
  */
 import type { App } from '../app.ts';
-import { ExportError, isInterrupted, treatmentOf } from '../core/errors.ts';
+import { ExportError, factsOf, isInterrupted, treatmentOf } from '../core/errors.ts';
 import type { RunCounters } from '../core/store.ts';
 import type { RunKind } from '../postgres/write/session.ts';
 import type { UnrecordedOutcome } from '../postgres/write/store.ts';
@@ -133,6 +133,8 @@ export function createWorker(
   };
 
   const requeue = (kind: RunKind, requestedAt: number, error: unknown) => {
+    const { message } = error as Error;
+    app.log.info({ kind, ...factsOf(error) }, `${nameOf(kind, error)} interrupted: ${message}`);
     if (signal.aborted) return;
     health.runFailed(kind, error);
     metrics.observeFailure(kind, error);
@@ -160,7 +162,10 @@ export function createWorker(
     // With several organizations, another process usually holds the lease of one of them.
     if (code === 'locked')
       app.log[shared ? 'debug' : logLevel]({ kind, retryInSeconds }, `standing by: ${message}`);
-    else app.log[logLevel]({ ...describe(error), kind, code, retryInSeconds }, `${kind} failed: ${message}`);
+    else {
+      const fields = { ...describe(error), kind, code, retryInSeconds, ...factsOf(error) };
+      app.log[logLevel](fields, `${nameOf(kind, error)} failed: ${message}`);
+    }
   };
 
   return {
@@ -199,6 +204,12 @@ function shuffle<T>(items: readonly T[]): T[] {
     .map((item) => ({ item, place: Math.random() }))
     .sort((a, b) => a.place - b.place)
     .map(({ item }) => item);
+}
+
+/** `run 7`, or `run` where none has begun. */
+function nameOf(kind: RunKind, error: unknown): string {
+  const { run } = factsOf(error) as { run?: string };
+  return run === undefined ? kind : `${kind} ${run}`;
 }
 
 /** Adds the stack of an unexpected error only. */

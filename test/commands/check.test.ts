@@ -6,7 +6,7 @@ import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { commandLine } from '../../src/terminal/next-steps.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { type Ended, environmentFor, runProgram } from '../support/program.ts';
+import { type Ended, environmentFor, errorIn, runProgram } from '../support/program.ts';
 
 const NAMES = ['configuration', 'database', 'migrations', 'writing', 'token', 'list', 'order', 'language'];
 
@@ -126,7 +126,7 @@ describe('a failure', () => {
     expect(marks).toEqual(marksOf('✗✓✓✓----'));
     expect(failed.configuration).toMatch(/UIPATH_SCOPE: expected .*\n.*UIPATH_ORGANIZATION: expected /s);
     expect(ended.code).toBe(2);
-    expect(ended.stderr).toBe('error: 1 of 8 checks failed: configuration.\n');
+    expect(errorIn(ended.stderr)).toBe('1 of 8 checks failed: configuration.');
   });
 
   test('of the configuration is part of --json, too', async () => {
@@ -223,7 +223,7 @@ describe('a failure', () => {
   test('that is the most severe decides the exit code', async () => {
     simulator.set({ ignoreSortOrder: true });
     const ended = await check({ DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
-    expect([ended.code, ended.stderr]).toEqual([1, 'error: 2 of 8 checks failed: database, order.\n']);
+    expect([ended.code, errorIn(ended.stderr)]).toEqual([1, '2 of 8 checks failed: database, order.']);
     expect(ended.stdout).toMatch(
       /\nFix the database check first, then order: .*\n {2}node dist\/main\.js check\n$/,
     );

@@ -11,7 +11,7 @@ import { createProgram, readArguments } from '../../src/commands/program.ts';
 import type { ExportError } from '../../src/core/errors.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
-import { environmentFor, runProgram } from '../support/program.ts';
+import { environmentFor, errorIn, runProgram } from '../support/program.ts';
 import { ROOT } from '../support/root.ts';
 
 const PROGRAM = 'node dist/main.js';
@@ -211,14 +211,15 @@ describe('a mistake ends with 2, the nearest that there is, and where to read on
 
   test('of a command line, as a process', async () => {
     const ended = await runProgram(['stats'], {});
-    const told = `error: unknown command 'stats'. Did you mean status?\n${all}\n`;
-    expect(ended).toEqual({ code: 2, stdout: '', stderr: told });
+    const { code, stdout, stderr } = ended;
+    const told = `unknown command 'stats'. Did you mean status?\n${all}`;
+    expect([code, stdout, errorIn(stderr)]).toEqual([2, '', told]);
   });
 
   test('of a value, as a process', async () => {
     const { code, stdout, stderr } = await runProgram(['simulate', '--fault', 'htm'], {});
     expect([code, stdout]).toEqual([2, '']);
-    expect(stderr).toMatch(/^error: .*Did you mean html\?/);
+    expect(errorIn(stderr)).toMatch(/Did you mean html\?/);
   });
 
   test.each([

@@ -41,7 +41,7 @@ describe('the database is away', () => {
       const before = proxy.connections;
       // The query in progress, or that of the heartbeat, got no response; this closes the connection.
       const lost = 'PostgreSQL failed while .*(Query read timeout|Connection terminated)';
-      await scene.program!.logged(new RegExp(`run failed: ${lost}`));
+      await scene.program!.logged(new RegExp(`run( \\d+)? failed: ${lost}`));
       await scene.expectAway([/^database: /, new RegExp(`^last run: ${lost}`)]);
       // That of the next run, and that of /readyz.
       expect(proxy.connections - before).toBeLessThanOrEqual(3);

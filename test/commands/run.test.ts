@@ -99,7 +99,7 @@ describe('run, as a process', () => {
       .map((line) => JSON.parse(line));
     expect(lines.at(-1)).toMatchObject({
       level: 'info',
-      msg: 'run succeeded',
+      msg: expect.stringMatching(/^run \d+ succeeded: 250 new, [\d.]+ m?s$/),
       inserted: 250,
       requests: 3,
       late: 0,

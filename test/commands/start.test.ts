@@ -57,7 +57,7 @@ async function countStored(): Promise<number> {
 describe('start, as a process', () => {
   test('exports once at start, then on the schedule, and SIGTERM ends it with exit 0', async () => {
     program = startProgram(['start'], environment);
-    await program.logged(/run succeeded/);
+    await program.logged(/run \d+ succeeded/);
     expect(await countStored()).toBe(120);
     simulator.append(5);
     await until(async () => (await countStored()) === 125);
@@ -111,7 +111,7 @@ describe('start, as a process', () => {
     await proxy.start();
     try {
       await until(async () => (await fetch(`${address}/readyz`)).status === 200);
-      await program.logged(/run succeeded/);
+      await program.logged(/run \d+ succeeded/);
       expect(await countStored()).toBe(120);
     } finally {
       program.kill('SIGTERM');
@@ -180,7 +180,7 @@ describe('start, as a process', () => {
       first.kill('SIGKILL');
       await first.ended;
     }
-    await program.logged(/run succeeded/);
+    await program.logged(/run \d+ succeeded/);
     expect(await countStored()).toBe(120);
   });
 });

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { coloursFor } from '../../src/terminal/screen.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { environmentFor, runProgram } from '../support/program.ts';
+import { environmentFor, errorIn, runProgram } from '../support/program.ts';
 
 let database: TestDatabase;
 let simulator: Simulator;
@@ -151,5 +151,5 @@ describe('colours', () => {
 test('a database that is away is a temporary failure', async () => {
   const { code, stderr } = await runProgram(['status'], { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' });
   expect(code).toBe(75);
-  expect(stderr).toMatch(/^error: PostgreSQL failed while /);
+  expect(errorIn(stderr)).toMatch(/^PostgreSQL failed while /);
 });

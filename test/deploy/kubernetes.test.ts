@@ -100,7 +100,7 @@ describe.each(pods)('a pod of %s', (_name, { metadata, spec }) => {
       ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
     });
     expect(spec.automountServiceAccountToken).toBe(false);
-    expect(container.resources.limits.memory).toBe('256Mi');
+    expect(container.resources.limits.memory).toBe('384Mi');
     const writable = container.volumeMounts.filter(({ readOnly }: { readOnly?: boolean }) => !readOnly);
     expect(writable).toEqual([{ name: 'tmp', mountPath: '/tmp' }]);
     const mounted = container.volumeMounts.map(({ name }: { name: string }) => name).sort();

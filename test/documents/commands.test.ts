@@ -5,7 +5,7 @@ import { createSimulator, type Simulator } from '../../src/simulator/simulator.t
 import { coloursFor } from '../../src/terminal/screen.ts';
 import { describeStatus } from '../../src/terminal/status-report.ts';
 import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
-import { environmentFor, runProgram } from '../support/program.ts';
+import { environmentFor, errorIn, runProgram } from '../support/program.ts';
 
 /** The first block of docs/terminal.md that shows this command, without its first line. */
 async function readShown(command: string): Promise<string> {
@@ -49,7 +49,9 @@ test('docs/terminal.md shows check as it is, where all is well and where the sec
   expect(steady(stdout)).toBe(steady(await readShown('check')));
   const wrong = { ...environment, UIPATH_CLIENT_SECRET: 'not-the-right-one' };
   const failed = await runProgram(['check', '--env-file', '/dev/null'], wrong);
-  expect(steady(failed.stdout + failed.stderr)).toBe(steady(await readShown('check --env-file /dev/null')));
+  expect(steady(`${failed.stdout}error: ${errorIn(failed.stderr)}\n`)).toBe(
+    steady(await readShown('check --env-file /dev/null')),
+  );
 });
 
 const NOW = new Date('2026-03-01T12:00:00Z');

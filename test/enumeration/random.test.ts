@@ -14,6 +14,8 @@ class World {
   list: ListRow[] = [];
   /** Called before each response. */
   onRequest: () => void = () => {};
+  /** Most rows of a response, where the rows are too large for more. */
+  maxRows: () => number = () => Number.POSITIVE_INFINITY;
   requests = 0;
   private time = 16;
   private key = 0;
@@ -70,8 +72,9 @@ class World {
       ({ skip, top }) => {
         this.onRequest();
         this.snapshots.set(++this.requests, [...this.list]);
-        const rows = this.list.slice(skip, skip + Math.min(top, this.pageSize));
-        return { rows, totalCount: this.list.length };
+        const limit = Math.min(top, this.maxRows());
+        const rows = this.list.slice(skip, skip + Math.min(limit, this.pageSize));
+        return { rows, totalCount: this.list.length, ...(limit < top && { limit }) };
       },
       { pageSize: this.pageSize, scrubPages },
     );
@@ -176,6 +179,20 @@ describe('over lists of 100 to 500 rows, pages of 5 to 15', () => {
       );
       expect([seed, world.list.filter((row) => !world.has(row))]).toEqual([seed, []]);
       expect(world.run().proof.state).toBe('complete');
+    }
+  });
+
+  test('a late and a deleted row are found where large rows limit each response to another number of rows', () => {
+    for (const seed of seeds) {
+      const world = worldOf(seed);
+      world.maxRows = () => 4 + world.below(world.pageSize);
+      const late = world.insertLate();
+      for (let runs = 0; runs < 3 && !world.has(late); runs++) world.run();
+      expect([seed, world.has(late), world.run().proof.state]).toEqual([seed, true, 'complete']);
+      const deleted = world.deleteInside();
+      for (let runs = 0; runs < 4 && world.absenceOf(deleted) !== 'gone'; runs++) world.run();
+      const found = [seed, world.absenceOf(deleted), world.run().proof.state];
+      expect(found).toEqual([seed, 'gone', 'complete']);
     }
   });
 

@@ -298,7 +298,7 @@ export function runOnce(store: MemoryStore, respond: Respond, options: RunOption
   const { pageSize, scrubPages } = options;
   store.run += 1;
   const known = store.watermark === undefined ? undefined : ticksOf(store.watermark);
-  const session = new RankSession({ ranks: store.ranks, head: store.head, known, pageSize });
+  const session = new RankSession({ ranks: store.ranks, head: store.head, known, pageSize: () => pageSize });
   const { run, memory } = session;
   let moment = 0;
   const requestAt = new Map<number, number>();

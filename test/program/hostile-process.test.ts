@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
-import { runProgram } from '../support/program.ts';
+import { errorIn, runProgram } from '../support/program.ts';
 import { fieldsOf, KEPT_ASIDE, STORED_EVENTS, storedFieldsOf } from '../support/truth.ts';
 
 const DOCUMENT = new URL('../../docs/hostile-input.md', import.meta.url);
@@ -425,7 +425,7 @@ async function runShape(number: number): Promise<Outcome> {
   const reasons = await pool.query('select reason from audit.rejected_events where organization = $1', [
     organization,
   ]);
-  const error = /^error: (.*)$/m.exec(stderr)?.[1];
+  const error = errorIn(stderr)?.split('\n')[0];
   const says = error ?? reasons.rows[0]?.reason ?? 'stored as it was sent';
   return {
     code: code as number,

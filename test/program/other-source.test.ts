@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
-import { environmentFor, runProgram, startProgram } from '../support/program.ts';
+import { environmentFor, errorIn, runProgram, startProgram } from '../support/program.ts';
 
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -44,7 +44,7 @@ test('EXPORT_ACCEPT_SOURCE with another address than UIPATH_BASE_URL exits with 
   const environment = { ...environmentFor(second, database.url), EXPORT_ACCEPT_SOURCE: first.url };
   const { code, stderr } = await runProgram(['run'], environment);
   expect(code).toBe(2);
-  expect(stderr).toContain(
+  expect(errorIn(stderr)).toContain(
     `EXPORT_ACCEPT_SOURCE: expected UIPATH_BASE_URL, ${second.url}, found "${first.url}"`,
   );
   expect(await countStored()).toBe(30);
@@ -58,7 +58,7 @@ test('start reports it and waits for its schedule', async () => {
   };
   const program = startProgram(['start'], environment);
   try {
-    await program.logged(/run failed: .*is not the source that/);
+    await program.logged(/run \d+ failed: .*is not the source that/);
     const port = /127\.0\.0\.1:(\d+)/.exec(
       program.stderr().match(/"msg":"[^"]*http:\/\/127\.0\.0\.1:\d+[^"]*"/)?.[0] ?? '',
     )?.[1];
@@ -66,7 +66,7 @@ test('start reports it and waits for its schedule', async () => {
       program
         .stderr()
         .split('\n')
-        .find((text) => text.includes('run failed: '))!,
+        .find((text) => /run \d+ failed: /.test(text))!,
     );
     expect(line).toMatchObject({ code: 'other-source', level: 'error' });
     expect(line).not.toHaveProperty('retryInSeconds');

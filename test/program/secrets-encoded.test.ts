@@ -121,7 +121,7 @@ test('by start on its page, its probes and its metrics', async () => {
   scene = { isToken: true, status: 400, shape: 4, chain: ['.NET'] };
   const program = startProgram(['start'], { ...environment, EXPORT_SCHEDULE: '0 0 1 1 *' });
   try {
-    await program.logged(/run failed/);
+    await program.logged(/run( \d+)? failed/);
     await program.logged(/status page.* at http/);
     const address = /status page.* at (http:\/\/[\d.]+:\d+)/.exec(program.stderr())![1]!;
     for (const path of ['/', '/readyz', '/metrics']) {

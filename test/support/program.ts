@@ -93,6 +93,20 @@ export function startProgram(
   };
 }
 
+/** The log lines of standard error. Throws if a line is not JSON. */
+export function logLines(stderr: string): Record<string, unknown>[] {
+  return stderr
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+}
+
+/** The message of the error that ended the process; `undefined` if none did. */
+export function errorIn(stderr: string): string | undefined {
+  const last = logLines(stderr).at(-1);
+  return last?.level === 'error' || last?.level === 'fatal' ? (last.msg as string) : undefined;
+}
+
 export function runProgram(
   args: readonly string[],
   environment: Record<string, string>,

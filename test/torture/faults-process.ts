@@ -81,7 +81,8 @@ async function expectOvertaken(round: Round, first: Program, run: RunRow): Promi
   const before = await runOf(round, run);
   await sleep(round.draw(0, 300));
   first.kill('SIGCONT');
-  const hasNoticed = () => first.hasEnded() || /run failed|backfill failed|standing by/.test(first.stderr());
+  const hasNoticed = () =>
+    first.hasEnded() || /(run|backfill)( \d+)? failed|standing by/.test(first.stderr());
   await round.until(hasNoticed, { what: 'the worker that was stopped to notice that it was overtaken' });
   const isFenced = /may not write/.test(first.stderr());
   round.notes.push(isFenced ? 'refused by the fence' : 'refused by the lost connection');

@@ -27,7 +27,7 @@ import {
   placesFrom,
   type TieGroup,
 } from './places.ts';
-import { stepBack } from './search.ts';
+import { maxMarginOf, stepBack } from './search.ts';
 import { type Chain, continueChain } from './tie-chain.ts';
 
 /** After more requests than this that do not advance the frontier, the source contradicts itself. */
@@ -137,6 +137,17 @@ export function startFrontier(options: {
   };
 }
 
+/** The state with another page size. A request for more rows than usual stays one. */
+export function withPageSize(state: FrontierState, pageSize: number): FrontierState {
+  if (pageSize === state.pageSize) return state;
+  return {
+    ...state,
+    pageSize,
+    top: state.top === state.pageSize ? pageSize : state.top,
+    margin: Math.min(state.margin, maxMarginOf(pageSize)),
+  };
+}
+
 const NOT_LOCATING = { ...NOTHING_FAILED, chain: undefined, expectedEnd: undefined, fruitless: 0 } as const;
 
 const NOTHING = {
@@ -230,7 +241,8 @@ function evaluateUnreadablePage(state: FrontierState, placed: PlacedPage): PageR
   const { page } = placed;
   if (page.skip > 0) return lookOnly(placed, stepBack(state, page.skip, page));
   const top = state.top * 2;
-  const mayShowMore = page.rows.length >= state.top && top <= state.pageSize * MAX_TOP_IN_PAGES;
+  const mayShowMore =
+    page.rows.length >= Math.min(page.top, state.top) && top <= state.pageSize * MAX_TOP_IN_PAGES;
   if (mayShowMore) return lookOnly(placed, { ...state, top });
   const looked = lookOnly(placed, { ...state, shown: undefined, newest: undefined });
   return { ...looked, isDone: true, isUnreadable: true };

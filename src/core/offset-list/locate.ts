@@ -1,6 +1,7 @@
 import { type RequestMeter, throwIfInterrupted } from '../source.ts';
-import { evaluatePage, startFrontier } from './frontier.ts';
+import { evaluatePage, startFrontier, withPageSize } from './frontier.ts';
 import type { FetchPage } from './page.ts';
+import type { PageSize } from './page-size.ts';
 
 /** A search needs only a few rows of each page. */
 const LOCATING_PAGE_SIZE = 20;
@@ -9,12 +10,12 @@ const LOCATING_PAGE_SIZE = 20;
 export async function locate(
   fetchPage: FetchPage,
   ticks: bigint,
-  options: { meter: RequestMeter; signal: AbortSignal },
+  { pageSize, ...options }: { meter: RequestMeter; signal: AbortSignal; pageSize: PageSize },
 ): Promise<number> {
-  let state = startFrontier({ frontier: ticks, until: ticks, pageSize: LOCATING_PAGE_SIZE });
+  let state = startFrontier({ frontier: ticks, until: ticks, pageSize: pageSize.rowsOf(LOCATING_PAGE_SIZE) });
   for (;;) {
     const page = await fetchPage({ skip: state.skip, top: state.top }, options);
-    const result = evaluatePage(state, page);
+    const result = evaluatePage(withPageSize(state, pageSize.rowsOf(LOCATING_PAGE_SIZE)), page);
     state = result.state;
     if (result.isDone) return state.skip;
     throwIfInterrupted(options.signal);

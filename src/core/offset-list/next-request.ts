@@ -110,8 +110,10 @@ function nextRequest(state: FrontierState, placed: PlacedPage, trusted: TrustedR
 
 /** The page contains too little of its last tie group: requests more rows or, at the limit, pages through the group. */
 function enlarge(state: FrontierState, page: Page, trusted: TrustedRows): FrontierState {
-  const top = state.top * 2;
-  const isCapped = page.rows.length < state.top;
+  // A prefetched page may be one of an earlier, smaller page size.
+  const isSmaller = page.top < state.top;
+  const top = isSmaller ? state.top : state.top * 2;
+  const isCapped = page.rows.length < Math.min(page.top, state.top);
   if (isCapped || top > state.pageSize * MAX_TOP_IN_PAGES) return extendChain(state, page, trusted);
   return { ...state, skip: page.skip, top, chain: undefined };
 }

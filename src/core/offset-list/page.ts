@@ -11,8 +11,10 @@ export interface PageRequest {
 
 /** The response to one page request. */
 export interface Page extends PageRequest {
-  /** The `top` that was sent, if it was smaller than the request's: large pages are requested in smaller parts. */
+  /** The `top` that was sent, if it was smaller than the request's: the response to the request was too large. */
   limit?: number | undefined;
+  /** Size of the response after decompression. */
+  bytes?: number | undefined;
   /** Rows in the source's order. */
   rows: SourceRow[];
   /** Length of the whole list as the source reports it. A hint: it changes between two requests. */

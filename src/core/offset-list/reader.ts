@@ -6,6 +6,7 @@
  * `resume` is `{ "skip": n, "largest": m }`: the offset of the first row not taken, and the most rows that the server has sent in
  * one response.
  */
+
 import { type CoveredRange, describeGap, extendCovered, gapBefore } from '../coverage.ts';
 import { ExportError } from '../errors.ts';
 import {
@@ -19,17 +20,20 @@ import {
   throwIfInterrupted,
 } from '../source.ts';
 import { ticksOfDate } from '../ticks.ts';
+import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import {
   evaluatePage,
   type FrontierState,
   type NewestGroup,
   type PageResult,
   startFrontier,
+  withPageSize,
 } from './frontier.ts';
 import { locate } from './locate.ts';
 import { type FetchPage, type Page, shownUntil, sourceClockOf } from './page.ts';
+import { createPageSize, type PageSize } from './page-size.ts';
 import { assertAscending } from './places.ts';
-import { createPrefetcher } from './prefetch.ts';
+import { createPrefetcher, type PrefetchRequest } from './prefetch.ts';
 import { createRankProver } from './rank/prover.ts';
 import { createSequence, type Sequence, type Sequenced } from './sequence.ts';
 import { shownBy } from './shown.ts';
@@ -50,51 +54,63 @@ export interface ChunkEvidence {
 export function createOffsetListReader({
   fetchPage,
   orderAdvice,
+  budget = createByteBudget(),
 }: {
   fetchPage: FetchPage;
   orderAdvice: string;
+  /** Shared by the sources of a process. */
+  budget?: ByteBudget | undefined;
 }): Source {
+  const pageSize = createPageSize();
   // Thrown only when the page is processed: the error of a dropped page is ignored.
   const fetchInOrder: FetchPage = async (request, options) => {
     const page = await fetchPage(request, options);
     assertAscending(page, orderAdvice);
+    pageSize.record(page);
     return page;
   };
-  const sequence = createSequence(fetchInOrder);
+  const list = { fetchPage: createSequence(fetchInOrder), pageSize, budget };
   return {
-    read: (start, options) => readList(sequence, start, options),
-    prover: (store, options) => createRankProver(sequence, store, options),
+    read: (start, options) => readList(list, start, options),
+    prover: (store, options) => createRankProver(list, store, options),
   };
 }
 
+/** A list, and what its reads share. */
+export interface SharedList {
+  fetchPage: Sequence;
+  pageSize: PageSize;
+  budget: ByteBudget;
+}
+
 async function* readList(
-  fetchPage: Sequence,
+  { fetchPage, pageSize, budget }: SharedList,
   start: StartPoint,
   options: ReadOptions,
 ): AsyncGenerator<Chunk, void, undefined> {
-  const { pageSize, concurrency, signal, meter } = options;
-  const measure = createMeasure(await locateEnd(fetchPage, options));
+  const { concurrency, signal, meter } = options;
+  const measure = createMeasure(await locateEnd({ fetchPage, pageSize }, options));
   const describe = createDescriber(start, options);
   const prefetcher = createPrefetcher<Sequenced<Page>>(
     (request, { signal: dropped, onReceived }) =>
       fetchPage(request, { signal: AbortSignal.any([signal, dropped]), meter, onReceived }),
-    concurrency,
-    () => meter.retries,
+    { concurrency, countRetries: () => meter.retries, pageSize, budget },
   );
   let state = startFrontier({
     frontier: start.frontier,
     until: options.until,
     skip: guessSkip(start),
     largest: numberIn(start.resume, 'largest'),
-    pageSize,
+    pageSize: pageSize.rowsOf(options.pageSize),
   });
   try {
     for (let isDone = false; !isDone; ) {
       throwIfInterrupted(signal);
       const requestedAt = performance.now();
-      const page = await prefetcher.fetch({ skip: state.skip, top: state.top });
+      const page = await prefetcher.fetch(requestOf(state));
       throwIfInterrupted(signal);
       const waitMs = Math.round(performance.now() - requestedAt);
+      state = withPageSize(state, pageSize.rowsOf(options.pageSize));
       const result = evaluatePage(state, page);
       // A page of the search for the frontier shows rows, too, but the next request is not for the rows after it.
       const hasMoved = result.state.frontier > state.frontier;
@@ -102,7 +118,7 @@ async function* readList(
       meter.pages += 1;
       // Before the chunk is yielded: the source works on the next requests while the caller stores this one.
       if (state.chain || state.expectedEnd?.check) prefetcher.drop();
-      else if (!isDone && hasMoved) prefetcher.prepare(state, page, state.margin);
+      else if (!isDone && hasMoved) prefetcher.prepare(requestOf(state), page, state.margin);
       yield {
         ...describe.result(result, page, hasMoved),
         waitMs,
@@ -120,6 +136,11 @@ async function* readList(
   }
 }
 
+/** A prefetched page of an earlier page size is as good, unless more rows than usual are needed. */
+function requestOf({ skip, top, pageSize }: FrontierState): PrefetchRequest {
+  return { skip, top, isSizeFree: top <= pageSize };
+}
+
 /** The offset of the frontier, estimated from an earlier read. */
 function guessSkip({ resume, rowsBeforeResume = 0 }: StartPoint): number {
   return numberIn(resume, 'skip') - rowsBeforeResume - GUESS_MARGIN;
@@ -131,10 +152,13 @@ function numberIn(resume: Json | undefined, name: 'skip' | 'largest'): number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;
 }
 
-async function locateEnd(fetchPage: FetchPage, options: ReadOptions): Promise<number | undefined> {
+async function locateEnd(
+  { fetchPage, pageSize }: Pick<SharedList, 'fetchPage' | 'pageSize'>,
+  options: ReadOptions,
+): Promise<number | undefined> {
   const { until, shouldMeasure, signal } = options;
   if (!shouldMeasure || until === undefined) return undefined;
-  return locate(fetchPage, until, { meter: { requests: 0, retries: 0 }, signal });
+  return locate(fetchPage, until, { meter: { requests: 0, retries: 0 }, signal, pageSize });
 }
 
 type Described = Omit<Chunk, 'waitMs' | 'progress'>;

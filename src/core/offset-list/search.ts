@@ -9,7 +9,7 @@ import type { Page } from './page.ts';
 /** The frontier is before `from`: bisects towards the last offset known to be before it, or doubles the step back. */
 export function stepBack(state: FrontierState, from: number, page: Page): FrontierState {
   const before = state.before !== undefined && state.before < from ? state.before : undefined;
-  const margin = Math.min(state.margin * 2, Math.ceil(state.pageSize / 2));
+  const margin = Math.min(state.margin * 2, maxMarginOf(state.pageSize));
   const located = { ...state, margin, chain: undefined, before, beyond: from };
   if (before !== undefined) return { ...located, skip: between(before, from, page.rows.length) };
   const stride = Math.max(state.stride, margin);
@@ -25,6 +25,11 @@ export function stepForward(state: FrontierState, page: Page): FrontierState {
   if (beyond !== undefined) return { ...located, skip: between(before, beyond, page.rows.length) };
   const skip = Math.max(before, Math.min(before + state.stride, page.totalCount - 1));
   return { ...located, skip, stride: state.stride === 0 ? state.pageSize : state.stride * 2 };
+}
+
+/** A larger margin would leave no row of the page to take. */
+export function maxMarginOf(pageSize: number): number {
+  return Math.ceil(pageSize / 2);
 }
 
 /** The middle, or `before` if a page from there contains both ends. */

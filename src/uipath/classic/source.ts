@@ -2,7 +2,9 @@ import { setImmediate } from 'node:timers/promises';
 import type { Credentials } from '../../core/credentials.ts';
 import { ExportError } from '../../core/errors.ts';
 import type { Exchange } from '../../core/exchange.ts';
+import type { ByteBudget } from '../../core/offset-list/byte-budget.ts';
 import type { FetchPage, Page } from '../../core/offset-list/page.ts';
+import { MAX_PAGE_BYTES, MIN_ROWS } from '../../core/offset-list/page-size.ts';
 import { createOffsetListReader } from '../../core/offset-list/reader.ts';
 import type { RequestMeter, Source } from '../../core/source.ts';
 import type { SourceIdentity } from '../../core/source-identity.ts';
@@ -35,6 +37,8 @@ export interface UipathOptions extends RetryOptions {
   timeoutMs: number;
   /** Maximum size of a response after decompression; 64 MiB by default. */
   maxResponseBytes?: number | undefined;
+  /** Shared by the sources of a process: limits what they hold in memory. */
+  budget?: ByteBudget | undefined;
   /** Contains HTTPS_PROXY and NO_PROXY; `process.env` by default. */
   environment?: Readonly<Record<string, string | undefined>>;
   /** Called with each new token before it is used, so that the log can redact it. */
@@ -59,8 +63,8 @@ const MEBIBYTE = 1024 * 1024;
 
 /**
  * Reads the list over HTTP. Each request has at most `retryLimit` attempts. After a 401 one new token is fetched; a second 401 is
- * an error. A page larger than `maxResponseBytes` is requested again with half the rows, so `fetchPage` may return fewer rows
- * than requested.
+ * an error. A page larger than `MAX_PAGE_BYTES` is requested again with half the rows, down to `MIN_ROWS`, and one larger than
+ * `maxResponseBytes` down to one row, so `fetchPage` may return fewer rows than requested.
  */
 export function createUipathSource(options: UipathOptions): UipathSource {
   const { auditUrl, credentials, log, maxResponseBytes = 64 * MEBIBYTE, onExchange } = options;
@@ -75,14 +79,21 @@ export function createUipathSource(options: UipathOptions): UipathSource {
 
   const fetchPage: FetchPage = async ({ skip, top }, { signal, meter, onReceived, maxAttempts }) => {
     for (let rows = top; ; rows = Math.floor(rows / 2)) {
-      const request = { url: listUrl(options, skip, rows), signal, meter, onReceived, maxAttempts };
+      // So few rows may need the whole limit: every event must be readable.
+      const maxBytes = rows > MIN_ROWS ? Math.min(maxResponseBytes, MAX_PAGE_BYTES) : maxResponseBytes;
+      const request = { url: listUrl(options, skip, rows), signal, meter, onReceived, maxAttempts, maxBytes };
       try {
         const page = await fetchWhole(request);
-        return { ...page, skip, top };
+        return { ...page, skip, top, limit: rows < top ? rows : undefined };
       } catch (error) {
         if (!(error instanceof ResponseTooLarge)) throw error;
         if (rows <= 1) throw tooLarge(showUrl(request.url), maxResponseBytes);
-        const fields = { url: showUrl(request.url), rows, maxResponseBytes };
+        const fields = { url: showUrl(request.url), rows, maxBytes };
+        if (maxBytes < maxResponseBytes) {
+          log.debug(fields, 'large rows, requesting half of them');
+          if (rows < 2 * MIN_ROWS) rows = 2 * MIN_ROWS;
+          continue;
+        }
         log.warn(fields, 'page larger than the limit, requesting half the rows');
         countRetry(meter, 'page too large');
       }
@@ -90,7 +101,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   };
 
   return {
-    ...createOffsetListReader({ fetchPage, orderAdvice: ORDER_ADVICE }),
+    ...createOffsetListReader({ fetchPage, orderAdvice: ORDER_ADVICE, budget: options.budget }),
     fetchPage,
     fetchToken: ({ signal }) => tokens.fetchToken(signal),
     async identify({ signal, meter }) {
@@ -107,7 +118,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
   };
 
   async function fetchWhole(request: ListRequest): Promise<Omit<Page, 'skip' | 'top'>> {
-    const { signal, meter, onReceived, maxAttempts = options.retryLimit } = request;
+    const { signal, meter, onReceived, maxAttempts = options.retryLimit, maxBytes } = request;
     const url = showUrl(request.url);
     let isRenewed = false;
     const attemptRequest = async () => {
@@ -116,7 +127,7 @@ export function createUipathSource(options: UipathOptions): UipathSource {
         const requestedAt = new Date(now());
         meter.requests++;
         const httpRequest = { method: 'GET', url: request.url, headers: listHeaders(token.value) } as const;
-        const response = await send(httpRequest, { ...sending, signal });
+        const response = await send(httpRequest, { ...sending, maxResponseBytes: maxBytes, signal });
         if (response.status !== 401) return await readPage(response, requestedAt);
         if (!tokens.isRenewable || isRenewed) throw unauthorized(response, url, tokens.isRenewable, redact);
         isRenewed = true;
@@ -135,7 +146,8 @@ export function createUipathSource(options: UipathOptions): UipathSource {
       const milliseconds = now() - requestedAt.getTime();
       log.debug({ url, rows: page.rows.length, bytes: response.body.length, milliseconds }, 'page fetched');
       const sourceTime = parseDateHeader(response.date);
-      return { rows: page.rows, totalCount: page.totalCount, requestedAt, sourceTime };
+      const { rows, totalCount } = page;
+      return { rows, totalCount, requestedAt, sourceTime, bytes: response.body.length };
     };
     const onRetry = (reason: string) => countRetry(meter, reason);
     const retryLimit = Math.min(options.retryLimit, maxAttempts);
@@ -159,6 +171,7 @@ interface ListRequest {
   meter: RequestMeter;
   onReceived?: (() => void) | undefined;
   maxAttempts?: number | undefined;
+  maxBytes: number;
 }
 
 const LIST_VARIABLES = 'UIPATH_BASE_URL, UIPATH_ORGANIZATION and UIPATH_AUDIT_PATH';

@@ -3,6 +3,7 @@
 import type { CoveredRange } from '../../../src/core/coverage.ts';
 import type { AuditEvent, SourceRow } from '../../../src/core/event.ts';
 import type { Page } from '../../../src/core/offset-list/page.ts';
+import { MAX_PAGE_BYTES, MIN_ROWS } from '../../../src/core/offset-list/page-size.ts';
 import { type ChunkEvidence, createOffsetListReader } from '../../../src/core/offset-list/reader.ts';
 import { placeOfTicks } from '../../../src/core/place.ts';
 import type { Json, Source } from '../../../src/core/source.ts';
@@ -50,6 +51,8 @@ export interface ModelOptions {
   /** No tie group grows beyond this. */
   maxTies: number;
   seed: number;
+  /** Sizes of rows in bytes, by their time. The source cuts a response as `fetchPage` of UiPath does. */
+  sizes?: number[];
 }
 
 export class ModelSource implements Source {
@@ -65,6 +68,7 @@ export class ModelSource implements Source {
   private readonly maxTies: number;
   private readonly isShuffling: boolean;
   private readonly step: bigint;
+  private readonly sizes: number[] | undefined;
   private unreadableCount = 0;
   private listed: SourceRow[] | undefined;
   cap: number;
@@ -82,6 +86,7 @@ export class ModelSource implements Source {
     this.isShuffling = options.isShuffling;
     this.random = mulberry(options.seed);
     this.step = options.step ?? STEP;
+    this.sizes = options.sizes;
     let ticks = at(1000);
     options.gaps.forEach((gap, i) => {
       ticks += BigInt(gap) * this.step;
@@ -127,14 +132,30 @@ export class ModelSource implements Source {
     if (change) this.apply(change);
     if (change || this.isShuffling) this.listed = undefined;
     this.listed ??= this.list();
-    const rows = this.listed.slice(request.skip, request.skip + Math.min(request.top, this.cap));
+    const { rows, bytes, limit } = this.cut(this.listed, request);
     return {
       ...request,
+      ...(this.sizes && { bytes, limit }),
       rows,
       totalCount: this.listed.length,
       requestedAt: new Date(CLOCK_MS + this.requests),
       sourceTime: undefined,
     };
+  }
+
+  /** Half the rows, until the response is small enough. */
+  private cut(listed: SourceRow[], { skip, top }: { skip: number; top: number }) {
+    for (let limit = top; ; limit = Math.max(MIN_ROWS, limit >> 1)) {
+      const rows = listed.slice(skip, skip + Math.min(limit, this.cap));
+      const bytes = rows.reduce((sum, { ticks = 0n }) => sum + this.sizeOf(ticks), 0);
+      if (bytes <= MAX_PAGE_BYTES || limit <= MIN_ROWS)
+        return { rows, bytes, limit: limit < top ? limit : undefined };
+    }
+  }
+
+  private sizeOf(ticks: bigint): number {
+    const sizes = this.sizes ?? [];
+    return sizes[Number(placeOfTicks(ticks) / STEP) % sizes.length] ?? 0;
   }
 
   private apply(change: Change): void {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { type ByteBudget, createByteBudget } from '../../../src/core/offset-list/byte-budget.ts';
 import type { Page, PageRequest } from '../../../src/core/offset-list/page.ts';
 import { createPrefetcher } from '../../../src/core/offset-list/prefetch.ts';
 
@@ -14,7 +15,13 @@ interface SentRequest extends PageRequest {
 function openList(
   length: number,
   concurrency: number,
-  options: { isManual?: boolean; cap?: number; countRetries?: () => number } = {},
+  options: {
+    isManual?: boolean;
+    cap?: number;
+    countRetries?: () => number;
+    bytesPerRow?: number;
+    budget?: ByteBudget;
+  } = {},
 ) {
   const sent: SentRequest[] = [];
   let inFlight = 0;
@@ -22,7 +29,7 @@ function openList(
   const fetchPage: Parameters<typeof createPrefetcher>[0] = (request, { signal, onReceived }) => {
     maxInFlight = Math.max(maxInFlight, ++inFlight);
     return new Promise<Page>((resolve, reject) => {
-      const respond = () => resolve(pageOf(request, length, options.cap));
+      const respond = () => resolve(pageOf(request, length, options));
       sent.push({ ...request, signal, receive: onReceived!, fail: reject, respond });
       signal.addEventListener('abort', () => reject(new Error('dropped')));
       if (!options.isManual) respond();
@@ -30,12 +37,18 @@ function openList(
       inFlight--;
     });
   };
-  const prefetcher = createPrefetcher(fetchPage, concurrency, options.countRetries);
+  const { bytesPerRow = 0, budget = createByteBudget(), countRetries = () => 0 } = options;
+  const pageSize = { bytesOf: (top: number) => top * bytesPerRow };
+  const prefetcher = createPrefetcher(fetchPage, { concurrency, countRetries, pageSize, budget });
   return { sent, prefetcher, maxInFlight: () => maxInFlight, skips: () => sent.map(({ skip }) => skip) };
 }
 
 /** Like `openList`; each request gets its response when the test calls `respond`. */
-function openManual(length: number, concurrency: number, options: { countRetries?: () => number } = {}) {
+function openManual(
+  length: number,
+  concurrency: number,
+  options: Omit<Parameters<typeof openList>[2], 'isManual'> = {},
+) {
   const list = openList(length, concurrency, { ...options, isManual: true });
   const respond = async (request: SentRequest) => {
     request.respond();
@@ -58,13 +71,18 @@ function settled(): Promise<void> {
   return new Promise(setImmediate);
 }
 
-function pageOf({ skip, top }: PageRequest, length: number, cap = top): Page {
+function pageOf(
+  { skip, top }: PageRequest,
+  length: number,
+  { cap = top, bytesPerRow = 0 }: { cap?: number; bytesPerRow?: number } = {},
+): Page {
   const count = Math.max(0, Math.min(top, cap, length - skip));
   const rows = Array.from({ length: count }, (_, i) => ({
     ticks: BigInt(skip + i),
     rejected: { reason: '', text: '' },
   }));
-  return { skip, top, rows, totalCount: length, requestedAt: new Date(0), sourceTime: undefined };
+  const bytes = count * bytesPerRow;
+  return { skip, top, rows, bytes, totalCount: length, requestedAt: new Date(0), sourceTime: undefined };
 }
 
 describe('prefetched requests', () => {

@@ -142,7 +142,7 @@ describe('audit_writer', () => {
 
     simulator.append(5);
     const program = startProgram(['start'], environment);
-    await program.logged(/run succeeded/);
+    await program.logged(/run \d+ succeeded/);
     program.kill('SIGTERM');
     expect((await program.ended).code).toBe(0);
     expect(await stored()).toMatchObject({ events: 355, outcomes: ['succeeded'] });

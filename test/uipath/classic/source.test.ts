@@ -121,6 +121,19 @@ describe('a page beyond the size limit', () => {
     expect(meter.retries).toBe(meter.requests - 1);
   });
 
+  test('because of one large event leaves the event readable, with its neighbours', async () => {
+    const rowAt = (second: number, length: number) =>
+      JSON.stringify({ createdOn: `2026-01-01T00:00:0${second}Z`, auditLogDetails: 'x'.repeat(length) });
+    const rows = [0, 1, 2, 3, 4, 5, 6, 7].map((second) => rowAt(second, second === 5 ? 9_000_000 : 10));
+    const simulator = await openSimulator({ events: 0, rows });
+    const { fetchPage, meter, lines } = openBench(simulator);
+    const page = await fetchPage(4, 1000);
+    expect(page).toMatchObject({ top: 1000, limit: 4 });
+    expect(page.rows.map(({ event }) => event?.auditLogDetails?.length)).toEqual([10, 9_000_000, 10, 10]);
+    expect(meter).toMatchObject({ retries: 0 });
+    expect(lines.filter(({ level }) => level === 'warn')).toEqual([]);
+  });
+
   test.each(['huge', 'bomb'] as const)('is an error with a %s single row', async (fault) => {
     const simulator = await openSimulator({ faults: [{ fault, bytes: 50_000_000 }] });
     const { fetchPage } = openBench(simulator, { maxResponseBytes: 1_000_000 });

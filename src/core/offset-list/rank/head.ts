@@ -21,7 +21,6 @@ export interface Head {
 }
 
 export function* readHead(run: RankRun): Step<Head> {
-  const maxTop = MAX_TOP_IN_PAGES * run.pageSize;
   let skip = 0;
   let top = Math.min(FIRST_ROWS, run.pageSize);
   /** A request behind the last row seen: an empty response there is the end. */
@@ -30,6 +29,8 @@ export function* readHead(run: RankRun): Step<Head> {
   for (let requests = 0; requests < MAX_REQUESTS; requests++) {
     const shown = yield* look({ skip, top }, { isHeadStep: true });
     const { page, placed } = shown;
+    const mayShowMore =
+      !isBelowLimit(page) && page.limit === undefined && top < MAX_TOP_IN_PAGES * run.pageSize;
     if (page.rows.length === 0) {
       if (page.skip === 0) return { offset: 0, isWhole: true, isEmpty: true };
       if (tail === page.skip) return { offset: page.skip, isWhole: true, isEmpty: false };
@@ -45,7 +46,7 @@ export function* readHead(run: RankRun): Step<Head> {
     const isUndecided =
       page.skip === 0 && shown.comparison.isHeadUndecided && firstAfter(shown, run) !== undefined;
     if (isUndecided) {
-      if (!isBelowLimit(page) && top < maxTop) {
+      if (mayShowMore) {
         top *= 2;
         continue;
       }
@@ -62,7 +63,7 @@ export function* readHead(run: RankRun): Step<Head> {
     const found = headIn(shown, run);
     if (found) return found;
     if (shown.isEnd) return wholeList(shown);
-    if (!isBelowLimit(page) && top < maxTop) {
+    if (mayShowMore) {
       top *= 2;
       continue;
     }

@@ -2,8 +2,7 @@
 import { ExportError } from '../../errors.ts';
 import type { Prover, ProverOptions } from '../../prover.ts';
 import type { RankStore } from '../../store.ts';
-import type { ChunkEvidence } from '../reader.ts';
-import type { Sequence } from '../sequence.ts';
+import type { ChunkEvidence, SharedList } from '../reader.ts';
 import { prove } from './prove.ts';
 import { locateNewest } from './read.ts';
 import { lookAtSuspicion, scrub } from './review.ts';
@@ -13,9 +12,16 @@ import type { ListEnd, Look, Request, Step } from './steps.ts';
 /** Suspected events that one run looks at. */
 const MAX_SUSPICIONS = 20;
 
-export function createRankProver(fetchPage: Sequence, store: RankStore, options: ProverOptions): Prover {
-  const { pageSize, scrubPages, shouldRetry, signal, meter } = options;
-  const session = new RankSession({ ranks: store.ranks, head: store.head, known: store.known, pageSize });
+export function createRankProver(
+  { fetchPage, pageSize }: Pick<SharedList, 'fetchPage' | 'pageSize'>,
+  store: RankStore,
+  options: ProverOptions,
+): Prover {
+  const { scrubPages, shouldRetry, signal, meter } = options;
+  const session = new RankSession({
+    ...{ ranks: store.ranks, head: store.head, known: store.known },
+    pageSize: () => pageSize.rowsOf(options.pageSize),
+  });
   const { run, memory } = session;
   /** The run can do without the review: a source that is away is found by the read. */
   let isReview = false;

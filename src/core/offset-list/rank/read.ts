@@ -1,5 +1,5 @@
 /** Reads a range of the list, or its end, by the frontier rule. Each page is compared with the store. */
-import { evaluatePage, startFrontier } from '../frontier.ts';
+import { evaluatePage, startFrontier, withPageSize } from '../frontier.ts';
 import { endOf } from '../list-end.ts';
 import { placeRows } from '../places.ts';
 import type { Sequenced } from '../sequence.ts';
@@ -48,7 +48,7 @@ export function* readRange(
     const newsBefore = run.news;
     const { page, isEnd } = yield* look(state);
     const wasChained = state.chain !== undefined;
-    const result = evaluatePage({ ...state, largest: run.largest }, page);
+    const result = evaluatePage({ ...withPageSize(state, run.pageSize), largest: run.largest }, page);
     state = result.state;
     const newest = state.newest as ListEnd['newest'];
     if (result.isDone) {

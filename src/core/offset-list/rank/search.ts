@@ -1,4 +1,5 @@
 /** Searches for the place at which the list and the store differ: gallops back from the end, then bisects. Each probe is one page. */
+import { endOf } from '../list-end.ts';
 import { readRange } from './read.ts';
 import { count, groupsOf, look, type RankedGroup, type RankRun, type Step } from './steps.ts';
 
@@ -8,6 +9,8 @@ const MAX_PROBES = 40;
 const GALLOP = 4;
 /** A difference larger than a page is read as a range, until this many pages bring no news. */
 const MAX_QUIET_PAGES = 2;
+/** A probe shows at least one group's first row and the row before it. */
+const MIN_SHOWN_ROWS = 3;
 
 export interface SearchResult {
   hasNews: boolean;
@@ -20,6 +23,8 @@ export function* search(run: RankRun, end: RankedGroup, headOffset: number): Ste
   const { head } = run;
   const newsBefore = run.news;
   let isConfined = false;
+  /** Rows that one response shows: fewer than requested where the server or the size of the rows limits them. */
+  let shownRows = run.pageSize;
   const differences = function* (groups: readonly RankedGroup[]): Step<number[]> {
     const counts = yield* count(
       head,
@@ -35,7 +40,7 @@ export function* search(run: RankRun, end: RankedGroup, headOffset: number): Ste
     const newsBeforeRound = run.news;
     let { low, high } = yield* gallop(end);
     ({ low, high } = yield* bisect(low, high));
-    isConfined = high.offset - low.offset <= run.pageSize;
+    isConfined = high.offset - low.offset <= shownRows;
     if (yield* differs(high)) {
       const from = { place: low.place, offset: low.offset };
       yield* readRange(run, from, { until: high.place, maxQuietPages: MAX_QUIET_PAGES });
@@ -72,9 +77,10 @@ export function* search(run: RankRun, end: RankedGroup, headOffset: number): Ste
     let [low, high] = [from, to];
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       if (high.offset - low.offset <= 1 || !(yield* differs(high))) break;
-      const isWide = high.offset - low.offset > run.pageSize - 2;
+      const isWide = high.offset - low.offset > shownRows - 2;
       const skip = isWide ? Math.floor((low.offset + high.offset) / 2) - 1 : low.offset - 1;
-      const { placed } = yield* look({ skip, top: run.pageSize });
+      const { page, placed } = yield* look({ skip, top: run.pageSize });
+      if (endOf(page) <= high.offset) shownRows = Math.max(MIN_SHOWN_ROWS, page.rows.length);
       if (!(yield* differs(high))) break;
       const groups = groupsOf(placed).filter(({ place }) => place > low.place && place <= high.place);
       const before = { low, high };

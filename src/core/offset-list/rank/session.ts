@@ -58,14 +58,17 @@ export class RankSession {
     head: bigint | undefined;
     /** Ticks of the watermark. */
     known: bigint | undefined;
-    pageSize: number;
+    /** The page size, which the size of the rows changes. */
+    pageSize: () => number;
   }) {
     this.memory = parseRanks(ranks);
     this.headBefore = head ?? BEFORE_ALL;
     this.known = known === undefined ? undefined : placeOfTicks(known);
     const { largest, headOffset } = this.memory;
     this.run = {
-      pageSize,
+      get pageSize() {
+        return pageSize();
+      },
       head: head ?? BEFORE_ALL,
       largest,
       headOffset,

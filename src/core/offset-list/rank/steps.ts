@@ -53,6 +53,7 @@ export interface ListEnd {
 
 /** What the steps of one run share. The driver updates it with each response. */
 export interface RankRun {
+  /** Rows to request at once. May change with each response. */
   readonly pageSize: number;
   /** The head instant; BEFORE_ALL before the first. */
   head: bigint;
