@@ -151,7 +151,7 @@ describe('start, as a process', () => {
       const metrics = await (await fetch(`${address}/metrics`)).text();
       expect(metrics).toMatch(/source_retries_total\{organization="start\d+",reason="HTTP 503"\} [1-9]/);
       isAway = false;
-      await program.logged(/run succeeded/);
+      await program.logged(/run \d+ succeeded/);
       expect(await ready()).toEqual([200, '']);
       const { rows } = await pool.query(
         'select retries > 0 as retried from audit.runs where organization = $1 order by run_id limit 1',
