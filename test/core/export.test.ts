@@ -83,7 +83,8 @@ describe('the retention guard', () => {
     expect(warnings).toEqual([
       { kind: 'gap', message: expect.stringContaining('may have been deleted before they were read') },
     ]);
-    expect(store.events.size).toBe(9 + 50);
+    // The first page showed ten rows: the last one is stored although it was deleted before the rest of its group could be shown.
+    expect(store.events.size).toBe(10 + 50);
   });
 
   test('reports nothing if the deleted rows had been read already', async () => {

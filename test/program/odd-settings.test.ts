@@ -66,7 +66,7 @@ function withoutMoments(text: string, own: readonly string[]): string {
     own
       .reduce((left, name) => left.replaceAll(name, '…'), text)
       .replace(/"202[6-9]-(?!01|02)[-\d]+T[\d:.]+Z"/g, '"now"')
-      .replace(/"(lagMs|durationMs)":\d+/g, '"$1":0')
+      .replace(/"(lagMs|newestEventAgeMs|durationMs)":\d+/g, '"$1":0')
       .replace(/"digest":"[0-9a-f]{64}"/g, '"digest":"…"')
       // The root of the tree.
       .replace(/\\n[A-Za-z0-9+/]{43}=/g, '\\n…')

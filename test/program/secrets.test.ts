@@ -334,7 +334,7 @@ describe('no secret is in anything the program writes', () => {
         EXPORT_SCHEDULE: '0 0 1 1 *',
       });
       try {
-        await program.logged(/run (succeeded|failed)/);
+        await program.logged(/run \d+ (succeeded|failed)/);
         await keepStatus(program);
         expect(keepProcesses('start', program.pid)).toBeGreaterThan(0);
         await keepDatabase(admin);
