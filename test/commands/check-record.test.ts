@@ -7,7 +7,7 @@ import { createReplay } from '../../src/simulator/replay.ts';
 import { createSimulator, type Simulator } from '../../src/simulator/simulator.ts';
 import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 import { createOrganizations } from '../support/organizations.ts';
-import { environmentFor, runProgram } from '../support/program.ts';
+import { environmentFor, errorIn, runProgram } from '../support/program.ts';
 
 const PERSON = { userName: 'Zoë Quartz', email: 'zoe.quartz@volcano.example' };
 const row = (minute: number) => ({
@@ -120,9 +120,9 @@ test('a file that exists or cannot be created is refused before the first reques
     [directory, 'it exists, and is not overwritten'],
   ] as const) {
     const { code, stderr } = await record(file);
-    expect([code, stderr]).toEqual([
+    expect([code, errorIn(stderr)]).toEqual([
       2,
-      expect.stringContaining(`error: Cannot write the recording to ${file}: ${reason}`),
+      expect.stringContaining(`Cannot write the recording to ${file}: ${reason}`),
     ]);
   }
   expect(await readFile(existing, 'utf8')).toBe('mine');

@@ -11,14 +11,14 @@ const LOCKED = new ExportError('locked', 'Another worker exports acme.');
 /** A process with these organizations, `seconds` after it was started. */
 function processOf(...organizations: string[]) {
   let seconds = 0;
-  const now = () => new Date(seconds * 1000);
-  const health = createHealth(organizations, now);
+  const clock = () => new Date(seconds * 1000);
+  const health = createHealth(organizations, clock);
   return {
     health,
     at(time: number) {
       seconds = time;
     },
-    read: () => assessReadiness(health.read(), now()),
+    read: () => assessReadiness(health.read(), clock()),
   };
 }
 

@@ -26,6 +26,20 @@ export interface Purpose {
   prepare?: (() => Promise<void>) | undefined;
 }
 
+/** Months appear one after the other while a worker stores rows of several years. */
+const MAX_ATTEMPTS = 5;
+
+/**
+ * A row was sent to the default partition, and waited while another worker added the partition of its month. PostgreSQL names no constraint
+ * then, as it does for the constraints of a table.
+ */
+function isForAnotherPartition(error: unknown): boolean {
+  const { code, constraint } = error as { code?: unknown; constraint?: unknown };
+  return code === CHECK_VIOLATION && constraint === undefined;
+}
+
+const CHECK_VIOLATION = '23514';
+
 export class RunTransactions {
   constructor(
     private readonly client: Client,
@@ -57,7 +71,7 @@ export class RunTransactions {
     try {
       const stored = await lease.exclusively(async () => {
         await prepare?.();
-        return transaction();
+        return this.repeatIfMonthAppears(transaction);
       });
       ledger.newest = newest ?? ledger.newest;
       this.state.commit();
@@ -65,6 +79,18 @@ export class RunTransactions {
     } catch (error) {
       this.state.discard();
       throw translateDatabaseError(error, doing);
+    }
+  }
+
+  /** Nothing is stored of a transaction that fails. */
+  private async repeatIfMonthAppears<T>(transaction: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await transaction();
+      } catch (error) {
+        if (attempt === MAX_ATTEMPTS || !isForAnotherPartition(error)) throw error;
+        this.state.discard();
+      }
     }
   }
 

@@ -52,6 +52,7 @@ const partitions = () =>
 const monthAhead = async (months: number) =>
   (
     await bench.query(
+      // Reads the clock: the worker creates months by the clock of the server.
       `select to_char(now() at time zone 'UTC' + $1 * interval '1 month', '"audit.events_"YYYY_MM') as name`,
       [months],
     )
@@ -157,6 +158,7 @@ test('what audit_writer passes to the function creates months and nothing else',
     ).rows[0]!.created;
   const before = await partitions();
   const odd = `'{1999-12-31, 0001-01-01, 9999-12-31, infinity, -infinity, 0044-03-15 BC, NULL}'`;
+  // Reads the clock: as above.
   for (const months of [odd, 'null', `'{}'`, `array[now() + interval '3 months']::date[]`])
     expect(await call(months)).toEqual([]);
   expect(await call(`'{2016-02-29, 2016-02-01, 2016-02-14}'`)).toEqual(['2016-02-01']);
