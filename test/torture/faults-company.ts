@@ -79,7 +79,7 @@ const clockSetBack: Fault = {
     const worker = await round.startReading(environment);
     await round.openRun();
     worker.kill('SIGUSR2');
-    const hasEnded = () => worker.hasEnded() || /(run|backfill) (succeeded|failed)/.test(worker.stderr());
+    const hasEnded = () => worker.hasEnded() || /(run|backfill) \d+ (succeeded|failed)/.test(worker.stderr());
     await round.until(hasEnded, { what: 'the run to end' });
     round.demand(!/"\w+Ms":-/.test(worker.stderr()), 'the log names a time that is less than nothing');
   },

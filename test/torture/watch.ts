@@ -5,7 +5,7 @@ import type { Claim } from './completeness.ts';
 const WATCH_MS = 15;
 
 /**
- * In one statement, so that all is of one moment. The watermark is a stored event that is not dated ahead of the source's clock. While
+ * In one snapshot, so that all is of one moment. The watermark is a stored event that is not dated ahead of the source's clock. While
  * a run is under way newer ones may be stored: rows that were shown before their turn.
  */
 const LOOK = `
@@ -48,9 +48,7 @@ export function watchTables(pool: pg.Pool, organization: string): () => Promise<
   const watch = async (): Promise<Watched> => {
     const watched: Watched = { sentence: undefined, claims: [] };
     while (!isOver) {
-      // The database may be away, or without tables.
-      const found = await pool.query<Look>(LOOK, [organization]).catch(() => undefined);
-      const look = found?.rows[0];
+      const look = await lookAt(pool, organization);
       if (look) {
         watched.sentence ??= sayWrong(look);
         noteClaim(look, watched.claims);
@@ -64,6 +62,22 @@ export function watchTables(pool: pg.Pool, organization: string): () => Promise<
     isOver = true;
     return watching;
   };
+}
+
+/** `undefined` while the database is away, or without tables. */
+async function lookAt(pool: pg.Pool, organization: string): Promise<Look | undefined> {
+  const client = await pool.connect().catch(() => undefined);
+  try {
+    // Takes the snapshot before LOOK is planned: a plan from before it could lack the partition of a month whose first rows it shows.
+    await client?.query('begin isolation level repeatable read; select 1');
+    const found = await client?.query<Look>(LOOK, [organization]);
+    await client?.query('commit');
+    client?.release();
+    return found?.rows[0];
+  } catch {
+    client?.release(true);
+    return undefined;
+  }
 }
 
 function sayWrong({ watermark, newest, is_stored: isStored }: Look): string | undefined {
