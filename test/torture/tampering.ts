@@ -121,7 +121,7 @@ const FORGED: readonly { insert: string; finding: (id: string) => string }[] = [
   },
   {
     insert: `insert into audit.rejected_events (organization, log, content_hash, source_text, reason, run_id)
-      select organization, log, sha256(uuid_send(event_id)), 'forged', 'forged', run_id from audit.events where event_id = $1
+      select organization, log, sha256(uuid_send(gen_random_uuid())), 'forged', 'forged', run_id from audit.events where event_id = $1
       returning '' as id`,
     finding: () => 'inserted audit.rejected_events',
   },
