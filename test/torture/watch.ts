@@ -67,11 +67,15 @@ export function watchTables(pool: pg.Pool, organization: string): () => Promise<
 /** `undefined` while the database is away, or without tables. */
 async function lookAt(pool: pg.Pool, organization: string): Promise<Look | undefined> {
   const client = await pool.connect().catch(() => undefined);
+  // The query that is under way fails as well.
+  const ignore = () => {};
+  client?.on('error', ignore);
   try {
     // Takes the snapshot before LOOK is planned: a plan from before it could lack the partition of a month whose first rows it shows.
     await client?.query('begin isolation level repeatable read; select 1');
     const found = await client?.query<Look>(LOOK, [organization]);
     await client?.query('commit');
+    client?.off('error', ignore);
     client?.release();
     return found?.rows[0];
   } catch {
