@@ -85,15 +85,18 @@ export async function cpuSecondsOf(pid: number): Promise<number | undefined> {
 
 /** Of a process, of its children, and of those that have ended: a server that forks one for each connection. */
 export async function cpuSecondsOfFamily(pid: number): Promise<number | undefined> {
-  const parent = await readTimes(pid);
-  if (!parent) return undefined;
-  let ticks = parent.own + parent.ofEnded;
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const times = await readTimes(Number(name));
-    if (times?.parent === pid) ticks += times.own + times.ofEnded;
+  for (;;) {
+    const parent = await readTimes(pid);
+    if (!parent) return undefined;
+    let ticks = parent.own + parent.ofEnded;
+    for (const name of await readdir('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      const times = await readTimes(Number(name));
+      if (times?.parent === pid) ticks += times.own + times.ofEnded;
+    }
+    // A child that ended meanwhile may have been counted neither as running nor as ended.
+    if ((await readTimes(pid))?.ofEnded === parent.ofEnded) return ticks / TICKS_PER_SECOND;
   }
-  return ticks / TICKS_PER_SECOND;
 }
 
 export async function parentOf(pid: number): Promise<number | undefined> {

@@ -79,7 +79,13 @@ export async function exportEvents(
       unreadable = chunk.isUnreadable ? (unreadable ?? chunk.others.rejected[0]) : undefined;
       if (isEmptyChunk(chunk)) continue;
       const isEnd = chunk.isLast && options.until === undefined && !chunk.isUnreadable;
-      const commit = commitOf(chunk, { isEnd, beganAt, counters });
+      // The end of a commit is processed before the rows of another one are encoded.
+      await new Promise(setImmediate);
+      const prepared = session.prepare?.(chunk);
+      const commit = {
+        ...commitOf(chunk, { isEnd, beganAt, counters }),
+        prepared: prepared && [prepared],
+      };
       await commits.add({ commit, chunks: [chunk], warnings: chunk.warnings });
     }
   } finally {

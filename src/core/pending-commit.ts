@@ -34,6 +34,7 @@ export function mergeCommits(earlier: PendingCommit, later: PendingCommit): Pend
       rejected,
       oldest: second.oldest ?? first.oldest,
       gap: first.gap ?? second.gap,
+      prepared: first.prepared && second.prepared && [...first.prepared, ...second.prepared],
     },
     chunks: [...earlier.chunks, ...later.chunks],
     warnings: [...earlier.warnings, ...later.warnings],
@@ -50,7 +51,7 @@ function mergeSpans(first: Commit['span'], second: Commit['span']): Commit['span
 }
 
 /** An estimate: counts only the fields that can be long. */
-function charactersOf(events: readonly IdentifiedEvent[]): number {
+export function charactersOf(events: readonly IdentifiedEvent[]): number {
   return events.reduce(
     (sum, { event }) => sum + (event.auditLogDetails?.length ?? 0) + (event.raw?.length ?? 0),
     0,

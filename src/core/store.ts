@@ -94,6 +94,13 @@ export interface Commit extends Shown {
   gap: { from: bigint; to: bigint } | undefined;
   /** The run's counters before this commit. The session adds this commit's rows. */
   counters: RunCounters;
+  /** `events` as `RunSession.prepare` returned them, in order. */
+  prepared?: readonly PreparedRows[] | undefined;
+}
+
+/** Rows that a session has encoded before their commit. Opaque. */
+export interface PreparedRows {
+  readonly events: readonly IdentifiedEvent[];
 }
 
 /** The result of a commit. */
@@ -117,6 +124,8 @@ export interface RunCounters extends ReadMeter {
 
 /** The store's interface for one run. */
 export interface RunSession {
+  /** Does what it can of a commit before it begins: another commit may be in progress. `undefined`: nothing. */
+  prepare?(shown: Shown): PreparedRows | undefined;
   /** Stores the commit atomically. Throws `fenced` if another worker has taken over the lease. */
   commit(commit: Commit): Promise<CommitResult>;
 }

@@ -70,8 +70,8 @@ export interface LedgerHead {
 /** An entry to append. */
 export interface EntryDraft {
   kind: EntryKind;
-  /** Created by `listRows`. */
-  listed: Uint8Array;
+  /** Created by `listRows`. A function is called when the entry is appended. */
+  listed: Uint8Array | (() => Uint8Array);
   changes?: readonly Omit<LedgerChange, 'batch' | 'committedAt'>[];
   facts?: string;
   fromAt?: string;
@@ -108,7 +108,9 @@ export function appendEntries(
 ): { entries: (LedgerEntry & { peaks: Peaks })[]; head: LedgerHead } {
   const entries: (LedgerEntry & { peaks: Peaks })[] = [];
   let { batch, digest, peaks } = head;
-  for (const { kind, listed, changes = [], facts = null, fromAt = null, toAt = null } of drafts) {
+  for (const draft of drafts) {
+    const { kind, changes = [], facts = null, fromAt = null, toAt = null } = draft;
+    const listed = typeof draft.listed === 'function' ? draft.listed() : draft.listed;
     const rows = listed.length / ROW_BYTES;
     batch += 1n;
     const own = batch;

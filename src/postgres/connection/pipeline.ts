@@ -11,8 +11,8 @@ import { type Client, closeIfTimedOut } from './pool.ts';
 export interface Statement extends pg.QueryConfig {
   /** `array`: each row is an array of its values. */
   rowMode?: 'array';
-  /** The data of `copy … from stdin`. Must not change before the result has arrived. */
-  bytes?: Buffer;
+  /** The data of `copy … from stdin`, in parts. Must not change before the result has arrived. */
+  data?: readonly Buffer[];
 }
 
 /** The rows of one statement. */
@@ -25,22 +25,35 @@ export type Plan = Record<string, Statement | undefined>;
 /** The rows of each statement of a plan, by its name; empty for a skipped one. */
 export type PlanResults<P extends Plan> = { [Name in keyof P]: ResultRows };
 
-/** Sends all statements. Throws the error of the first that failed; the server has skipped those after it. */
-export async function pipeline<P extends Plan>(client: Client, plan: P): Promise<PlanResults<P>> {
-  const names = Object.keys(plan).filter((name) => plan[name] !== undefined);
-  const results = await sendPipelined(
-    client,
-    names.map((name) => plan[name]!),
-  );
-  const rowsOf = (name: string) => results[names.indexOf(name)] ?? [];
+/**
+ * Sends all statements. `more` is called once they are sent, and returns statements to send after them: what takes a while to compute is
+ * computed while the server works. Throws the error of the first statement that failed; the server has skipped those after it.
+ */
+export async function pipeline<P extends Plan>(
+  client: Client,
+  plan: P,
+  more: () => Plan = () => ({}),
+): Promise<PlanResults<P>> {
+  const sent: string[] = [];
+  const statementsOf = (part: Plan): Statement[] => {
+    const names = Object.keys(part).filter((name) => part[name] !== undefined);
+    sent.push(...names);
+    return names.map((name) => part[name]!);
+  };
+  const results = await sendPipelined(client, statementsOf(plan), () => statementsOf(more()));
+  const rowsOf = (name: string) => results[sent.indexOf(name)] ?? [];
   return Object.fromEntries(Object.keys(plan).map((name) => [name, rowsOf(name)])) as PlanResults<P>;
 }
 
-async function sendPipelined(client: Client, statements: readonly Statement[]): Promise<ResultRows[]> {
+async function sendPipelined(
+  client: Client,
+  statements: readonly Statement[],
+  more: () => readonly Statement[],
+): Promise<ResultRows[]> {
   try {
     return await new Promise((resolve, reject) => {
       client.query(
-        new PipelinedQuery(statements, (error, results) => (error ? reject(error) : resolve(results))),
+        new PipelinedQuery(statements, more, (error, results) => (error ? reject(error) : resolve(results))),
       );
     });
   } catch (error) {
@@ -50,18 +63,23 @@ async function sendPipelined(client: Client, statements: readonly Statement[]): 
 }
 
 /**
- * Runs one transaction in two round trips: `begin` with `first`, then the plan that `work` returns with `commit`. Stores all of
- * it or nothing. An error of `work` rolls it back.
+ * Runs one transaction in two round trips: `begin` with `first`, then the plan that `work` returns, with `more` of it, and `commit`.
+ * Stores all of it or nothing. An error of `work` rolls it back.
  */
 export async function transact<First extends Plan, Last extends Plan, T>(
   client: Client,
   first: First,
-  work: (results: PlanResults<First>) => Promise<{ plan: Last; result: (results: PlanResults<Last>) => T }>,
+  work: (results: PlanResults<First>) => Promise<{
+    plan: Last;
+    /** As in `pipeline`. */
+    more?: () => Plan;
+    result: (results: PlanResults<Last>) => T;
+  }>,
 ): Promise<T> {
   try {
     const read = await pipeline(client, { begin: { text: 'begin' }, ...first });
-    const { plan, result } = await work(read);
-    return result(await pipeline(client, { ...plan, commit: { text: 'commit' } }));
+    const { plan, more, result } = await work(read);
+    return result(await pipeline(client, plan, () => ({ ...more?.(), commit: { text: 'commit' } })));
   } catch (error) {
     // A broken connection cannot roll back; the server does it.
     await client.query('rollback').catch(() => {});
@@ -83,22 +101,15 @@ interface PgQuery extends pg.Query {
 /** One query for pg's client. Each statement is a pg query, which writes its messages and reads its results. */
 class PipelinedQuery implements pg.Submittable {
   private readonly results: ResultRows[] = [];
-  private readonly queries: PgQuery[];
+  private readonly queries: PgQuery[] = [];
   private failure: Error | undefined;
 
   constructor(
-    readonly statements: readonly Statement[],
+    private readonly statements: readonly Statement[],
+    private readonly more: () => readonly Statement[],
     /** pg replaces it with a callback that also clears the timer of the query timeout. */
     public callback: (error: Error | null, results: ResultRows[]) => void,
-  ) {
-    this.queries = statements.map(({ bytes: _bytes, ...statement }) => {
-      const config = { ...statement, queryMode: 'extended' };
-      return new pg.Query(config, (error, result) => {
-        this.failure ??= error;
-        this.results.push(result?.rows ?? []);
-      }) as PgQuery;
-    });
-  }
+  ) {}
 
   /** The client records under this name that a statement was prepared. */
   get name(): string | undefined {
@@ -111,20 +122,33 @@ class PipelinedQuery implements pg.Submittable {
 
   submit(connection: pg.Connection): Error | undefined {
     const unsynced = withoutSync(connection);
-    connection.stream.cork();
-    for (const [i, query] of this.queries.entries()) {
-      // pg omits a statement that it cannot serialize. The statements after it must not run without it.
-      const error = query.submit(unsynced) ?? this.failure;
-      if (error) {
-        connection.stream.destroy();
-        return error;
-      }
-      const { bytes } = this.statements[i]!;
-      if (bytes) sendCopyData(connection, bytes);
+    try {
+      this.send(unsynced, this.statements);
+      this.send(unsynced, this.more());
+    } catch (error) {
+      // The statements that are sent must not be committed without the others.
+      connection.stream.destroy();
+      return error as Error;
     }
     connection.sync();
-    connection.stream.uncork();
     return undefined;
+  }
+
+  private send(connection: pg.Connection, statements: readonly Statement[]): void {
+    connection.stream.cork();
+    for (const { data, ...statement } of statements) {
+      const config = { ...statement, queryMode: 'extended' };
+      const query = new pg.Query(config, (error, result) => {
+        this.failure ??= error;
+        this.results.push(result?.rows ?? []);
+      }) as PgQuery;
+      this.queries.push(query);
+      // pg omits a statement that it cannot serialize.
+      const error = query.submit(connection) ?? this.failure;
+      if (error) throw error;
+      if (data) sendCopyData(connection, data);
+    }
+    connection.stream.uncork();
   }
 
   handleRowDescription(message: unknown): void {
@@ -163,11 +187,13 @@ function withoutSync(connection: pg.Connection): pg.Connection {
 }
 
 /** Sends the messages CopyData and CopyDone. A server that has rejected the COPY ignores them. */
-function sendCopyData({ stream }: pg.Connection, bytes: Buffer): void {
-  const head = Buffer.from('d\0\0\0\0', 'latin1');
-  head.writeUInt32BE(bytes.length + 4, 1);
-  stream.write(head);
-  stream.write(bytes);
+function sendCopyData({ stream }: pg.Connection, data: readonly Buffer[]): void {
+  for (const bytes of data) {
+    const head = Buffer.from('d\0\0\0\0', 'latin1');
+    head.writeUInt32BE(bytes.length + 4, 1);
+    stream.write(head);
+    stream.write(bytes);
+  }
   stream.write(COPY_DONE);
 }
 

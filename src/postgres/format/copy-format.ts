@@ -6,19 +6,18 @@
 import { hash } from 'node:crypto';
 import type { AuditEvent } from '../../core/event.ts';
 import type { IdentifiedEvent } from '../../core/identity.ts';
-import { KEY_BYTES, ROW_BYTES } from '../../core/ledger/entry.ts';
+import { HASH_BYTES, KEY_BYTES, ROW_BYTES } from '../../core/ledger/entry.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { isParsable } from './columns.ts';
 import { encodeRecord, RECORD_COLUMNS, recordHash, recordOf, toPostgresTime } from './record.ts';
 
-/** What the rows of one commit have in common. `committedAt`: microseconds since 2000-01-01 UTC. */
-interface RowOrigin extends LogKey {
-  runId: string;
+/** What only the transaction of a commit knows. `committedAt`: microseconds since 2000-01-01 UTC. */
+interface RowOrigin {
   batch: bigint;
   committedAt: bigint;
 }
 
-/** The columns in the order of `encode`. Those after `details` are the record of the row. */
+/** The columns in the order of `encodeRows`. Those after `details` are the record of the row. */
 export const COPIED_COLUMNS = [
   'organization',
   'log',
@@ -34,7 +33,9 @@ const HEX_DIGITS = Uint8Array.from({ length: 128 }, (_, code) =>
   Math.max(0, '0123456789abcdef'.indexOf(String.fromCharCode(code))),
 );
 const MIN_BUFFER_BYTES = 1024 * 1024;
-const END = -1;
+const MAX_REUSED_BYTES = 8 * MIN_BUFFER_BYTES;
+/** Ends the data. */
+const TRAILER = int16(-1);
 const NULL = -1;
 /** In UTF-16 code units. */
 const MAX_SHORT_LENGTH = 40;
@@ -45,26 +46,77 @@ const JSONB_HEADER_BYTES = 5;
 const BYTES_PER_UNIT = 3;
 /** Bytes of a row without its texts: lengths, numbers and the id. */
 const MAX_FRAME_BYTES = 240;
+const CREATED_ON_BYTES = 12;
+/** The columns that `complete` writes, from superseded_by (null) on: offsets of their values from the length of the first. */
+const RUN_AT = 8;
+const BATCH_AT = 20;
+const FIRST_SEEN_AT = 32;
+const UPDATED_AT = 44;
+const SUFFIX_BYTES = 52;
 
 /** Whether the columns without `raw`, which is not copied, are enough to restore the events as sent. */
 export function areCopyable(events: readonly IdentifiedEvent[]): boolean {
   return events.every(({ event }) => event.raw === null);
 }
 
-/** Writes rows into one buffer, which it reuses: the result of `encode` is valid until the next call. */
-export function createCopyEncoder(): {
+/** Rows as COPY sends them, but for what `complete` adds. */
+export interface EncodedRows {
+  readonly events: readonly IdentifiedEvent[];
+  /** Without the header and the trailer of a file. */
+  readonly bytes: Buffer;
+  /** Where the record of each row begins and ends in `bytes`. */
+  readonly starts: Uint32Array;
+  readonly ends: Uint32Array;
+}
+
+export interface CopyEncoder {
   /**
-   * For events that are `areCopyable`. The server may still reject the rows: details can be JSON that jsonb cannot store.
-   * `listed`: id and hash of each record, for the ledger.
+   * Encodes rows before their transaction begins: the server may be busy with another one. For events that are `areCopyable`. The server may
+   * still reject the rows: details can be JSON that jsonb cannot store.
    */
-  encode(events: readonly IdentifiedEvent[], origin: RowOrigin): { bytes: Buffer; listed: Buffer };
-} {
-  // Allocated on first use: a run without new events needs none.
-  let bytes = Buffer.alloc(0);
-  let view = new DataView(new ArrayBuffer(0));
+  encodeRows(events: readonly IdentifiedEvent[]): EncodedRows;
+  /** Adds what the transaction knows. Returns the data of the COPY, in order. */
+  complete(parts: readonly EncodedRows[], origin: RowOrigin): Buffer[];
+  /** Lets a later call of `encodeRows` use the memory of these rows. */
+  release(parts: readonly EncodedRows[]): void;
+}
+
+/** Encodes the rows of one run. */
+export function createCopyEncoder({ organization, log, runId }: LogKey & { runId: string }): CopyEncoder {
+  /** Buffers of rows that were released. */
+  const free: Buffer[] = [];
+  const prefix = Buffer.concat([int16(COPIED_COLUMNS.length), ...[organization, log].map(sizedText)]);
+  const suffix = Buffer.alloc(SUFFIX_BYTES);
+  // superseded_by
+  suffix.writeInt32BE(NULL, 0);
+  [RUN_AT, BATCH_AT, FIRST_SEEN_AT, UPDATED_AT].forEach((at) => {
+    suffix.writeInt32BE(8, at - 4);
+  });
+  suffix.writeBigInt64BE(BigInt(runId), RUN_AT);
+  return {
+    encodeRows: (events) => encodeRows(events, { prefix, buffer: free.pop() ?? Buffer.alloc(0) }),
+    complete(parts, { batch, committedAt }) {
+      suffix.writeBigInt64BE(batch, BATCH_AT);
+      suffix.writeBigInt64BE(committedAt, FIRST_SEEN_AT);
+      suffix.writeBigInt64BE(committedAt, UPDATED_AT);
+      for (const { bytes, ends } of parts) for (const end of ends) bytes.set(suffix, end - SUFFIX_BYTES);
+      return [HEADER, ...parts.map(({ bytes }) => bytes), TRAILER];
+    },
+    release(parts) {
+      for (const { bytes } of parts)
+        if (bytes.buffer.byteLength <= MAX_REUSED_BYTES) free.push(Buffer.from(bytes.buffer));
+    },
+  };
+}
+
+/** `buffer`: memory to write to; a larger one replaces it if it is too small. */
+function encodeRows(
+  events: readonly IdentifiedEvent[],
+  { prefix, buffer }: { prefix: Buffer; buffer: Buffer },
+): EncodedRows {
+  let bytes = buffer;
+  let view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = 0;
-  /** Where the id of the last row begins. */
-  let idAt = 0;
 
   const reserve = (length: number) => {
     if (at + length <= bytes.length) return;
@@ -131,13 +183,12 @@ export function createCopyEncoder(): {
     }
   };
   /** Returns where the record begins. */
-  const putRow = ({ event, eventId, ordinal }: IdentifiedEvent, { prefix, suffix }: Frame): number => {
-    reserve(prefix.length + suffix.length + MAX_FRAME_BYTES + BYTES_PER_UNIT * lengthOf(event));
+  const putRow = ({ event, eventId, ordinal }: IdentifiedEvent): number => {
+    reserve(prefix.length + MAX_FRAME_BYTES + BYTES_PER_UNIT * lengthOf(event));
     bytes.set(prefix, at);
     at += prefix.length;
     const start = putDetails(event);
     putInt64(toPostgresTime(event.createdOnTicks));
-    idAt = at + 4;
     putUuid(eventId);
     putInt64(event.createdOnTicks);
     putText(event.createdOnRaw);
@@ -153,64 +204,61 @@ export function createCopyEncoder(): {
     putInt32(NULL);
     putInt32(4);
     putInt32(ordinal);
-    bytes.set(suffix, at);
-    at += suffix.length;
+    at += SUFFIX_BYTES;
     return start;
   };
-  /**
-   * Writes the leaf hash of the record that ends here: of a zero byte and the record. The byte before the record lends its place.
-   * In Node 20 the way through a string takes half the time of the output of a buffer.
-   */
-  const putHash = (listed: Buffer, to: number, start: number) => {
-    const before = bytes[start - 1]!;
-    bytes[start - 1] = 0;
-    listed.write(hash('sha256', bytes.subarray(start - 1, at), 'binary'), to, 'binary');
-    bytes[start - 1] = before;
-  };
 
-  const frameOf = ({ organization, log, runId, batch, committedAt }: RowOrigin): Frame => {
-    at = 0;
-    reserve(2 * MAX_FRAME_BYTES + BYTES_PER_UNIT * (organization.length + log.length));
-    view.setInt16(0, COPIED_COLUMNS.length);
-    at = 2;
-    putText(organization);
-    putText(log);
-    const prefix = Buffer.from(bytes.subarray(0, at));
-    at = 0;
-    // superseded_by
-    putInt32(NULL);
-    putInt64(BigInt(runId));
-    putInt64(batch);
-    putInt64(committedAt);
-    putInt64(committedAt);
-    return { prefix, suffix: Buffer.from(bytes.subarray(0, at)) };
-  };
-
-  return {
-    encode(events, origin) {
-      const frame = frameOf(origin);
-      const listed = Buffer.allocUnsafe(events.length * ROW_BYTES);
-      bytes.set(HEADER, 0);
-      at = HEADER.length;
-      for (const [i, event] of events.entries()) {
-        const start = putRow(event, frame);
-        const to = i * ROW_BYTES;
-        bytes.copy(listed, to, idAt, idAt + KEY_BYTES);
-        // jsonb is not the text that the record has.
-        if (event.event.extra === null) putHash(listed, to + KEY_BYTES, start);
-        else listed.set(recordHash(encodeRecord(recordOf(event, origin))), to + KEY_BYTES);
-      }
-      reserve(2);
-      view.setInt16(at, END);
-      return { bytes: bytes.subarray(0, at + 2), listed };
-    },
-  };
+  const starts = new Uint32Array(events.length);
+  const ends = new Uint32Array(events.length);
+  for (const [i, event] of events.entries()) {
+    starts[i] = putRow(event);
+    ends[i] = at;
+  }
+  return { events, bytes: bytes.subarray(0, at), starts, ends };
 }
 
-/** The columns before and after those of the event: the same in all rows. */
-interface Frame {
-  prefix: Buffer;
-  suffix: Buffer;
+/** Id and hash of each record, for the ledger. Call after `complete`, which wrote `origin`. */
+export function listEncoded(parts: readonly EncodedRows[], origin: RowOrigin & { runId: string }): Buffer {
+  const rows = parts.reduce((sum, { events }) => sum + events.length, 0);
+  const listed = Buffer.allocUnsafe(rows * ROW_BYTES);
+  let to = 0;
+  for (const { events, bytes, starts, ends } of parts) {
+    for (const [i, event] of events.entries()) {
+      const start = starts[i]!;
+      // The details, and created_on, come before the id.
+      const idAt = start + 4 + Math.max(0, bytes.readInt32BE(start)) + CREATED_ON_BYTES + 4;
+      bytes.copy(listed, to, idAt, idAt + KEY_BYTES);
+      to += KEY_BYTES;
+      // jsonb is not the text that the record has.
+      if (event.event.extra === null) writeHash(listed, to, bytes, start, ends[i]!);
+      else listed.set(recordHash(encodeRecord(recordOf(event, origin))), to);
+      to += HASH_BYTES;
+    }
+  }
+  return listed;
+}
+
+/**
+ * Writes the leaf hash of the record from `start` to `end`: of a zero byte and the record. The byte before the record lends its place.
+ * In Node 20 the way through a string takes half the time of the output of a buffer.
+ */
+function writeHash(listed: Buffer, to: number, bytes: Buffer, start: number, end: number): void {
+  const before = bytes[start - 1]!;
+  bytes[start - 1] = 0;
+  listed.write(hash('sha256', bytes.subarray(start - 1, end), 'binary'), to, 'binary');
+  bytes[start - 1] = before;
+}
+
+function int16(value: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeInt16BE(value);
+  return bytes;
+}
+
+function sizedText(text: string): Buffer {
+  const bytes = Buffer.from(`\0\0\0\0${text}`);
+  bytes.writeInt32BE(bytes.length - 4);
+  return bytes;
 }
 
 /** UTF-16 code units of all texts; the details are written twice. */

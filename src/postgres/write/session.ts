@@ -7,6 +7,7 @@ import type { Superseded } from '../../core/judge.ts';
 import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LedgerSigner } from '../../core/ledger/sign.ts';
 import type { LogKey } from '../../core/log-key.ts';
+import { charactersOf } from '../../core/pending-commit.ts';
 import { afterPlace, placeOfTicks } from '../../core/place.ts';
 import type { Proof } from '../../core/prover.ts';
 import type { Json } from '../../core/source.ts';
@@ -24,7 +25,7 @@ import {
 import { type Plan, pipeline, type ResultRows, type Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import { storableText } from '../format/columns.ts';
-import { createCopyEncoder } from '../format/copy-format.ts';
+import { type CopyEncoder, createCopyEncoder, type EncodedRows } from '../format/copy-format.ts';
 import type { KeyedRecord } from '../format/list-records.ts';
 import { RETURN_RUN } from '../format/state-records.ts';
 import type { StoredSource } from '../read/source-identity.ts';
@@ -49,6 +50,8 @@ import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
 import type { StateRecorder } from './state.ts';
 import { canCopy, copyEvents, isRejectedCopy, restoreEvents } from './store-events.ts';
 import { type Purpose, RunTransactions } from './transactions.ts';
+
+const MAX_PREPARED_CHARACTERS = 2 * 1024 * 1024;
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
 export type Outcome = 'succeeded' | 'failed' | 'interrupted';
@@ -95,7 +98,7 @@ export class PostgresSession implements RunSession {
   private readonly ledger: LedgerWriter;
   private readonly transactions: RunTransactions;
   private movesWatermark = true;
-  private readonly encoder = createCopyEncoder();
+  private readonly encoder: CopyEncoder;
   private readonly spans: SpanStore;
   private readonly counter: RowCounter;
   private newestStored: bigint | undefined;
@@ -115,6 +118,7 @@ export class PostgresSession implements RunSession {
     this.transactions = new RunTransactions(client, facts.lease, this.ledger, facts.state);
     this.spans = new SpanStore(client, { organization, log, runId }, { head, settleMs, hasChanged });
     this.counter = new RowCounter(client, { organization, log });
+    this.encoder = createCopyEncoder({ organization, log, runId });
     this.watermarkFault = facts.watermarkFault;
     this.watermarkReset = facts.watermarkReset;
     this.source = facts.source;
@@ -132,6 +136,13 @@ export class PostgresSession implements RunSession {
   /** Whether events were stored when the run began. */
   get hasEvents(): boolean {
     return this.facts.newestStored !== undefined;
+  }
+
+  /** Encodes the events for COPY. Events with long details take more memory than the time of encoding them is worth. */
+  prepare(shown: Shown): EncodedRows | undefined {
+    if (!canCopy(shown, this.newestStored) || charactersOf(shown.events) > MAX_PREPARED_CHARACTERS)
+      return undefined;
+    return this.encoder.encodeRows(shown.events);
   }
 
   async commit(batch: Commit): Promise<CommitResult> {
@@ -196,25 +207,36 @@ export class PostgresSession implements RunSession {
   }
 
   private async store(batch: Commit): Promise<StoredShown> {
-    if (!canCopy(batch, this.newestStored)) return this.compareAndCommit(batch);
+    return (await this.tryCopy(batch)) ?? (await this.compareAndCommit(batch));
+  }
+
+  /** `undefined` if the events must be compared with what is stored, because some are older, or PostgreSQL cannot copy one. */
+  private async tryCopy(batch: Commit): Promise<StoredShown | undefined> {
+    const prepared = batch.prepared as readonly EncodedRows[] | undefined;
+    if (!canCopy(batch, this.newestStored)) {
+      this.encoder.release(prepared ?? []);
+      return undefined;
+    }
+    const rows = prepared ?? [this.encoder.encodeRows(batch.events)];
     try {
-      return await this.copy(batch);
+      return await this.copy(batch, rows);
     } catch (error) {
       if (!isRejectedCopy((error as ExportError).cause)) throw error;
-      return this.compareAndCommit(batch);
+      return undefined;
+    } finally {
+      this.encoder.release(rows);
     }
   }
 
-  private copy(batch: Commit): Promise<StoredShown> {
+  private copy(batch: Commit, rows: readonly EncodedRows[]): Promise<StoredShown> {
     const { events } = batch;
     const { organization, log, runId } = this.facts;
     return this.transactions.write(this.storing(batch), this.stateFor(batch), async (head, { state }) => {
       const rejected = await this.spans.storeRejected(batch);
-      const { copy, count, stored } = copyEvents(events, {
+      const { copy, count, stored } = copyEvents(rows, {
         ...{ organization, log, runId, head },
         encoder: this.encoder,
       });
-      // Before the entries are computed: the server works meanwhile.
       const closing = await this.closing(batch, stored, state);
       return {
         plan: { copy, count, ...closing.plan },

@@ -17,7 +17,7 @@ import { formatMicroseconds } from '../../core/ticks.ts';
 import type { Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
 import { columnsOf } from '../format/columns.ts';
-import { areCopyable, type createCopyEncoder } from '../format/copy-format.ts';
+import { areCopyable, type CopyEncoder, type EncodedRows, listEncoded } from '../format/copy-format.ts';
 import {
   contentOf,
   type EventRecord,
@@ -267,34 +267,22 @@ export function canCopy({ events, others, span }: Shown, newestStored: bigint | 
 
 /**
  * The statement that copies events, one that fails if the server stored another number of rows, and what they store: every row, or
- * none. Requires `canCopy`.
+ * none. Requires `canCopy` of the events.
  */
 export function copyEvents(
-  events: readonly IdentifiedEvent[],
-  {
-    organization,
-    log,
-    runId,
-    head,
-    encoder,
-  }: Omit<StoreOptions, 'known'> & { encoder: ReturnType<typeof createCopyEncoder> },
+  parts: readonly EncodedRows[],
+  { organization, log, runId, head, encoder }: Omit<StoreOptions, 'known'> & { encoder: CopyEncoder },
 ): { copy: Statement; count: Statement; stored: StoredBatch } {
-  const { committedAt } = head;
-  const { bytes, listed } = encoder.encode(events, {
-    organization,
-    log,
-    runId,
-    batch: head.batch + 1n,
-    committedAt,
-  });
-  const times = timesOf(events);
+  const origin = { runId, batch: head.batch + 1n, committedAt: head.committedAt };
+  const data = encoder.complete(parts, origin);
+  const times = timesOf(parts.flatMap(({ events }) => events));
+  const rows = parts.reduce((sum, { events }) => sum + events.length, 0);
   const stored = {
-    ...{ inserted: events.length, updated: 0, unchanged: 0, lateTicks: [] },
-    drafts: [{ kind: 'stored' as const, listed, ...times }],
+    ...{ inserted: rows, updated: 0, unchanged: 0, lateTicks: [] },
+    drafts: [{ kind: 'stored' as const, listed: () => listEncoded(parts, origin), ...times }],
   };
-  const batch = (head.batch + 1n).toString();
-  const values = [organization, log, batch, times.fromAt, times.toAt, events.length];
-  return { copy: { text: COPY_EVENTS, bytes }, count: { ...COUNT_COPIED, values }, stored };
+  const values = [organization, log, origin.batch.toString(), times.fromAt, times.toAt, rows];
+  return { copy: { text: COPY_EVENTS, data }, count: { ...COUNT_COPIED, values }, stored };
 }
 
 /** Whether COPY failed because of a row: it is stored already, or jsonb cannot store its details. */

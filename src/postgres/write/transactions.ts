@@ -64,9 +64,12 @@ export class RunTransactions {
         const head = await ledger.head(held);
         const { plan, drafts = [], result } = await work(head, read);
         const adopted = drafts.length > 0 ? await this.adopt(drafts, held) : drafts;
-        const appended = ledger.append(head, adopted);
-        newest = appended.newest;
-        return { plan: { ...plan, ...appended.plan }, result: result as (results: PlanResults<Plan>) => T };
+        const more = () => {
+          const appended = ledger.append(head, adopted);
+          newest = appended.newest;
+          return appended.plan;
+        };
+        return { plan, more, result };
       });
     try {
       const stored = await lease.exclusively(async () => {

@@ -37,7 +37,7 @@ const add = (n: number) => ({
 });
 const copy = (...lines: string[]) => ({
   text: 'copy public.numbers from stdin',
-  bytes: Buffer.from(lines.map((line) => `${line}\n`).join('')),
+  data: lines.map((line) => Buffer.from(`${line}\n`)),
 });
 const numbers = async () =>
   (await pool.query('select n from public.numbers order by n')).rows.map(({ n }) => n);
@@ -178,6 +178,37 @@ describe('a transaction', () => {
     expect(await numbers()).toEqual([]);
     await client.query(add(3));
     expect(await numbers()).toEqual([3]);
+  });
+
+  test('ends with the statements that are computed after the others were sent', async () => {
+    const order: string[] = [];
+    const work = async () => {
+      order.push('work');
+      const more = () => {
+        order.push('more');
+        return { copied: copy('3', '4') };
+      };
+      return { plan: { two: add(2) }, more, result: () => order.push('result') };
+    };
+    await transact(client, { one: add(1) }, work);
+    expect([order, await numbers()]).toEqual([
+      ['work', 'more', 'result'],
+      [1, 2, 3, 4],
+    ]);
+  });
+
+  test('stores nothing if computing its last statements fails, and closes the connection', async () => {
+    const own = createPool(database.url, () => {});
+    const lost = await own.connect();
+    const more = () => {
+      throw new Error('not to be computed');
+    };
+    const work = async () => ({ plan: { two: add(2) }, more, result: () => {} });
+    await expect(transact(lost, { one: add(1) }, work)).rejects.toThrow('not to be computed');
+    await expect(lost.query('select')).rejects.toThrow();
+    lost.release(true);
+    await own.end();
+    expect(await numbers()).toEqual([]);
   });
 
   test('stores nothing if the work between them fails', async () => {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { AuditEvent } from '../../../src/core/event.ts';
 import { identifyGroup } from '../../../src/core/identity.ts';
 import { listRows } from '../../../src/core/ledger/entry.ts';
-import { COPIED_COLUMNS, createCopyEncoder } from '../../../src/postgres/format/copy-format.ts';
+import { COPIED_COLUMNS, createCopyEncoder, listEncoded } from '../../../src/postgres/format/copy-format.ts';
 import { encodeRecord, recordHash, recordOf, uuidBytes } from '../../../src/postgres/format/record.ts';
 import { eventAt } from '../../support/batch.ts';
 
@@ -74,7 +74,7 @@ const text = fc.oneof(
 );
 
 test('every text is written as its UTF-8, and details that are JSON twice', () => {
-  const encoder = createCopyEncoder();
+  const encoder = createCopyEncoder(ORIGIN);
   const fields = Object.keys(COLUMN_OF) as (keyof typeof COLUMN_OF)[];
   const event = fc
     .record({
@@ -85,8 +85,13 @@ test('every text is written as its UTF-8, and details that are JSON twice', () =
   fc.assert(
     fc.property(fc.array(event, { maxLength: 5 }), (events) => {
       const identified = events.flatMap((each) => identifyGroup([each]));
-      const { bytes, listed } = encoder.encode(identified, ORIGIN);
-      const rows = read(bytes);
+      const half = identified.length / 2;
+      const parts = [identified.slice(0, half), identified.slice(half)].map(encoder.encodeRows);
+      // An earlier transaction may have failed.
+      encoder.complete(parts, { batch: 8n, committedAt: 1n });
+      const rows = read(Buffer.concat(encoder.complete(parts, ORIGIN)));
+      const listed = listEncoded(parts, ORIGIN);
+      encoder.release(parts);
       expect(rows).toHaveLength(events.length);
       // The hash of what COPY sends is that of the record.
       expect(listed).toEqual(
@@ -108,7 +113,8 @@ test('every text is written as its UTF-8, and details that are JSON twice', () =
 test('the buffer grows for a text of three bytes per character, and for its copy as JSON', () => {
   const auditLogDetails = `"${'漢'.repeat(400_000)}"`;
   const event = eventAt(AT, { auditLogDetails });
-  const [row] = read(createCopyEncoder().encode(identifyGroup([event]), ORIGIN).bytes);
+  const encoder = createCopyEncoder(ORIGIN);
+  const [row] = read(Buffer.concat(encoder.complete([encoder.encodeRows(identifyGroup([event]))], ORIGIN)));
   check(row!, event);
   expect(row!.get('details')).toHaveLength(1 + 2 + 3 * 400_000);
 });
