@@ -38,5 +38,5 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
   CMD ["node", "dist/healthcheck.js"]
 # Node itself is process 1 and handles the signals; nothing stands between.
 # The -- keeps Node from reading --env-file itself. The option is that of the first line of src/main.ts.
-ENTRYPOINT ["node", "--max-semi-space-size=8", "--", "dist/main.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=4", "--", "dist/main.js"]
 CMD ["start"]

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8 --
+#!/usr/bin/env -S node --max-semi-space-size=4 --
 /** Starts the built program, or says how to build it. The option above is that of the first line of src/main.ts. */
 import { existsSync } from 'node:fs';
 

@@ -104,34 +104,33 @@ revoke execute on function audit.quarter_of from public;
 create function audit.add_time_totals(changes audit.time_totals[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
-  here record;
+  change audit.time_totals;
+  added integer[];
   counts integer[];
   is_stored boolean;
 begin
-  for here in
-    select organization, day, log, activity_id, category, action, source, array_agg(events[1] + 1) as places, array_agg(events[2]) as numbers
-    from unnest(changes) group by organization, day, log, activity_id, category, action, source
-  loop
+  foreach change in array changes loop
     select events into counts from audit.time_totals
-    where organization = here.organization and day = here.day and log = here.log and activity_id = here.activity_id;
+    where organization = change.organization and day = change.day and log = change.log and activity_id = change.activity_id;
     is_stored := found;
     if not is_stored then counts := array_fill(0, array[96]); end if;
-    for i in 1 .. cardinality(here.places) loop
-      counts[here.places[i]] := counts[here.places[i]] + here.numbers[i];
+    added := change.events;
+    for i in 1 .. array_length(added, 1) loop
+      counts[added[i][1] + 1] := counts[added[i][1] + 1] + added[i][2];
     end loop;
     if not is_stored then
       insert into audit.time_totals
-      values (here.organization, here.day, here.activity_id, here.category, here.action, here.source, counts, here.log);
+      values (change.organization, change.day, change.activity_id, change.category, change.action, change.source, counts, change.log);
     elsif 0 = all (counts) then
       delete from audit.time_totals
-      where organization = here.organization and day = here.day and log = here.log and activity_id = here.activity_id;
+      where organization = change.organization and day = change.day and log = change.log and activity_id = change.activity_id;
     else
       update audit.time_totals set events = counts
-      where organization = here.organization and day = here.day and log = here.log and activity_id = here.activity_id;
+      where organization = change.organization and day = change.day and log = change.log and activity_id = change.activity_id;
     end if;
   end loop;
 end $$;
-comment on function audit.add_time_totals is 'Adds to audit.time_totals. Each row has two numbers as events: the quarter of an hour from 0 on, and the number of events to add, which may be negative.';
+comment on function audit.add_time_totals is 'Adds to audit.time_totals. Each row has pairs as events: a quarter of an hour from 0 on, and the number of events to add, which may be negative.';
 revoke execute on function audit.add_time_totals from public;
 
 -- 3. The functions of the triggers. Rows of the roll-ups are found by key, and rows of audit.events by the bounds of their day, through lateral
@@ -157,11 +156,11 @@ begin
   with timed as materialized (
     select organization, log, created_on::date as day,
       audit.quarter_of(created_on) as quarter,
-      category, action, source, user_name, count(*) as events, min(created_on) as first_at, max(created_on) as last_at
+      category, action, source, user_name, count(*)::integer as events, min(created_on) as first_at, max(created_on) as last_at
     from added_rows where superseded_by is null group by organization, log, day, quarter, category, action, source, user_name
   ), added as materialized (
     select organization, day, audit.activity_id(category, action, source, user_name) as activity_id, category, action, source,
-      user_name, sum(events)::bigint as events, min(first_at) as first_at, max(last_at) as last_at, bit_or(1 << quarter / 4) as hours, log
+      user_name, sum(events) as events, min(first_at) as first_at, max(last_at) as last_at, bit_or(1 << quarter / 4) as hours, log
     from timed group by organization, log, day, category, action, source, user_name
   ), by_day as (
     insert into audit.daily_activity as stored select * from added
@@ -180,8 +179,11 @@ begin
       and added.day < horizon.day
   ), array(
     select row(organization, day, audit.activity_id(category, action, source, null), category, action, source,
-      array[quarter, sum(events)::integer], log)::audit.time_totals
-    from timed group by organization, log, day, category, action, source, quarter
+      array_agg(array[quarter, events]), log)::audit.time_totals
+    from (
+      select organization, log, day, category, action, source, quarter, sum(events)::integer as events
+      from timed group by organization, log, day, category, action, source, quarter
+    ) of_quarter group by organization, log, day, category, action, source
   ) into late, times;
   perform audit.add_time_totals(times);
   if late is not null then perform audit.add_late_events(late); end if;
@@ -309,10 +311,13 @@ begin
       group by organization, log, created_on::date, category, action, source, user_name
     );
     times := array(
-      select row(organization, created_on::date, audit.activity_id(category, action, source, null), category, action, source,
-        array[audit.quarter_of(created_on), -count(*)::integer], log)::audit.time_totals
-      from taken_rows where superseded_by is null
-      group by organization, log, created_on::date, audit.quarter_of(created_on), category, action, source
+      select row(organization, day, audit.activity_id(category, action, source, null), category, action, source,
+        array_agg(array[quarter, events]), log)::audit.time_totals
+      from (
+        select organization, log, created_on::date as day, category, action, source, audit.quarter_of(created_on) as quarter,
+          -count(*)::integer as events
+        from taken_rows where superseded_by is null group by organization, log, day, category, action, source, quarter
+      ) of_quarter group by organization, log, day, category, action, source
     );
   else
     changed := array(
@@ -348,14 +353,18 @@ begin
     );
     if cardinality(changed) = 0 then return null; end if;
     times := array(
-      select row(organization, created_on::date, audit.activity_id(category, action, source, null), category, action, source,
-        array[audit.quarter_of(created_on), sum(change)::integer], log)::audit.time_totals
+      select row(organization, day, audit.activity_id(category, action, source, null), category, action, source,
+        array_agg(array[quarter, events]), log)::audit.time_totals
       from (
-        select organization, log, created_on, category, action, source, -1 as change from taken_rows where superseded_by is null
-        union all
-        select organization, log, created_on, category, action, source, 1 from added_rows where superseded_by is null
-      ) both_rows
-      group by organization, log, created_on::date, audit.quarter_of(created_on), category, action, source having sum(change) <> 0
+        select organization, log, created_on::date as day, category, action, source, audit.quarter_of(created_on) as quarter,
+          sum(change)::integer as events
+        from (
+          select organization, log, created_on, category, action, source, -1 as change from taken_rows where superseded_by is null
+          union all
+          select organization, log, created_on, category, action, source, 1 from added_rows where superseded_by is null
+        ) both_rows
+        group by organization, log, day, category, action, source, quarter having sum(change) <> 0
+      ) of_quarter group by organization, log, day, category, action, source
     );
   end if;
   if cardinality(changed) = 0 then return null; end if;
@@ -462,12 +471,16 @@ begin
     from audit.daily_totals group by 1, 2, 3, 4
   loop
     perform audit.add_time_totals(array(
-      select row(organization, (created_on at time zone 'UTC')::date, audit.activity_id(category, action, source, null), category, action,
-        source, array[audit.quarter_of(created_on), count(*)::integer], log)::audit.time_totals
-      from audit.events
-      where organization = of_month.organization and log = of_month.log and created_on >= of_month.from_at and created_on < of_month.to_at
-        and superseded_by is null
-      group by organization, log, (created_on at time zone 'UTC')::date, audit.quarter_of(created_on), category, action, source
+      select row(organization, day, audit.activity_id(category, action, source, null), category, action, source,
+        array_agg(array[quarter, events]), log)::audit.time_totals
+      from (
+        select organization, log, (created_on at time zone 'UTC')::date as day, category, action, source, audit.quarter_of(created_on) as quarter,
+          count(*)::integer as events
+        from audit.events
+        where organization = of_month.organization and log = of_month.log and created_on >= of_month.from_at and created_on < of_month.to_at
+          and superseded_by is null
+        group by organization, log, day, category, action, source, quarter
+      ) of_quarter group by organization, log, day, category, action, source
     ));
   end loop;
 end $$;

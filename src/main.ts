@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8 --
+#!/usr/bin/env -S node --max-semi-space-size=4 --
 /** The process edge: arguments, signals → AbortSignal, errors → exit code. */
 import { readFileSync } from 'node:fs';
 import { format } from 'node:util';

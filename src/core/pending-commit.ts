@@ -12,7 +12,7 @@ export interface PendingCommit {
 
 /** Limits of one commit: they bound its duration to a fraction of a second, and memory. */
 const MAX_CHUNKS = 4;
-const MAX_CHARACTERS = 3 * 1024 * 1024;
+const MAX_CHARACTERS = 2.25 * 1024 * 1024;
 
 /** Merges two commits. Returns `undefined` if the result is too large or the later chunks start a new covered range. */
 export function mergeCommits(earlier: PendingCommit, later: PendingCommit): PendingCommit | undefined {

@@ -12,7 +12,7 @@ export interface ByteBudget {
 }
 
 /** Six pages of the usual size, and more than the largest page. */
-export const MAX_PREFETCHED_BYTES = 8 * 1024 * 1024;
+export const MAX_PREFETCHED_BYTES = 6 * 1024 * 1024;
 
 export function createByteBudget(maxBytes = MAX_PREFETCHED_BYTES): ByteBudget {
   let held = 0;
