@@ -69,6 +69,15 @@ export async function fetchPages(scene: Scene, simulator: SimulatorProcess): Pro
   return { ...measured, ...worked };
 }
 
+/** A plain pipeline: the pages of the source through `COPY` in text format into a table without key, index and trigger. */
+export async function copyKeyless(scene: Scene, parties: Stored): Promise<Load> {
+  const measured = await measureScript(scene, scriptOf('copy-keyless'), [], parties);
+  const worked = measured.output as Worked;
+  const { length } = await parties.simulator.look();
+  if (worked.rows !== length) throw new Error(`the keyless copy stored ${worked.rows} of ${length} rows`);
+  return { ...measured, ...worked };
+}
+
 export function rates(loads: readonly Load[]): number[] {
   return loads.map(({ rows, seconds }) => rows / seconds);
 }

@@ -1,6 +1,6 @@
 /** The first load of a list, against what PostgreSQL, the source, and a plain program do with the same rows. */
 import { copiesOf, copyName, FETCH, fasterFormat, fetching, keepLimitOne, reportLoad } from '../limits.ts';
-import { backfill, type Load, type Loads, loadNaively, peakMegabytes, rates } from '../loads.ts';
+import { backfill, copyKeyless, type Load, type Loads, loadNaively, peakMegabytes, rates } from '../loads.ts';
 import { PAGE_SIZE } from '../options.ts';
 import { formatNumber, formatSpread, type Target, type View } from '../present.ts';
 import { type Contestant, playRounds } from '../rounds.ts';
@@ -13,6 +13,7 @@ const OURS = 'worker';
 /** With EXPORT_SYNCHRONOUS_COMMIT=false: only the run's end waits for the disk. */
 const UNWAITING = 'worker, unwaiting';
 const NAIVE = 'naive loop';
+const KEYLESS = 'COPY without a key';
 
 /** The naive loop's share of a round; where it would take longer, it loads fewer rows. */
 const NAIVE_SECONDS = { full: 30, short: 2 };
@@ -35,6 +36,7 @@ export const backfillSection: Section = {
       unwaiting: ratioOf(rates(played[UNWAITING]!), rates(played[OURS]!)),
       ofFetch: ratioOf(rates(played[OURS]!), rates(played[FETCH]!)),
       overNaive: ratioOf(rates(played[OURS]!), rates(played[NAIVE]!)),
+      ofKeyless: ratioOf(rates(played[OURS]!), rates(played[KEYLESS]!)),
     };
     return {
       views: [...viewsOfLoads(played), viewOfRatios(ratios)],
@@ -64,6 +66,10 @@ async function contestantsOf(scene: Scene): Promise<Contestant<Load>[]> {
     ...copiesOf(scene),
     fetching(scene),
     {
+      name: KEYLESS,
+      play: () => scene.withDatabase((database) => copyKeyless(scene, { simulator, database })),
+    },
+    {
       name: NAIVE,
       play: () =>
         scene.withDatabase(async (database) => {
@@ -81,9 +87,9 @@ function rowsWithin({ options }: Scene, { rows, seconds }: Load): number {
   return Math.min(options.events, Math.max(1, Math.round(allowed / PAGE_SIZE)) * PAGE_SIZE);
 }
 
-type Ratios = Record<'ofCopy' | 'ofText' | 'ofFetch' | 'overNaive' | 'unwaiting', Spread>;
+type Ratios = Record<'ofCopy' | 'ofText' | 'ofFetch' | 'ofKeyless' | 'overNaive' | 'unwaiting', Spread>;
 
-function viewOfRatios({ ofCopy, ofText, ofFetch, overNaive, unwaiting }: Ratios): View {
+function viewOfRatios({ ofCopy, ofText, ofFetch, ofKeyless, overNaive, unwaiting }: Ratios): View {
   return {
     title: 'The worker against them, rows/s by rows/s, round by round',
     head: ['', 'ratio'],
@@ -91,13 +97,14 @@ function viewOfRatios({ ofCopy, ofText, ofFetch, overNaive, unwaiting }: Ratios)
       ['worker / limit 1', formatSpread(ofCopy, 2)],
       ['worker / COPY text', formatSpread(ofText, 2)],
       ['worker / limit 2', formatSpread(ofFetch, 2)],
+      [`worker / ${KEYLESS}`, formatSpread(ofKeyless, 2)],
       ['worker / naive loop', formatSpread(overNaive, 1)],
       [`${UNWAITING} / worker`, formatSpread(unwaiting, 2)],
     ],
   };
 }
 
-function targetsOf({ ofCopy, overNaive }: Ratios, loads: readonly Load[]): Target[] {
+function targetsOf({ ofCopy, ofKeyless, overNaive }: Ratios, loads: readonly Load[]): Target[] {
   const peak = spreadOf(loads.map(peakMegabytes));
   return [
     {
@@ -105,6 +112,12 @@ function targetsOf({ ofCopy, overNaive }: Ratios, loads: readonly Load[]): Targe
       wanted: `at least ${WANTED.ofCopy}`,
       found: formatSpread(ofCopy, 2),
       isMet: ofCopy.median >= WANTED.ofCopy,
+    },
+    {
+      what: `backfill / ${KEYLESS}`,
+      wanted: 'more than 1',
+      found: formatSpread(ofKeyless, 2),
+      isMet: ofKeyless.median > 1,
     },
     {
       what: 'backfill / naive loop',
