@@ -14,6 +14,7 @@ import { completenessSection } from './sections/completeness.ts';
 import { footprintSection } from './sections/footprint.ts';
 import { growthSection } from './sections/growth.ts';
 import { indexesSection } from './sections/indexes.ts';
+import { largeSection } from './sections/large.ts';
 import { latencySection } from './sections/latency.ts';
 import { ledgerSection } from './sections/ledger.ts';
 import { memorySection } from './sections/memory.ts';
@@ -43,6 +44,7 @@ const EXTRA: Section[] = [
   partitionsSection,
   runHistorySection,
   indexesSection,
+  largeSection,
 ];
 
 const names = (sections: readonly Section[]) => sections.map(({ name }) => name);

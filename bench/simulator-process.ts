@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { createSimulator, type Simulator } from '../src/simulator/simulator.ts';
 import type { Answer, Ask, Look } from './simulator.ts';
 
-const simulator = await createSimulator(JSON.parse(process.argv[2]!));
+const { startAt, ...options } = JSON.parse(process.argv[2]!);
+const simulator = await createSimulator({ ...options, ...(startAt && { startAt: new Date(startAt) }) });
 process.on('disconnect', () => process.exit());
 process.on('message', ({ number, ...ask }: Ask & { number: number }) => {
   doAs(simulator, ask);

@@ -46,18 +46,17 @@ export interface SimulatedList {
   prerender: boolean;
   /** Approximate size of the details of each event; default: the usual sizes. */
   detailsBytes?: number;
+  /** Time of the first event (ISO 8601), and the mean time between two. */
+  startAt?: string;
+  spacingMs?: number;
 }
 
 /** More than a list that is rendered beforehand ever needs here. */
 const CACHE_BYTES = 4 * 2 ** 30;
 const SCRIPT = fileURLToPath(new URL('./simulator-process.js', import.meta.url));
 
-export async function startSimulator({
-  events,
-  prerender,
-  detailsBytes,
-}: SimulatedList): Promise<SimulatorProcess> {
-  const options = { events, prerender, detailsBytes, ...(prerender && { cacheBytes: CACHE_BYTES }) };
+export async function startSimulator(list: SimulatedList): Promise<SimulatorProcess> {
+  const options = { ...list, ...(list.prerender && { cacheBytes: CACHE_BYTES }) };
   const child = fork(SCRIPT, [JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const waiting = new Map<number, { resolve: (look: Look) => void; reject: (error: Error) => void }>();
   let number = 0;
