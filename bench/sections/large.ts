@@ -13,9 +13,10 @@ import { spreadOf } from '../statistics.ts';
 import { type Timed, timeQueries } from '../years.ts';
 import { NEW_EVENTS, type Place } from './quiet-runs.ts';
 
-/** The events lie between these: the years that the questions of docs/bi.md ask about. */
-const FIRST_AT = Date.UTC(2024, 0, 1);
-const LAST_AT = Date.UTC(2026, 10, 1);
+/** The events lie between these, in the past. The questions of docs/bi.md ask about the years after: they are moved. */
+const FIRST_AT = Date.UTC(2023, 0, 1);
+const LAST_AT = Date.UTC(2026, 0, 1);
+const YEARS = [2024, 2026, 2027];
 const DAY_MS = 86_400_000;
 const LATE_MS = 200 * DAY_MS;
 const TIMES = 3;
@@ -64,7 +65,7 @@ export const largeSection: Section = {
     const runs = await playRuns(scene, place);
     const looks = await lookAtState(scene, place);
     const { timed, plansFile } = await timeQueries(scene, database, {
-      queries: [...readQuestions(), ...STATE_QUERIES],
+      queries: [...readQuestions().map(aYearEarlier), ...STATE_QUERIES],
       plansName: 'large-plans.txt',
     });
     const [size] = await database.query<{ bytes: string }>(
@@ -81,6 +82,11 @@ export const largeSection: Section = {
     };
   },
 };
+
+function aYearEarlier<Query extends { sql: string }>(query: Query): Query {
+  const sql = YEARS.reduce((text, year) => text.replaceAll(`'${year}-`, `'${year - 1}-`), query.sql);
+  return { ...query, sql };
+}
 
 async function playRuns(scene: Scene, place: Place): Promise<Run[]> {
   const runs: Run[] = [];
@@ -102,11 +108,10 @@ async function run(scene: Scene, place: Place, what: string): Promise<Run> {
   const environment = { EXPORT_SETTLE: '0s' };
   const measured = await measureWorker(scene, ['run'], { ...place, environment });
   const after = await place.simulator.look();
-  const output = measured.output as {
-    durationMs: number;
-    completeness: string | null;
-    counters: { inserted: number };
-  };
+  const output = measured.output as { durationMs: number; counters: { inserted: number } };
+  const [row] = await place.database.query<{ completeness: string | null }>(
+    'select completeness from audit.runs order by run_id desc limit 1',
+  );
   return {
     what,
     requests: after.counts.list - before.counts.list,
@@ -115,7 +120,7 @@ async function run(scene: Scene, place: Place, what: string): Promise<Run> {
     cpuSeconds: measured.client.cpuSeconds,
     databaseCpuSeconds: measured.databaseCpuSeconds,
     walBytes: measured.walBytes!,
-    completeness: output.completeness,
+    completeness: row!.completeness,
   };
 }
 
