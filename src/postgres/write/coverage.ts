@@ -6,6 +6,7 @@ import { formatMicroseconds } from '../../core/ticks.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Statement, transact } from '../connection/pipeline.ts';
 import type { Client, Pool } from '../connection/pool.ts';
+import type { StateRow } from '../read/state.ts';
 
 /** A range that was read completely. */
 export interface ReadRange extends CoveredRange {
@@ -170,4 +171,14 @@ async function rewriteCoverage(pool: Pool, doing: string, statement: Statement):
   } finally {
     client?.release();
   }
+}
+
+/** Whether a range that was read only moves the end of the newest stored range. */
+export function isNewestExtended(
+  state: StateRow | undefined,
+  range: { from: bigint; to: bigint } | undefined,
+): boolean {
+  if (!range || range.from >= range.to) return true;
+  const newest = state?.ranges.at(-1);
+  return newest !== undefined && range.from >= BigInt(newest[0]) && range.from <= BigInt(newest[1]!);
 }

@@ -8,8 +8,7 @@ import type { EntryDraft } from '../../core/ledger/entry.ts';
 import type { LedgerSigner } from '../../core/ledger/sign.ts';
 import type { LogKey } from '../../core/log-key.ts';
 import { charactersOf } from '../../core/pending-commit.ts';
-import { afterPlace, placeOfTicks } from '../../core/place.ts';
-import type { Proof } from '../../core/prover.ts';
+import { placeOfTicks } from '../../core/place.ts';
 import type { Json } from '../../core/source.ts';
 import type { SourceIdentity } from '../../core/source-identity.ts';
 import {
@@ -24,20 +23,19 @@ import {
 } from '../../core/store.ts';
 import { type Plan, pipeline, type ResultRows, type Statement } from '../connection/pipeline.ts';
 import type { Client } from '../connection/pool.ts';
-import { storableText } from '../format/columns.ts';
 import { type CopyEncoder, createCopyEncoder, type EncodedRows } from '../format/copy-format.ts';
 import type { KeyedRecord } from '../format/list-records.ts';
-import { RETURN_RUN } from '../format/state-records.ts';
 import type { StoredSource } from '../read/source-identity.ts';
-import type { StateRow } from '../read/state.ts';
 import type { StoredWatermark } from '../read/watermark.ts';
 import { RowCounter } from './count-rows.ts';
-import { cutCoverage, extendCoverage, type ReadRange } from './coverage.ts';
+import { cutCoverage, extendCoverage, isNewestExtended } from './coverage.ts';
 import type { Lease } from './lease.ts';
 import { draftRecords, LedgerWriter, type NotedEntry } from './ledger.ts';
 import type { EventMonths } from './partitions.ts';
+import { createRankStore } from './rank-store.ts';
 import { upsertRejected } from './rejected.ts';
-import { describeRun, endRun, moveWatermark, recordProof, updateRun, updateSourceTotal } from './run-rows.ts';
+import { finishRun, type RunEnd } from './run-end.ts';
+import { describeRun, moveWatermark, updateRun, updateSourceTotal } from './run-rows.ts';
 import {
   markFormerSource,
   rememberSource,
@@ -45,7 +43,6 @@ import {
   type ShownSpan,
   type SliceCursor,
 } from './source-identity.ts';
-import { COUNT_SUSPICIONS, READ_SUSPICIONS } from './span-statements.ts';
 import { NOTHING, SpanStore, type StoredShown } from './span-store.ts';
 import type { StateRecorder } from './state.ts';
 import { canCopy, copyEvents, isRejectedCopy, restoreEvents } from './store-events.ts';
@@ -54,7 +51,6 @@ import { type Purpose, RunTransactions } from './transactions.ts';
 const MAX_PREPARED_CHARACTERS = 2 * 1024 * 1024;
 
 export type RunKind = 'run' | 'recheck' | 'backfill' | 'verify';
-export type Outcome = 'succeeded' | 'failed' | 'interrupted';
 
 export interface SessionFacts extends LogKey {
   client: Client;
@@ -80,12 +76,6 @@ export interface SessionFacts extends LogKey {
   months: EventMonths;
   signer: LedgerSigner;
   state: StateRecorder;
-}
-
-/** What a run proved, and what the next run's prover needs. */
-export interface Conclusion {
-  proof: Proof;
-  ranks: Json;
 }
 
 /** A run in progress. Each method throws `ExportError`: `fenced`, `database-away`, `database` or `configuration`. */
@@ -153,37 +143,16 @@ export class PostgresSession implements RunSession {
 
   /** The store as a prover sees it. `counters` of the run are updated with each comparison. */
   rankStore(counters: RunCounters): RankStore {
-    const { client, organization, log } = this.facts;
-    const headNow = () => this.spans.head;
-    const read = async <Row extends object>(text: string, values: unknown[]) =>
-      (await this.transactions.read(() => client.query<Row>(text, [organization, log, ...values]))).rows;
-    return {
-      ranks: this.ranks,
-      get head() {
-        return headNow();
-      },
-      known: this.known,
+    return createRankStore({
+      ...{ client: this.facts.client, organization: this.facts.organization, log: this.facts.log },
+      ...{ ranks: this.ranks, known: this.known, spans: this.spans },
+      ...{ counter: this.counter, transactions: this.transactions },
       compare: async (shown, options) => {
         const stored = await this.compare(shown, { ...options, counters });
         this.noteStored(shown, stored);
         return stored;
       },
-      countRows: (after, places) => this.transactions.read(() => this.counter.countRows(after, places)),
-      readSuspicions: async (limit) => {
-        const rows = await read<{ ticks: string }>(READ_SUSPICIONS, [lastOf(headNow()), limit]);
-        return [...new Set(rows.map(({ ticks }) => placeOfTicks(BigInt(ticks))))];
-      },
-      countSuspicions: async () => {
-        const rows = await read<{ events: string }>(COUNT_SUSPICIONS, [lastOf(headNow())]);
-        return Number(rows[0]!.events);
-      },
-      hasEvents: async () => {
-        const [events] = await this.transactions.read(() =>
-          this.counter.countRows(BEFORE_EVERY_PLACE, [AFTER_EVERY_PLACE]),
-        );
-        return events! > 0;
-      },
-    };
+    });
   }
 
   private noteStored(shown: Shown, stored: StoredShown): void {
@@ -342,45 +311,9 @@ export class PostgresSession implements RunSession {
   }
 
   /** Stores the run's outcome and its final counters, and releases the lease. */
-  async finish(end: {
-    outcome: Outcome;
-    error: string | null;
-    warnings: string[];
-    counters: RunCounters;
-    /** `undefined`: the run did not count. */
-    conclusion?: Conclusion | undefined;
-  }): Promise<void> {
-    const { conclusion } = end;
-    const error = end.error === null ? null : storableText(end.error);
+  finish(end: RunEnd): Promise<void> {
     const isQuiet = this.newestEntry === undefined && end.outcome === 'succeeded';
-    const reading = { state: conclusion && this.facts.state.statement };
-    await this.transactions.write('storing the outcome of the run', reading, async (_head, { state }) => {
-      const outcome = {
-        // Flushes all earlier commits to disk as well, so that a recorded outcome is durable.
-        toDisk: this.facts.isSynchronous ? undefined : { text: 'set local synchronous_commit = on' },
-        run: updateRun(this.runId, end.counters, undefined),
-        end: endRun(this.runId, { ...end, error }, conclusion?.proof),
-        proof: conclusion && recordProof(this.facts, { ...conclusion, head: this.spans.head }),
-      };
-      const covered = conclusion && provenRange(conclusion.proof);
-      const coverage = { coverage: covered && extendCoverage(this.facts, covered) };
-      const lease = { lease: this.facts.lease.end };
-      const isStateKept = isNewestExtended(state[0], covered);
-      if (isQuiet && isStateKept) return { plan: { ...outcome, ...coverage, ...lease }, result: () => {} };
-      if (!isStateKept) await this.facts.state.lock();
-      await pipeline(this.facts.client, { ...outcome, ...coverage });
-      const changes = isStateKept ? [] : await this.facts.state.draft();
-      const drafts = [...changes, ...(await this.draftRun(isQuiet))];
-      return { plan: lease, drafts, result: () => {} };
-    });
-    this.facts.lease.markEnded();
-  }
-
-  /** A run that stored or changed something, or did not succeed, is recorded in the ledger. */
-  private async draftRun(isQuiet: boolean): Promise<EntryDraft[]> {
-    if (isQuiet) return [];
-    const { rows } = await this.facts.client.query<KeyedRecord>(READ_RUN, [this.runId]);
-    return draftRecords('run', rows);
+    return finishRun(this.transactions, end, { ...this.facts, head: this.spans.head, isQuiet });
   }
 
   /**
@@ -459,36 +392,8 @@ export class PostgresSession implements RunSession {
   }
 }
 
-/** The coverage that a count has proven: from the head of the source's list to when its end was requested. */
-function provenRange(proof: Proof): ReadRange | undefined {
-  if (proof.state !== 'complete') return undefined;
-  const { from, to, provenAt } = proof;
-  return { from: afterPlace(from), to, isFromHead: true, isToEnd: true, provenAt };
-}
-
-/** Whether a range that was read only moves the end of the newest stored range. */
-function isNewestExtended(
-  state: StateRow | undefined,
-  range: { from: bigint; to: bigint } | undefined,
-): boolean {
-  if (!range || range.from >= range.to) return true;
-  const newest = state?.ranges.at(-1);
-  return newest !== undefined && range.from >= BigInt(newest[0]) && range.from <= BigInt(newest[1]!);
-}
-
-/** $1 run. */
-const READ_RUN = `select ${RETURN_RUN} from audit.runs r where run_id = $1`;
-
 interface FormerSlice {
   created_on: string;
   event_id: string;
   marked: KeyedRecord[];
-}
-
-const BEFORE_EVERY_PLACE = -(10n ** 18n);
-const AFTER_EVERY_PLACE = 10n ** 19n;
-
-/** The last ticks of a place. */
-function lastOf(place: bigint | undefined): string | null {
-  return place === undefined ? null : (afterPlace(place) - 1n).toString();
 }
