@@ -4,7 +4,7 @@
  * Each commit contains the rows of one or more chunks, the watermark and the run's counters, so that the watermark is never
  * ahead of the stored rows. A read error ends the loop; committed data is kept.
  */
-import { createCommitQueue } from './commit-queue.ts';
+
 import { ExportError } from './errors.ts';
 import type { RejectedRow } from './event.ts';
 import { mergeCommits, type PendingCommit } from './pending-commit.ts';
@@ -26,6 +26,7 @@ import {
   type RunSession,
   rejectedOf,
 } from './store.ts';
+import { createWorkQueue } from './work-queue.ts';
 
 export interface ExportOptions extends Omit<ReadOptions, 'meter'> {
   /** Called for every chunk after its rows are committed. */
@@ -63,8 +64,8 @@ export async function exportEvents(
   const signal = AbortSignal.any([options.signal, stop.signal]);
   let beganAt: Date | undefined;
   let unreadable: RejectedRow | undefined;
-  const commits = createCommitQueue<PendingCommit>({
-    async commit(pending) {
+  const commits = createWorkQueue<PendingCommit>({
+    async work(pending) {
       const result = await session.commit(pending.commit);
       Object.assign(counters, addCommitted(counters, { rejected: rejectedOf(pending.commit) }, result));
       report(options, pending, { counters, result });

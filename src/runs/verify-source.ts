@@ -8,10 +8,8 @@
  * A stored event with the id of an event of the source, but in no entry, was inserted by hand; it is not repaired.
  */
 import type { App } from '../app.ts';
-import { createCommitQueue } from '../core/commit-queue.ts';
 import { createComparer, type SourceFinding } from '../core/compare.ts';
 import type { CoveredRange } from '../core/coverage.ts';
-import type { Superseded } from '../core/judge.ts';
 import { createMissingSpans, type Span, spanOf } from '../core/missing-spans.ts';
 import {
   type Chunk,
@@ -20,7 +18,8 @@ import {
   takenFrom,
   throwIfInterrupted,
 } from '../core/source.ts';
-import { addCommitted, newCounters, type RunCounters } from '../core/store.ts';
+import { newCounters, type RunCounters } from '../core/store.ts';
+import { createWorkQueue } from '../core/work-queue.ts';
 import { isStoredExactly } from '../postgres/read/exact-span.ts';
 import { findCountedRejected, findListed, readLastProof } from '../postgres/read/proof.ts';
 import { ROW_FORM } from '../postgres/read/row-form.ts';
@@ -28,6 +27,7 @@ import { readExportedUntil } from '../postgres/read/start-point.ts';
 import { readStoredEvents } from '../postgres/read/stored-events.ts';
 import type { VerifiedRange } from '../postgres/write/coverage.ts';
 import { findMissingRejected, hashOfRejected } from '../postgres/write/rejected.ts';
+import { repairChunk } from './repair.ts';
 import { type Run, withRun } from './run.ts';
 import { assertSameSource } from './source-identity.ts';
 import { addFinding, addNotDue, newReport, type SourceReport } from './source-report.ts';
@@ -149,8 +149,8 @@ async function readAndCompare(app: App, comparison: Comparison): Promise<Covered
   const options = { until: request.to, shouldMeasure, pageSize, concurrency, signal, meter: counters };
   let reached = request.from;
   let read: CoveredRange | undefined;
-  const comparisons = createCommitQueue<Chunk>({
-    async commit(chunk) {
+  const comparisons = createWorkQueue<Chunk>({
+    async work(chunk) {
       await compareChunk(app, { chunk, from: reached }, comparison);
       reached = chunk.frontier;
       if (chunk.covered) read = chunk.covered;
@@ -274,53 +274,4 @@ function noteMissing(
   const missing = new Set(findings.filter(({ kind }) => kind === 'missing').map(({ eventId }) => eventId));
   for (const { event, eventId } of events) evidence.missing.add(event.createdOnTicks, missing.has(eventId));
   for (const { place } of rejected) if (place !== undefined) evidence.missing.addSpan(spanOf(place));
-}
-
-/** Stores the missing and changed events of a chunk. Returns how many rows that changed. */
-async function repairChunk(
-  { session, counters, watchers }: Run,
-  chunk: ReturnType<typeof takenFrom>,
-  {
-    findings,
-    rejected,
-    notDue,
-  }: { findings: readonly SourceFinding[]; rejected: Chunk['rejected']; notDue: number },
-): Promise<number> {
-  const events = findings.flatMap(({ expected, isStored }) => (expected && !isStored ? expected : []));
-  const superseded = findings.flatMap(supersededBy);
-  const hasWork = events.length + superseded.length + rejected.length > 0;
-  const stored = hasWork
-    ? await session.restore({ events, superseded, rejected })
-    : { inserted: 0, updated: 0 };
-  const unchanged = chunk.events.length - notDue - stored.inserted - stored.updated;
-  const rerendered = findings.filter(({ kind }) => kind === 'rerendered');
-  const result = { ...stored, unchanged, superseded: rerendered.length, lateTicks: [] };
-  Object.assign(counters, addCommitted(counters, chunk, result));
-  for (const row of rejected) watchers.onRejected(row);
-  for (const warning of chunk.warnings) watchers.onWarning(warning);
-  const replacing = rerendered.filter(({ isStored }) => !isStored).length;
-  return stored.inserted + stored.updated - replacing + rejected.length;
-}
-
-/** The rows to mark as superseded, or as current again, for a difference. */
-function supersededBy({
-  kind,
-  eventId,
-  createdOnTicks: ticks,
-  expected,
-  isStored,
-  fields,
-}: SourceFinding): Superseded[] {
-  if (kind === 'rerendered') {
-    const row = { eventId, ticks };
-    const by = expected!.eventId;
-    return isStored
-      ? [
-          { row, by },
-          { row: { eventId: by, ticks }, by: undefined },
-        ]
-      : [{ row, by }];
-  }
-  const isHidden = fields.includes(ROW_FORM.columns.supersededBy);
-  return isHidden ? [{ row: { eventId, ticks }, by: undefined }] : [];
 }

@@ -1,12 +1,12 @@
 import { expect, test } from '@jest/globals';
-import { createCommitQueue } from '../../src/core/commit-queue.ts';
+import { createWorkQueue } from '../../src/core/work-queue.ts';
 
-test('a waiting add is released when no further commit may start', async () => {
+test('a waiting add is released when no further work may start', async () => {
   let isStopped = false;
   let failures = 0;
   const begun: number[] = [];
-  const commits = createCommitQueue<number>({
-    async commit(item) {
+  const commits = createWorkQueue<number>({
+    async work(item) {
       begun.push(item);
       await new Promise((resolve) => setTimeout(resolve, 5));
       isStopped = true;
