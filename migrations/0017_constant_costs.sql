@@ -9,14 +9,15 @@ lock table audit.events in share row exclusive mode;
 
 -- 1. Indexes.
 
--- Blocks of 128 pages with their ranges of values: 0.1 bytes an event. autosummarize: else new blocks are read until the next vacuum.
+-- Blocks of 128 pages with their ranges of values: 0.1 bytes an event. New blocks are read until autovacuum has summarized them, at the latest
+-- after a fifth of the table. Not autosummarize: a load fills the queue of these requests, and the server logs each one that it drops.
 create index events_by_stored_at on audit.events using brin (
   updated_at timestamptz_minmax_multi_ops, first_seen_at timestamptz_minmax_multi_ops
-) with (autosummarize = on);
+);
 comment on index audit.events_by_stored_at is 'Rows that were stored or changed since a time: the incremental refresh of BI tools.';
 create index events_by_day on audit.events using brin (
   ((created_on at time zone 'UTC')::date) date_minmax_multi_ops, created_on timestamptz_minmax_multi_ops
-) with (autosummarize = on);
+);
 comment on index audit.events_by_day is 'Conditions on the day, and on the time without an organization.';
 -- 500 characters: an index entry can have 2,704 bytes, and a name has any length. No two entries are alike, so looking for duplicates would only
 -- cost time.

@@ -110,7 +110,8 @@ comment on function audit.organizations_of_events is 'The organizations with row
 create function audit.create_event_months(months date[]) returns date[]
 language plpgsql security definer
 -- A dashboard that reads the default partition delays the months, not the export: their rows are in the default partition until the next call.
-set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set lock_timeout = '1s' as $$
+-- The server cancels an autovacuum that is in the way after deadlock_timeout, one second by default: the wait is longer.
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set lock_timeout = '2s' as $$
 declare
   month date;
   -- Rows that were stored while a lock was not free.
@@ -141,8 +142,8 @@ begin
   loop
     continue when to_regclass(to_char(month, '"audit.events_"YYYY_MM')) is not null;
     begin
-      -- Of two workers, the second waits here and then finds the partition. Reading and writing go on.
-      lock table audit.events in share update exclusive mode;
+      -- Of two workers, the second waits here and then finds the partition. Reading and writing go on, and so does autovacuum of the partitions.
+      lock table only audit.events in share update exclusive mode;
       continue when to_regclass(to_char(month, '"audit.events_"YYYY_MM')) is not null;
       perform audit.add_events_month('audit.events', month);
       created := created || month;
@@ -154,7 +155,7 @@ begin
   end loop;
   return created;
 end $$;
-comment on function audit.create_event_months is 'Creates the partitions of audit.events for these months (any day of them), for those of rows in the default partition, for the current month and the next two, where they are missing; moves their rows from the default partition. Returns the months it created; null before the table is partitioned. Months before 2000 or further ahead are left out, and so are all if a lock is not free within a second.';
+comment on function audit.create_event_months is 'Creates the partitions of audit.events for these months (any day of them), for those of rows in the default partition, for the current month and the next two, where they are missing; moves their rows from the default partition. Returns the months it created; null before the table is partitioned. Months before 2000 or further ahead are left out, and so are all if a lock is not free within two seconds.';
 revoke execute on function audit.is_events_month, audit.add_events_month, audit.organizations_of_events, audit.create_event_months from public;
 
 create function audit.begin_events_by_month() returns void
@@ -257,7 +258,7 @@ create function audit.copy_events_month(month date) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   -- Of two processes, the second waits here and then finds the partition.
-  lock table audit.events_by_month in share update exclusive mode;
+  lock table only audit.events_by_month in share update exclusive mode;
   if to_regclass(coalesce(to_char(month, '"audit.events_"YYYY_MM'), 'audit.events_default')) is not null then return 0; end if;
   return audit.add_events_month('audit.events_by_month', month, 'audit.events');
 end $$;
@@ -268,7 +269,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   noted bigint;
 begin
-  lock table audit.events_by_month in share update exclusive mode;
+  lock table only audit.events_by_month in share update exclusive mode;
   create temp table noted_events on commit drop as
     with noted as (delete from audit.events_to_copy returning organization, log, created_on, event_id) select distinct * from noted;
   get diagnostics noted = row_count;

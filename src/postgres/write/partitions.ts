@@ -4,6 +4,8 @@ import { formatMicroseconds, TICKS_PER_SECOND } from '../../core/ticks.ts';
 import type { Client } from '../connection/pool.ts';
 
 const TICKS_PER_DAY = 86_400n * TICKS_PER_SECOND;
+/** A month that a lock kept from being created is tried again after this time: until then its rows go to the default partition. */
+const RETRY_MS = 5_000;
 
 /**
  * One row: the months that have a partition, as `2026-01` (null before the table is partitioned), and whether the next month, by the clock of
@@ -25,10 +27,14 @@ export class EventMonths {
   private readonly known: Set<string>;
   /** A day of a known month. */
   private knownDay: bigint | undefined;
+  /** When each month without a partition was last tried. */
+  private readonly triedAt = new Map<string, number>();
 
+  /** `now`: milliseconds of a clock that never goes back. */
   constructor(
     private readonly client: Client,
     private readonly row: MonthRow,
+    private readonly now: () => number = () => performance.now(),
   ) {
     this.known = new Set(row.months);
   }
@@ -38,7 +44,7 @@ export class EventMonths {
     if (this.row.months !== null && this.row.lacks_next) await this.create([]);
   }
 
-  /** Whether no partition is known for the month of one of these events. */
+  /** Whether a partition for the month of one of these events is to be created. */
   lacks(events: readonly IdentifiedEvent[]): boolean {
     return this.missing(events).length > 0;
   }
@@ -59,18 +65,23 @@ export class EventMonths {
       if (day === this.knownDay) continue;
       const month = formatMicroseconds(event.createdOnTicks).slice(0, 7);
       if (this.known.has(month)) this.knownDay = day;
-      else missing.add(month);
+      else if (this.isDue(month)) missing.add(month);
     }
     return [...missing];
   }
 
+  private isDue(month: string): boolean {
+    const triedAt = this.triedAt.get(month);
+    return triedAt === undefined || this.now() - triedAt >= RETRY_MS;
+  }
+
   private async create(months: readonly string[]): Promise<void> {
-    const { rows } = await this.client.query<{ is_partitioned: boolean }>(
-      'select audit.create_event_months($1::date[]) is not null as is_partitioned',
-      [months.map((month) => `${month}-01`)],
-    );
-    // Before the move has ended, the next commit tries again. After it, once in this run, whether a month was created or not.
-    if (!rows[0]!.is_partitioned) return;
-    for (const month of months) this.known.add(month);
+    await this.client.query('select audit.create_event_months($1::date[])', [
+      months.map((month) => `${month}-01`),
+    ]);
+    // Also those that others created. A month of odd dates never has a partition.
+    const { rows } = await this.client.query<MonthRow>(READ_MONTHS);
+    for (const month of rows[0]!.months ?? []) this.known.add(month);
+    for (const month of months) this.triedAt.set(month, this.now());
   }
 }

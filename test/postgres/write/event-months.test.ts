@@ -1,8 +1,10 @@
 /** Partitions by month: made ahead and before rows need them, by a worker that may not create tables. */
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
+import { identifyGroup } from '../../../src/core/identity.ts';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
 import { columnsOf } from '../../../src/postgres/format/columns.ts';
+import { EventMonths } from '../../../src/postgres/write/partitions.ts';
 import { SUPERSEDE } from '../../../src/postgres/write/span-statements.ts';
 import { READ_RECORDS, UPDATE_EVENTS } from '../../../src/postgres/write/statements.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
@@ -124,6 +126,16 @@ test('workers that need the same months at the same time create them once', asyn
     expect(await placesOf(name)).toEqual({ '2019_01': 1, '2019_02': 1, '2019_03': 1 });
 });
 
+test('autovacuum of another month delays nothing', async () => {
+  await commit('vacuumed', '2018-05-01T00:00:00Z');
+  const vacuum = await bench.sql.connect();
+  await vacuum.query('begin; lock table audit.events_2018_05 in share update exclusive mode');
+  await commit('vacuumed', '2018-06-01T00:00:00Z');
+  expect(await placesOf('vacuumed')).toEqual({ '2018_05': 1, '2018_06': 1 });
+  await vacuum.query('commit');
+  vacuum.release();
+});
+
 test('while someone reads the default partition, rows go there, and later into their month', async () => {
   const reader = await bench.sql.connect();
   await reader.query('begin; select from audit.events limit 1');
@@ -133,6 +145,26 @@ test('while someone reads the default partition, rows go there, and later into t
   reader.release();
   await commit('waiting-2', '2018-07-02T00:00:00Z');
   expect(await placesOf('waiting')).toEqual({ '2018_07': 1 });
+});
+
+test('within a run, a month that was not created is tried again after five seconds', async () => {
+  const events = identifyGroup([eventAt('2018-09-01T00:00:00Z')]);
+  const client = await pool.connect();
+  const reader = await bench.sql.connect();
+  let now = 0;
+  const months = new EventMonths(client, { months: [], lacks_next: false }, () => now);
+  await reader.query('begin; select from audit.events limit 1');
+  await months.createFor(events);
+  await reader.query('commit');
+  now = 4_999;
+  expect(months.lacks(events)).toBe(false);
+  now = 5_000;
+  expect(months.lacks(events)).toBe(true);
+  await months.createFor(events);
+  now = 100_000;
+  expect(months.lacks(events)).toBe(false);
+  expect((await partitions()).map(({ name }) => name)).toContain('audit.events_2018_09');
+  for (const each of [client, reader]) each.release();
 });
 
 test('a dropped month leaves the roll-ups, and a late event of it creates it again', async () => {
