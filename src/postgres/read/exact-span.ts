@@ -13,10 +13,9 @@ const OWN_ID = `encode(substr(sha256(convert_to(left(array_to_json(
 
 /**
  * The parameters of IN_RANGE, and $7 a limit. The text of a row with columns that contradict each other contains the id only, and equals
- * that of no event. The id stands for the columns that it is computed from.
+ * that of no event. The id stands for the columns that it is computed from. Not named: a plan for any values, which the server tries for a named statement, covers all partitions.
  */
 const DIGEST_EXACTLY = {
-  name: 'digest-exactly',
   text: `
   select ${DIGEST_OF_TEXTS} as digest from (
     select created_on, event_id, case

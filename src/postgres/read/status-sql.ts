@@ -1,4 +1,6 @@
 /** The query for the status of all logs. */
+import type { LogKey } from '../../core/log-key.ts';
+import { inUtc } from '../format/utc.ts';
 import type { GoneEvent, RunRecord } from './status.ts';
 
 const LAST_RUNS = 10;
@@ -70,7 +72,9 @@ type Json<T> = {
   [N in keyof T]: T[N] extends Date ? number : T[N] extends Date | null ? number | null : T[N];
 };
 type RunJson = Json<RunRecord>;
-type GoneJson = Json<GoneEvent>;
+/** `at`: the exact time, as `inUtc` writes it. */
+type GoneJson = Json<Omit<GoneEvent, keyof GoneNames>> & { eventId: string; at: string };
+type GoneNames = Pick<GoneEvent, 'category' | 'action' | 'userName'>;
 
 /** The query for a database at that level. $1 names of organizations; null: all. $2 the time of the report, where the view exists. */
 export function statusQuery(level: SchemaLevel): string {
@@ -149,6 +153,21 @@ const RUN = `json_build_object(
 
 const name = (column: string) => `left(e.${column}, ${MAX_NAME_CHARACTERS})`;
 
+/** The names of a stored event. */
+export interface NamesRow extends GoneNames, LogKey {
+  event_id: string;
+}
+
+/**
+ * The names of gone events. A join with audit.events in the query of the status would plan all of its partitions, and most logs have no
+ * gone event. $1 to $4 organizations, logs, times and ids; $5 and $6 the first and the last time.
+ */
+export const READ_GONE_NAMES = `
+  select e.organization, e.log, e.event_id, ${name('category')} as category, ${name('action')} as action, ${name('user_name')} as "userName"
+  from unnest($1::text[], $2::text[], $3::timestamptz[], $4::uuid[]) as g (organization, log, created_on, event_id)
+  join audit.events e on (e.organization, e.log, e.created_on, e.event_id) = (g.organization, g.log, g.created_on, g.event_id)
+  where e.created_on between $5 and $6`;
+
 /** The state as the view says it; how many are recent is counted at the time of the report. */
 const COMPLETENESS = `
     c.state, c.reason, c.missing_events, c.proven_at, c.assessed_at, c.suspected_events, c.gone_events, c.last_gone_at,
@@ -156,15 +175,12 @@ const COMPLETENESS = `
        and g.gone_at > $2::timestamptz - interval '7 days') as recently_gone_events,
     (
       select coalesce(json_agg(json_build_object(
-        'createdOn', ${milliseconds('g.created_on')}, 'category', ${name('category')}, 'action', ${name('action')},
-        'userName', ${name('user_name')}, 'noticedAt', ${milliseconds('g.suspected_at')},
+        'createdOn', ${milliseconds('g.created_on')}, 'at', ${inUtc('g.created_on')}, 'eventId', g.event_id, 'noticedAt', ${milliseconds('g.suspected_at')},
         'goneAt', ${milliseconds('g.gone_at')}) order by g.gone_at desc, g.created_on desc), '[]')
       from (
         select * from audit.gone_events g where (g.organization, g.log) = (w.organization, w.log) and g.state = 'gone'
         order by g.gone_at desc, g.created_on desc limit ${NEWEST_GONE}
       ) g
-      left join audit.events e
-        on (e.organization, e.created_on, e.event_id, e.log) = (g.organization, g.created_on, g.event_id, g.log)
     ) as gone`;
 
 const VERIFICATION = `

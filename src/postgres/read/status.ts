@@ -3,7 +3,14 @@ import type { RunCounters } from '../../core/store.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, type Pool, withTransaction } from '../connection/pool.ts';
 import { type MigrationState, readMigrations } from '../schema/migrate.ts';
-import { READ_SCHEMA, type SchemaLevel, type StatusRow, statusQuery } from './status-sql.ts';
+import {
+  type NamesRow,
+  READ_GONE_NAMES,
+  READ_SCHEMA,
+  type SchemaLevel,
+  type StatusRow,
+  statusQuery,
+} from './status-sql.ts';
 
 /** Short: a status request should report a slow database, not wait for it. */
 const STATEMENT_TIMEOUT_MS = 15_000;
@@ -186,10 +193,38 @@ async function readReport(
   if (!level.has_tables) return { readAt, migrations, organizations: [] };
   const parameters = level.has_completeness ? [wanted ?? null, readAt] : [wanted ?? null];
   const status = await client.query<StatusRow>(statusQuery(level), parameters);
-  return { readAt, migrations, organizations: status.rows.map((row) => toOrganization(row, readAt)) };
+  const names = await readGoneNames(client, status.rows);
+  return { readAt, migrations, organizations: status.rows.map((row) => toOrganization(row, names, readAt)) };
 }
 
-function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
+/** The names of the listed gone events, by `keyOf`. */
+async function readGoneNames(client: Client, rows: readonly StatusRow[]): Promise<Map<string, NamesRow>> {
+  const gone = rows.flatMap(({ organization, log, gone: events }) =>
+    events.map(({ at, eventId }) => ({ organization, log, at, eventId })),
+  );
+  if (gone.length === 0) return new Map();
+  const times = gone.map(({ at }) => at).sort();
+  const names = await client.query<NamesRow>(READ_GONE_NAMES, [
+    gone.map(({ organization }) => organization),
+    gone.map(({ log }) => log),
+    gone.map(({ at }) => at),
+    gone.map(({ eventId }) => eventId),
+    times[0],
+    times.at(-1),
+  ]);
+  return new Map(names.rows.map((row) => [keyOf(row, row.event_id), row]));
+}
+
+/** Events of two logs may have the same id. */
+function keyOf({ organization, log }: LogKey, eventId: string): string {
+  return JSON.stringify([organization, log, eventId]);
+}
+
+function toOrganization(
+  row: StatusRow,
+  goneNames: ReadonlyMap<string, NamesRow>,
+  readAt: Date,
+): OrganizationStatus {
   const { created_on_ticks: ticks, created_on_raw: raw } = row;
   return {
     organization: row.organization,
@@ -208,9 +243,18 @@ function toOrganization(row: StatusRow, readAt: Date): OrganizationStatus {
     })),
     completeness: toCompleteness(row),
     verification: toVerification(row),
-    goneEvents: row.gone.map(({ createdOn, noticedAt, goneAt, ...names }) => ({
-      ...{ createdOn: new Date(createdOn), ...names, noticedAt: new Date(noticedAt), goneAt: toDate(goneAt) },
-    })),
+    goneEvents: row.gone.map(({ createdOn, eventId, noticedAt, goneAt }) => {
+      const { category = null, action = null, userName = null } = goneNames.get(keyOf(row, eventId)) ?? {};
+      const names = { category, action, userName };
+      return {
+        ...{
+          createdOn: new Date(createdOn),
+          ...names,
+          noticedAt: new Date(noticedAt),
+          goneAt: toDate(goneAt),
+        },
+      };
+    }),
     coverage: row.coverage.map(({ from, to, provenAt, verifiedAt }) => ({
       ...{
         from: new Date(from),

@@ -9,10 +9,9 @@ const ABSENT = `state in ('suspected', 'gone', 'former source')`;
  * One digest of the current rows of a span, and whether something in it needs a closer look: most responses show what is stored, and then
  * no row is read. $1 organization, $2 log, $3 and $4 times from and to (`infinity`: open), $5 limit, $6 and $7 the same as ticks,
  * $8 and $9 times and ids of other events, $10 and $11 the first and the last of
- * these times.
+ * these times. Not named: a plan for any values, which the server tries for a named statement, covers all partitions.
  */
 export const DIGEST_SPAN = {
-  name: 'digest-span',
   text: `
   select (
     select ${DIGEST_OF_TEXTS}

@@ -54,8 +54,8 @@ export const INSERT_EVENTS = {
   returning ${returned('e')}`,
 };
 
-const updateEvents = (name: string, columns: readonly string[], updatedAt = 'now()') => ({
-  name,
+/** Not named: a plan for any values, which the server tries for a named statement, covers all partitions. */
+const updateEvents = (columns: readonly string[], updatedAt = 'now()') => ({
   text: `
   with ${INCOMING}
   update audit.events e set ${columns.map((column) => `${column} = i.${column}`).join(', ')}, updated_at = ${updatedAt}
@@ -69,7 +69,7 @@ const updateEvents = (name: string, columns: readonly string[], updatedAt = 'now
  * Updates what the source may change. $1 organization, $2 log, $3 run, then columnsOf(), $21 and $22 the first and the last time, by which
  * the planner leaves out the other partitions.
  */
-export const UPDATE_EVENTS = updateEvents('update-events', CHANGEABLE);
+export const UPDATE_EVENTS = updateEvents(CHANGEABLE);
 /**
  * The same for `verify --repair`: restores every column to the source's value. Where the record differs in nothing, only `details` was wrong:
  * `updated_at` stays.
@@ -77,7 +77,6 @@ export const UPDATE_EVENTS = updateEvents('update-events', CHANGEABLE);
 const RECORDED = [...FIXED.filter((column) => column !== 'details'), ...CHANGEABLE];
 const isChanged = `(${RECORDED.map((column) => `e.${column}`).join(', ')}) is distinct from (${RECORDED.map((column) => `i.${column}`).join(', ')})`;
 export const RESTORE_EVENTS = updateEvents(
-  'restore-events',
   [...FIXED, ...CHANGEABLE],
   `case when ${isChanged} then now() else e.updated_at end`,
 );
@@ -104,9 +103,9 @@ export type RecordRow = Record<RecordColumn, string | number | null>;
 /**
  * Fails (division by zero) if a COPY did not store its rows, and no others carry their batch: the events are then upserted, which finds the reason.
  * $1 organization, $2 log, $3 batch, $4 and $5 times of the first and the last row, $6 number of rows.
+ * Not named: a plan for any values, which the server tries for a named statement, covers all partitions.
  */
 export const COUNT_COPIED = {
-  name: 'count-copied',
   text: `
   select 1 / (count(*) = $6::bigint)::integer from audit.events
   where organization = $1 and log = $2 and created_on between $4 and $5 and batch = $3`,

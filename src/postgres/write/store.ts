@@ -8,11 +8,12 @@ import { requireOwnConnection } from '../connection/pooler.ts';
 import { storableText } from '../format/columns.ts';
 import { toStoredSource } from '../read/source-identity.ts';
 import {
-  type CheckedWatermarkRow,
+  checkStored,
   describeContradiction,
   findContradiction,
   READ_WATERMARK,
   toWatermark,
+  type WatermarkState,
 } from '../read/watermark.ts';
 import { Lease, lockFreeLease } from './lease.ts';
 import { EventMonths, type MonthRow, READ_MONTHS } from './partitions.ts';
@@ -137,8 +138,8 @@ async function beginRun(
     );
     const runId = run.rows[0]!.run_id;
     const lease = await Lease.take(client, { organization, log, runId, leaseMs });
-    const { rows } = await client.query<CheckedWatermarkRow & MonthRow>(READ_START, [organization, log]);
-    const [row] = rows as [CheckedWatermarkRow & MonthRow];
+    const { rows } = await client.query<WatermarkState & MonthRow>(READ_START, [organization, log]);
+    const row = await checkStored(client, { organization, log }, rows[0]!);
     const contradiction = findContradiction(row);
     const mustReset = contradiction !== undefined && shouldResetWatermark;
     if (mustReset) await client.query(RESET_WATERMARK, [organization, log]);

@@ -5,7 +5,13 @@
 import type { LogKey } from '../../../core/log-key.ts';
 import { formatMicroseconds } from '../../../core/ticks.ts';
 import { inUtc } from '../../format/utc.ts';
-import { type CheckedWatermarkRow, findContradiction, READ_WATERMARK } from '../watermark.ts';
+import {
+  type CheckedWatermarkRow,
+  checkStored,
+  findContradiction,
+  READ_WATERMARK,
+  type WatermarkState,
+} from '../watermark.ts';
 import { type Columns, groupFindings, type StateCheck } from './finding.ts';
 
 /** Every log that a run has begun, and every watermark. */
@@ -99,9 +105,11 @@ export const checkWatermarks: StateCheck = async (client, organization) => {
   const ofWatermarks = [];
   const ofRuns = [];
   for (const { organization: name, log } of keys) {
-    const { rows: watermarks } = await client.query<CheckedWatermarkRow>(READ_WATERMARK, [name, log]);
+    const { rows: watermarks } = await client.query<WatermarkState>(READ_WATERMARK, [name, log]);
+    const watermark =
+      watermarks[0] && (await checkStored(client, { organization: name, log }, watermarks[0]));
     const { rows: facts } = await client.query<FactsRow>(FACTS, [name, log]);
-    for (const [expected, found, run] of compare(watermarks[0], facts[0])) {
+    for (const [expected, found, run] of compare(watermark, facts[0])) {
       ofWatermarks.push({ organization: name, log, key: {}, expected, found });
       if (run != null) {
         const runColumns = [found, expected].map((columns) => columns && nameInRun(columns));
