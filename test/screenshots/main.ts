@@ -1,4 +1,6 @@
 /** `npm run screenshots`: the status page in each of its states, from a real database and a real server, as pictures for people. */
+// First: it must be evaluated before the page.
+import './build.ts';
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -31,13 +31,17 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-/** Commits each batch in one run of a new organization; returns its name and the number of COPY attempts. */
+/** Commits each batch in one run of a new organization, every other time prepared; returns its name and the number of COPY attempts. */
 async function commit(...batches: AuditEvent[][]): Promise<{ organization: string; copies: number }> {
   const organization = `copy-${++opened}`;
   const before = countCopies();
   const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
   try {
-    for (const events of batches) await session.commit(batchOf(events));
+    for (const events of batches) {
+      const batch = batchOf(events);
+      const prepared = opened % 2 === 0 ? session.prepare(batch) : undefined;
+      await session.commit({ ...batch, prepared: prepared && [prepared] });
+    }
   } finally {
     await session.release();
   }
