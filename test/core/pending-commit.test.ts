@@ -21,6 +21,16 @@ describe('two commits are one', () => {
     expect(merged.commit.frontier).toBe(ticksAt(at(4)));
   });
 
+  test('with the prepared rows of both, or none', () => {
+    const [first, second] = [pending(0, 2), pending(2, 4)];
+    const prepared = (of: PendingCommit) => [{ events: of.commit.events }];
+    first.commit.prepared = prepared(first);
+    expect(mergeCommits(first, second)!.commit.prepared).toBeUndefined();
+    second.commit.prepared = prepared(second);
+    const merged = mergeCommits(first, second)!.commit;
+    expect(merged.prepared!.flatMap(({ events }) => events)).toEqual(merged.events);
+  });
+
   test('not if there is a hole between their spans, or no span', () => {
     expect(mergeCommits(pending(0, 2), pending(3, 4))).toBeUndefined();
     expect(mergeCommits(pending(0, 2), pending(2, 4, { span: undefined }))).toBeUndefined();

@@ -186,7 +186,8 @@ export class PostgresSession implements RunSession {
       this.encoder.release(prepared ?? []);
       return undefined;
     }
-    const rows = prepared ?? [this.encoder.encodeRows(batch.events)];
+    const isWhole = rowsIn(prepared ?? []) === batch.events.length;
+    const rows = prepared && isWhole ? prepared : [this.encoder.encodeRows(batch.events)];
     try {
       return await this.copy(batch, rows);
     } catch (error) {
@@ -396,4 +397,8 @@ interface FormerSlice {
   created_on: string;
   event_id: string;
   marked: KeyedRecord[];
+}
+
+function rowsIn(rows: readonly EncodedRows[]): number {
+  return rows.reduce((sum, { events }) => sum + events.length, 0);
 }
