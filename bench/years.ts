@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Database } from './database.ts';
 import { loadOrganization } from './load-organization.ts';
-import { formatNumber } from './present.ts';
+import { formatNumber, formatSpread } from './present.ts';
 import type { Scene } from './scene.ts';
 import { type Spread, spreadOf } from './statistics.ts';
 
@@ -33,6 +33,21 @@ export interface Timed {
   /** CPU time of the server per query; `undefined` where it is not on this machine. */
   cpuMilliseconds: number | undefined;
   rows: number;
+}
+
+/** The cells of a query in a table: title, milliseconds, CPU milliseconds, rows. */
+export function timedCells({
+  title,
+  milliseconds,
+  cpuMilliseconds,
+  rows,
+}: Timed & { title: string }): (string | undefined)[] {
+  return [
+    title,
+    formatSpread(milliseconds, 1),
+    cpuMilliseconds === undefined ? undefined : formatNumber(cpuMilliseconds, 1),
+    formatNumber(rows),
+  ];
 }
 
 /** Runs each query as a reader, some times as it is and once for its plan. Writes the plans to a file beside the figures. */

@@ -10,7 +10,7 @@ import { formatBytes, formatNumber, formatSpread, type Target, type View } from 
 import { MAIN, type Scene } from '../scene.ts';
 import type { Section } from '../section.ts';
 import { spreadOf } from '../statistics.ts';
-import { type Timed, timeQueries } from '../years.ts';
+import { type Timed, timedCells, timeQueries } from '../years.ts';
 import { NEW_EVENTS, type Place } from './quiet-runs.ts';
 
 /** The events lie between these, in the past. The questions of docs/bi.md ask about the years after: they are moved. */
@@ -183,12 +183,7 @@ function viewOfAnswers(timed: readonly Answered[]): View {
   return {
     title: 'The questions of docs/bi.md, and the state in SQL',
     head: ['', 'ms', 'CPU ms', 'rows'],
-    rows: timed.map(({ title, milliseconds, cpuMilliseconds, rows }) => [
-      title,
-      formatSpread(milliseconds, 1),
-      cpuMilliseconds === undefined ? undefined : formatNumber(cpuMilliseconds, 1),
-      formatNumber(rows),
-    ]),
+    rows: timed.map(timedCells),
   };
 }
 

@@ -1,9 +1,9 @@
 /** What BI tools send first, of years of events. */
 import { FIRST_QUERIES } from '../../test/support/first-queries.ts';
 import type { Database } from '../database.ts';
-import { formatNumber, formatSpread } from '../present.ts';
+import { formatNumber } from '../present.ts';
 import type { Section } from '../section.ts';
-import { READER, timeQueries, years } from '../years.ts';
+import { READER, timedCells, timeQueries, years } from '../years.ts';
 
 const WANTED_MS = 100;
 /** A day in the middle of the years. */
@@ -29,12 +29,7 @@ export const toolsSection: Section = {
         {
           title: `What BI tools send first, asked by ${READER}`,
           head: ['', 'ms', 'CPU ms', 'rows'],
-          rows: timed.map(({ title, milliseconds, cpuMilliseconds, rows }) => [
-            title,
-            formatSpread(milliseconds, 1),
-            cpuMilliseconds === undefined ? undefined : formatNumber(cpuMilliseconds, 1),
-            formatNumber(rows),
-          ]),
+          rows: timed.map(timedCells),
         },
       ],
       targets: [

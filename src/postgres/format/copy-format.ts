@@ -217,7 +217,10 @@ function encodeRows(
   return { events, bytes: bytes.subarray(0, at), starts, ends };
 }
 
-/** Id and hash of each record, for the ledger. Call after `complete`, which wrote `origin`. */
+/**
+ * Id and hash of each record, for the ledger. Call after `complete`, which wrote `origin`. The bytes may wait in the socket meanwhile: they
+ * are as they were when this returns, and nothing is sent before it does.
+ */
 export function listEncoded(parts: readonly EncodedRows[], origin: RowOrigin & { runId: string }): Buffer {
   const rows = parts.reduce((sum, { events }) => sum + events.length, 0);
   const listed = Buffer.allocUnsafe(rows * ROW_BYTES);
