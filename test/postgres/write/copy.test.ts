@@ -142,6 +142,17 @@ test('COPY stores the same rows and ledger entry as an upsert, and a re-read fin
   );
 }, 300_000);
 
+test('prepared rows that are fewer than the events of a commit are not used', async () => {
+  const organization = `copy-${++opened}`;
+  const session = await openSession(bench.pool, { organization, log: 'classic', kind: 'run' });
+  const batch = batchOf([eventAt('2026-01-01T10:00:00Z'), eventAt('2026-01-01T11:00:00Z')]);
+  const prepared = session.prepare({ ...batch, events: batch.events.slice(0, 1) })!;
+  const { inserted } = await session
+    .commit({ ...batch, prepared: [prepared] })
+    .finally(() => session.release());
+  expect([inserted, (await rowsOf(organization)).length]).toEqual([2, 2]);
+});
+
 test('unchanged rows of one microsecond are found unchanged by their digest, in any order', async () => {
   const events = Array.from({ length: 60 }, (_, i) =>
     eventAt(`2026-01-01T10:00:00.00000${20 + Math.floor(i / 3)}Z`, { action: `Action ${i}` }),
