@@ -1,49 +1,14 @@
 -- Costs that do not grow with what is stored: the roll-ups follow a changed or deleted row by key, day by day; indexes and views serve what
 -- BI tools send first.
 --
--- One transaction. It rewrites no table. It reads audit.events once for each of five indexes and once for audit.time_totals, and blocks
--- writers of the table meanwhile, not readers: docs/bi.md says how long. A worker of an older version that is still running waits, and then
--- continues to work.
+-- One transaction. It rewrites no table. It reads audit.events once, for audit.time_totals, and blocks writers of the table meanwhile, not
+-- readers: docs/operations.md says how long. A worker of an older version that is still running waits, and then continues to work. The indexes of
+-- audit.events that belong here are built by 0018_partitions.sql, month by month, while nothing waits for them.
 
 lock table audit.events in share row exclusive mode;
 
--- 1. Indexes.
+-- 1. Indexes of small tables, and statistics.
 
--- Blocks of 128 pages with their ranges of values: 0.1 bytes an event. New blocks are read until autovacuum has summarized them, at the latest
--- after a fifth of the table. Not autosummarize: a load fills the queue of these requests, and the server logs each one that it drops.
-create index events_by_stored_at on audit.events using brin (
-  updated_at timestamptz_minmax_multi_ops, first_seen_at timestamptz_minmax_multi_ops
-);
-comment on index audit.events_by_stored_at is 'Rows that were stored or changed since a time: the incremental refresh of BI tools.';
-create index events_by_day on audit.events using brin (
-  ((created_on at time zone 'UTC')::date) date_minmax_multi_ops, created_on timestamptz_minmax_multi_ops
-);
-comment on index audit.events_by_day is 'Conditions on the day, and on the time without an organization.';
--- 500 characters: an index entry can have 2,704 bytes, and a name has any length. No two entries are alike, so looking for duplicates would only
--- cost time.
-create index events_by_user on audit.events (left(user_name, 500), created_on) with (deduplicate_items = off);
-comment on index audit.events_by_user is 'The events of one user, also of one with few events or none.';
-create index events_by_target on audit.events (
-  left(coalesce(
-    details ->> 'name', details #>> '{after,name}', details #>> '{user,userName}', details ->> 'userName',
-    details ->> 'displayName', details ->> 'licenseCode'
-  ), 500), created_on
-) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
-comment on index audit.events_by_target is 'The changes of one group, user or policy.';
-create index events_by_area on audit.events (
-  (case
-    when category ilike '%group%' then 'Groups'
-    when category ilike '%role%' then 'Roles'
-    when category ilike '%robot%' then 'Robot accounts'
-    when category ilike '%client%' or category ilike '%application%' then 'External applications'
-    when category ilike '%licen%' then 'Licences'
-    when category ilike '%governance%' or category ilike '%policy%' then 'Policies'
-    when category ilike '%setting%' then 'Settings'
-    when category ilike '%user%' then 'Users'
-    else 'Other'
-  end), created_on
-) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
-comment on index audit.events_by_area is 'The changes of one area, also of one with few changes or none.';
 -- The planner takes no numbers of values from an index with a condition.
 create statistics audit.areas_of_events on (case
     when category ilike '%group%' then 'Groups'
@@ -490,6 +455,10 @@ analyze audit.time_totals;
 analyze audit.events;
 
 -- 4. Views. Names of users and targets are cut to what the indexes hold, so that a condition on the view is one on the index.
+
+-- Locks the views only now, after the long part, the outermost first: a query locks a view before what it reads.
+alter view bi.unusual_logins reset (security_barrier);
+alter view bi.logins reset (security_barrier);
 
 create or replace view bi.events as
 select

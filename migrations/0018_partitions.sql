@@ -172,6 +172,41 @@ begin
   -- The key has the log between organization and time.
   create index moved_events_by_time on audit.events_by_month (created_on);
   comment on index audit.moved_events_by_time is 'The newest events, and events of a time range, without a log or without an organization in the condition.';
+  -- Blocks of 128 pages with their ranges of values: 0.1 bytes an event. New blocks are read until autovacuum has summarized them, at the latest
+  -- after a fifth of the table. Not autosummarize: a load fills the queue of these requests, and the server logs each one that it drops.
+  create index moved_events_by_stored_at on audit.events_by_month using brin (
+    updated_at timestamptz_minmax_multi_ops, first_seen_at timestamptz_minmax_multi_ops
+  );
+  comment on index audit.moved_events_by_stored_at is 'Rows that were stored or changed since a time: the incremental refresh of BI tools.';
+  create index moved_events_by_day on audit.events_by_month using brin (
+    ((created_on at time zone 'UTC')::date) date_minmax_multi_ops, created_on timestamptz_minmax_multi_ops
+  );
+  comment on index audit.moved_events_by_day is 'Conditions on the day, and on the time without an organization.';
+  -- 500 characters: an index entry can have 2,704 bytes, and a name has any length. No two entries are alike, so looking for duplicates would only
+  -- cost time.
+  create index moved_events_by_user on audit.events_by_month (left(user_name, 500), created_on) with (deduplicate_items = off);
+  comment on index audit.moved_events_by_user is 'The events of one user, also of one with few events or none.';
+  create index moved_events_by_target on audit.events_by_month (
+    left(coalesce(
+      details ->> 'name', details #>> '{after,name}', details #>> '{user,userName}', details ->> 'userName',
+      details ->> 'displayName', details ->> 'licenseCode'
+    ), 500), created_on
+  ) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
+  comment on index audit.moved_events_by_target is 'The changes of one group, user or policy.';
+  create index moved_events_by_area on audit.events_by_month (
+    (case
+      when category ilike '%group%' then 'Groups'
+      when category ilike '%role%' then 'Roles'
+      when category ilike '%robot%' then 'Robot accounts'
+      when category ilike '%client%' or category ilike '%application%' then 'External applications'
+      when category ilike '%licen%' then 'Licences'
+      when category ilike '%governance%' or category ilike '%policy%' then 'Policies'
+      when category ilike '%setting%' then 'Settings'
+      when category ilike '%user%' then 'Users'
+      else 'Other'
+    end), created_on
+  ) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
+  comment on index audit.moved_events_by_area is 'The changes of one area, also of one with few changes or none.';
   for part in
     select relname as name, pg_get_indexdef(indexrelid) as definition, obj_description(indexrelid, 'pg_class') as comment
     from pg_index join pg_class on pg_class.oid = indexrelid
@@ -300,8 +335,8 @@ begin
       - (select count(*) from noted join audit.events_by_month using (organization, log, created_on, event_id))
   into rows_before, rows_after;
   if rows_before <> rows_after then
-    raise 'audit.events has % rows and its copy in partitions %', rows_before, rows_after
-      using hint = 'Drop table audit.events_by_month and run migrate again.';
+    raise 'audit.events has % rows and its copy in partitions %; drop the copy (drop table audit.events_by_month, audit.events_to_copy; drop function audit.note_event_to_copy cascade) and run migrate again',
+      rows_before, rows_after;
   end if;
   return rows_after;
 end $$;
@@ -331,6 +366,14 @@ begin
   lock table audit.events in access exclusive mode;
   perform audit.copy_changed_events();
 
+  for part in
+    select relname as name from pg_index join pg_class on pg_class.oid = indexrelid
+    where indrelid = events and indisvalid and to_regclass(format('audit.%I', 'moved_' || relname)) is null
+  loop
+    raise 'the index % was added to audit.events while its rows were moved; drop it (drop index audit.%), run migrate, and create it again',
+      part.name, quote_ident(part.name) using errcode = 'object_not_in_prerequisite_state';
+  end loop;
+
   replacements := replacements || array(
     select pg_get_functiondef(objid) from pg_depend where refobjid = events and classid = 'pg_proc'::regclass group by objid
   );
@@ -357,11 +400,10 @@ begin
       from aclexplode(part.acl) where grantee <> owner
     );
   end loop;
-  statements := statements || 'alter index audit.moved_events_by_time rename to events_by_time'::text
-    || format('comment on table audit.events is %L', obj_description(events, 'pg_class'))
+  statements := statements || format('comment on table audit.events is %L', obj_description(events, 'pg_class'))
     || array(
-      select format('alter index audit.%I rename to %I', 'moved_' || relname, relname)
-      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = events and indisvalid
+      select format('alter index audit.%I rename to %I', relname, substr(relname, length('moved_') + 1))
+      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events_by_month'::regclass
     ) || array(select format('alter statistics audit.%I rename to %I', 'moved_' || stxname, stxname) from pg_statistic_ext where stxrelid = events);
 
   alter table audit.events rename to events_in_one;

@@ -1,5 +1,6 @@
 /** How long `migrate` takes in a database of version 0.1 with years of events, and what it locks meanwhile. */
 import { pipeline } from 'node:stream/promises';
+import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { applyMigrations, MIGRATIONS } from '../../test/support/migrations.ts';
@@ -13,6 +14,8 @@ import type { Section } from '../section.ts';
 /** The first migration that is measured: version 0.1.0 has those before it. */
 const MEASURED = '0008_lease';
 const DEADLOCK = '40P01';
+/** How often the applied migrations are counted. */
+const POLL_MS = 20;
 
 /** Columns that the old tables require and newer ones do not. */
 const REQUIRED: Record<string, string> = { 'audit.coverage proven_at': 'coalesce(proven_at, now())' };
@@ -35,11 +38,14 @@ export const migrationSection: Section = {
           views: [
             {
               title: `Migrations ${names}, with the move into partitions, in a database with ${formatNumber(rows)} events`,
+              head: ['', 's', 'longest wait of a query, s', 'longest wait of an update, s'],
+              rows: [...migrated.steps.map((step) => rowOf(step.name, step)), rowOf('in all', migrated)],
+            },
+            {
+              title: 'Beside that',
               head: ['', ''],
               rows: [
-                ['seconds in all', formatNumber(migrated.seconds, 2)],
-                ['longest wait of a query meanwhile, in seconds', formatNumber(migrated.longestWait, 2)],
-                ['queries that failed as a deadlock', formatNumber(migrated.deadlocks)],
+                ['queries and updates that failed as a deadlock', formatNumber(migrated.deadlocks)],
                 ['log written (WAL)', formatBytes(migrated.walBytes)],
                 ['tables rewritten', migrated.rewritten.join(', ') || 'none'],
               ],
@@ -47,7 +53,7 @@ export const migrationSection: Section = {
           ],
           targets: [],
           notes: [
-            'A query meanwhile is `select … from bi.export_health`, again and again over a second connection.',
+            'Meanwhile two connections repeat `select … from bi.export_health` and an update of one row of audit.events.',
           ],
           figures: { rows, names, ...migrated },
         };
@@ -55,38 +61,91 @@ export const migrationSection: Section = {
     ),
 };
 
-/** Applies what is pending, while somebody else reads. */
+/** One migration, or the move; all in seconds. */
+interface Step {
+  name: string;
+  seconds: number;
+  longestQuery: number;
+  longestUpdate: number;
+}
+
+function rowOf(name: string, step: Omit<Step, 'name'>): string[] {
+  return [
+    name,
+    ...[step.seconds, step.longestQuery, step.longestUpdate].map((seconds) => formatNumber(seconds, 2)),
+  ];
+}
+
+/** Applies what is pending, while others read and write. */
 async function migrate(scene: Scene, old: Database) {
   const files = 'select oid::regclass::text as name, relfilenode::text as file from pg_class where ';
   const ofTables = `${files} relnamespace = 'audit'::regnamespace and relkind = 'r'`;
   const filesBefore = new Map((await old.query(ofTables)).map(({ name, file }) => [name, file]));
   const walBefore = await old.walBytes();
-  let isDone = false;
-  let longestWait = 0;
+  const [newest] = await old.query<{ organization: string; event_id: string; created_on: string }>(
+    'select organization, event_id, created_on::text from audit.events order by created_on desc limit 1',
+  );
+  const pending = MIGRATIONS.filter((name) => name >= MEASURED);
+  const steps = [...pending, 'the move'].map((name) => ({
+    name,
+    seconds: 0,
+    longestQuery: 0,
+    longestUpdate: 0,
+  }));
+  let done = 0;
   let deadlocks = 0;
-  const reader = new pg.Client({ connectionString: old.url });
-  await reader.connect();
-  const reading = (async () => {
+  let isDone = false;
+  const repeat = async (work: (client: pg.Client, step: Step, seconds: () => number) => Promise<void>) => {
+    const client = new pg.Client({ connectionString: old.url });
+    await client.connect();
     while (!isDone) {
       const startedAt = performance.now();
-      await reader.query('select last_run_at, gaps from bi.export_health').catch((error) => {
+      await work(client, steps[done]!, () => (performance.now() - startedAt) / 1000).catch((error) => {
         if (error.code !== DEADLOCK) throw error;
         deadlocks++;
       });
-      longestWait = Math.max(longestWait, (performance.now() - startedAt) / 1000);
     }
-  })();
+    await client.end();
+  };
+  const others = [
+    repeat(async (client, step, seconds) => {
+      const { rows } = await client.query<{ done: number }>(
+        'select count(*)::int as done from audit.migrations where name >= $1',
+        [MEASURED],
+      );
+      done = rows[0]!.done;
+      await setTimeout(POLL_MS);
+      step.seconds += seconds();
+    }),
+    repeat(async (client, step, seconds) => {
+      await client
+        .query('select last_run_at, gaps from bi.export_health')
+        .finally(() => (step.longestQuery = Math.max(step.longestQuery, seconds())));
+    }),
+    repeat(async (client, step, seconds) => {
+      await client
+        .query(
+          'update audit.events set message = message where organization = $1 and created_on = $2 and event_id = $3',
+          [newest!.organization, newest!.created_on, newest!.event_id],
+        )
+        .finally(() => (step.longestUpdate = Math.max(step.longestUpdate, seconds())));
+    }),
+  ];
   const startedAt = performance.now();
   await measureScript(scene, MAIN, ['migrate', '--json'], { database: old });
   const seconds = (performance.now() - startedAt) / 1000;
   isDone = true;
-  await reading;
-  await reader.end();
+  await Promise.all(others);
   const after = await old.query(ofTables);
   const rewritten = after
     .filter(({ name, file }) => filesBefore.has(name) && filesBefore.get(name) !== file)
     .map(({ name }) => String(name));
-  return { seconds, longestWait, deadlocks, walBytes: (await old.walBytes()) - walBefore, rewritten };
+  return {
+    ...{ steps, seconds, deadlocks, rewritten },
+    longestQuery: Math.max(...steps.map(({ longestQuery }) => longestQuery)),
+    longestUpdate: Math.max(...steps.map(({ longestUpdate }) => longestUpdate)),
+    walBytes: (await old.walBytes()) - walBefore,
+  };
 }
 
 /** All rows of the tables of schema audit, in the columns that both databases have. */

@@ -78,6 +78,21 @@ export const partitionsSection: Section = {
 /** The tables before partitions. A row keeps the migration from changing the table; without its functions no move is pending. */
 async function unpartition(database: Database): Promise<void> {
   await leaveInOneTable(database);
+  // The indexes of the partitions, so that only the partitions differ.
+  await database.query('select audit.begin_events_by_month()');
+  const indexes = await database.query<{ definition: string }>(
+    `select pg_get_indexdef(indexrelid) as definition from pg_index
+     where indrelid = 'audit.events_by_month'::regclass and not indisprimary`,
+  );
+  await database.query('drop table audit.events_by_month, audit.events_to_copy');
+  await database.query('drop function audit.note_event_to_copy cascade');
+  for (const { definition } of indexes) {
+    await database.query(
+      definition
+        .replace('CREATE INDEX moved_', 'CREATE INDEX IF NOT EXISTS ')
+        .replace('ON ONLY audit.events_by_month', 'ON audit.events'),
+    );
+  }
   await database.query('drop function audit.begin_events_by_month()');
 }
 

@@ -42,6 +42,7 @@ export async function readActivity(pool: Pool, { organization, log }: LogKey, no
       log,
       LATENESS_EVENTS,
       LATENESS_BOUNDS_S,
+      startOfNewest(days.rows),
     ]);
     const counts: number[] = Array(LATENESS_BOUNDS_S.length + 1).fill(0);
     for (const row of late.rows) if (row.bucket !== null) counts[row.bucket] = Number(row.late);
@@ -52,6 +53,19 @@ export async function readActivity(pool: Pool, { organization, log }: LogKey, no
   } catch (error) {
     throw translateDatabaseError(error, 'reading the activity');
   }
+}
+
+/**
+ * The day since which there are enough of the newest events, so that only its and later partitions are planned; null if the
+ * days of the chart hold fewer.
+ */
+function startOfNewest(days: readonly { day: string; events: string }[]): string | null {
+  let events = 0;
+  const oldest = days.findLast((day) => {
+    events += Number(day.events);
+    return events >= LATENESS_EVENTS;
+  });
+  return oldest ? `${oldest.day}T00:00:00Z` : null;
 }
 
 const DAYS = `
@@ -72,9 +86,11 @@ const LATENESS = `
     select created_on, first_seen_at, run_id, exists (
       select from audit.events old
       where old.organization = $1 and old.log = $2 and old.created_on = e.created_on and old.superseded_by = e.event_id
+        and old.created_on >= coalesce($5::timestamptz, '-infinity')
     ) as is_rerendered
     from audit.events e
-    where organization = $1 and log = $2 and superseded_by is null order by created_on desc limit $3
+    where organization = $1 and log = $2 and superseded_by is null and created_on >= coalesce($5::timestamptz, '-infinity')
+    order by created_on desc limit $3
   ), compared as (
     select run_id, is_rerendered, extract(epoch from first_seen_at - created_on) as age_s,
       min(run_id) filter (where created_on <= first_seen_at) over (

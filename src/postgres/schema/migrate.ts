@@ -6,7 +6,7 @@ import type { ClientBase } from 'pg';
 import { ExportError } from '../../core/errors.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { type Client, connectWithoutTimeout, type Pool, type Queryable } from '../connection/pool.ts';
-import { LOCK_NOT_AVAILABLE, type LockOptions, withLockRetries } from './locks.ts';
+import { LOCK_NOT_AVAILABLE, type LockOptions, lockViews, withLockRetries } from './locks.ts';
 import { requireMigrator, withClient } from './migrator.ts';
 import { isMoveBegun, type MoveOptions, moveEvents } from './partition.ts';
 
@@ -48,7 +48,9 @@ export async function migrateTables(pool: Pool, options: LockOptions & MoveOptio
     await createMigrationsTable(client);
     const applied: string[] = [];
     for (;;) {
-      const name = await withLockRetries(pool, client, options, (limit) => applyNext(client!, limit));
+      const name = await withLockRetries(pool, client, options, (limit) =>
+        applyNext(client!, pending, limit),
+      );
       if (name === undefined) return applied;
       applied.push(name);
     }
@@ -59,16 +61,27 @@ export async function migrateTables(pool: Pool, options: LockOptions & MoveOptio
   }
 }
 
+/** Reads all events, and readers must not wait meanwhile: it locks the views at its end. */
+const LOCKS_VIEWS_ITSELF = '0017_constant_costs';
+
 /**
  * Applies the next migration in one transaction that locks the list of migrations. Any login can take and keep an advisory lock;
  * this lock needs the privilege to write to the list. The lock is polled, each time in a new transaction: node-pg-migrate records
  * the start of the transaction and sorts by it.
  */
-async function applyNext(client: Queryable, lockTimeoutMs: number): Promise<string | undefined> {
+async function applyNext(
+  client: Queryable,
+  pending: readonly string[],
+  lockTimeoutMs: number,
+): Promise<string | undefined> {
   // Imported only here: it takes longer to load than all other modules, and is rarely needed.
   const { runner } = await import('node-pg-migrate');
   while (!(await beginWithLock(client))) await sleep(BUSY_POLL_MS);
   try {
+    const { rows } = await client.query<{ name: string }>('select name from audit.migrations');
+    const next = pending.find((name) => !rows.some((row) => row.name === name));
+    if (next === undefined) return undefined;
+    if (next !== LOCKS_VIEWS_ITSELF) await lockViews(client, lockTimeoutMs);
     await client.query(`set local lock_timeout = ${lockTimeoutMs}`);
     // The runner's `begin` has no effect inside this transaction; its `commit` or `rollback` ends it.
     const applied = await runner({

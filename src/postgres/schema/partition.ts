@@ -6,7 +6,7 @@ import type { ClientBase } from 'pg';
 import { ExportError } from '../../core/errors.ts';
 import { translateDatabaseError } from '../connection/errors.ts';
 import { connectWithoutTimeout, type Pool, withTransaction } from '../connection/pool.ts';
-import { type LockOptions, withLockRetries } from './locks.ts';
+import { type LockOptions, lockViews, withLockRetries } from './locks.ts';
 import { requireMigrator } from './migrator.ts';
 
 export interface MoveOptions {
@@ -65,9 +65,10 @@ export async function moveEvents(pool: Pool, options: LockOptions & MoveOptions 
 const UNDEFINED = /^(42883|42P01)$/;
 
 async function move(pool: Pool, client: ClientBase, options: LockOptions & MoveOptions): Promise<void> {
-  const withLock = (statement: string) =>
+  const withLock = (statement: string, lock = async (_limit: number) => {}) =>
     withLockRetries(pool, client, options, (limit) =>
       withTransaction(client, async () => {
+        await lock(limit);
         await client.query(`set local lock_timeout = ${limit}`);
         await client.query(statement);
       }),
@@ -81,7 +82,7 @@ async function move(pool: Pool, client: ClientBase, options: LockOptions & MoveO
     if (Number(rows[0]!.rows) <= FEW_ROWS) break;
   }
   await client.query('select audit.check_events_by_month()');
-  await withLock('select audit.finish_events_by_month()');
+  await withLock('select audit.finish_events_by_month()', (limit) => lockViews(client, limit));
   // Rows that sessions stored which had begun before.
   await client.query(`select audit.create_event_months('{}')`);
   // Autovacuum analyzes the partitions, and not the table as a whole.

@@ -7,7 +7,7 @@ import { moveEvents } from '../../../src/postgres/schema/partition.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { verifyLedgers } from '../../../src/runs/verify-ledger.ts';
 import { batchOf, eventAt } from '../../support/batch.ts';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { createMigratedDatabase, createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { applyMigrations, migrationsBefore } from '../../support/migrations.ts';
 import { runProgram, startProgram } from '../../support/program.ts';
 import { expectCounted } from '../../support/roll-ups.ts';
@@ -151,6 +151,51 @@ test('a killed migrate continues where it was, and the rows and all that belongs
   });
 });
 
+test('the indexes, with their comments, are those of a new database and that of the administrator', async () => {
+  const fresh = await createMigratedDatabase();
+  const admin = new pg.Pool({ connectionString: fresh.url });
+  try {
+    const [ours, theirs] = [await query(INDEXES), (await admin.query(INDEXES)).rows];
+    expect(ours.filter(({ relname }) => relname !== 'my "index')).toEqual(theirs);
+    expect(ours).toHaveLength(theirs.length + 1);
+  } finally {
+    await admin.end();
+    await fresh.drop();
+  }
+});
+
+test('an index that was added meanwhile, and a copy that is not equal, end the move; what the message says continues it', async () => {
+  const other = await createTestDatabase();
+  const worker = createPool(other.url, () => {});
+  const admin = new pg.Pool({ connectionString: other.url });
+  try {
+    await prepare(other.url, admin);
+    await admin.query('select audit.begin_events_by_month(); create index meanwhile on audit.events (batch)');
+    await expect(moveEvents(worker)).rejects.toThrow(
+      /index meanwhile was added to audit.events.*drop index audit.meanwhile/s,
+    );
+    await admin.query('drop index audit.meanwhile');
+    // A row that no trigger noted.
+    await admin.query(`set session_replication_role = replica;
+      insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+      values ('by hand', '1980-01-01', gen_random_uuid(), 0, '', 0, 0, 0); reset session_replication_role`);
+    const error: Error = await moveEvents(worker).then(
+      () => expect('moved').toBe('refused'),
+      (error) => error,
+    );
+    expect(error.message).toMatch(
+      /audit.events has 1 rows and its copy in partitions 0; drop the copy \((.*)\) and run/,
+    );
+    await admin.query(/\((drop .*?)\) and/.exec(error.message)![1]!);
+    expect(await moveEvents(worker)).toBe(true);
+    expect((await admin.query('select count(*)::int from audit.events')).rows).toEqual([{ count: 1 }]);
+  } finally {
+    await admin.end();
+    await worker.end();
+    await other.drop();
+  }
+});
+
 test('each month has its rows, and the default partition only those of odd dates', async () => {
   const rows =
     await query(`select tableoid::regclass::text as name, count(*)::int, min(created_on)::text as first from audit.events
@@ -279,6 +324,9 @@ const everything = (organization?: string) => ({
   signal: new AbortController().signal,
 });
 
+const INDEXES = `select relname, pg_get_indexdef(indexrelid) as text, obj_description(indexrelid)
+  from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events'::regclass order by 1`;
+
 /** What must not change: columns, comments, privileges, views, indexes, triggers, constraints and settings. */
 async function describeObjects() {
   return {
@@ -298,7 +346,7 @@ async function describeObjects() {
     ),
     indexes:
       await query(`select relname, replace(replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON '), ', log', '') as text, obj_description(indexrelid)
-      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events'::regclass and relname <> 'events_by_time' order by 1`),
+      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events'::regclass and relname not like 'events\\_by\\_%' order by 1`),
     statistics:
       await query(`select stxname, replace(pg_get_statisticsobjdef(oid), 'events_by_month', 'events') as text,
         obj_description(oid, 'pg_statistic_ext') as comment
