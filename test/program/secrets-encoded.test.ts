@@ -124,9 +124,11 @@ test('by start on its page, its probes and its metrics', async () => {
     await program.logged(/run( \d+)? failed/);
     await program.logged(/status page.* at http/);
     const address = /status page.* at (http:\/\/[\d.]+:\d+)/.exec(program.stderr())![1]!;
-    for (const path of ['/', '/readyz', '/metrics']) {
-      expectNone(path, await fetch(address + path).then((response) => response.text()));
-    }
+    // All fetched before the first is searched: that takes long, and the server closes an idle connection after ten seconds.
+    const pages: [string, string][] = [];
+    for (const path of ['/', '/readyz', '/metrics'])
+      pages.push([path, await fetch(address + path).then((response) => response.text())]);
+    for (const [path, text] of pages) expectNone(path, text);
   } finally {
     program.kill('SIGTERM');
     const { stdout, stderr } = await program.ended;
