@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 
 /** Every test database's name begins with this and the run's own mark, so that the teardown finds what a crash left. */
@@ -49,8 +50,24 @@ async function copyDatabase(template: string): Promise<TestDatabase> {
   const url = await createDatabase(serverUrl, name, template);
   return {
     url,
-    drop: () => onServer(serverUrl, (client) => client.query(`drop database if exists ${name} with (force)`)),
+    drop: () =>
+      onServer(serverUrl, async (client) => {
+        await untilLeft(client, name);
+        await client.query(`drop database if exists ${name} with (force)`);
+      }),
   };
+}
+
+const LEAVING_MS = 1_000;
+
+/** Waits for sessions that have said goodbye: one that is ended by force reports it, as an error that no test expects. */
+async function untilLeft(client: pg.Client, database: string): Promise<void> {
+  const deadline = performance.now() + LEAVING_MS;
+  do {
+    const { rows } = await client.query('select from pg_stat_activity where datname = $1', [database]);
+    if (rows.length === 0) return;
+    await sleep(10);
+  } while (performance.now() < deadline);
 }
 
 /** The URL with one more parameter: it may have some already. */
