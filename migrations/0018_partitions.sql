@@ -1,4 +1,4 @@
--- Partitions by month: audit.events becomes a partitioned table, one partition per month of created_on (UTC), with its final key. Rows dated
+-- The views for what BI tools send first, and partitions by month: audit.events becomes a partitioned table, one partition per month of created_on (UTC), with its final key. Rows dated
 -- outside of the months that have a partition are in audit.events_default.
 --
 -- This migration reads and moves no row, and takes its locks for milliseconds. Without rows it converts the table at once. With rows, the program
@@ -11,6 +11,164 @@
 -- Until 5, audit.events is what it was, and workers of any version continue. After a kill, the next call continues: what is committed stays.
 -- An older worker that is still running after 5: COPY of new events continues to work; a commit that upserts fails with "no unique or exclusion
 -- constraint matching the ON CONFLICT specification" and stores nothing. Nothing is lost: the watermark stays, and the next run of this version continues.
+
+-- 1. Views for BI tools. Names of users and targets are cut to what the indexes hold, so that a condition on the view is one on the index.
+
+create or replace view bi.events as
+select
+  organization,
+  created_on,
+  category,
+  action,
+  source,
+  left(user_name, 500) as user_name,
+  nullif(email, '') as email,
+  message,
+  details,
+  details_version,
+  extra,
+  event_id,
+  created_on_raw,
+  first_seen_at,
+  updated_at,
+  (created_on at time zone 'UTC')::date as day,
+  left(coalesce(
+    details ->> 'name', details #>> '{after,name}', details #>> '{user,userName}', details ->> 'userName',
+    details ->> 'displayName', details ->> 'licenseCode'
+  ), 500) as target_name,
+  coalesce(details ->> 'id', details ->> 'groupId', details ->> 'clientId') as target_id,
+  nullif(coalesce(details ->> 'email', details #>> '{user,email}'), '') as target_email,
+  details ->> 'product' as product,
+  log
+from audit.events
+where superseded_by is null;
+comment on view bi.events is 'One row per audit event. Filter by organization and created_on, day, updated_at or user_name: they are indexed. Lists for filters are in bi.organizations, bi.users and bi.event_kinds. Older forms of an event, whose details UiPath has since written differently, are in bi.superseded_events.';
+comment on column bi.events.user_name is 'Who caused the event: its first 500 characters.';
+comment on column bi.events.target_name is 'Name of what it was done to, from details: a user, a group, a policy and so on; its first 500 characters. Null where details do not say.';
+comment on view bi.administrative_changes is 'One row per event that is not a login: who changed what. area and target_name are indexed.';
+
+create or replace view bi.logins as
+select
+  organization, created_on as logged_in_at, left(user_name, 500) as user_name, nullif(email, '') as email,
+  (created_on at time zone 'UTC')::date as day,
+  date_part('isodow', created_on at time zone 'UTC')::integer as weekday,
+  date_part('hour', created_on at time zone 'UTC')::integer as hour,
+  message, details, event_id, log
+from audit.events
+where category = 'User' and action = 'Login' and superseded_by is null;
+
+-- Read from the days on which a user logged in at an unusual hour: the cost follows these, not the logins. Other logins are not read.
+create or replace view bi.unusual_logins as
+select users.organization, e.created_on as logged_in_at, left(e.user_name, 500) as user_name, nullif(e.email, '') as email, of_day.day,
+  date_part('isodow', of_day.day)::integer as weekday, of_day.hour, e.message, e.details, e.event_id, users.days as days_with_logins,
+  of_day.days_near_hour as days_near_this_hour, users.log
+from (
+  select organization, log, user_name, count(*) as days, array_agg(day) as login_days, array_agg(hours) as login_hours, array[
+    sum(hours & 1), sum(hours >> 1 & 1), sum(hours >> 2 & 1), sum(hours >> 3 & 1), sum(hours >> 4 & 1), sum(hours >> 5 & 1),
+    sum(hours >> 6 & 1), sum(hours >> 7 & 1), sum(hours >> 8 & 1), sum(hours >> 9 & 1), sum(hours >> 10 & 1),
+    sum(hours >> 11 & 1), sum(hours >> 12 & 1), sum(hours >> 13 & 1), sum(hours >> 14 & 1), sum(hours >> 15 & 1),
+    sum(hours >> 16 & 1), sum(hours >> 17 & 1), sum(hours >> 18 & 1), sum(hours >> 19 & 1), sum(hours >> 20 & 1),
+    sum(hours >> 21 & 1), sum(hours >> 22 & 1), sum(hours >> 23 & 1)
+  ] as days_by_hour
+  from (
+    -- A user who logs in by two sources on one day has two rows of that day.
+    select of_day.organization, of_day.log, user_name, day, bit_or(hours) as hours
+    from (
+      select organization, log, (
+        select min(day) from (
+          select day from audit.daily_totals t where t.organization = h.organization and t.log = h.log group by day order by day desc limit 180
+        ) newest
+      ) as since
+      from audit.user_horizon h
+    ) half_year join audit.daily_activity of_day on of_day.organization = half_year.organization
+      and of_day.log = half_year.log and of_day.day >= since
+    where category = 'User' and action = 'Login' and user_name is not null
+    group by of_day.organization, of_day.log, user_name, day
+  ) days
+  group by organization, log, user_name having count(*) >= 20
+) users
+cross join lateral (
+  select bit_or(1 << hour) as hours from generate_series(0, 23) as hour
+  where 20 * greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) < users.days
+) unusual
+cross join lateral (
+  select day, hour, greatest(days_by_hour[1 + (hour + 23) % 24], days_by_hour[1 + hour], days_by_hour[1 + (hour + 1) % 24]) as days_near_hour
+  from unnest(login_days, login_hours) as login (day, hours) cross join generate_series(0, 23) as hour
+  where login.hours & unusual.hours <> 0 and login.hours & unusual.hours & (1 << hour) <> 0
+) of_day
+cross join lateral (
+  select * from audit.events stored
+  where stored.organization = users.organization and stored.log = users.log
+    and left(stored.user_name, 500) = left(users.user_name, 500) and stored.user_name = users.user_name
+    and stored.created_on >= (of_day.day::timestamp + of_day.hour * interval '1 hour') at time zone 'UTC'
+    and stored.created_on < (of_day.day::timestamp + (of_day.hour + 1) * interval '1 hour') at time zone 'UTC'
+    and stored.category = 'User' and stored.action = 'Login' and stored.superseded_by is null
+  offset 0
+) e;
+comment on view bi.unusual_logins is 'Logins at an hour at which the user seldom logs in: the hour, and the hours before and after, each on less than a twentieth of the days with logins. Of users with at least 20 such days. Habits and logins are those of the newest 180 days on which the log has events.';
+
+create view bi.totals_by_quarter_hour as
+select organization, day, day::timestamp at time zone 'UTC' + (place - 1) * interval '15 minutes' as starts_at, category, action, source,
+  counted as events, log
+from audit.time_totals cross join lateral unnest(events) with ordinality as quarters (counted, place)
+where counted > 0;
+comment on view bi.totals_by_quarter_hour is 'Events counted by quarter of an hour, category, action and source: for hours and days of any time zone. Filter by organization and day; a local day lies on at most two days in UTC.';
+comment on column bi.totals_by_quarter_hour.organization is 'The UiPath organization.';
+comment on column bi.totals_by_quarter_hour.day is 'The day in UTC. Filter by it: starts_at is not indexed.';
+comment on column bi.totals_by_quarter_hour.starts_at is 'Start of the quarter of an hour.';
+comment on column bi.totals_by_quarter_hour.category is 'As in bi.events.';
+comment on column bi.totals_by_quarter_hour.action is 'As in bi.events.';
+comment on column bi.totals_by_quarter_hour.source is 'As in bi.events.';
+comment on column bi.totals_by_quarter_hour.events is 'How many events.';
+comment on column bi.totals_by_quarter_hour.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+
+create view bi.organizations as
+select organization, sum(events)::bigint as events, count(distinct day)::integer as days_active, min(day) as first_day, max(day) as last_day, log
+from audit.daily_totals group by organization, log;
+comment on view bi.organizations is 'One row per organization and log with events: for filter lists.';
+comment on column bi.organizations.organization is 'The UiPath organization.';
+comment on column bi.organizations.events is 'How many events.';
+comment on column bi.organizations.days_active is 'On how many days, in UTC.';
+comment on column bi.organizations.first_day is 'The first of these days.';
+comment on column bi.organizations.last_day is 'The last of these days.';
+comment on column bi.organizations.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+
+create view bi.event_kinds as
+select organization, category, action, source, case when (category, action) is distinct from ('User', 'Login') then case
+      when category ilike '%group%' then 'Groups'
+      when category ilike '%role%' then 'Roles'
+      when category ilike '%robot%' then 'Robot accounts'
+      when category ilike '%client%' or category ilike '%application%' then 'External applications'
+      when category ilike '%licen%' then 'Licences'
+      when category ilike '%governance%' or category ilike '%policy%' then 'Policies'
+      when category ilike '%setting%' then 'Settings'
+      when category ilike '%user%' then 'Users'
+      else 'Other'
+    end end as area,
+  sum(events)::bigint as events, min(day) as first_day, max(day) as last_day, log
+from audit.daily_totals group by organization, category, action, source, log;
+comment on view bi.event_kinds is 'One row per organization, log, category, action and source that has events: for filter lists.';
+comment on column bi.event_kinds.organization is 'The UiPath organization.';
+comment on column bi.event_kinds.category is 'As in bi.events.';
+comment on column bi.event_kinds.action is 'As in bi.events.';
+comment on column bi.event_kinds.source is 'As in bi.events.';
+comment on column bi.event_kinds.area is 'As in bi.administrative_changes; null for logins.';
+comment on column bi.event_kinds.events is 'How many events.';
+comment on column bi.event_kinds.first_day is 'The first day with one, in UTC.';
+comment on column bi.event_kinds.last_day is 'The last day with one.';
+comment on column bi.event_kinds.log is 'Which audit log of the organization: classic is the list of Get Audit Logs.';
+
+do $$
+begin
+  if exists (select from pg_roles where rolname = 'audit_writer') then
+    grant select on bi.totals_by_quarter_hour, bi.organizations, bi.event_kinds to audit_writer;
+  end if;
+  if exists (select from pg_roles where rolname = 'audit_reader') then
+    grant select on bi.totals_by_quarter_hour, bi.organizations, bi.event_kinds to audit_reader;
+  end if;
+end $$;
+
+-- 2. Partitions.
 
 -- Months that may have a partition: a log of made-up dates must not create a partition for each.
 create function audit.is_events_month(month date) returns boolean
@@ -207,23 +365,25 @@ begin
     end), created_on
   ) where superseded_by is null and (category, action) is distinct from ('User', 'Login');
   comment on index audit.moved_events_by_area is 'The changes of one area, also of one with few changes or none.';
+  -- What else the table has, by number: a name may be too long for a prefix.
   for part in
-    select relname as name, pg_get_indexdef(indexrelid) as definition, obj_description(indexrelid, 'pg_class') as comment
+    select relname as name, 'moved_' || indexrelid as copy, pg_get_indexdef(indexrelid) as definition,
+      obj_description(indexrelid, 'pg_class') as comment
     from pg_index join pg_class on pg_class.oid = indexrelid
     where indrelid = 'audit.events'::regclass and indisvalid and not indisprimary
   loop
     execute replace(part.definition, format('INDEX %I ON audit.events USING', part.name),
-      format('INDEX %I ON audit.events_by_month USING', 'moved_' || part.name));
-    execute format('comment on index audit.%I is %L', 'moved_' || part.name, part.comment);
+      format('INDEX %I ON audit.events_by_month USING', part.copy));
+    execute format('comment on index audit.%I is %L', part.copy, part.comment);
   end loop;
   for part in
-    select stxname as name, pg_get_statisticsobjdef(oid) as definition, obj_description(oid, 'pg_statistic_ext') as comment,
+    select stxname as name, 'moved_' || oid as copy, pg_get_statisticsobjdef(oid) as definition, obj_description(oid, 'pg_statistic_ext') as comment,
       format('CREATE STATISTICS %I.%I ', stxnamespace::regnamespace, stxname) as beginning
     from pg_statistic_ext where stxrelid = 'audit.events'::regclass
   loop
-    execute format('create statistics audit.%I ', 'moved_' || part.name)
+    execute format('create statistics audit.%I ', part.copy)
       || regexp_replace(substr(part.definition, length(part.beginning) + 1), ' FROM audit\.events$', ' from audit.events_by_month');
-    execute format('comment on statistics audit.%I is %L', 'moved_' || part.name, part.comment);
+    execute format('comment on statistics audit.%I is %L', part.copy, part.comment);
   end loop;
   for part in
     select conname as name, pg_get_constraintdef(oid) as definition from pg_constraint
@@ -367,11 +527,14 @@ begin
   perform audit.copy_changed_events();
 
   for part in
-    select relname as name from pg_index join pg_class on pg_class.oid = indexrelid
-    where indrelid = events and indisvalid and to_regclass(format('audit.%I', 'moved_' || relname)) is null
+    select 'index ' || relname as name from pg_index join pg_class on pg_class.oid = indexrelid
+    where indrelid = events and indisvalid and not indisprimary and to_regclass('audit.moved_' || indexrelid) is null
+    union all
+    select 'statistics ' || stxname from pg_statistic_ext old
+    where stxrelid = events and not exists (select from pg_statistic_ext where stxname = 'moved_' || old.oid)
   loop
-    raise 'the index % was added to audit.events while its rows were moved; drop it (drop index audit.%), run migrate, and create it again',
-      part.name, quote_ident(part.name) using errcode = 'object_not_in_prerequisite_state';
+    raise 'added to audit.events while its rows were moved: the %; drop it, run migrate, and create it again', part.name
+      using errcode = 'object_not_in_prerequisite_state';
   end loop;
 
   replacements := replacements || array(
@@ -402,9 +565,11 @@ begin
   end loop;
   statements := statements || format('comment on table audit.events is %L', obj_description(events, 'pg_class'))
     || array(
-      select format('alter index audit.%I rename to %I', relname, substr(relname, length('moved_') + 1))
-      from pg_index join pg_class on pg_class.oid = indexrelid where indrelid = 'audit.events_by_month'::regclass
-    ) || array(select format('alter statistics audit.%I rename to %I', 'moved_' || stxname, stxname) from pg_statistic_ext where stxrelid = events);
+      select format('alter index audit.%I rename to %I', copy.relname, coalesce(old.relname, substr(copy.relname, length('moved_') + 1)))
+      from pg_index i join pg_class copy on copy.oid = i.indexrelid
+      left join pg_class old on copy.relname = 'moved_' || old.oid
+      where i.indrelid = 'audit.events_by_month'::regclass and (old.oid is not null or copy.relname like 'moved\_events\_%')
+    ) || array(select format('alter statistics audit.%I rename to %I', 'moved_' || oid, stxname) from pg_statistic_ext where stxrelid = events);
 
   alter table audit.events rename to events_in_one;
   alter table audit.events_by_month rename to events;

@@ -23,6 +23,12 @@ export interface ScheduleEntry {
   isExport?: boolean;
 }
 
+/**
+ * How late node-cron may be. Version 4.6 cuts the milliseconds of the time in the machine's time zone, and so is an hour behind, and calls nothing,
+ * in the hour that is repeated there in autumn.
+ */
+const CRON_GRACE_MS = 50;
+const DAY_MS = 86_400_000;
 const CLOCK_CHECK_MS = 5_000;
 /** Smaller differences are rounding between the two clocks. */
 const CLOCK_STEP_MS = 1_000;
@@ -70,6 +76,7 @@ function occurrencesOf(expression: string, timezone: string): (instant: number) 
 function createTimer(nextAfter: (instant: number) => number, run: () => void, log: Logger) {
   let dueAt = nextAfter(Date.now());
   let task: ScheduledTask | undefined;
+  let backstop: NodeJS.Timeout | undefined;
   let hasStopped = false;
 
   const onDue = () => {
@@ -85,6 +92,12 @@ function createTimer(nextAfter: (instant: number) => number, run: () => void, lo
     task.on('execution:missed', onDue);
     // If the instant passed meanwhile, node-cron waits for the same one of the next year.
     if (Date.now() >= dueAt) setImmediate(onDue);
+    watchCron();
+  };
+  const watchCron = () => {
+    clearTimeout(backstop);
+    const dueInMs = Math.max(0, dueAt - Date.now()) + CRON_GRACE_MS;
+    backstop = setTimeout(() => (Date.now() < dueAt ? watchCron() : onDue()), Math.min(dueInMs, DAY_MS));
   };
   schedule();
   return {
@@ -98,6 +111,7 @@ function createTimer(nextAfter: (instant: number) => number, run: () => void, lo
     },
     async stop() {
       hasStopped = true;
+      clearTimeout(backstop);
       await task?.destroy();
     },
   };

@@ -43,61 +43,76 @@ export async function withLockRetries<T>(
   }
 }
 
-/** Below `deadlock_timeout` (1 s by default), after which the server would end the query of a reader. */
-const VIEWS_TIMEOUT_MS = 400;
-const VIEWS_PAUSE_MS = 100;
+/** Share of `deadlock_timeout` that one try takes: after the whole of it, the server would end the query of a reader. */
+const SHARE_OF_DEADLOCK_TIMEOUT = 0.4;
+const PAUSE_MS = 100;
+/** SQLSTATE undefined_table, wrong_object_type: a view was dropped or replaced meanwhile. */
+const GONE = /^(42P01|42809)$/;
+
+interface ViewLocks {
+  deadlock_timeout_ms: number;
+  statements: string[];
+}
 
 /**
- * Locks the views of the schemas audit and bi, in the transaction of `client`, before statements that change them or their tables. A query locks
- * a view before the tables behind it, so afterwards readers wait at a view and hold no lock that the statements need. Throws
- * lock_not_available after `timeoutMs`. A query on two views may hold the one and wait for the other: therefore all views are released and
- * tried again in short intervals.
+ * Locks all views that read tables of the schemas audit and bi, in the transaction of `client`, before statements that change the views or the
+ * tables. Afterwards a query on a view waits there, and holds no lock that these statements need. Throws lock_not_available after `timeoutMs`.
+ *
+ * A query on two views may hold the one and wait for the other. Therefore all views are released and tried again, each time before the server
+ * looks for deadlocks. Readers that never pause would get in between for ever: the second half of the time is one try, in which a query may fail.
  */
 export async function lockViews(client: Queryable, timeoutMs: number): Promise<void> {
   const deadline = performance.now() + timeoutMs;
-  const { rows } = await client.query<{ statement: string }>(LOCKS_OF_VIEWS);
-  if (rows.length === 0) return;
-  const statements = rows.map(({ statement }) => statement).join('; ');
   await client.query('savepoint views');
   for (;;) {
-    const left = Math.ceil(deadline - performance.now());
+    const { rows } = await client.query<ViewLocks>(VIEW_LOCKS);
+    const { deadlock_timeout_ms: deadlockMs, statements } = rows[0]!;
+    const leftMs = deadline - performance.now();
+    const isLast = leftMs <= timeoutMs / 2;
+    const until = isLast ? deadline : performance.now() + deadlockMs * SHARE_OF_DEADLOCK_TIMEOUT;
     try {
-      await client.query(`set local lock_timeout = ${Math.max(1, Math.min(VIEWS_TIMEOUT_MS, left))}`);
-      await client.query(statements);
-      await client.query(`release savepoint views; set local lock_timeout = ${timeoutMs}`);
+      for (const statement of statements) {
+        const waitMs = Math.max(1, Math.ceil(until - performance.now()));
+        await client.query(`set local lock_timeout = ${waitMs}; ${statement}`);
+      }
+      await client.query('release savepoint views');
       return;
     } catch (error) {
-      const { code } = error as { code?: string };
-      if (code !== LOCK_NOT_AVAILABLE && code !== DEADLOCK_DETECTED) throw error;
-      if (left <= VIEWS_TIMEOUT_MS) throw error;
+      const { code = '' } = error as { code?: string };
+      const mayTryAgain =
+        code === LOCK_NOT_AVAILABLE || code === DEADLOCK_DETECTED ? !isLast : GONE.test(code);
+      if (!mayTryAgain) throw error;
       await client.query('rollback to savepoint views');
-      await sleep(VIEWS_PAUSE_MS);
+      await sleep(PAUSE_MS);
     }
   }
 }
 
-/** The outermost view first, as a query locks them. `lock table` would lock the tables of a view as well; a new owner locks it alone. */
-const LOCKS_OF_VIEWS = `
-  with recursive views as (
-    select oid, relowner from pg_class
-    where relkind = 'v' and relnamespace in (to_regnamespace('audit'), to_regnamespace('bi')) and pg_has_role(relowner, 'usage')
+/**
+ * The outermost view first, as a query locks them. `lock table` would lock the tables of a view as well; a new owner locks it alone. The height is
+ * bounded: a view may be replaced by one that reads itself, and PostgreSQL objects only to queries on it.
+ */
+const VIEW_LOCKS = `
+  with recursive ours as (
+    select oid from pg_class where relnamespace in (to_regnamespace('audit'), to_regnamespace('bi'))
   ), uses as (
-    select distinct ev_class as outer_view, refobjid as inner_view
+    select distinct ev_class as outer_view, refobjid as used
     from pg_depend join pg_rewrite on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
-    where refclassid = 'pg_class'::regclass and ev_class <> refobjid and ev_class in (select oid from views)
-  ), depths as (
-    select oid, 0 as depth from views
-    union select inner_view, depth + 1 from depths join uses on outer_view = oid
-    -- A view may be replaced by one that reads itself: PostgreSQL objects only to queries on it.
-    where inner_view in (select oid from views) and depth < (select count(*) from views)
+    where refclassid = 'pg_class'::regclass and ev_class <> refobjid
+  ), views as (
+    select outer_view as oid, 0 as height from uses where used in (select oid from ours)
+    union select outer_view, height + 1 from views join uses on used = views.oid where height < 100
   )
-  select format('alter view %s owner to %I', oid::regclass, pg_get_userbyid(relowner)) as statement
-  from views join (select oid, max(depth) as depth from depths group by oid) as d using (oid) order by depth, oid`;
+  select (select setting::integer from pg_settings where name = 'deadlock_timeout') as deadlock_timeout_ms, coalesce(array_agg(
+    format('alter view %s owner to %I', oid::regclass, pg_get_userbyid(relowner)) order by height desc, oid desc
+  ), '{}') as statements
+  from (select oid, max(height) as height from views group by oid) of_views join pg_class using (oid)
+  where relkind = 'v' and pg_has_role(relowner, 'usage')`;
 
 function lockTimeoutError(blockers: string, cause: Error): ExportError {
   return new ExportError(
     'database-away',
-    `A migration timed out waiting for a lock on a table that another session holds: ${blockers || 'it ended meanwhile'}. Wait until that ` +
+    `A migration timed out waiting for a lock on a table or view that another session holds: ${blockers || 'it ended meanwhile'}. Wait until that ` +
       'session ends its transaction, or end it (select pg_terminate_backend(PROCESS)), and try again. The ' +
       'migration was rolled back.',
     { cause },

@@ -61,8 +61,8 @@ export async function migrateTables(pool: Pool, options: LockOptions & MoveOptio
   }
 }
 
-/** Reads all events, and readers must not wait meanwhile: it locks the views at its end. */
-const LOCKS_VIEWS_ITSELF = '0017_constant_costs';
+/** Changes no view, and reads all events: readers must not wait meanwhile. */
+const CHANGES_NO_VIEW = '0017_constant_costs';
 
 /**
  * Applies the next migration in one transaction that locks the list of migrations. Any login can take and keep an advisory lock;
@@ -81,7 +81,7 @@ async function applyNext(
     const { rows } = await client.query<{ name: string }>('select name from audit.migrations');
     const next = pending.find((name) => !rows.some((row) => row.name === name));
     if (next === undefined) return undefined;
-    if (next !== LOCKS_VIEWS_ITSELF) await lockViews(client, lockTimeoutMs);
+    if (next !== CHANGES_NO_VIEW) await lockViews(client, lockTimeoutMs);
     await client.query(`set local lock_timeout = ${lockTimeoutMs}`);
     // The runner's `begin` has no effect inside this transaction; its `commit` or `rollback` ends it.
     const applied = await runner({

@@ -7,7 +7,12 @@ import { moveEvents } from '../../../src/postgres/schema/partition.ts';
 import { openSession } from '../../../src/postgres/write/store.ts';
 import { verifyLedgers } from '../../../src/runs/verify-ledger.ts';
 import { batchOf, eventAt } from '../../support/batch.ts';
-import { createMigratedDatabase, createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import {
+  createMigratedDatabase,
+  createTestDatabase,
+  createTestLogin,
+  type TestDatabase,
+} from '../../support/database.ts';
 import { applyMigrations, migrationsBefore } from '../../support/migrations.ts';
 import { runProgram, startProgram } from '../../support/program.ts';
 import { expectCounted } from '../../support/roll-ups.ts';
@@ -26,6 +31,8 @@ const ADDITIONS = `
   create function mine.note() returns trigger language plpgsql as $$ begin return null; end $$;
   create trigger mine after insert on audit.events for each statement execute function mine.note();
   alter table audit.events disable trigger mine;
+  create index abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuvwxyz_abcdef_01 on audit.events (batch);
+  create index abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuvwxyz_abcdef_02 on audit.events (run_id);
   create index "my ""index" on audit.events (user_name) where user_name is not null;
   comment on index audit."my ""index" is 'Mine, too.';
   create table mine.categories (name text primary key);
@@ -151,13 +158,13 @@ test('a killed migrate continues where it was, and the rows and all that belongs
   });
 });
 
-test('the indexes, with their comments, are those of a new database and that of the administrator', async () => {
+test('the indexes, with their comments, are those of a new database and those of the administrator', async () => {
   const fresh = await createMigratedDatabase();
   const admin = new pg.Pool({ connectionString: fresh.url });
   try {
     const [ours, theirs] = [await query(INDEXES), (await admin.query(INDEXES)).rows];
-    expect(ours.filter(({ relname }) => relname !== 'my "index')).toEqual(theirs);
-    expect(ours).toHaveLength(theirs.length + 1);
+    expect(ours.filter(({ relname }) => !/^my "index$|^abc/.test(relname))).toEqual(theirs);
+    expect(ours).toHaveLength(theirs.length + 3);
   } finally {
     await admin.end();
     await fresh.drop();
@@ -172,7 +179,7 @@ test('an index that was added meanwhile, and a copy that is not equal, end the m
     await prepare(other.url, admin);
     await admin.query('select audit.begin_events_by_month(); create index meanwhile on audit.events (batch)');
     await expect(moveEvents(worker)).rejects.toThrow(
-      /index meanwhile was added to audit.events.*drop index audit.meanwhile/s,
+      'added to audit.events while its rows were moved: the index meanwhile; drop it, run migrate, and create it again',
     );
     await admin.query('drop index audit.meanwhile');
     // A row that no trigger noted.
@@ -309,6 +316,53 @@ test('an object that depends on the table is named, and nothing is moved', async
   } finally {
     await admin.end();
     await worker.end();
+    await other.drop();
+  }
+});
+
+test('several processes may move at once', async () => {
+  const other = await createTestDatabase();
+  const workers = Array.from({ length: 4 }, () => createPool(other.url, () => {}));
+  const admin = new pg.Pool({ connectionString: other.url });
+  try {
+    await prepare(other.url, admin);
+    await admin.query(`insert into audit.events (organization, created_on, event_id, created_on_ticks, created_on_raw, ordinal, run_id, batch)
+      select 'acme', timestamptz '2020-01-01' + n * interval '9 hours', gen_random_uuid(), n, '', 0, 0, 0 from generate_series(1, 5000) n`);
+    const results = await Promise.allSettled(workers.map((worker) => moveEvents(worker)));
+    expect(results.filter(({ status }) => status === 'rejected')).toEqual([]);
+    expect(results.filter((result) => result.status === 'fulfilled' && result.value)).toHaveLength(1);
+    expect((await admin.query('select count(*)::int from audit.events')).rows).toEqual([{ count: 5000 }]);
+  } finally {
+    for (const closing of [admin, ...workers]) await closing.end();
+    await other.drop();
+  }
+});
+
+test.each([
+  [
+    'index events_by_user, a name that the partitions need',
+    'create index events_by_user on audit.events (user_name)',
+  ],
+  ['view mine of somebody', 'create view public.mine as select count(*) from audit.events'],
+])('names as in the way: %s', async (named, create) => {
+  const other = await createTestDatabase();
+  const owner = await createTestLogin(other);
+  const admin = new pg.Pool({ connectionString: other.url });
+  const worker = createPool(owner.url, () => {});
+  try {
+    await prepare(other.url, admin);
+    await admin.query(`alter schema audit owner to ${owner.name}; alter table audit.events owner to ${owner.name};
+      grant all on all tables in schema audit to ${owner.name}`);
+    await admin.query(create);
+    await expect(moveEvents(worker)).rejects.toMatchObject({
+      code: 'configuration',
+      message: expect.stringContaining(named.replace('mine of somebody', 'public.mine of')),
+    });
+  } finally {
+    await worker.end();
+    await admin.query(`reassign owned by ${owner.name} to current_user`);
+    await admin.end();
+    await owner.drop();
     await other.drop();
   }
 });
