@@ -60,7 +60,7 @@ async function copyDatabase(template: string): Promise<TestDatabase> {
 
 const LEAVING_MS = 1_000;
 
-/** Waits for sessions that have said goodbye: one that is ended by force reports it, as an error that no test expects. */
+/** Waits for sessions whose clients have disconnected: one that is ended by force reports it, as an error that no test expects. */
 async function untilLeft(client: pg.Client, database: string): Promise<void> {
   const deadline = performance.now() + LEAVING_MS;
   do {

@@ -57,7 +57,7 @@ export async function readActivity(pool: Pool, { organization, log }: LogKey, no
 
 /**
  * The day since which there are enough of the newest events, so that only its and later partitions are planned; null if the
- * days of the chart hold fewer.
+ * days of the chart hold fewer. The roll-up also counts months that were dropped: then fewer events are examined.
  */
 function startOfNewest(days: readonly { day: string; events: string }[]): string | null {
   let events = 0;

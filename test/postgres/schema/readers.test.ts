@@ -6,6 +6,7 @@ import pg from 'pg';
 import { createPool, type Pool } from '../../../src/postgres/connection/pool.ts';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { applyMigrations } from '../../support/migrations.ts';
 
 const DUMP = new URL('../../fixtures/database-0.1.0.sql', import.meta.url);
 /** Between two queries of one reader. */
@@ -79,12 +80,13 @@ test('no query on the views fails, alone or joined in either order, also behind 
 }, 120_000);
 
 test('slow queries that never pause do not keep the migrations from their locks', async () => {
+  await applyMigrations(database.url, 9);
   const slow = 'select 1 from (select count(*) from bi.events) x, pg_sleep(1)';
   const { done } = await read(
     [slow, slow, slow, slow],
     async () => {
       await setTimeout(250);
-      expect(await migrate(pool, { lockTimeoutMs: 4_000 })).toHaveLength(11);
+      expect(await migrate(pool)).toEqual(['0017_constant_costs', '0018_partitions']);
     },
     0,
   );
