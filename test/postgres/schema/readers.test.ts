@@ -10,7 +10,7 @@ import { applyMigrations } from '../../support/migrations.ts';
 
 const DUMP = new URL('../../fixtures/database-0.1.0.sql', import.meta.url);
 /** Between two queries of one reader. */
-const PAUSE_MS = 20;
+const PAUSE_MS = 50;
 const VIEWS = `select oid::regclass::text as name from pg_class where relkind = 'v' and relnamespace = 'bi'::regnamespace order by 1`;
 
 let database: TestDatabase;
@@ -62,6 +62,8 @@ test('no query on the views fails, alone or joined in either order, also behind 
   await pool.query(`create schema mine;
     create view mine.health as select h.organization from bi.export_health h, bi.logins l;
     create view mine.runs as select r.run_id from audit.runs r, mine.health`);
+  // On a busy machine a session may not run for a second, after which PostgreSQL looks for deadlocks.
+  await pool.query(`alter database ${new URL(database.url).pathname.slice(1)} set deadlock_timeout = '5s'`);
   const { rows } = await pool.query<{ name: string }>(VIEWS);
   const queries = [
     ...rows.map(({ name }) => `select * from ${name} limit 1`),
@@ -74,7 +76,8 @@ test('no query on the views fails, alone or joined in either order, also behind 
     'select from mine.runs limit 1',
     'select from mine.health limit 1',
   ];
-  const { done, failures } = await read(queries, () => migrate(pool));
+  // Long enough for the short tries, in which no query fails, on a busy machine.
+  const { done, failures } = await read(queries, () => migrate(pool, { lockTimeoutMs: 60_000 }));
   expect(failures).toEqual([]);
   expect(done).toBeGreaterThan(queries.length);
 }, 120_000);
