@@ -25,6 +25,7 @@ const SCRIPT = `
   const clock = FakeTimers.install({ now: change - 7_200_000 });
   const runs = [];
   const log = { debug() {}, info() {}, warn() {}, trace() {} };
+  // Reads the clock: the fake one.
   const run = () => runs.push(Math.floor((Date.now() - change) / 1000));
   createSchedule([{ expression: '*/5 * * * *', run }], { timezone: 'UTC', log });
   await clock.tickAsync(14_400_000);
