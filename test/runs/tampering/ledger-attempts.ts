@@ -254,7 +254,9 @@ export const SIGNATURE_ATTEMPTS: Attempt[] = [
   ...Object.entries({
     'of an earlier head': `(select checkpoint from audit.ledger where ${OF} and batch = 3)`,
     'of another log': `(select checkpoint from audit.ledger where organization = 'other' order by batch desc limit 1)`,
-    edited: `overlay(checkpoint placing 'A' from position('—' in checkpoint) + 50)`,
+    // Another letter, whichever is there.
+    edited: `overlay(checkpoint placing translate(substr(checkpoint, position('—' in checkpoint) + 50, 1), 'A' || substr(checkpoint,
+      position('—' in checkpoint) + 50, 1), 'BA') from position('—' in checkpoint) + 50)`,
   }).map(
     ([variant, value]): Attempt => ({
       row: 'The signed head replaced by an older one, by that of another log, or edited',
