@@ -68,7 +68,7 @@ export const partitionsSection: Section = {
       ],
       targets: [],
       notes: [
-        'One table is that of the version before with the indexes of this one, except the index on time.',
+        'One table is that of the version before with the indexes of this one.',
       ],
       figures: { played, moved },
     };
