@@ -67,9 +67,7 @@ export const partitionsSection: Section = {
         },
       ],
       targets: [],
-      notes: [
-        'One table is that of the version before with the indexes of this one.',
-      ],
+      notes: ['One table is that of the version before with the indexes of this one.'],
       figures: { played, moved },
     };
   },
