@@ -16,7 +16,7 @@ RUN npm run build
 FROM debian:bookworm-slim
 RUN groupadd --gid 1000 node && useradd --uid 1000 --gid node --create-home node
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
-# One arena of malloc for all threads: some 8 MB less at the peak (docs/performance.md).
+# One arena of malloc for all threads: some 9 MB less at the peak (docs/performance.md).
 ENV NODE_ENV=production STATUS_HOST=0.0.0.0 MALLOC_ARENA_MAX=1
 WORKDIR /app
 # The bundle needs no node_modules. The embedded PostgreSQL is left out: a container has DATABASE_URL.
